@@ -1,0 +1,182 @@
+"""The sufficient statistic of a log: weighted counts and reward sums of (s, a, s').
+
+Rows are packed into a sparse matrix of complex numbers, weight + i * reward, one block at a time:
+scipy's counting sort then sums both in one pass. Blocks and merging are the same operation, so
+any aggregate of rows (an earlier count, an engine's group-by) may stand in for the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array, csr_array
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+
+# Rows packed at a time: small enough for the sort to stay in cache, and a bound on extra memory.
+BLOCK_ROWS = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionCounts:
+    """What is kept of a log, in state-action-pair form.
+
+    Pairs are the logged (state, action), sorted by state, then action. Triple arrays are aligned
+    with the CSR pattern ``(indptr, next_states)`` of shape (n_pairs, n_states + 1), whose last
+    column stands for the end of the episode.
+    """
+
+    n_states: int
+    n_actions: int
+    pair_state: Integers  # (n_pairs,)
+    pair_action: Integers  # (n_pairs,)
+    indptr: Integers  # (n_pairs + 1,)
+    next_states: Integers  # (n_triples,)
+    weights: Floats  # (n_triples,)
+    n_rows: Floats  # (n_triples,) rows behind each triple, whatever they weigh
+    reward_sums: Floats  # (n_triples,) weighted
+
+    @cached_property
+    def pair_weights(self) -> Floats:
+        """n(s, a), (n_pairs,)."""
+        return np.add.reduceat(self.weights, self.indptr[:-1])
+
+    @cached_property
+    def pair_rewards(self) -> Floats:
+        """Weighted sum of the rewards of (s, a), (n_pairs,)."""
+        return np.add.reduceat(self.reward_sums, self.indptr[:-1])
+
+    @cached_property
+    def first_pairs(self) -> Integers:
+        """Position of the first pair of every state with logged actions."""
+        return np.flatnonzero(np.diff(self.pair_state, prepend=-1))
+
+    @cached_property
+    def state_weights(self) -> Floats:
+        """n(s), (n_states,)."""
+        return np.bincount(self.pair_state, self.pair_weights, minlength=self.n_states)
+
+    @cached_property
+    def state_rewards(self) -> Floats:
+        """Weighted sum of the rewards of s, (n_states,)."""
+        return np.bincount(self.pair_state, self.pair_rewards, minlength=self.n_states)
+
+    @cached_property
+    def action_weights(self) -> Floats:
+        """n(a), (n_actions,)."""
+        return np.bincount(self.pair_action, self.pair_weights, minlength=self.n_actions)
+
+    @cached_property
+    def triple_pair(self) -> Integers:
+        """Position of each triple's pair, (n_triples,)."""
+        return np.repeat(np.arange(len(self.pair_state)), np.diff(self.indptr))
+
+    def matrix(self, per_triple: Floats) -> Any:
+        """Return numbers given per triple as a CSR array (n_pairs, n_states + 1)."""
+        shape = (len(self.pair_state), self.n_states + 1)
+        return csr_array((per_triple, self.next_states, self.indptr), shape=shape)
+
+    def state_matrix(self) -> Any:
+        """Return N(s, s'), whatever was done in s, as a CSR array (n_states, n_states + 1)."""
+        pairs_before = np.searchsorted(self.pair_state, np.arange(self.n_states + 1))
+        shape = (self.n_states, self.n_states + 1)
+        # Triples are sorted by state, so they are this matrix already, with successors repeated.
+        matrix = csr_array(
+            (self.weights.copy(), self.next_states.copy(), self.indptr[pairs_before]), shape=shape
+        )
+        matrix.sum_duplicates()
+        return matrix
+
+    def find_pairs(self, states: Integers, actions: Integers) -> Integers:
+        """Return the position of each (state, action), -1 where it was never logged."""
+        keys = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
+        wanted = states.astype(np.int64) * self.n_actions + actions
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where((keys[at] == wanted) & (actions >= 0), at, -1)
+
+
+def count_transitions(
+    states: Integers,
+    actions: Integers,
+    next_states: Integers,
+    n_states: int,
+    n_actions: int,
+    *,
+    weights: Floats | None = None,
+    rewards: Floats | None = None,
+) -> TransitionCounts:
+    """Sum rows of codes, each (n,), by (state, action, next state); next state -1 is an end."""
+    packed = _sum_rows(states, actions, next_states, n_states, n_actions, weights, rewards)
+    state, key, total = packed
+    n_rows = total.real
+    if weights is not None:
+        n_rows = _sum_rows(states, actions, next_states, n_states, n_actions, None, None)[2].real
+    action, next_state = np.divmod(key, n_states + 1)
+    is_new = (np.diff(state, prepend=-1) != 0) | (np.diff(action, prepend=-1) != 0)
+    first = np.flatnonzero(is_new)
+    return TransitionCounts(
+        n_states=n_states,
+        n_actions=n_actions,
+        pair_state=state[first].astype(np.int32),
+        pair_action=action[first].astype(np.int32),
+        indptr=np.append(first, len(state)).astype(np.int32 if len(state) < 2**31 else np.int64),
+        next_states=next_state.astype(np.int32),
+        weights=np.ascontiguousarray(total.real),
+        n_rows=np.ascontiguousarray(n_rows),
+        reward_sums=np.ascontiguousarray(total.imag),
+    )
+
+
+Triples = tuple[Integers, Integers, npt.NDArray[np.complex128]]
+
+
+def _sum_rows(
+    states: Integers,
+    actions: Integers,
+    next_states: Integers,
+    n_states: int,
+    n_actions: int,
+    weights: Floats | None,
+    rewards: Floats | None,
+) -> Triples:
+    """Return (state, action * (n_states + 1) + next state, weight + i reward), sorted, summed."""
+    width = n_states + 1
+    shape = (n_states, n_actions * width)
+    code = np.int32 if n_actions * width < 2**31 else np.int64
+    parts: list[Triples] = []
+    for start in range(0, len(states), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        key = actions[block].astype(code)
+        key *= width
+        key += np.where(next_states[block] < 0, n_states, next_states[block])
+        packed = np.ones(len(key), dtype=np.complex128)
+        if weights is not None:
+            packed.real = weights[block]
+        if rewards is not None:
+            packed.imag = rewards[block] * packed.real
+        parts.append(_sum_triples(states[block], key, packed, shape))
+        # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times.
+        while len(parts) > 1 and len(parts[-1][0]) >= len(parts[-2][0]):
+            parts.append(_merge(parts.pop(), parts.pop(), shape))
+    while len(parts) > 1:
+        parts.append(_merge(parts.pop(), parts.pop(), shape))
+    return parts[0]
+
+
+def _merge(later: Triples, earlier: Triples, shape: tuple[int, int]) -> Triples:
+    state, key, packed = (np.concatenate([a, b]) for a, b in zip(earlier, later, strict=True))
+    return _sum_triples(state, key, packed, shape)
+
+
+def _sum_triples(
+    state: Integers, key: Integers, packed: npt.NDArray[np.complex128], shape: tuple[int, int]
+) -> Triples:
+    summed = coo_array((packed, (state, key)), shape=shape).tocsr()
+    summed.sum_duplicates()
+    rows = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(summed.indptr))
+    return rows, summed.indices, summed.data

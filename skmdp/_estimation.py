@@ -1,0 +1,163 @@
+"""From counts to a Markov decision process, and how far to trust the counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array, vstack
+
+from skmdp._bellman import greedy_pairs
+from skmdp._counts import Integers, TransitionCounts
+from skmdp.mdp import MDP
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+PRIOR_STRENGTHS = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
+# Probability granted to a successor that the state's other rows never led to: seen once in the
+# whole state, it speaks for more smoothing, but must not decide alone.
+RARE_SUCCESSOR = 1e-6
+
+
+def expected_rewards(counts: TransitionCounts, reward_on: str) -> Floats:
+    """Return the mean reward of every logged pair, or of the pair's state, (n_pairs,)."""
+    if reward_on == "state_action":
+        return counts.pair_rewards / counts.pair_weights
+    return state_rewards(counts)[counts.pair_state]
+
+
+def state_rewards(counts: TransitionCounts) -> Floats:
+    """Return the mean reward over all visits of every state, 0 without visits, (n_states,)."""
+    visits = counts.state_weights
+    return np.divide(
+        counts.state_rewards, visits, out=np.zeros_like(visits), where=visits > 0
+    )
+
+
+def admissible_pairs(counts: TransitionCounts, min_count: float) -> Bools:
+    """Return which logged pairs may be chosen, (n_pairs,).
+
+    A state with logged actions never goes without: if none was logged often enough, the most
+    logged one (the lowest of them) stays.
+    """
+    n = counts.pair_weights
+    enough = n >= min_count
+    if not enough.any():
+        raise ValueError(
+            f"min_count={min_count} excludes every pair; the largest weight is {n.max():g}. "
+            "Lower min_count."
+        )
+    has_enough = np.zeros(counts.n_states, dtype=bool)
+    has_enough[counts.pair_state[enough]] = True
+    most_logged = most_logged_pairs(counts)
+    enough[most_logged] |= ~has_enough[counts.pair_state[most_logged]]
+    return enough
+
+
+def most_logged_pairs(counts: TransitionCounts) -> Integers:
+    """Return the position of the most logged pair of every state with logged actions."""
+    all_equal = np.zeros(len(counts.pair_state))
+    return greedy_pairs(counts.first_pairs, all_equal, preference=counts.pair_weights)
+
+
+def estimate_mdp(
+    counts: TransitionCounts,
+    *,
+    reward_on: str,
+    untried: str,
+    min_count: float,
+    initial_distribution: Floats,
+) -> tuple[MDP, Floats]:
+    """Return the maximum-likelihood process over the admissible pairs, and each pair's weight."""
+    chosen = admissible_pairs(counts, min_count)
+    transitions = counts.matrix(counts.weights / counts.pair_weights[counts.triple_pair])
+    mdp = MDP(
+        transitions=transitions[:, : counts.n_states][chosen],
+        rewards=expected_rewards(counts, reward_on)[chosen],
+        pair_state=counts.pair_state[chosen],
+        pair_action=counts.pair_action[chosen],
+        n_states=counts.n_states,
+        n_actions=counts.n_actions,
+        initial_distribution=initial_distribution,
+    )
+    weights = counts.pair_weights[chosen]
+    if untried == "uniform":
+        return _add_untried(mdp, weights, counts)
+    return mdp, weights
+
+
+def _add_untried(mdp: MDP, weights: Floats, counts: TransitionCounts) -> tuple[MDP, Floats]:
+    """Add to every acting state one pair that stands for all actions never logged there.
+
+    It leads anywhere with equal probability and pays the state's mean reward, so it stands in
+    for every untried action of the state; it carries the lowest of them.
+    """
+    n_logged = np.bincount(counts.pair_state, minlength=counts.n_states)
+    states = np.flatnonzero((n_logged > 0) & (n_logged < counts.n_actions))
+    actions = _lowest_untried_actions(counts)[states]
+    n_new = len(states)
+    state = np.append(mdp.pair_state, states)
+    action = np.append(mdp.pair_action, actions)
+    order = np.lexsort((action, state))
+    empty = csr_array((n_new, mdp.n_states))
+    stacked = vstack([mdp.transitions, empty], format="csr")
+    uniform = np.append(np.zeros(len(mdp.rewards)), np.ones(n_new))
+    return (
+        MDP(
+            transitions=stacked[order],
+            rewards=np.append(mdp.rewards, state_rewards(counts)[states])[order],
+            pair_state=state[order].astype(np.int32),
+            pair_action=action[order].astype(np.int32),
+            n_states=mdp.n_states,
+            n_actions=mdp.n_actions,
+            initial_distribution=mdp.initial_distribution,
+            uniform_mass=uniform[order],
+        ),
+        np.append(weights, np.zeros(n_new))[order],
+    )
+
+
+def _lowest_untried_actions(counts: TransitionCounts) -> npt.NDArray[np.int64]:
+    """Return the lowest action code never logged in each state, (n_states,)."""
+    starts = np.searchsorted(counts.pair_state, np.arange(counts.n_states))
+    rank = np.arange(len(counts.pair_state)) - starts[counts.pair_state]
+    # Actions of a state ascend, so as long as none is left out, action == rank.
+    unbroken = counts.pair_action == rank
+    return np.bincount(counts.pair_state, unbroken, minlength=counts.n_states).astype(np.int64)
+
+
+def choose_prior_strength(counts: TransitionCounts) -> float:
+    """Return the shrinkage that best predicts each row from the others.
+
+    Maximises the leave-one-row-out likelihood of the logged transitions when the distribution of
+    a pair is shrunk towards that of its state with the weight of ``kappa`` rows. It looks at
+    transitions, not at rewards. O(n_triples) per candidate.
+    """
+    n_actions_logged = np.bincount(counts.pair_state, minlength=counts.n_states)
+    state = counts.pair_state[counts.triple_pair]
+    votes = n_actions_logged[state] >= 2  # elsewhere nothing depends on the shrinkage
+    if not votes.any():
+        return 1.0
+    state = state[votes]
+    c, m = counts.weights[votes], counts.n_rows[votes]
+    n = counts.pair_weights[counts.triple_pair][votes]
+    n_s = counts.state_weights[state]
+    w = c / m
+    N_s = _sum_over_actions(counts)[votes]
+    p = np.maximum((N_s - w) / np.maximum(n_s - w, w), RARE_SUCCESSOR)
+    left = np.maximum(c - w, 0.0)
+    likelihoods = np.array(
+        [m @ np.log((left + kappa * p) / (n - w + kappa)) for kappa in PRIOR_STRENGTHS]
+    )
+    best = likelihoods.max()
+    level = PRIOR_STRENGTHS[likelihoods >= best - 1e-9 * abs(best)]
+    return float(level[np.argmin(np.abs(np.log(level)))])
+
+
+def _sum_over_actions(counts: TransitionCounts) -> Floats:
+    """Return N(s, s') for every triple, (n_triples,)."""
+    by_state = counts.state_matrix()
+    width = counts.n_states + 1
+    rows = np.repeat(np.arange(counts.n_states, dtype=np.int64), np.diff(by_state.indptr))
+    wanted = counts.pair_state[counts.triple_pair].astype(np.int64) * width + counts.next_states
+    return by_state.data[np.searchsorted(rows * width + by_state.indices, wanted)]

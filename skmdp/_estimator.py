@@ -1,0 +1,901 @@
+"""The estimator: parameters, fit, predict. Algorithms live in their own modules."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array, issparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skmdp._bellman import greedy_pairs
+from skmdp._counts import TransitionCounts, count_transitions
+from skmdp._estimation import choose_prior_strength, estimate_mdp, expected_rewards
+from skmdp._evaluation import DirectEstimate, evaluate_directly
+from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
+from skmdp._table import (
+    Roles,
+    Transitions,
+    as_frame,
+    is_one_dimensional,
+    read_feature_columns,
+    read_features,
+    read_state_columns,
+    read_state_labels,
+    read_table,
+)
+from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
+
+Floats = npt.NDArray[np.float64]
+
+UNCOVERED_WARNING = 0.01
+OUTLASTING_WARNING = 0.10
+
+
+class MarkovPolicyEstimator(BaseEstimator):
+    """Learn a decision policy from a table of logged transitions.
+
+    Counts transitions to estimate P(s'|s,a), averages rewards to estimate R(s,a), solves the
+    Bellman optimality equation of the estimated process, and acts greedily: batch, model-based
+    and tabular.
+
+    Read more in the README: what a row means, what is assumed, and when not to use it.
+
+    Parameters
+    ----------
+    state : str or sequence of str, default="state"
+        Column(s) of the table that make up the state.
+    action : str, default="action"
+        Column of the logged action.
+    next_state : str or sequence of str, default=None
+        Column(s) of the next state, one for each state column. None takes the columns
+        ``"next_" + c`` if the table has them, else the state of the next row of the same episode.
+    reward : str or None, default="reward"
+        Column of the reward of the row: what was paid for leaving its state. None for a log
+        without rewards.
+    episode : str or None, default="episode"
+        Column that tells which rows belong together. A table with next states may lack it.
+    step : str or None, default="step"
+        Column that orders the rows of an episode, used when the table has it; else rows are taken
+        as they lie. Where next states are read off the following row, whole step numbers must
+        count up by one.
+    terminated : str or None, default="terminated"
+        Boolean column, used when the table has it: True means no value after this row, even if a
+        next state is given; False with no next state means that what followed is unknown
+        (*truncated*), and the row is left out of the counts.
+    gamma : float, default=0.9
+        Discount in [0, 1]. 1 is accepted when no policy can avoid the end of an episode.
+    reward_on : {"state_action", "state"}, default="state_action"
+        What is averaged: rewards of the pair (state, action), or of all visits of the state.
+    untried : {"exclude", "uniform"}, default="exclude"
+        What an action never logged in a state means there. ``"exclude"``: it cannot be chosen.
+        ``"uniform"``: it leads to every label of ``states_`` with equal probability and pays the
+        state's mean reward. Dangerous: on small logs such a policy sends people where nobody has
+        been (with 500 logged searches, in every fifth state of the search example).
+    min_count : float, default=0
+        An action may be chosen in a state when its rows there weigh at least this much. A state
+        where none does keeps its most logged action.
+    tol : float, default=1e-6
+        A guarantee: ``state_values_`` are within ``tol * max(max|R|, max|V|)`` of the optimal
+        values of the estimated process, in every state.
+    max_iter : int, default=10_000
+        Maximum number of iterations of the solver.
+    handle_unknown : {"warn", "most_frequent", "error", "nearest"}, default="warn"
+        What to answer in a state not seen in fit. ``"warn"``: the most logged action, with a
+        warning. ``"most_frequent"``: the same, silently. ``"error"``: raise. ``"nearest"``: the
+        answer of the nearest state with logged actions, for numeric state columns, each scaled by
+        its standard deviation over ``states_``.
+    verbose : int, default=0
+        If positive, print a line per iteration of the solver.
+
+    Attributes
+    ----------
+    states_ : ndarray of shape (n_states,) or (n_states, n_columns)
+        Every label seen as state or next state, sorted; dtype object for several columns.
+    actions_ : ndarray of shape (n_actions,)
+        Every action logged, sorted.
+    classes_ : ndarray of shape (n_actions,)
+        The same as ``actions_``, under the name that scikit-learn's tools look for.
+    policy_ : ndarray of shape (n_states,)
+        Action advised in each state.
+    state_values_ : ndarray of shape (n_states,)
+        Expected discounted reward from each state on, following the policy.
+    q_values_ : ndarray of shape (n_states, n_actions)
+        Value of each action in each state; see ``decision_function``.
+    expected_rewards_ : ndarray of shape (n_states, n_actions)
+        Estimated R(s, a), NaN where the model knows none.
+    visit_counts_ : ndarray of shape (n_states, n_actions)
+        Weighted number of rows of each state and action.
+    mdp_ : MDP
+        The estimated process over the admissible pairs.
+    default_action_ : scalar
+        The most logged action.
+    initial_distribution_ : ndarray of shape (n_states,)
+        Share of the episodes that start in each state; of all rows where episodes are unknown.
+    n_transitions_ : int
+        Number of rows counted.
+    n_episodes_ : int or None
+        Number of episodes; None for a table without them.
+    n_truncated_ : int
+        Number of rows left out because what followed is unknown.
+    n_iter_ : int
+        Number of iterations of the solver.
+    converged_ : bool
+        Whether ``tol`` was met.
+    value_error_bound_ : float
+        Proven bound on the error of ``state_values_``.
+    n_features_in_ : int
+        Number of state columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the state columns, where they have names.
+
+    See Also
+    --------
+    skmdp.inspection.policy_table : The policy as a table, with what supports it.
+    skmdp.model_selection.EpisodeKFold : Cross-validation that keeps episodes whole.
+
+    Notes
+    -----
+    With n the weighted count of (s, a) and N of (s, a, s'),
+
+        P(s'|s,a) = N(s,a,s') / n(s,a)        R(s,a) = sum of rewards of (s,a) / n(s,a)
+        V(s) = max_a Q(s,a)                    Q(s,a) = R(s,a) + gamma sum_s' P(s'|s,a) V(s')
+
+    A state only ever reached, never acted in, is worth 0, so the end of an episode needs no rows
+    of its own. Of actions whose Q differ by no more than the solver can tell (``max(1e-9 |V|max,
+    2 gamma value_error_bound_)``), the most logged one is advised, then the lowest label.
+
+    Fitting hashes every label column once and sorts the codes, O(n_transitions log), and solves
+    in O(distinct transitions) per sweep. Memory is O(n_transitions + distinct transitions); the
+    dense (n_states, n_actions) views are built when asked for.
+
+    References
+    ----------
+    M. L. Puterman, "Markov Decision Processes: Discrete Stochastic Dynamic Programming", Wiley
+    (2005), chapter 6. R. S. Sutton and A. G. Barto, "Reinforcement Learning: An Introduction",
+    2nd edition, MIT Press (2018), chapters 3 and 4.
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import load_climb
+    >>> policy = MarkovPolicyEstimator(gamma=0.9).fit(load_climb())
+    >>> policy.predict(["low", "mid", "high"])
+    array(['climb', 'climb', 'climb'], dtype=object)
+    >>> policy.policy_map()["high"]
+    'climb'
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "state": [str, list, tuple],
+        "action": [str],
+        "next_state": [str, list, tuple, None],
+        "reward": [str, None],
+        "episode": [str, None],
+        "step": [str, None],
+        "terminated": [str, None],
+        "gamma": [Interval(Real, 0, 1, closed="both")],
+        "reward_on": [StrOptions({"state_action", "state"})],
+        "untried": [StrOptions({"exclude", "uniform"})],
+        "min_count": [Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "handle_unknown": [StrOptions({"warn", "most_frequent", "error", "nearest"})],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        state: str | Sequence[str] = "state",
+        action: str = "action",
+        next_state: str | Sequence[str] | None = None,
+        reward: str | None = "reward",
+        episode: str | None = "episode",
+        step: str | None = "step",
+        terminated: str | None = "terminated",
+        gamma: float = 0.9,
+        reward_on: Literal["state_action", "state"] = "state_action",
+        untried: Literal["exclude", "uniform"] = "exclude",
+        min_count: float = 0,
+        tol: float = 1e-6,
+        max_iter: int = 10_000,
+        handle_unknown: Literal["warn", "most_frequent", "error", "nearest"] = "warn",
+        verbose: int = 0,
+    ) -> None:
+        self.state = state
+        self.action = action
+        self.next_state = next_state
+        self.reward = reward
+        self.episode = episode
+        self.step = step
+        self.terminated = terminated
+        self.gamma = gamma
+        self.reward_on = reward_on
+        self.untried = untried
+        self.min_count = min_count
+        self.tol = tol
+        self.max_iter = max_iter
+        self.handle_unknown = handle_unknown
+        self.verbose = verbose
+
+    # ----------------------------------------------------------------------------------- learning
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        reward: Any = None,
+        episode: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Learn a policy from logged transitions.
+
+        Parameters
+        ----------
+        X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
+            Without ``y``: a table (pandas, polars or pyarrow) with the columns that the
+            estimator's parameters name. With ``y``: an array or table whose columns are all
+            features of the state; the next state of a row is then that of the next row of the
+            same episode.
+        y : array-like of shape (n_transitions,), default=None
+            The logged actions.
+        reward : array-like of shape (n_transitions,), default=None
+            With ``y`` only: reward of every row. None: the log has no rewards, and the policy is
+            the most logged action of each state.
+        episode : array-like of shape (n_transitions,), default=None
+            With ``y`` only: episode of every row. None: every row is a decision of its own.
+        sample_weight : array-like of shape (n_transitions,), default=None
+            How often each row counts. A row of weight 0 counts as if it were not there, except
+            that the row before it still leads to its state.
+
+        Returns
+        -------
+        self : MarkovPolicyEstimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the log cannot be read; the message names column, row and remedy. The estimator is
+            then left as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the solver stopped before ``tol`` was met.
+        """
+        log = self._read_log(X, y, reward, episode, sample_weight)
+        if self.handle_unknown == "nearest":
+            _require_numbers(log)
+        counts = _count(log)
+        initial_distribution = _initial_distribution(log)
+        mdp, pair_weights = estimate_mdp(
+            counts,
+            reward_on=self.reward_on,
+            untried=self.untried,
+            min_count=self.min_count,
+            initial_distribution=initial_distribution,
+        )
+        try:
+            solution = modified_policy_iteration(
+                mdp, self.gamma, tol=self.tol, max_iter=self.max_iter, verbose=self.verbose
+            )
+        except EndlessLoopError as error:
+            raise _name_endless_loop(error, log) from None
+        chosen = greedy_pairs(
+            mdp.first_pairs,
+            solution.q_values,
+            tolerance=_tie_tolerance(solution, self.gamma),
+            preference=pair_weights,
+        )
+        # Everything has been read and computed: from here on nothing can fail.
+        if y is None:
+            self.feature_names_in_ = np.array(self._roles().state, dtype=object)
+            self.n_features_in_ = len(self.feature_names_in_)
+        else:
+            validate_data(self, X, reset=True, skip_check_array=True)
+        self._is_table_form = y is None
+        self._has_rewards = log.rewards is not None
+        self._state_index, self._action_index = log.states, log.actions
+        self._counts = counts
+        self._pair_q_values = solution.q_values
+        self.states_, self.actions_ = log.states.labels, log.actions.labels
+        self._default_code = int(_most(counts.action_weights))
+        self.default_action_ = self.actions_[self._default_code]
+        self._policy_codes = np.full(len(log.states), self._default_code, dtype=np.int32)
+        self._policy_codes[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
+        self.policy_ = self.actions_[self._policy_codes]
+        self.state_values_ = solution.state_values
+        self.mdp_ = mdp
+        self.initial_distribution_ = initial_distribution
+        self.n_transitions_ = len(log.state_codes)
+        self.n_episodes_ = log.n_episodes
+        self.n_truncated_ = log.n_truncated
+        self.n_iter_ = solution.n_iter
+        self.converged_ = solution.converged
+        self.value_error_bound_ = solution.value_error_bound
+        return self
+
+    def _roles(self) -> Roles:
+        def names(columns: str | Sequence[str]) -> tuple[str, ...]:
+            return (columns,) if isinstance(columns, str) else tuple(columns)
+
+        return Roles(
+            state=names(self.state),
+            action=self.action,
+            next_state=None if self.next_state is None else names(self.next_state),
+            reward=self.reward,
+            episode=self.episode,
+            step=self.step,
+            terminated=self.terminated,
+        )
+
+    def _read_log(
+        self, X: Any, y: Any, reward: Any, episode: Any, sample_weight: Any
+    ) -> Transitions:
+        """Read a log in the form that ``y`` decides."""
+        name = type(self).__name__
+        if y is None:
+            is_array = isinstance(X, list | tuple) or hasattr(X, "__array__") or issparse(X)
+            if as_frame(X) is None and is_array:
+                raise ValueError(
+                    f"This {name} estimator requires y to be passed, but the target y is None. "
+                    "Hand in a transitions table with named columns, or features X and logged "
+                    "actions y."
+                )
+            if reward is not None or episode is not None:
+                raise ValueError(
+                    "reward and episode go with features X and actions y; a transitions table "
+                    "holds them as columns. Put them in the table, or name its columns: "
+                    f"{name}(reward=..., episode=...)."
+                )
+            return read_table(X, self._roles(), sample_weight)
+        frame = as_frame(X)
+        if frame is not None and {self.action, *self._roles().state} <= set(frame.columns):
+            raise ValueError(
+                "y was given, so every column of X would be a feature of the state, but X has the "
+                f"action column {self.action!r} itself. Hand in the table without y."
+            )
+        return read_features(X, y, reward, episode, sample_weight)
+
+    # --------------------------------------------------------------------------------- prediction
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the action that the policy advises in each state.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States. Of a table only the state columns are read, whatever else it holds (after a
+            fit with ``y``: exactly the columns seen in fit). 1-D where the state is one column.
+
+        Returns
+        -------
+        actions : ndarray of shape (n_samples,)
+            Labels from ``actions_``; ``default_action_`` in states only ever reached.
+
+        Raises
+        ------
+        TypeError
+            If a label is of another kind than in fit, such as a string for an integer.
+        ValueError
+            If a column or a label is missing, or a state unknown and ``handle_unknown="error"``.
+
+        Warns
+        -----
+        UserWarning
+            If states are unknown and ``handle_unknown="warn"``.
+
+        Notes
+        -----
+        O(n_samples), with some hundred microseconds for checks per call: predict many states at
+        once, or use ``policy_map`` to look up one at a time.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(load_climb())
+        >>> policy.predict(["mid", "nowhere"])
+        array(['climb', 'climb'], dtype=object)
+        """
+        return self.actions_[self._decide(*self._read_states(X))]
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the policy's probability of each action.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``predict``.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_actions)
+            In the order of ``actions_``; the policy is deterministic, so each row is one-hot.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> policy = MarkovPolicyEstimator().fit(load_climb())
+        >>> policy.predict_proba(["low"])
+        array([[1., 0.]])
+        """
+        actions = self._decide(*self._read_states(X))
+        probabilities = np.zeros((len(actions), len(self.actions_)))
+        probabilities[np.arange(len(actions)), actions] = 1.0
+        return probabilities
+
+    def decision_function(self, X: Any) -> Floats:
+        """Return the value Q of each action in each state.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``predict``.
+
+        Returns
+        -------
+        q_values : ndarray of shape (n_samples, n_actions)
+            In the order of ``actions_``. -inf where an action may not be chosen, 0 in states only
+            ever reached, NaN in unknown states. The argmax of a row is not always what
+            ``predict`` answers: ties go to the most logged action, and NaN has no maximum.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> policy = MarkovPolicyEstimator(gamma=0.5).fit(load_climb())
+        >>> policy.decision_function(["high"]).round(3)
+        array([[0.5  , 0.125]])
+        """
+        return self._q_rows(self._read_states(X)[0])
+
+    def score_samples(self, X: Any) -> Floats:
+        """Return the value V of each state.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``predict``.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,)
+            Expected discounted reward from the state on; 0 in states only ever reached, NaN in
+            unknown states.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> MarkovPolicyEstimator(gamma=0.5).fit(load_climb()).score_samples(["top", "bottom"])
+        array([1., 0.])
+        """
+        codes, _ = self._read_states(X)
+        return np.append(self.state_values_, np.nan)[codes]
+
+    def _read_states(self, X: Any) -> tuple[Codes, list[LabelColumn]]:
+        """Return the code of each state, UNKNOWN if not seen in fit, and the columns as read."""
+        check_is_fitted(self)
+        frame = as_frame(X)
+        if self._is_table_form and frame is not None:
+            columns = read_state_columns(X, self.feature_names_in_)
+        elif frame is None and self.n_features_in_ == 1 and is_one_dimensional(X):
+            columns = [read_state_labels(X, self._state_index.names[0])]
+        else:
+            columns = read_feature_columns(X)
+            self._check_features(X, len(columns))
+        return self._state_index.encode(columns), columns
+
+    def _check_features(self, X: Any, n_columns: int) -> None:
+        """Compare features with those of fit, by number and, where they have them, by name."""
+        if not self._is_table_form:
+            validate_data(self, X, reset=False, skip_check_array=True)
+        elif n_columns != self.n_features_in_:
+            raise ValueError(
+                f"X has {n_columns} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+
+    def _decide(self, codes: Codes, columns: list[LabelColumn], *, silent: bool = False) -> Codes:
+        """Return the action code for each state code, by ``handle_unknown`` where UNKNOWN."""
+        actions = np.append(self._policy_codes, np.int32(self._default_code))[codes]
+        unknown = np.flatnonzero(codes == UNKNOWN)
+        if not len(unknown) or self.handle_unknown == "most_frequent":
+            return actions
+        if self.handle_unknown == "nearest":
+            actions[unknown] = self._policy_codes[self._nearest_states(columns, unknown)]
+            return actions
+        parts = [column.values[column.codes[unknown[0]]] for column in columns]
+        first = parts[0] if len(parts) == 1 else tuple(parts)
+        message = (
+            f"{len(unknown)} row(s) hold a state that was not seen in fit, first {first!r} at row "
+            f"{unknown[0]} (counting from 0)."
+        )
+        if self.handle_unknown == "error":
+            raise ValueError(
+                f"{message} Drop these rows, or choose another handle_unknown: 'most_frequent', "
+                "'nearest' or 'warn'."
+            )
+        if not silent:
+            warnings.warn(
+                f"{message} They get the most logged action, {self.default_action_!r}. Choose "
+                "handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if not.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return actions
+
+    def _nearest_states(
+        self, columns: list[LabelColumn], rows: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.intp]:
+        """Return the code of the nearest state with logged actions, for some rows."""
+        known = self._state_index.numbers()
+        scale = known.std(axis=0)
+        scale[scale == 0] = 1.0
+        wanted = np.column_stack([column.values[column.codes[rows]] for column in columns])
+        acting = self.mdp_.acting_states
+        search = NearestNeighbors(n_neighbors=1).fit(known[acting] / scale)
+        nearest = search.kneighbors(wanted.astype(np.float64) / scale, return_distance=False)
+        return np.asarray(acting[nearest[:, 0]])
+
+    # ------------------------------------------------------------------------------------- scores
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        reward: Any = None,
+        episode: Any = None,
+        sample_weight: Any = None,
+    ) -> float:
+        """Return the estimated reward per episode of following the policy.
+
+        The undiscounted reward per episode that the policy would have earned in the process
+        re-estimated from ``X``, starting where the episodes of ``X`` start and followed to their
+        end; if some episode of ``X`` is cut off, it is followed for as many steps as the longest
+        episode of ``X``. Without episodes every row of a table counts as a start, followed for
+        1000 steps.
+
+        Parameters
+        ----------
+        X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
+            A log in the same form as in ``fit``, but other rows: on the training log the score is
+            only what the model promises for itself.
+        y : array-like of shape (n_transitions,), default=None
+            The logged actions, after a fit with ``y``.
+        reward : array-like of shape (n_transitions,), default=None
+            With ``y`` only: reward of every row.
+        episode : array-like of shape (n_transitions,), default=None
+            With ``y`` only: episode of every row.
+        sample_weight : array-like of shape (n_transitions,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        score : float
+            Reward per episode, higher is better. For a log without rewards: the weighted share of
+            rows where the policy agrees with the logged action.
+
+        Raises
+        ------
+        ValueError
+            If the estimator was fitted with rewards and the log to score on has none.
+
+        Warns
+        -----
+        UserWarning
+            If ``X`` lacks more than 1 % of the decisions that the policy would take, or if more
+            than 10 % of its episodes would outlast every logged one.
+
+        Notes
+        -----
+        Thin pairs are shrunk towards what is logged in their state whatever is done, with the
+        strength that best predicts the rows of ``X`` from each other. That makes the score
+        conservative and fair between models of different size: use it to choose, not to promise.
+        Neither ``gamma`` nor the horizon of a model enters, so a search over ``gamma`` is fair.
+        It assumes Markov states and no hidden confounder, costs about one fit, and cannot tell
+        fast from slow where reward comes once, at an end that every episode reaches.
+
+        Splitters that cut episodes (a plain ``cv=5``) make the score meaningless: use
+        ``EpisodeKFold``.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import make_search_log
+        >>> policy = MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.99)
+        >>> policy = policy.fit(make_search_log(5000, length=4, random_state=0))
+        >>> test = make_search_log(1000, length=4, random_state=1)
+        >>> mean_of_the_log = test["reward"].sum() / 1000
+        >>> bool(policy.score(test) > mean_of_the_log)
+        True
+        """
+        check_is_fitted(self)
+        self._check_score_form(X, y)
+        log = self._read_log(X, y, reward, episode, sample_weight)
+        if log.rewards is None:
+            if self._has_rewards:
+                raise ValueError(
+                    "This policy was fitted with rewards, but there are none to score it with. "
+                    "Hand in reward=...; in a pipeline or search call "
+                    "set_score_request(reward=True) on the estimator."
+                )
+            return self._agreement(log)
+        counts = _count(log)
+        estimate = evaluate_directly(
+            counts,
+            self._actions_in(log),
+            _initial_distribution(log),
+            prior_strength=choose_prior_strength(counts),
+            longest=log.longest,
+            is_cut=log.is_cut,
+        )
+        _warn_if_unsupported(estimate, log.is_cut)
+        return estimate.value
+
+    def _check_score_form(self, X: Any, y: Any) -> None:
+        if y is not None and self._is_table_form:
+            raise ValueError(
+                "This policy was fitted on a transitions table; score it on one, without y."
+            )
+        if y is None and not self._is_table_form and as_frame(X) is not None:
+            raise ValueError(
+                "This policy was fitted on features X and actions y; score it on both: "
+                "score(X, y, reward=..., episode=...)."
+            )
+        if y is not None:
+            self._check_features(X, self.n_features_in_)
+
+    def _actions_in(self, log: Transitions) -> Codes:
+        """Return what predict answers in every state of a log, in the log's action codes."""
+        columns = log.states.as_columns()
+        actions = self._decide(self._state_index.encode(columns), columns, silent=True)
+        return log.actions.encode(self._action_index.as_columns())[actions]
+
+    def _agreement(self, log: Transitions) -> float:
+        agrees = self._actions_in(log)[log.state_codes] == log.action_codes
+        return float(np.average(agrees, weights=log.weights))
+
+    # -------------------------------------------------------------------------------------- views
+
+    @property
+    def classes_(self) -> npt.NDArray[Any]:
+        """Labels of the actions, (n_actions,); the columns of ``predict_proba``."""
+        return self.actions_
+
+    @property
+    def q_values_(self) -> Floats:
+        """Value of each action in each state, (n_states, n_actions)."""
+        check_is_fitted(self)
+        return self._q_rows(np.arange(len(self._state_index)))
+
+    @property
+    def expected_rewards_(self) -> Floats:
+        """Estimated R(s, a), (n_states, n_actions); NaN where the model knows none."""
+        check_is_fitted(self)
+        counts = self._counts
+        rewards = np.full((counts.n_states, counts.n_actions), np.nan)
+        untried = self.mdp_.uniform_mass
+        if untried is not None:
+            anywhere = untried > 0
+            rewards[self.mdp_.pair_state[anywhere]] = self.mdp_.rewards[anywhere, np.newaxis]
+        rewards[counts.pair_state, counts.pair_action] = expected_rewards(counts, self.reward_on)
+        return rewards
+
+    @property
+    def visit_counts_(self) -> Floats:
+        """Weighted number of rows of each state and action, (n_states, n_actions)."""
+        check_is_fitted(self)
+        counts = self._counts
+        visits = np.zeros((counts.n_states, counts.n_actions))
+        visits[counts.pair_state, counts.pair_action] = counts.pair_weights
+        return visits
+
+    def transition_counts(self, action: Any) -> Any:
+        """Return the weighted counts of the transitions of one action.
+
+        Parameters
+        ----------
+        action : scalar
+            A label of ``actions_``.
+
+        Returns
+        -------
+        counts : scipy sparse CSR array of shape (n_states, n_states)
+            N(s, a, s'). Ends without a next state have no column.
+
+        Raises
+        ------
+        ValueError
+            If the action was never logged.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> policy = MarkovPolicyEstimator().fit(load_climb())
+        >>> policy.transition_counts("climb").sum()
+        np.float64(7.0)
+        """
+        return self._action_matrix(action, self._check_counts().weights)
+
+    def transition_matrix(self, action: Any) -> Any:
+        """Return the estimated transition probabilities of one action.
+
+        Parameters
+        ----------
+        action : scalar
+            A label of ``actions_``.
+
+        Returns
+        -------
+        probabilities : scipy sparse CSR array of shape (n_states, n_states)
+            P(s'|s, a). A row is empty where the action was never logged, and sums to less than
+            one where an episode may end without a next state.
+
+        Raises
+        ------
+        ValueError
+            If the action was never logged.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> policy = MarkovPolicyEstimator().fit(load_climb())
+        >>> policy.states_
+        array(['bottom', 'high', 'low', 'mid', 'top'], dtype=object)
+        >>> policy.transition_matrix("climb").toarray()[2]
+        array([0., 0., 0., 1., 0.])
+        """
+        counts = self._check_counts()
+        return self._action_matrix(
+            action, counts.weights / counts.pair_weights[counts.triple_pair]
+        )
+
+    def policy_map(self) -> dict[Any, Any]:
+        """Return the policy as a dict, for serving one decision at a time.
+
+        Returns
+        -------
+        policy : dict
+            Action by state, for the states with logged actions. A state of several columns is a
+            tuple.
+
+        Notes
+        -----
+        A look-up takes about 0.1 microseconds; ``predict`` checks its input first, which takes
+        some hundred.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> log = load_climb()
+        >>> MarkovPolicyEstimator().fit(log[log["state"] == "low"]).policy_map()
+        {'low': 'climb'}
+        """
+        check_is_fitted(self)
+        acting = self.mdp_.acting_states
+        states = self._state_index.python_labels(acting)
+        actions = self._action_index.python_labels(self._policy_codes[acting])
+        return dict(zip(states, actions, strict=True))
+
+    def _check_counts(self) -> TransitionCounts:
+        check_is_fitted(self)
+        return self._counts
+
+    def _action_matrix(self, action: Any, per_triple: Floats) -> Any:
+        """Return the rows of one action of a (n_pairs, n_states + 1) matrix, by state."""
+        counts = self._counts
+        code = np.flatnonzero(self.actions_ == action)
+        if not len(code):
+            raise ValueError(
+                f"Action {action!r} was never logged; the actions are {self.actions_.tolist()}."
+            )
+        pairs = np.flatnonzero(counts.pair_action == code[0])
+        place = csr_array(
+            (np.ones(len(pairs)), (counts.pair_state[pairs], pairs)),
+            shape=(counts.n_states, len(counts.pair_state)),
+        )
+        return (place @ counts.matrix(per_triple))[:, : counts.n_states]
+
+    def _q_rows(self, codes: npt.NDArray[np.integer[Any]]) -> Floats:
+        """Return Q of the given states, (n, n_actions), from the sparse store."""
+        mdp, counts = self.mdp_, self._counts
+        # What a row holds where nothing was logged; one more for UNKNOWN.
+        blank = np.append(np.zeros(mdp.n_states), np.nan)
+        blank[mdp.acting_states] = -np.inf
+        at = counts.find_pairs(mdp.pair_state, mdp.pair_action)
+        untried = at < 0
+        blank[mdp.pair_state[untried]] = self._pair_q_values[untried]
+        logged = np.full(len(counts.pair_state), -np.inf)
+        logged[at[~untried]] = self._pair_q_values[~untried]
+        rows = np.repeat(blank[codes][:, np.newaxis], mdp.n_actions, axis=1)
+        known = np.flatnonzero(codes != UNKNOWN)
+        bounds = np.searchsorted(counts.pair_state, np.arange(mdp.n_states + 1))
+        cells = csr_array(
+            (logged, counts.pair_action, bounds), shape=(mdp.n_states, mdp.n_actions)
+        )[codes[known]]
+        rows[np.repeat(known, np.diff(cells.indptr)), cells.indices] = cells.data
+        return rows
+
+
+def _count(log: Transitions) -> TransitionCounts:
+    return count_transitions(
+        log.state_codes,
+        log.action_codes,
+        log.next_codes,
+        len(log.states),
+        len(log.actions),
+        weights=log.weights,
+        rewards=log.rewards,
+    )
+
+
+def _initial_distribution(log: Transitions) -> Floats:
+    starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
+    return starts / starts.sum()
+
+
+def _tie_tolerance(solution: Solution, gamma: float) -> float:
+    """Return how far apart two Q may be that the solver cannot tell apart."""
+    largest = float(np.abs(solution.state_values).max(initial=0.0))
+    return max(1e-9 * largest, 2 * gamma * solution.value_error_bound)
+
+
+def _most(weights: Floats) -> np.intp:
+    """Return the first position of the largest weight, to one part in 1e9."""
+    return np.argmax(weights >= weights.max() * (1 - 1e-9))
+
+
+def _require_numbers(log: Transitions) -> None:
+    for name, kind in zip(log.states.names, log.states.kinds, strict=True):
+        if kind not in NUMERIC_KINDS:
+            raise ValueError(
+                f"handle_unknown='nearest' needs numeric state columns, but column {name!r} holds "
+                f"labels of kind {kind!r}. Encode it as numbers or choose another handle_unknown."
+            )
+
+
+def _name_endless_loop(error: EndlessLoopError, log: Transitions) -> ValueError:
+    state, action = log.states.label(error.state), log.actions.label(error.action)
+    return ValueError(
+        f"gamma=1 needs a log in which no policy can go on for ever, but action {action!r} in "
+        f"state {state!r} can be part of an endless loop, so its value may be infinite. Use a "
+        "gamma below 1, such as 0.999."
+    )
+
+
+def _warn_if_unsupported(estimate: DirectEstimate, is_cut: bool) -> None:
+    if estimate.uncovered > UNCOVERED_WARNING:
+        warnings.warn(
+            f"X lacks {estimate.uncovered:.1%} of the decisions that the policy would take; there "
+            "the score assumes that what X logs in the state goes on happening. Score on more "
+            "rows, or raise min_count so that the policy keeps to what is often logged.",
+            UserWarning,
+            stacklevel=3,
+        )
+    outlasting = estimate.outlasting
+    if outlasting is not None and outlasting > OUTLASTING_WARNING and not is_cut:
+        warnings.warn(
+            f"{outlasting:.1%} of the policy's episodes would last longer than any in X (it may "
+            "loop); their value is extrapolated. Check the policy for loops, or charge a cost per "
+            "step.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,583 @@
+"""The only place that reads dataframes: a table of logged transitions to arrays of codes.
+
+What comes in: any eager table or column that narwhals knows (pandas, polars, pyarrow), or
+numpy arrays. What goes out: ``Transitions``. The contract:
+
+- every column is hashed once; nothing loops over rows;
+- all that can be wrong with a table is found here, before anything is computed;
+- an error names the column, the row (counted from 0, as the table lies) and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from narwhals.exceptions import DuplicateError
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+from skmdp._labels import (
+    MISSING,
+    NUMERIC_KINDS,
+    TIME_KINDS,
+    Codes,
+    LabelColumn,
+    LabelIndex,
+    index_labels,
+    read_labels,
+    require_no_missing,
+)
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+NO_ROW = -1
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column of a table plays which part; None where a part may be absent and is."""
+
+    state: tuple[str, ...]
+    action: str
+    next_state: tuple[str, ...] | None
+    reward: str | None
+    episode: str | None
+    step: str | None
+    terminated: str | None
+
+
+FEATURE_ROLES = Roles((), "y", None, "reward", "episode", None, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """A log as arrays: one entry per row that counts (n,), and what is known of its episodes.
+
+    ``next_codes`` is MISSING where the episode ended. ``weights`` None means one a row;
+    ``rewards`` None means that the log has none. ``start_codes`` and ``start_weights`` are the
+    first states of the episodes, or all states where episodes are unknown. ``longest`` is the
+    number of rows of the longest episode (None: unknown); ``is_cut`` says whether some episode
+    was still going on at its last row.
+    """
+
+    states: LabelIndex
+    actions: LabelIndex
+    state_codes: Codes
+    action_codes: Codes
+    next_codes: Codes
+    rewards: Floats | None
+    weights: Floats | None
+    start_codes: Codes
+    start_weights: Floats | None
+    n_episodes: int | None
+    n_truncated: int
+    longest: int | None
+    is_cut: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The columns of a log as read, each (n_rows,); None for what the log does not have."""
+
+    roles: Roles
+    states: list[LabelColumn]
+    action: LabelColumn
+    next_states: list[LabelColumn] | None = None
+    rewards: Floats | None = None
+    episode: LabelColumn | None = None
+    step: npt.NDArray[Any] | None = None
+    terminated: Bools | None = None
+    weights: Floats | None = None
+
+    def select(self, order: Rows | None) -> _Rows:
+        """Return the rows of positive weight in the given order."""
+        weights = self.weights
+        if order is None and (weights is None or weights.all()):
+            return self
+        rows = np.arange(len(self.action.codes)) if order is None else order
+        if weights is not None:
+            rows = rows[weights[rows] > 0]
+        assert self.next_states is not None
+        return replace(
+            self,
+            states=[column.take(rows) for column in self.states],
+            action=self.action.take(rows),
+            next_states=[column.take(rows) for column in self.next_states],
+            rewards=None if self.rewards is None else self.rewards[rows],
+            episode=None if self.episode is None else self.episode.take(rows),
+            terminated=None if self.terminated is None else self.terminated[rows],
+            weights=None if weights is None else weights[rows],
+        )
+
+
+def read_table(X: Any, roles: Roles, sample_weight: Any = None) -> Transitions:
+    """Read a transitions table."""
+    frame = _as_table(X)
+    _require_columns(frame, roles)
+    if not len(frame):
+        raise ValueError("The table is empty: it has 0 rows. At least one transition is needed.")
+    states = [read_labels(_pandas_column(frame, name), name) for name in roles.state]
+    for column in states:
+        require_no_missing(column)
+    next_states = _read_next_states(frame, roles)
+    action = read_labels(_pandas_column(frame, roles.action), roles.action)
+    require_no_missing(action)
+    rewards = None
+    if roles.reward is not None:
+        rewards = read_rewards(_pandas_column(frame, roles.reward), roles.reward)
+    episode = _read_episodes(frame, roles, required=next_states is None)
+    step = None
+    if episode is not None and roles.step is not None and roles.step in frame.columns:
+        step = _read_steps(_pandas_column(frame, roles.step), roles.step)
+    terminated = None
+    if roles.terminated is not None and roles.terminated in frame.columns:
+        terminated = _read_terminated(_pandas_column(frame, roles.terminated), roles.terminated)
+    weights = read_weights(sample_weight, len(frame))
+    return _assemble(
+        _Rows(roles, states, action, next_states, rewards, episode, step, terminated, weights)
+    )
+
+
+def read_features(
+    X: Any, y: Any, reward: Any = None, episode: Any = None, sample_weight: Any = None
+) -> Transitions:
+    """Read state features, logged actions and what was handed in beside them.
+
+    Without episodes every row is a decision of its own.
+    """
+    states = read_feature_columns(X)
+    for column in states:
+        require_no_missing(column)
+    action = read_labels(_as_series(y, "y", warn=True), "y")
+    require_no_missing(action)
+    n_rows = len(states[0].codes)
+    rewards = None if reward is None else read_rewards(_as_series(reward, "reward"), "reward")
+    if episode is None:
+        codes = np.arange(n_rows, dtype=np.int32)
+        episodes = LabelColumn("episode", "int", codes, codes)
+    else:
+        episodes = read_labels(_as_series(episode, "episode"), "episode")
+        require_no_missing(episodes)
+    check_consistent_length(states[0].codes, action.codes, rewards, episodes.codes)
+    return _assemble(
+        _Rows(
+            FEATURE_ROLES,
+            states,
+            action,
+            rewards=rewards,
+            episode=episodes,
+            weights=read_weights(sample_weight, n_rows),
+        )
+    )
+
+
+def read_feature_columns(X: Any) -> list[LabelColumn]:
+    """Read every column of a 2-D array or table as labels of the state."""
+    frame = as_frame(X)
+    if frame is not None:
+        if not all(frame.shape):
+            raise ValueError(
+                f"Found array with {frame.shape[0]} sample(s) and {frame.shape[1]} feature(s) "
+                f"(shape={frame.shape}) while a minimum of 1 is required."
+            )
+        return [read_labels(_pandas_column(frame, name), name) for name in frame.columns]
+    array = check_array(X, dtype=None, input_name="X")
+    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        array = np.asarray(X, dtype=object)  # numpy made strings of everything
+    return [read_labels(pd.Series(array[:, j]), f"x{j}") for j in range(array.shape[1])]
+
+
+def read_state_columns(X: Any, names: Sequence[str]) -> list[LabelColumn]:
+    """Read the states of a table by their columns' names, whatever else the table holds."""
+    frame = as_frame(X)
+    if frame is None:
+        raise TypeError(f"Expected a table, got {type(X).__name__}.")
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"The table has no column {_quoted(missing)}, which held the state in fit. "
+            f"It has the column(s) {_quoted(frame.columns)}."
+        )
+    return [read_labels(_pandas_column(frame, name), name) for name in names]
+
+
+def read_state_labels(labels: Any, name: str) -> LabelColumn:
+    """Read a 1-D list, array or column of state labels."""
+    return read_labels(_as_series(labels, name), name)
+
+
+def is_one_dimensional(X: Any) -> bool:
+    """Whether X is a list, array or column of labels."""
+    if isinstance(nw.from_native(X, pass_through=True, allow_series=True), nw.Series):
+        return True
+    return np.ndim(X if hasattr(X, "ndim") else np.asarray(X, dtype=object)) == 1
+
+
+def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
+    """Check one weight a row: finite, not negative, not all zero."""
+    if sample_weight is None:
+        return None
+    weights: Floats = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, expected ({n_rows},): one weight a row."
+        )
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        raise ValueError(
+            f"sample_weight is negative ({weights[row]}) at row {row} (counting from 0); "
+            "a weight says how often a row counts. Drop the row or use weight 0."
+        )
+    if not weights.any():
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number: all of them are zero."
+        )
+    return weights
+
+
+def read_rewards(series: pd.Series, name: str) -> Floats:
+    """Read a column of finite numbers."""
+    kinds = {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}
+    inferred = pd.api.types.infer_dtype(series, skipna=True)
+    if inferred == "complex":
+        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
+    if inferred not in kinds and not pd.api.types.is_numeric_dtype(series.dtype):
+        is_number = series.map(lambda value: isinstance(value, int | float))
+        row = int(np.argmin(is_number.to_numpy()))
+        raise ValueError(
+            f"Column {name!r} must hold numbers, got {series.iloc[row]!r} at row {row} (counting "
+            f"from 0) of a column of dtype {series.dtype}. Convert it, for example with pandas.to_numeric."
+        )
+    rewards = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    finite = np.isfinite(rewards)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise ValueError(
+            f"Column {name!r} contains NaN, None or infinity (inf) in {int((~finite).sum())} "
+            f"row(s), first at row {row} (counting from 0). Drop these rows or fill them in."
+        )
+    return rewards
+
+
+def episode_codes(X: Any, name: str) -> Codes:
+    """Read the episode column of a table as codes, in order of appearance."""
+    frame = as_frame(X)
+    if frame is None or name not in frame.columns:
+        found = type(X).__name__ if frame is None else f"column(s) {_quoted(frame.columns)}"
+        raise ValueError(
+            f"Rows cannot be split by episode: expected a table with a column {name!r}, got "
+            f"{found}. Name the column with episode=..., or hand in groups."
+        )
+    return label_codes(frame.get_column(name), name)
+
+
+def label_codes(labels: Any, name: str) -> Codes:
+    """Read a 1-D list, array or column of labels, none missing, as codes."""
+    column = read_labels(_as_series(labels, name), name)
+    require_no_missing(column)
+    return column.codes
+
+
+def as_frame(X: Any) -> nw.DataFrame[Any] | None:
+    """Return an eager table as a narwhals frame, None where X is no table."""
+    try:
+        frame = nw.from_native(X, pass_through=True)
+    except DuplicateError as error:
+        raise ValueError(f"The table has two columns of one name: {error}. Rename one.") from error
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError(
+            f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
+        )
+    if not isinstance(frame, nw.DataFrame):
+        return None
+    names = frame.columns
+    if len(set(names)) < len(names):
+        twice = [name for name in names if names.count(name) > 1]
+        raise ValueError(f"The table has two columns of one name: {twice[0]!r}. Rename one.")
+    return frame
+
+
+def _as_table(X: Any) -> nw.DataFrame[Any]:
+    """Return X as a narwhals frame, or say what a table is."""
+    frame = as_frame(X)
+    if frame is None:
+        hint = (
+            " Read the file first, for example with pandas.read_csv."
+            if isinstance(X, str | bytes) or hasattr(X, "__fspath__")
+            else " Make it a pandas.DataFrame with named columns first."
+        )
+        raise TypeError(
+            f"Expected a table of transitions (pandas, polars or pyarrow), got "
+            f"{type(X).__name__}.{hint}"
+        )
+    return frame
+
+
+def _pandas_column(frame: nw.DataFrame[Any], name: str) -> pd.Series:
+    """Take one column of a table as a pandas Series, without copying it where possible."""
+    return _pandas_series(frame.get_column(name))
+
+
+def _pandas_series(series: nw.Series[Any]) -> pd.Series:
+    if series.implementation.is_pandas():
+        return series.to_native()
+    try:
+        arrow = series.to_arrow()
+    except ModuleNotFoundError:  # polars without pyarrow
+        return pd.Series(series.to_list(), dtype=object).infer_objects()
+    if str(arrow.type).startswith("dictionary"):  # labels go by value, not by category
+        arrow = arrow.cast(arrow.type.value_type)
+    return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
+
+
+def _as_series(values: Any, name: str, *, warn: bool = False) -> pd.Series:
+    """Bring a 1-D list, array or column to a pandas Series."""
+    native = nw.from_native(values, pass_through=True, allow_series=True)
+    if isinstance(native, nw.Series):
+        return _pandas_series(native)
+    array = column_or_1d(values, warn=warn)
+    if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
+        array = np.asarray(values, dtype=object).ravel()  # numpy made strings of everything
+    return pd.Series(array, name=name)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _require_columns(frame: nw.DataFrame[Any], roles: Roles) -> None:
+    """Raise for a named column that the table lacks, or that has two roles."""
+    needed = {"action": (roles.action,), "state": roles.state}
+    if roles.reward is not None:
+        needed["reward"] = (roles.reward,)
+    if roles.next_state is not None:
+        needed["next_state"] = roles.next_state
+    for role, names in needed.items():
+        missing = [name for name in names if name not in frame.columns]
+        if missing:
+            raise ValueError(
+                f"The table has no column {_quoted(missing)} for the role {role!r}. It has the "
+                f"column(s) {_quoted(frame.columns)}. Name yours: "
+                f"MarkovPolicyEstimator({role}=...)."
+            )
+    if roles.next_state is not None and len(roles.next_state) != len(roles.state):
+        raise ValueError(
+            f"next_state names {len(roles.next_state)} column(s) and state {len(roles.state)}; "
+            "every state column needs its next-state column, in the same order."
+        )
+    named = [*roles.state, *(roles.next_state or ()), roles.action, roles.reward, roles.episode]
+    used = [name for name in [*named, roles.step, roles.terminated] if name is not None]
+    twice = [name for name in used if used.count(name) > 1]
+    if twice:
+        raise ValueError(f"Column {twice[0]!r} is named for two roles; each needs its own column.")
+
+
+def _read_next_states(frame: nw.DataFrame[Any], roles: Roles) -> list[LabelColumn] | None:
+    """Read the next states if the table has them: all columns, present or missing together."""
+    names = roles.next_state
+    if names is None:
+        names = tuple(f"next_{name}" for name in roles.state)
+        there = [name for name in names if name in frame.columns]
+        if not there:
+            return None
+        if len(there) < len(names):
+            absent = [name for name in names if name not in frame.columns]
+            raise ValueError(
+                f"The table has next-state column(s) {_quoted(there)} but not {_quoted(absent)}. "
+                "Add what is missing, or name the columns with next_state=..."
+            )
+    columns = [read_labels(_pandas_column(frame, name), name) for name in names]
+    missing = columns[0].codes == MISSING
+    for column in columns[1:]:
+        differs = missing != (column.codes == MISSING)
+        if differs.any():
+            row = int(np.argmax(differs))
+            raise ValueError(
+                f"Columns {columns[0].name!r} and {column.name!r} must be missing together: at row "
+                f"{row} (counting from 0) one of them is missing. Leave all next-state columns "
+                "empty where the episode ends, and fill all of them elsewhere."
+            )
+    return columns
+
+
+def _read_episodes(
+    frame: nw.DataFrame[Any], roles: Roles, *, required: bool
+) -> LabelColumn | None:
+    if roles.episode is None or roles.episode not in frame.columns:
+        if not required:
+            return None
+        nexts = _quoted([f"next_{name}" for name in roles.state])
+        raise ValueError(
+            f"The table has neither next states ({nexts}) nor an episode column "
+            f"({roles.episode!r}), so what followed a row is unknown. Add next-state column(s), or "
+            "a column that tells which rows belong together, and name them with next_state=... or "
+            f"episode=... The table has the column(s) {_quoted(frame.columns)}."
+        )
+    column = read_labels(_pandas_column(frame, roles.episode), roles.episode)
+    require_no_missing(column)
+    return column
+
+
+def _read_steps(series: pd.Series, name: str) -> npt.NDArray[Any]:
+    """Read whole step numbers as int64; fractions and ranks of times, which may gap, as float64."""
+    missing = series.isna().to_numpy(dtype=bool)
+    if missing.any():
+        raise ValueError(
+            f"Column {name!r} contains NaN or None in {int(missing.sum())} row(s), first at row "
+            f"{int(np.argmax(missing))} (counting from 0). Fill in the step, or say step=None to "
+            "take the rows as they lie."
+        )
+    column = read_labels(series, name)
+    values = column.values
+    if column.kind not in (*NUMERIC_KINDS, *TIME_KINDS):
+        raise TypeError(
+            f"Column {name!r} must hold numbers or times to order rows by, got "
+            f"{series.iloc[0]!r} at row 0. Convert it, or say step=None to take the rows as they "
+            "lie."
+        )
+    if column.kind in TIME_KINDS:
+        values = np.argsort(np.argsort(values)).astype(np.float64)
+    elif (values == np.floor(values)).all():
+        values = values.astype(np.int64)
+    return values[column.codes]
+
+
+
+
+def _read_terminated(series: pd.Series, name: str) -> Bools:
+    inferred = pd.api.types.infer_dtype(series, skipna=True)
+    if inferred != "boolean" and not pd.api.types.is_bool_dtype(series.dtype):
+        raise TypeError(
+            f"Column {name!r} must be bool, got {series.iloc[0]!r} at row 0. Convert it with "
+            ".astype(bool), or say terminated=None if it means something else."
+        )
+    missing = series.isna().to_numpy(dtype=bool)
+    if missing.any():
+        raise ValueError(
+            f"Column {name!r} contains NaN or None in {int(missing.sum())} row(s), first at row "
+            f"{int(np.argmax(missing))} (counting from 0). Fill in True or False."
+        )
+    return series.to_numpy(dtype=bool)
+
+
+def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> Rows | None:
+    """Return the rows sorted by episode, then step, then row; None if they lie so already."""
+    jump = np.diff(episode)
+    if step is None:
+        return None if (jump >= 0).all() else np.argsort(episode, kind="stable")
+    if ((jump > 0) | ((jump == 0) & (step[1:] >= step[:-1]))).all():
+        return None
+    return np.lexsort((step, episode))
+
+
+def _check_steps(
+    episode: LabelColumn, step: npt.NDArray[Any], order: Rows | None, name: str | None
+) -> None:
+    """Raise unless each episode's steps follow one another, so that the next row is the next."""
+    rows = np.arange(len(step)) if order is None else order
+    codes, steps = episode.codes[rows], step[rows]
+    inside = codes[1:] == codes[:-1]
+    gap = np.diff(steps)
+    too_far = gap > 1 if step.dtype.kind == "i" else np.zeros(len(gap), dtype=bool)
+    for bad, what in ((gap == 0, "repeated"), (too_far, "missing")):
+        at = np.flatnonzero(inside & bad)
+        if len(at):
+            row = int(rows[at[0] + 1])
+            label = episode.values[episode.codes[row]]
+            found = (
+                f"step {step[row]!r} occurs twice"
+                if what == "repeated"
+                else f"step {steps[at[0]] + 1!r} is missing before step {step[row]!r}"
+            )
+            raise ValueError(
+                f"Column {name!r}: in episode {label!r} {found} (row {row}, counting from 0); next "
+                "states are read off the following row, so the steps of an episode must count up "
+                "by one. Repair the steps, add next-state columns, or say step=None to take the "
+                "rows as they lie."
+            )
+
+
+def _following_rows(episode: Codes, order: Rows | None) -> Rows:
+    """Return for every row the row that follows it in its episode, NO_ROW for the last."""
+    rows = np.arange(len(episode)) if order is None else order
+    following = np.full(len(rows), NO_ROW, dtype=np.int64)
+    same = episode[rows[1:]] == episode[rows[:-1]]
+    following[rows[:-1][same]] = rows[1:][same]
+    return following
+
+
+def _infer_next_states(rows: _Rows, order: Rows | None) -> list[LabelColumn]:
+    """Read the next state off the following row of the same episode."""
+    episode = rows.episode
+    assert episode is not None
+    if rows.step is not None:
+        _check_steps(episode, rows.step, order, rows.roles.step)
+    following = _following_rows(episode.codes, order)
+    if rows.terminated is not None:
+        goes_on = rows.terminated & (following != NO_ROW)
+        if goes_on.any():
+            row = int(np.argmax(goes_on))
+            label = episode.values[episode.codes[row]]
+            raise ValueError(
+                f"Column {rows.roles.terminated!r} is True at row {row} (counting from 0), but "
+                f"episode {label!r} goes on at row {int(following[row])}. Give the rows after an "
+                "end an episode of their own, order the rows, or add next-state columns."
+            )
+    return [column.take(following) for column in rows.states]
+
+
+def _assemble(rows: _Rows) -> Transitions:
+    """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
+    order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step)
+    if rows.next_states is None:
+        rows = replace(rows, next_states=_infer_next_states(rows, order))
+    rows = rows.select(order)
+    assert rows.next_states is not None
+    states, (state_codes, next_codes) = index_labels(rows.states, rows.next_states)
+    actions, (action_codes,) = index_labels([rows.action])
+    truncated = np.zeros(len(state_codes), dtype=bool)
+    if rows.terminated is not None:
+        truncated = (next_codes == MISSING) & ~rows.terminated
+        next_codes[rows.terminated] = MISSING
+        if truncated.all():
+            raise ValueError(
+                f"Every row is truncated: column {rows.roles.terminated!r} is False and the next "
+                "state missing in all of them, so what followed is unknown everywhere."
+            )
+    first, last = _episode_bounds(rows.episode, len(state_codes))
+    acted = np.zeros(len(states) + 1, dtype=bool)
+    acted[state_codes[~truncated]] = True  # the last entry, for MISSING, stays False
+    counts = ~truncated if truncated.any() else slice(None)
+    return Transitions(
+        states=states,
+        actions=actions,
+        state_codes=state_codes[counts],
+        action_codes=action_codes[counts],
+        next_codes=next_codes[counts],
+        rewards=None if rows.rewards is None else rows.rewards[counts],
+        weights=None if rows.weights is None else rows.weights[counts],
+        start_codes=state_codes[first],
+        start_weights=None if rows.weights is None else rows.weights[first],
+        n_episodes=None if rows.episode is None else len(first),
+        n_truncated=int(truncated.sum()),
+        longest=None if rows.episode is None else int((last - first).max()) + 1,
+        is_cut=rows.episode is not None and bool((truncated | acted[next_codes])[last].any()),
+    )
+
+
+def _episode_bounds(episode: LabelColumn | None, n_rows: int) -> tuple[Rows, Rows]:
+    """Return the first and the last row of every episode; every row where there are none."""
+    if episode is None:
+        rows = np.arange(n_rows)
+        return rows, rows
+    change = np.flatnonzero(np.diff(episode.codes)) + 1
+    return np.append(0, change), np.append(change, n_rows) - 1

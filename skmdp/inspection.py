@@ -1,0 +1,82 @@
+"""What a fitted policy says, and what supports it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from skmdp._estimation import most_logged_pairs
+from skmdp._estimator import MarkovPolicyEstimator
+
+__all__ = ["policy_table"]
+
+_COLUMNS = ("action", "value", "margin", "state_visits", "action_visits", "most_logged_action")
+
+
+def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
+    """Return a fitted policy as a table, one row per state with logged actions.
+
+    Parameters
+    ----------
+    policy : MarkovPolicyEstimator
+        A fitted policy.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Sorted by state. The state column(s) under their own names (``state_<name>`` if the name
+        is one of those below), then ``action`` (advised), ``value`` (V of the state), ``margin``
+        (Q of the advised action minus the best other one; NaN if there is no other),
+        ``state_visits`` and ``action_visits`` (weighted rows of the state, and of the advised
+        action in it), ``most_logged_action`` (of the state).
+
+    Raises
+    ------
+    NotFittedError
+        If the policy is not fitted.
+
+    Notes
+    -----
+    O(number of logged pairs).
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import load_climb
+    >>> from skmdp.inspection import policy_table
+    >>> policy = MarkovPolicyEstimator(gamma=0.5).fit(load_climb())
+    >>> policy_table(policy)[["state", "action", "value", "margin", "action_visits"]].round(3)
+        state action  value  margin  action_visits
+    0  bottom  climb  0.000   0.000            1.0
+    1    high  climb  0.500   0.375            1.0
+    2     low  climb  0.125   0.125            2.0
+    3     mid  climb  0.250   0.188            2.0
+    4     top  climb  1.000   0.000            1.0
+    """
+    check_is_fitted(policy)
+    mdp, counts = policy.mdp_, policy._counts
+    acting = mdp.acting_states
+    actions = policy._policy_codes[acting]
+    advised = np.flatnonzero(mdp.pair_action == policy._policy_codes[mdp.pair_state])
+    q = policy._pair_q_values
+    others = q.copy()
+    others[advised] = -np.inf
+    runner_up = np.maximum.reduceat(others, mdp.first_pairs)
+    taken = counts.find_pairs(acting, actions)  # -1 where an untried action is advised
+    visits = np.append(counts.pair_weights, 0.0)
+    most_logged = counts.pair_action[most_logged_pairs(counts)]
+    index = policy._state_index
+    states = {
+        f"state_{name}" if name in _COLUMNS else name: part
+        for name, part in zip(index.names, index.parts(acting), strict=True)
+    }
+    values = (
+        policy.actions_[actions],
+        policy.state_values_[acting],
+        np.where(np.isneginf(runner_up), np.nan, q[advised] - runner_up),
+        counts.state_weights[acting],
+        visits[taken],
+        policy.actions_[most_logged],
+    )
+    return pd.DataFrame({**states, **dict(zip(_COLUMNS, values, strict=True))})

@@ -1,0 +1,142 @@
+"""The model: a Markov decision process in state-action-pair form, usable without a log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class MDP:
+    """A finite Markov decision process as arrays, one row per admissible (state, action) pair.
+
+    States without a pair end the process: they are worth 0.
+
+    Parameters
+    ----------
+    transitions : scipy sparse CSR array of shape (n_pairs, n_states)
+        Probability of each next state. A row may sum to less than one: the missing mass ends
+        the process.
+    rewards : ndarray of shape (n_pairs,)
+        Expected reward of taking the pair's action in the pair's state.
+    pair_state, pair_action : ndarray of shape (n_pairs,)
+        Codes of the pair's state and action, sorted by state, then action.
+    n_states, n_actions : int
+        Number of states and of actions.
+    initial_distribution : ndarray of shape (n_states,), default=None
+        Probability of starting in each state.
+    uniform_mass : ndarray of shape (n_pairs,), default=None
+        Probability that a pair leads to any of the ``n_states`` states, all equally likely, on top
+        of ``transitions``. Kept apart because its matrix would be dense.
+
+    Notes
+    -----
+    Memory is O(number of non-zero transitions + n_states); nothing of size
+    n_states x n_actions x n_states is ever built.
+
+    Examples
+    --------
+    One state where ``work`` (action 0) pays 1 and goes on, and ``quit`` (action 1) pays 5 and
+    ends:
+
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from skmdp.mdp import MDP
+    >>> mdp = MDP(
+    ...     transitions=csr_array(np.array([[1.0], [0.0]])),
+    ...     rewards=np.array([1.0, 5.0]),
+    ...     pair_state=np.array([0, 0]),
+    ...     pair_action=np.array([0, 1]),
+    ...     n_states=1,
+    ...     n_actions=2,
+    ... )
+    >>> mdp.expected_next_values(np.array([10.0]))
+    array([10.,  0.])
+    """
+
+    transitions: Any
+    rewards: Floats
+    pair_state: Integers
+    pair_action: Integers
+    n_states: int
+    n_actions: int
+    initial_distribution: Floats | None = None
+    uniform_mass: Floats | None = None
+
+    def __post_init__(self) -> None:
+        n_pairs = len(self.rewards)
+        if self.transitions.shape != (n_pairs, self.n_states):
+            raise ValueError(
+                f"transitions has shape {self.transitions.shape}, expected "
+                f"({n_pairs}, {self.n_states}): one row per pair, one column per state."
+            )
+        order = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
+        if len(order) != n_pairs or (np.diff(order) <= 0).any():
+            raise ValueError("pairs must be unique and sorted by state, then action.")
+
+    @cached_property
+    def acting_states(self) -> Integers:
+        """Codes of the states that have a pair, ascending."""
+        return self.pair_state[self.first_pairs]
+
+    @cached_property
+    def first_pairs(self) -> Integers:
+        """Position of the first pair of every acting state."""
+        return np.flatnonzero(np.diff(self.pair_state, prepend=-1))
+
+    @cached_property
+    def ends(self) -> npt.NDArray[np.bool_]:
+        """Whether a pair ends the process with some probability, (n_pairs,)."""
+        mass = self.transitions.sum(axis=1)
+        if self.uniform_mass is not None:
+            mass = mass + self.uniform_mass
+        return np.asarray(mass < 1 - 1e-9)
+
+    def expected_next_values(self, values: Floats) -> Floats:
+        """Return the expected value of the next state of every pair, (n_pairs,).
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_states,)
+            Value of every state.
+
+        Returns
+        -------
+        expected : ndarray of shape (n_pairs,)
+            ``transitions @ values``, plus the mean value where a pair may lead anywhere.
+        """
+        expected: Floats = self.transitions @ values
+        if self.uniform_mass is not None:
+            expected += self.uniform_mass * values.mean()
+        return expected
+
+    def restrict(self, pairs: Integers) -> MDP:
+        """Return the process in which only the given pairs exist.
+
+        With one pair per state this is the Markov reward process of a policy.
+
+        Parameters
+        ----------
+        pairs : ndarray of shape (n_kept,)
+            Ascending positions of pairs.
+
+        Returns
+        -------
+        mdp : MDP
+            Same states, same actions.
+        """
+        return replace(
+            self,
+            transitions=self.transitions[pairs],
+            rewards=self.rewards[pairs],
+            pair_state=self.pair_state[pairs],
+            pair_action=self.pair_action[pairs],
+            uniform_mass=None if self.uniform_mass is None else self.uniform_mass[pairs],
+        )

@@ -1,0 +1,98 @@
+"""Splits that keep episodes whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import GroupKFold
+
+from skmdp._table import episode_codes, label_codes
+
+__all__ = ["EpisodeKFold"]
+
+
+class EpisodeKFold(GroupKFold):
+    """K-fold cross-validation that never cuts an episode.
+
+    Every episode is in the test set of exactly one fold. A plain ``KFold`` cuts episodes in two,
+    which starts episodes in their middle and, where next states are read off the next row, ends
+    them there as well.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    episode : str, default="episode"
+        Column of the table that tells which rows belong together. Not used where ``groups`` are
+        handed in.
+    shuffle : bool, default=False
+        Whether to deal episodes to folds at random. By default the longest go first, each to the
+        fold with the fewest rows.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the shuffle.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmdp.model_selection import EpisodeKFold
+    >>> log = pd.DataFrame({"episode": ["a", "a", "b", "b", "b", "c"], "state": range(6)})
+    >>> for train, test in EpisodeKFold(n_splits=3).split(log):
+    ...     print(test)
+    [2 3 4]
+    [0 1]
+    [5]
+
+    More folds than episodes cannot be:
+
+    >>> next(EpisodeKFold(n_splits=4).split(log))
+    Traceback (most recent call last):
+    ...
+    ValueError: n_splits=4 folds need at least 4 episodes, but there are 3...
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        episode: str = "episode",
+        shuffle: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
+        self.episode = episode
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Generate the rows of the training and the test set of every fold.
+
+        Parameters
+        ----------
+        X : table or array of shape (n_samples, n_features)
+            The log. Its episode column is read unless ``groups`` are given.
+        y : array-like of shape (n_samples,), default=None
+            Ignored.
+        groups : array-like of shape (n_samples,), default=None
+            Episode of every row.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Positions of rows.
+
+        Raises
+        ------
+        ValueError
+            If there are no episodes to split by, or fewer than folds.
+        """
+        codes = episode_codes(X, self.episode) if groups is None else label_codes(groups, "groups")
+        n_episodes = int(codes.max(initial=-1)) + 1
+        if n_episodes < self.n_splits:
+            raise ValueError(
+                f"n_splits={self.n_splits} folds need at least {self.n_splits} episodes, but there "
+                f"are {n_episodes}. Lower n_splits; one long episode cannot be split by episodes."
+            )
+        yield from super().split(np.empty((len(codes), 0)), y, codes)

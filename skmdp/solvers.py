@@ -1,0 +1,315 @@
+"""Solvers of Markov decision processes, each with a proven bound on its error.
+
+Notation as in ``skmdp._bellman``. With d = T V - V, lo = min(d), hi = max(d) over all states,
+clamped to lo <= 0 <= hi because rows of P may sum to less than one (the missing mass is worth
+0), the optimal values satisfy for gamma < 1
+
+    T V + gamma / (1 - gamma) lo  <=  V*  <=  T V + gamma / (1 - gamma) hi
+
+(MacQueen 1966; Puterman 2005, theorem 6.6.3). Where every row sums to one and every state acts,
+the clamp is not needed. For gamma = 1 and a process that no policy can keep from ending,
+|V - V*| <= h_max max|d| for any h >= 1 + max_a P h (Bertsekas and Tsitsiklis 1991).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from skmdp._bellman import greedy_pairs, maximize, pair_values
+from skmdp.mdp import MDP, Floats, Integers
+
+# Sweeps of the policy between two looks at its residual, and how often to look at most.
+INNER_SWEEPS = 10
+INNER_ROUNDS = 20
+# The policy's residual relative to the optimality residual at which improving it pays again.
+INNER_TOLERANCE = 0.1
+
+
+class EndlessLoopError(ValueError):
+    """A policy can keep the process from ending, so values at gamma = 1 may be infinite.
+
+    Attributes
+    ----------
+    state, action : int
+        Codes of one pair that may be taken for ever.
+    """
+
+    def __init__(self, state: int, action: int) -> None:
+        super().__init__(
+            f"gamma=1 needs a process that always ends, but action {action} in state {state} can "
+            "be part of an endless loop. Use a gamma below 1."
+        )
+        self.state = state
+        self.action = action
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What a solver found, and how good it provably is.
+
+    Parameters
+    ----------
+    state_values : ndarray of shape (n_states,)
+        V, within ``value_error_bound`` of the optimal values in every state.
+    q_values : ndarray of shape (n_pairs,)
+        Q of every pair, within gamma times ``value_error_bound`` of the optimum.
+    policy : ndarray of shape (n_states,)
+        Code of the greedy action, the lowest of equals; -1 in states without pairs.
+    n_iter : int
+        Number of improvements of the policy.
+    converged : bool
+        Whether the bound met the tolerance.
+    value_error_bound : float
+        Proven bound on ``max|state_values - V*|``, rounding included.
+    history : ndarray of shape (n_iter,)
+        The bound after each iteration.
+    """
+
+    state_values: Floats
+    q_values: Floats
+    policy: Integers
+    n_iter: int
+    converged: bool
+    value_error_bound: float
+    history: Floats
+
+
+def modified_policy_iteration(
+    mdp: MDP, gamma: float, *, tol: float = 1e-6, max_iter: int = 10_000, verbose: int = 0
+) -> Solution:
+    """Solve a Markov decision process by modified policy iteration.
+
+    Each iteration improves the policy once over all pairs and then follows it for several cheap
+    sweeps over one pair per state.
+
+    Parameters
+    ----------
+    mdp : MDP
+        The process.
+    gamma : float
+        Discount in [0, 1]. 1 needs a process that ends under every policy.
+    tol : float, default=1e-6
+        The values returned are within ``tol * max(max|R|, max|V|)`` of the optimal ones.
+    max_iter : int, default=10_000
+        Maximum number of improvements.
+    verbose : int, default=0
+        If positive, print a line per iteration.
+
+    Returns
+    -------
+    solution : Solution
+        Values, policy and bound; ``converged`` is False if ``max_iter`` or the precision of
+        float64 came first.
+
+    Raises
+    ------
+    EndlessLoopError
+        If gamma is 1 and some policy can avoid the end for ever.
+
+    Notes
+    -----
+    An iteration costs O(n_nonzero) over all pairs plus O(n_nonzero of the policy) per sweep;
+    extra memory is the policy's rows of the transitions.
+
+    References
+    ----------
+    M. L. Puterman and M. C. Shin, "Modified policy iteration algorithms for discounted Markov
+    decision problems", Management Science 24 (1978). M. L. Puterman, "Markov Decision
+    Processes", Wiley (2005), section 6.5.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If ``converged`` is False.
+
+    Examples
+    --------
+    Working for ever at gamma = 0.5 is worth 1 / (1 - 0.5) = 2; quitting pays 5 at once:
+
+    >>> import numpy as np
+    >>> from scipy.sparse import csr_array
+    >>> from skmdp.mdp import MDP
+    >>> from skmdp.solvers import modified_policy_iteration
+    >>> mdp = MDP(
+    ...     transitions=csr_array(np.array([[1.0], [0.0]])),
+    ...     rewards=np.array([1.0, 5.0]),
+    ...     pair_state=np.array([0, 0]),
+    ...     pair_action=np.array([0, 1]),
+    ...     n_states=1,
+    ...     n_actions=2,
+    ... )
+    >>> modified_policy_iteration(mdp, gamma=0.5).policy
+    array([1])
+
+    At gamma = 1 it could work for ever, which has no value:
+
+    >>> modified_policy_iteration(mdp, gamma=1.0)
+    Traceback (most recent call last):
+    ...
+    skmdp.solvers.EndlessLoopError: gamma=1 needs a process that always ends, but ...
+    """
+    may_end = _may_end(mdp)
+    residual_factor = _residual_factor(mdp, gamma, max_iter)
+    rounding = _rounding_error(mdp)
+    largest_reward = np.abs(mdp.rewards).max(initial=0.0)
+    V = np.zeros(mdp.n_states)
+    history: list[float] = []
+    greedy = None
+    while True:
+        Q = pair_values(mdp, gamma, V)
+        TV = maximize(mdp, Q)
+        lo, hi = _residual_range(TV - V, may_end)
+        # The midpoint between the two bounds on V*; only states that act have a value.
+        shift, proven = residual_factor.interval(lo, hi)
+        noise = residual_factor.rounding * rounding * (largest_reward + np.abs(TV).max(initial=0.0))
+        bound = proven + noise
+        history.append(bound)
+        V = TV.copy()
+        V[mdp.acting_states] += shift
+        target = tol * max(largest_reward, np.abs(V).max(initial=0.0))
+        converged = bound <= target
+        improved = greedy_pairs(mdp.first_pairs, Q)
+        if verbose > 0:
+            changed = len(improved) if greedy is None else int((improved != greedy).sum())
+            print(
+                f"iteration {len(history)}: values within {bound:.3g} (wanted {target:.3g}), "
+                f"{changed} action(s) changed"
+            )
+        greedy = improved
+        # A bound that is nothing but rounding cannot improve any more.
+        if converged or len(history) >= max_iter or proven <= noise:
+            break
+        V = _follow_policy(mdp.restrict(greedy), gamma, TV, INNER_TOLERANCE * (hi - lo), may_end)
+    if not converged:
+        _warn_not_converged(len(history), max_iter, bound, target, tol)
+    Q = pair_values(mdp, gamma, V)
+    policy = np.full(mdp.n_states, -1)
+    greedy = greedy_pairs(mdp.first_pairs, Q)
+    policy[mdp.pair_state[greedy]] = mdp.pair_action[greedy]
+    return Solution(
+        state_values=maximize(mdp, Q),
+        q_values=Q,
+        policy=policy,
+        n_iter=len(history),
+        converged=bool(converged),
+        value_error_bound=float(bound),
+        history=np.array(history),
+    )
+
+
+def _warn_not_converged(
+    n_iter: int, max_iter: int, bound: float, target: float, tol: float
+) -> None:
+    advice = (
+        f"Increase max_iter ({max_iter}) or tol ({tol:g}), or lower gamma."
+        if n_iter >= max_iter
+        else f"float64 cannot prove more: increase tol ({tol:g}) or lower gamma."
+    )
+    warnings.warn(
+        f"Stopped after {n_iter} iteration(s) with values proven to within {bound:.3g}, not within "
+        f"the {target:.3g} that tol asks for. {advice}",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
+@dataclass(frozen=True)
+class _ResidualFactor:
+    """Turns a residual into a bound on the error of T V; ``shifts`` where the range alone counts."""
+
+    factor: float
+    rounding: float
+    shifts: bool
+
+    def interval(self, lo: float, hi: float) -> tuple[float, float]:
+        """Return the midpoint and the half-width of V* - T V."""
+        if not self.shifts:
+            return 0.0, self.factor * max(-lo, hi)
+        return self.factor * (lo + hi) / 2, self.factor * (hi - lo) / 2
+
+
+def _residual_factor(mdp: MDP, gamma: float, max_iter: int) -> _ResidualFactor:
+    if gamma < 1:
+        return _ResidualFactor(gamma / (1 - gamma), 1 / (1 - gamma), shifts=True)
+    loop = endless_pair(mdp)
+    if loop is not None:
+        raise EndlessLoopError(int(mdp.pair_state[loop]), int(mdp.pair_action[loop]))
+    longest = _longest_stay(mdp, max_iter)
+    return _ResidualFactor(longest, longest, shifts=False)
+
+
+def _may_end(mdp: MDP) -> bool:
+    return len(mdp.acting_states) < mdp.n_states or bool(mdp.ends.any())
+
+
+def _residual_range(d: Floats, may_end: bool) -> tuple[float, float]:
+    """Return the range of T V - V, with 0 in it if the process may end."""
+    lo, hi = float(d.min()), float(d.max())
+    return (min(lo, 0.0), max(hi, 0.0)) if may_end else (lo, hi)
+
+
+def _rounding_error(mdp: MDP) -> float:
+    """Return the relative rounding error of one application of T: k terms, k + 3 roundings."""
+    terms = int(np.diff(mdp.transitions.indptr).max(initial=0))
+    if mdp.uniform_mass is not None:
+        terms += mdp.n_states
+    return (terms + 3) * float(np.finfo(np.float64).eps)
+
+
+def _follow_policy(
+    policy: MDP, gamma: float, V: Floats, tolerance: float, may_end: bool
+) -> Floats:
+    """Sweep V <- R + gamma P V of one policy until a sweep changes little, or long enough."""
+    for _ in range(INNER_ROUNDS):
+        for _ in range(INNER_SWEEPS):
+            previous = V
+            V = maximize(policy, pair_values(policy, gamma, V))
+        lo, hi = _residual_range(V - previous, may_end)
+        if hi - lo <= tolerance:
+            break
+    return V
+
+
+def endless_pair(mdp: MDP) -> int | None:
+    """Return the position of a pair that some policy can take for ever, None if all must end.
+
+    Peels off, wave by wave, the pairs that may end or may lead to a state already peeled, and the
+    states left without pairs. What remains can go on for ever. O(n_nonzero) over all waves.
+    """
+    n_left = np.bincount(mdp.pair_state, minlength=mdp.n_states)
+    left = ~mdp.ends
+    np.subtract.at(n_left, mdp.pair_state[~left], 1)
+    into = mdp.transitions.tocsc()
+    everywhere = np.flatnonzero(0 if mdp.uniform_mass is None else mdp.uniform_mass)
+    wave = np.flatnonzero(n_left == 0)
+    while len(wave):
+        reaching = np.append(into[:, wave].indices, everywhere)
+        everywhere = everywhere[:0]  # these pairs reach every state, so the first wave peels them
+        peeled = np.unique(reaching[left[reaching]])
+        left[peeled] = False
+        np.subtract.at(n_left, mdp.pair_state[peeled], 1)
+        touched = np.unique(mdp.pair_state[peeled])
+        wave = touched[n_left[touched] == 0]
+    remaining = np.flatnonzero(left)
+    return int(remaining[0]) if len(remaining) else None
+
+
+def _longest_stay(mdp: MDP, max_iter: int) -> float:
+    """Return an upper bound on the expected number of steps under any policy.
+
+    With max(1 + max_a P h - h) <= e < 1, h / (1 - e) is at least 1 + max_a P (h / (1 - e)).
+    """
+    steps: MDP = replace(mdp, rewards=np.ones_like(mdp.rewards))
+    h = np.zeros(mdp.n_states)
+    for _ in range(max_iter):
+        Q = pair_values(steps, 1.0, h)
+        longer = maximize(steps, Q)
+        excess = float((longer - h).max(initial=0.0))
+        if excess <= 0.1:
+            return float(h.max(initial=0.0)) / (1 - excess)
+        h = _follow_policy(steps.restrict(greedy_pairs(steps.first_pairs, Q)), 1.0, longer, 0.1, True)
+    return float(np.finfo(np.float64).max)  # no bound found: no value can be proven
