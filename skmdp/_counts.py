@@ -59,17 +59,23 @@ class TransitionCounts:
     @cached_property
     def state_weights(self) -> Floats:
         """n(s), (n_states,)."""
-        return np.bincount(self.pair_state, self.pair_weights, minlength=self.n_states)
+        return np.bincount(self.pair_state, self.pair_weights, minlength=self.n_states).astype(
+            np.float64, copy=False
+        )
 
     @cached_property
     def state_rewards(self) -> Floats:
         """Weighted sum of the rewards of s, (n_states,)."""
-        return np.bincount(self.pair_state, self.pair_rewards, minlength=self.n_states)
+        return np.bincount(self.pair_state, self.pair_rewards, minlength=self.n_states).astype(
+            np.float64, copy=False
+        )
 
     @cached_property
     def action_weights(self) -> Floats:
         """n(a), (n_actions,)."""
-        return np.bincount(self.pair_action, self.pair_weights, minlength=self.n_actions)
+        return np.bincount(self.pair_action, self.pair_weights, minlength=self.n_actions).astype(
+            np.float64, copy=False
+        )
 
     @cached_property
     def triple_pair(self) -> Integers:
@@ -147,13 +153,13 @@ def _sum_rows(
     """Return (state, action * (n_states + 1) + next state, weight + i reward), sorted, summed."""
     width = n_states + 1
     shape = (n_states, n_actions * width)
-    code = np.int32 if n_actions * width < 2**31 else np.int64
+    code: type[np.integer[Any]] = np.int32 if n_actions * width < 2**31 else np.int64
     parts: list[Triples] = []
     for start in range(0, len(states), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        key = actions[block].astype(code)
-        key *= width
-        key += np.where(next_states[block] < 0, n_states, next_states[block])
+        ends = next_states[block] < 0
+        key = np.multiply(actions[block], width, dtype=code)
+        key += np.where(ends, n_states, next_states[block]).astype(code, copy=False)
         packed = np.ones(len(key), dtype=np.complex128)
         if weights is not None:
             packed.real = weights[block]

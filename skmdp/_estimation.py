@@ -29,9 +29,7 @@ def expected_rewards(counts: TransitionCounts, reward_on: str) -> Floats:
 def state_rewards(counts: TransitionCounts) -> Floats:
     """Return the mean reward over all visits of every state, 0 without visits, (n_states,)."""
     visits = counts.state_weights
-    return np.divide(
-        counts.state_rewards, visits, out=np.zeros_like(visits), where=visits > 0
-    )
+    return np.divide(counts.state_rewards, visits, out=np.zeros_like(visits), where=visits > 0)
 
 
 def admissible_pairs(counts: TransitionCounts, min_count: float) -> Bools:
@@ -160,4 +158,5 @@ def _sum_over_actions(counts: TransitionCounts) -> Floats:
     width = counts.n_states + 1
     rows = np.repeat(np.arange(counts.n_states, dtype=np.int64), np.diff(by_state.indptr))
     wanted = counts.pair_state[counts.triple_pair].astype(np.int64) * width + counts.next_states
-    return by_state.data[np.searchsorted(rows * width + by_state.indices, wanted)]
+    at = np.searchsorted(rows * width + by_state.indices, wanted)
+    return np.asarray(by_state.data[at])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,12 +18,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._bellman import greedy_pairs
 from skmdp._counts import TransitionCounts, count_transitions
+from skmdp._episodes import Roles, Transitions
 from skmdp._estimation import choose_prior_strength, estimate_mdp, expected_rewards
 from skmdp._evaluation import DirectEstimate, evaluate_directly
 from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
 from skmdp._table import (
-    Roles,
-    Transitions,
     as_frame,
     is_one_dimensional,
     read_feature_columns,
@@ -31,9 +31,8 @@ from skmdp._table import (
     read_state_labels,
     read_table,
 )
+from skmdp.mdp import MDP, Floats, Integers
 from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
-
-Floats = npt.NDArray[np.float64]
 
 UNCOVERED_WARNING = 0.01
 OUTLASTING_WARNING = 0.10
@@ -277,14 +276,26 @@ class MarkovPolicyEstimator(BaseEstimator):
         log = self._read_log(X, y, reward, episode, sample_weight)
         if self.handle_unknown == "nearest":
             _require_numbers(log)
+        model = self._learn(log)
+        # Everything has been read and computed: nothing from here on can fail halfway.
+        if y is None:
+            self.feature_names_in_ = np.array(log.states.names, dtype=object)
+            self.n_features_in_ = len(log.states.names)
+        else:
+            validate_data(self, X, reset=True, skip_check_array=True)
+        self._is_table_form = y is None
+        self._keep(log, model)
+        return self
+
+    def _learn(self, log: Transitions) -> _Model:
+        """Count, estimate, solve and choose; changes nothing on the object."""
         counts = _count(log)
-        initial_distribution = _initial_distribution(log)
         mdp, pair_weights = estimate_mdp(
             counts,
             reward_on=self.reward_on,
             untried=self.untried,
             min_count=self.min_count,
-            initial_distribution=initial_distribution,
+            initial_distribution=_initial_distribution(log),
         )
         try:
             solution = modified_policy_iteration(
@@ -298,33 +309,30 @@ class MarkovPolicyEstimator(BaseEstimator):
             tolerance=_tie_tolerance(solution, self.gamma),
             preference=pair_weights,
         )
-        # Everything has been read and computed: from here on nothing can fail.
-        if y is None:
-            self.feature_names_in_ = np.array(self._roles().state, dtype=object)
-            self.n_features_in_ = len(self.feature_names_in_)
-        else:
-            validate_data(self, X, reset=True, skip_check_array=True)
-        self._is_table_form = y is None
-        self._has_rewards = log.rewards is not None
+        return _Model(counts, mdp, solution, chosen)
+
+    def _keep(self, log: Transitions, model: _Model) -> None:
+        """Set the fitted attributes."""
+        counts, mdp, solution = model.counts, model.mdp, model.solution
         self._state_index, self._action_index = log.states, log.actions
+        self._has_rewards = log.rewards is not None
         self._counts = counts
         self._pair_q_values = solution.q_values
-        self.states_, self.actions_ = log.states.labels, log.actions.labels
         self._default_code = int(_most(counts.action_weights))
-        self.default_action_ = self.actions_[self._default_code]
         self._policy_codes = np.full(len(log.states), self._default_code, dtype=np.int32)
-        self._policy_codes[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
+        self._policy_codes[mdp.pair_state[model.chosen]] = mdp.pair_action[model.chosen]
+        self.states_, self.actions_ = log.states.labels, log.actions.labels
+        self.default_action_ = self.actions_[self._default_code]
         self.policy_ = self.actions_[self._policy_codes]
         self.state_values_ = solution.state_values
         self.mdp_ = mdp
-        self.initial_distribution_ = initial_distribution
+        self.initial_distribution_ = mdp.initial_distribution
         self.n_transitions_ = len(log.state_codes)
         self.n_episodes_ = log.n_episodes
         self.n_truncated_ = log.n_truncated
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.value_error_bound_ = solution.value_error_bound
-        return self
 
     def _roles(self) -> Roles:
         def names(columns: str | Sequence[str]) -> tuple[str, ...]:
@@ -409,7 +417,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.predict(["mid", "nowhere"])
         array(['climb', 'climb'], dtype=object)
         """
-        return self.actions_[self._decide(*self._read_states(X))]
+        actions = self._decide(*self._read_states(X))
+        return self.actions_[actions]
 
     def predict_proba(self, X: Any) -> Floats:
         """Return the policy's probability of each action.
@@ -491,7 +500,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         check_is_fitted(self)
         frame = as_frame(X)
         if self._is_table_form and frame is not None:
-            columns = read_state_columns(X, self.feature_names_in_)
+            columns = read_state_columns(X, self._state_index.names)
         elif frame is None and self.n_features_in_ == 1 and is_one_dimensional(X):
             columns = [read_state_labels(X, self._state_index.names[0])]
         else:
@@ -763,9 +772,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         array([0., 0., 0., 1., 0.])
         """
         counts = self._check_counts()
-        return self._action_matrix(
-            action, counts.weights / counts.pair_weights[counts.triple_pair]
-        )
+        return self._action_matrix(action, counts.weights / counts.pair_weights[counts.triple_pair])
 
     def policy_map(self) -> dict[Any, Any]:
         """Return the policy as a dict, for serving one decision at a time.
@@ -835,6 +842,16 @@ class MarkovPolicyEstimator(BaseEstimator):
         return rows
 
 
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """What fit learns; ``chosen`` holds the position of the advised pair of every acting state."""
+
+    counts: TransitionCounts
+    mdp: MDP
+    solution: Solution
+    chosen: Integers
+
+
 def _count(log: Transitions) -> TransitionCounts:
     return count_transitions(
         log.state_codes,
@@ -849,7 +866,7 @@ def _count(log: Transitions) -> TransitionCounts:
 
 def _initial_distribution(log: Transitions) -> Floats:
     starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
-    return starts / starts.sum()
+    return np.asarray(starts / starts.sum())
 
 
 def _tie_tolerance(solution: Solution, gamma: float) -> float:

@@ -114,7 +114,7 @@ def _check_one_kind(series: pd.Series, name: str) -> None:
     labels = series.dropna()
     types = [type(label) for label in labels]
     rows = np.flatnonzero(series.notna().to_numpy())
-    first = {kind: row for kind, row in zip(reversed(types), reversed(rows), strict=True)}
+    first = dict(zip(reversed(types), reversed(rows), strict=True))
     found = ", ".join(
         f"{kind.__name__} (row {row}: {series.iloc[row]!r})" for kind, row in first.items()
     )
@@ -225,7 +225,7 @@ def _sorted_union(
 def _hash_keys(
     prefix: Codes, part: Codes, n_values: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Number the pairs (prefix, part) that occur; codes (n,) with MISSING, and the pairs' keys."""
+    """Return the (prefix, part) of each row as codes, (n,) with MISSING, and the pairs' keys."""
     present = np.flatnonzero(prefix != MISSING)
     codes = np.full(len(prefix), MISSING, dtype=np.int64)
     codes[present], uniques = pd.factorize(
@@ -317,7 +317,7 @@ class LabelIndex:
 
 
 def index_labels(*sides: Sequence[LabelColumn]) -> tuple[LabelIndex, list[Codes]]:
-    """Number the labels that occur on any side (state, next state), in sorted order.
+    """Give the labels that occur on any side (state, next state) numbers, in sorted order.
 
     Every side holds the same columns; the first one settles the kinds and must be complete.
     Returns the index and each side's codes (MISSING where a label is missing).
@@ -346,4 +346,3 @@ def index_labels(*sides: Sequence[LabelColumn]) -> tuple[LabelIndex, list[Codes]
     names = tuple(column.name for column in first)
     kinds = tuple(column.kind for column in first)
     return LabelIndex(names, kinds, tuple(columns), tuple(keys)), codes
-

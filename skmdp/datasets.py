@@ -228,7 +228,8 @@ def run_search(
     """
     if policy not in SEARCHERS and not hasattr(policy, "predict"):
         raise ValueError(
-            f"policy must be one of {', '.join(SEARCHERS)} or have a predict method, got {policy!r}."
+            f"policy must be one of {', '.join(SEARCHERS)} or have a predict method, got "
+            f"{policy!r}."
         )
     rng = check_random_state(random_state)
     learned = len(SEARCHERS)
@@ -299,7 +300,7 @@ class _Search:
         self.ceil[which[~up]] = location[~up]
 
     def state_keys(self, which: Integers) -> Integers:
-        """Number the states, -1 where the target is found."""
+        """Return each state as a number, -1 where the target is found."""
         wide = self.values.shape[1] + 1
         key = self.location[which] * 2 + self.up[which]
         key = (key * wide + self.floor[which]) * wide + self.ceil[which]

@@ -219,7 +219,7 @@ def _warn_not_converged(
 
 @dataclass(frozen=True)
 class _ResidualFactor:
-    """Turns a residual into a bound on the error of T V; ``shifts`` where the range alone counts."""
+    """Turns a residual into a bound on the error of T V; it ``shifts`` where its range counts."""
 
     factor: float
     rounding: float
@@ -260,9 +260,7 @@ def _rounding_error(mdp: MDP) -> float:
     return (terms + 3) * float(np.finfo(np.float64).eps)
 
 
-def _follow_policy(
-    policy: MDP, gamma: float, V: Floats, tolerance: float, may_end: bool
-) -> Floats:
+def _follow_policy(policy: MDP, gamma: float, V: Floats, tolerance: float, may_end: bool) -> Floats:
     """Sweep V <- R + gamma P V of one policy until a sweep changes little, or long enough."""
     for _ in range(INNER_ROUNDS):
         for _ in range(INNER_SWEEPS):
@@ -311,5 +309,6 @@ def _longest_stay(mdp: MDP, max_iter: int) -> float:
         excess = float((longer - h).max(initial=0.0))
         if excess <= 0.1:
             return float(h.max(initial=0.0)) / (1 - excess)
-        h = _follow_policy(steps.restrict(greedy_pairs(steps.first_pairs, Q)), 1.0, longer, 0.1, True)
+        slowest = steps.restrict(greedy_pairs(steps.first_pairs, Q))
+        h = _follow_policy(slowest, 1.0, longer, 0.1, may_end=True)
     return float(np.finfo(np.float64).max)  # no bound found: no value can be proven

@@ -1,0 +1,209 @@
+"""Rows to episodes: their order, what followed each row, where episodes start and end.
+
+Works on label columns and arrays, whatever table they came from; an error still names the column
+and the row (counted from 0, as the table lies).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from skmdp._labels import MISSING, Codes, LabelColumn, LabelIndex, index_labels
+
+Floats = npt.NDArray[np.float64]
+RowNumbers = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+NO_ROW = -1
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column of a table plays which part; None where a part may be absent and is."""
+
+    state: tuple[str, ...]
+    action: str
+    next_state: tuple[str, ...] | None
+    reward: str | None
+    episode: str | None
+    step: str | None
+    terminated: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Transitions:
+    """A log as arrays: one entry per row that counts (n,), and what is known of its episodes.
+
+    ``next_codes`` is MISSING where the episode ended. ``weights`` None means one a row;
+    ``rewards`` None means that the log has none. ``start_codes`` and ``start_weights`` are the
+    first states of the episodes, or all states where episodes are unknown. ``longest`` is the
+    number of rows of the longest episode (None: unknown); ``is_cut`` says whether some episode
+    was still going on at its last row.
+    """
+
+    states: LabelIndex
+    actions: LabelIndex
+    state_codes: Codes
+    action_codes: Codes
+    next_codes: Codes
+    rewards: Floats | None
+    weights: Floats | None
+    start_codes: Codes
+    start_weights: Floats | None
+    n_episodes: int | None
+    n_truncated: int
+    longest: int | None
+    is_cut: bool
+
+
+@dataclass(frozen=True, eq=False)
+class LogRows:
+    """The columns of a log as read, each (n_rows,); None for what the log does not have."""
+
+    roles: Roles
+    states: list[LabelColumn]
+    action: LabelColumn
+    next_states: list[LabelColumn] | None = None
+    rewards: Floats | None = None
+    episode: LabelColumn | None = None
+    step: npt.NDArray[Any] | None = None
+    terminated: Bools | None = None
+    weights: Floats | None = None
+
+    def select(self, order: RowNumbers | None) -> LogRows:
+        """Return the rows of positive weight in the given order."""
+        weights = self.weights
+        if order is None and (weights is None or weights.all()):
+            return self
+        rows = np.arange(len(self.action.codes)) if order is None else order
+        if weights is not None:
+            rows = rows[weights[rows] > 0]
+        assert self.next_states is not None
+        return replace(
+            self,
+            states=[column.take(rows) for column in self.states],
+            action=self.action.take(rows),
+            next_states=[column.take(rows) for column in self.next_states],
+            rewards=None if self.rewards is None else self.rewards[rows],
+            episode=None if self.episode is None else self.episode.take(rows),
+            terminated=None if self.terminated is None else self.terminated[rows],
+            weights=None if weights is None else weights[rows],
+        )
+
+
+def link_rows(rows: LogRows) -> Transitions:
+    """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
+    order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step)
+    if rows.next_states is None:
+        rows = replace(rows, next_states=_infer_next_states(rows, order))
+    rows = rows.select(order)
+    assert rows.next_states is not None
+    states, (state_codes, next_codes) = index_labels(rows.states, rows.next_states)
+    actions, (action_codes,) = index_labels([rows.action])
+    truncated = np.zeros(len(state_codes), dtype=bool)
+    if rows.terminated is not None:
+        truncated = (next_codes == MISSING) & ~rows.terminated
+        next_codes[rows.terminated] = MISSING
+        if truncated.all():
+            raise ValueError(
+                f"Every row is truncated: column {rows.roles.terminated!r} is False and the next "
+                "state missing in all of them, so what followed is unknown everywhere."
+            )
+    first, last = _episode_bounds(rows.episode, len(state_codes))
+    acted = np.zeros(len(states) + 1, dtype=bool)
+    acted[state_codes[~truncated]] = True  # the last entry, for MISSING, stays False
+    counts = ~truncated if truncated.any() else slice(None)
+    return Transitions(
+        states=states,
+        actions=actions,
+        state_codes=state_codes[counts],
+        action_codes=action_codes[counts],
+        next_codes=next_codes[counts],
+        rewards=None if rows.rewards is None else rows.rewards[counts],
+        weights=None if rows.weights is None else rows.weights[counts],
+        start_codes=state_codes[first],
+        start_weights=None if rows.weights is None else rows.weights[first],
+        n_episodes=None if rows.episode is None else len(first),
+        n_truncated=int(truncated.sum()),
+        longest=None if rows.episode is None else int((last - first).max()) + 1,
+        is_cut=rows.episode is not None and bool((truncated | acted[next_codes])[last].any()),
+    )
+
+
+def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers | None:
+    """Return the rows sorted by episode, then step, then row; None if they lie so already."""
+    jump = np.diff(episode)
+    if step is None:
+        return None if (jump >= 0).all() else np.argsort(episode, kind="stable")
+    if ((jump > 0) | ((jump == 0) & (step[1:] >= step[:-1]))).all():
+        return None
+    return np.lexsort((step, episode))
+
+
+def _check_steps(
+    episode: LabelColumn, step: npt.NDArray[Any], order: RowNumbers | None, name: str | None
+) -> None:
+    """Raise unless each episode's steps follow one another, so that the next row is the next."""
+    rows = np.arange(len(step)) if order is None else order
+    codes, steps = episode.codes[rows], step[rows]
+    inside = codes[1:] == codes[:-1]
+    gap = np.diff(steps)
+    too_far = gap > 1 if step.dtype.kind == "i" else np.zeros(len(gap), dtype=bool)
+    for bad, what in ((gap == 0, "repeated"), (too_far, "missing")):
+        at = np.flatnonzero(inside & bad)
+        if len(at):
+            row = int(rows[at[0] + 1])
+            label = episode.values[episode.codes[row]]
+            found = (
+                f"step {step[row]!r} occurs twice"
+                if what == "repeated"
+                else f"step {steps[at[0]] + 1!r} is missing before step {step[row]!r}"
+            )
+            raise ValueError(
+                f"Column {name!r}: in episode {label!r} {found} (row {row}, counting from 0); next "
+                "states are read off the following row, so the steps of an episode must count up "
+                "by one. Repair the steps, add next-state columns, or say step=None to take the "
+                "rows as they lie."
+            )
+
+
+def _following_rows(episode: Codes, order: RowNumbers | None) -> RowNumbers:
+    """Return for every row the row that follows it in its episode, NO_ROW for the last."""
+    rows = np.arange(len(episode)) if order is None else order
+    following = np.full(len(rows), NO_ROW, dtype=np.int64)
+    same = episode[rows[1:]] == episode[rows[:-1]]
+    following[rows[:-1][same]] = rows[1:][same]
+    return following
+
+
+def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelColumn]:
+    """Read the next state off the following row of the same episode."""
+    episode = rows.episode
+    assert episode is not None
+    if rows.step is not None:
+        _check_steps(episode, rows.step, order, rows.roles.step)
+    following = _following_rows(episode.codes, order)
+    if rows.terminated is not None:
+        goes_on = rows.terminated & (following != NO_ROW)
+        if goes_on.any():
+            row = int(np.argmax(goes_on))
+            label = episode.values[episode.codes[row]]
+            raise ValueError(
+                f"Column {rows.roles.terminated!r} is True at row {row} (counting from 0), but "
+                f"episode {label!r} goes on at row {int(following[row])}. Give the rows after an "
+                "end an episode of their own, order the rows, or add next-state columns."
+            )
+    return [column.take(following) for column in rows.states]
+
+
+def _episode_bounds(episode: LabelColumn | None, n_rows: int) -> tuple[RowNumbers, RowNumbers]:
+    """Return the first and the last row of every episode; every row where there are none."""
+    if episode is None:
+        rows = np.arange(n_rows)
+        return rows, rows
+    change = np.flatnonzero(np.diff(episode.codes)) + 1
+    return np.append(0, change), np.append(change, n_rows) - 1
