@@ -157,11 +157,11 @@ def _check_steps(
         at = np.flatnonzero(inside & bad)
         if len(at):
             row = int(rows[at[0] + 1])
-            label = episode.values[episode.codes[row]]
+            label = episode.label_at(row)
             found = (
-                f"step {step[row]!r} occurs twice"
+                f"step {step[row].item()!r} occurs twice"
                 if what == "repeated"
-                else f"step {steps[at[0]] + 1!r} is missing before step {step[row]!r}"
+                else f"step {steps[at[0]].item() + 1!r} is missing before step {step[row].item()!r}"
             )
             raise ValueError(
                 f"Column {name!r}: in episode {label!r} {found} (row {row}, counting from 0); next "
@@ -191,7 +191,7 @@ def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelCol
         goes_on = rows.terminated & (following != NO_ROW)
         if goes_on.any():
             row = int(np.argmax(goes_on))
-            label = episode.values[episode.codes[row]]
+            label = episode.label_at(row)
             raise ValueError(
                 f"Column {rows.roles.terminated!r} is True at row {row} (counting from 0), but "
                 f"episode {label!r} goes on at row {int(following[row])}. Give the rows after an "

@@ -527,7 +527,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         if self.handle_unknown == "nearest":
             actions[unknown] = self._policy_codes[self._nearest_states(columns, unknown)]
             return actions
-        parts = [column.values[column.codes[unknown[0]]] for column in columns]
+        parts = [column.label_at(unknown[0]) for column in columns]
         first = parts[0] if len(parts) == 1 else tuple(parts)
         message = (
             f"{len(unknown)} row(s) hold a state that was not seen in fit, first {first!r} at row "

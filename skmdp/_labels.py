@@ -63,6 +63,11 @@ class LabelColumn:
         recode = np.append(np.cumsum(used, dtype=np.int32) - np.int32(1), np.int32(MISSING))
         return LabelColumn(self.name, self.kind, recode[codes], self.values[used])
 
+    def label_at(self, row: int) -> Any:
+        """Return the label of one row as a Python scalar, to show it."""
+        code = self.codes[row]
+        return pd.Index(self.values[code : code + 1]).tolist()[0]
+
     def row_of(self, bad_value: npt.NDArray[np.bool_]) -> int:
         """Return the first row whose label is one of the values marked bad."""
         return int(np.flatnonzero(np.append(bad_value, False)[self.codes])[0])
@@ -116,7 +121,8 @@ def _check_one_kind(series: pd.Series, name: str) -> None:
     rows = np.flatnonzero(series.notna().to_numpy())
     first = dict(zip(reversed(types), reversed(rows), strict=True))
     found = ", ".join(
-        f"{kind.__name__} (row {row}: {series.iloc[row]!r})" for kind, row in first.items()
+        f"{kind.__name__} (row {row}: {series.iloc[row]!r})"
+        for kind, row in sorted(first.items(), key=lambda item: item[1])
     )
     hint = " For a state of several parts use one column for each." if tuple in first else ""
     raise TypeError(
@@ -180,16 +186,16 @@ def _match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) 
     if {column.kind, kind} != {"int", "float"}:
         raise TypeError(
             f"Column {column.name!r} holds labels of kind {column.kind!r} (first value "
-            f"{values[0]!r}), but {other} holds labels of kind {kind!r}; labels of different "
-            "kinds cannot be matched. Convert one of them."
+            f"{pd.Index(values[:1]).tolist()[0]!r}), but {other} holds labels of kind {kind!r}; "
+            "labels of different kinds cannot be matched. Convert one of them."
         )
     large = np.abs(values.astype(np.float64)) >= EXACT_FLOAT
     if large.any():
         raise ValueError(
-            f"Column {column.name!r} holds {values[large][0]!r} (row {column.row_of(large)}, "
-            f"counting from 0) against {other} of kind {kind!r}: from 2**53 on, integers that went "
-            "through float are no longer exact. Keep the column integer, for example with "
-            '.astype("Int64"), or use strings.'
+            f"Column {column.name!r} holds {values[large][0].item()!r} (row "
+            f"{column.row_of(large)}, counting from 0) against {other} of kind {kind!r}: from "
+            "2**53 on, integers that went through float are no longer exact. Keep the column "
+            'integer, for example with .astype("Int64"), or use strings.'
         )
     if kind == "float":
         return LabelColumn(column.name, kind, column.codes, values.astype(np.float64))
@@ -199,9 +205,9 @@ def _match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) 
     if fractional == "keep":
         return column
     raise ValueError(
-        f"Column {column.name!r} holds {values[fraction][0]!r} (row {column.row_of(fraction)}, "
-        f"counting from 0), but {other} holds integers only. Make both columns float or both "
-        "integer."
+        f"Column {column.name!r} holds {values[fraction][0].item()!r} (row "
+        f"{column.row_of(fraction)}, counting from 0), but {other} holds integers only. Make "
+        "both columns float or both integer."
     )
 
 

@@ -11,6 +11,7 @@ numpy arrays. What goes out: ``Transitions``. The contract:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -171,13 +172,14 @@ def read_rewards(series: pd.Series, name: str) -> Floats:
     if inferred == "complex":
         raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
     if inferred not in kinds and not pd.api.types.is_numeric_dtype(series.dtype):
-        is_number = series.map(lambda value: isinstance(value, int | float))
-        row = int(np.argmin(is_number.to_numpy()))
-        raise ValueError(
-            f"Column {name!r} must hold numbers, got {series.iloc[row]!r} at row {row} (counting "
-            f"from 0) of a column of dtype {series.dtype}. Convert it, for example "
-            "with pandas.to_numeric."
-        )
+        is_number = series.map(lambda value: isinstance(value, Real)) | series.isna()
+        if not is_number.all() or not len(is_number):
+            row = int(np.argmin(is_number.to_numpy(dtype=bool)))
+            raise ValueError(
+                f"Column {name!r} must hold numbers, got {_shown(series, row)} at row {row} "
+                f"(counting from 0) of a column of dtype {series.dtype}. Convert it, for example "
+                "with pandas.to_numeric."
+            )
     rewards = series.to_numpy(dtype=np.float64, na_value=np.nan)
     finite = np.isfinite(rewards)
     if not finite.all():
@@ -272,6 +274,11 @@ def _as_series(values: Any, name: str, *, warn: bool = False) -> pd.Series:
     return pd.Series(array, name=name)
 
 
+def _shown(series: pd.Series, row: int) -> str:
+    """Write one value of a column as Python would."""
+    return repr(series.iloc[row : row + 1].tolist()[0])
+
+
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
@@ -291,6 +298,8 @@ def _require_columns(frame: nw.DataFrame[Any], roles: Roles) -> None:
                 f"column(s) {_quoted(frame.columns)}. Name yours: "
                 f"MarkovPolicyEstimator({role}=...)."
             )
+    if not roles.state:
+        raise ValueError("state names no column; a state needs at least one.")
     if roles.next_state is not None and len(roles.next_state) != len(roles.state):
         raise ValueError(
             f"next_state names {len(roles.next_state)} column(s) and state {len(roles.state)}; "
@@ -361,7 +370,7 @@ def _read_steps(series: pd.Series, name: str) -> npt.NDArray[Any]:
     if column.kind not in (*NUMERIC_KINDS, *TIME_KINDS):
         raise TypeError(
             f"Column {name!r} must hold numbers or times to order rows by, got "
-            f"{series.iloc[0]!r} at row 0. Convert it, or say step=None to take the rows as they "
+            f"{_shown(series, 0)} at row 0. Convert it, or say step=None to take the rows as they "
             "lie."
         )
     if column.kind in TIME_KINDS:
@@ -375,7 +384,7 @@ def _read_terminated(series: pd.Series, name: str) -> Bools:
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred != "boolean" and not pd.api.types.is_bool_dtype(series.dtype):
         raise TypeError(
-            f"Column {name!r} must be bool, got {series.iloc[0]!r} at row 0. Convert it with "
+            f"Column {name!r} must be bool, got {_shown(series, 0)} at row 0. Convert it with "
             ".astype(bool), or say terminated=None if it means something else."
         )
     missing = series.isna().to_numpy(dtype=bool)

@@ -17,6 +17,8 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.exceptions import ConvergenceWarning
 
 from skmdp._bellman import greedy_pairs, maximize, pair_values
@@ -273,10 +275,10 @@ def _follow_policy(policy: MDP, gamma: float, V: Floats, tolerance: float, may_e
 
 
 def endless_pair(mdp: MDP) -> int | None:
-    """Return the position of a pair that some policy can take for ever, None if all must end.
+    """Return the position of a pair in a loop that a policy need never leave, None without any.
 
     Peels off, wave by wave, the pairs that may end or may lead to a state already peeled, and the
-    states left without pairs. What remains can go on for ever. O(n_nonzero) over all waves.
+    states left without pairs. From what remains one need never leave. O(n_nonzero) over all waves.
     """
     n_left = np.bincount(mdp.pair_state, minlength=mdp.n_states)
     left = ~mdp.ends
@@ -293,7 +295,21 @@ def endless_pair(mdp: MDP) -> int | None:
         touched = np.unique(mdp.pair_state[peeled])
         wave = touched[n_left[touched] == 0]
     remaining = np.flatnonzero(left)
-    return int(remaining[0]) if len(remaining) else None
+    return _pair_in_loop(mdp, remaining) if len(remaining) else None
+
+
+def _pair_in_loop(mdp: MDP, remaining: Integers) -> int:
+    """Return a pair that comes round again, of pairs that only lead to each other's states."""
+    if mdp.uniform_mass is not None and mdp.uniform_mass[remaining].any():
+        return int(remaining[np.argmax(mdp.uniform_mass[remaining] > 0)])
+    edges = mdp.transitions[remaining].tocoo()
+    origin = mdp.pair_state[remaining][edges.row]
+    graph = coo_array((np.ones(edges.nnz), (origin, edges.col)), shape=(mdp.n_states,) * 2)
+    _, component = connected_components(graph, directed=True, connection="strong")
+    # Nothing leads out of a last component, so all of its pairs can be taken again and again.
+    leaves = np.zeros(len(component), dtype=bool)
+    leaves[component[origin[component[origin] != component[edges.col]]]] = True
+    return int(remaining[np.argmin(leaves[component[mdp.pair_state[remaining]]])])
 
 
 def _longest_stay(mdp: MDP, max_iter: int) -> float:

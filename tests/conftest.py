@@ -1,0 +1,13 @@
+"""Settings that must hold before anything is imported."""
+
+import os
+
+# scikit-learn skips its array API check unless this is set before scipy is imported.
+os.environ["SCIPY_ARRAY_API"] = "1"
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from hypothesis import settings
+
+settings.register_profile("gate", max_examples=200, deadline=None)
+settings.register_profile("nightly", max_examples=5000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))

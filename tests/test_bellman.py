@@ -1,0 +1,41 @@
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+from processes import process, random_process
+
+from skmdp._bellman import greedy_pairs, maximize, pair_values
+
+
+def test_operators_equal_loops():
+    mdp = random_process(0)
+    V = np.random.default_rng(0).normal(size=mdp.n_states)
+    Q = pair_values(mdp, 0.7, V)
+    dense = mdp.transitions.toarray()
+    TV = np.full(mdp.n_states, -np.inf)
+    for i, s in enumerate(mdp.pair_state):
+        q = mdp.rewards[i] + 0.7 * sum(dense[i, t] * V[t] for t in range(mdp.n_states))
+        assert_allclose(Q[i], q)
+        TV[s] = max(TV[s], q)
+    assert_allclose(maximize(mdp, Q), TV)
+
+
+def test_states_without_pairs_are_worth_zero():
+    mdp = process({(1, 0): (-3.0, {})}, n_states=3)
+    assert_array_equal(maximize(mdp, pair_values(mdp, 0.5, np.ones(3))), [0, -3, 0])
+
+
+def test_greedy_is_the_best_of_each_state():
+    first = np.array([0, 3, 4])
+    q = np.array([1.0, 5.0, 2.0, -1.0, 0.0, 3.0])
+    assert_array_equal(greedy_pairs(first, q), [1, 3, 5])
+
+
+def test_ties_go_to_the_lowest_action_or_to_the_preferred_one():
+    first = np.array([0])
+    q = np.array([1.0, 1.0 - 1e-12, 0.0])
+    assert_array_equal(greedy_pairs(first, q), [0])
+    assert_array_equal(greedy_pairs(first, q[::-1].copy()), [2])
+    assert_array_equal(greedy_pairs(first, q[::-1].copy(), tolerance=1e-9), [1])
+    few = np.array([1.0, 2.0, 9.0])
+    assert_array_equal(greedy_pairs(first, q, tolerance=1e-9, preference=few), [1])
+    rounded = np.array([0.1 + 0.2, 0.3, 0.3])
+    assert_array_equal(greedy_pairs(first, np.zeros(3), preference=rounded[::-1].copy()), [0])

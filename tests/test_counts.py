@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import skmdp._counts
+from skmdp._counts import count_transitions
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.integers(0, 2),
+        st.integers(-1, 3),
+        st.sampled_from([0.25, 1.0, 3.0]),
+        st.integers(-4, 4),
+    ),
+    min_size=1,
+)
+
+
+def count(rows, weighted=True, n_states=4):
+    state, action, following, weight, reward = (
+        np.array(column) for column in zip(*rows, strict=True)
+    )
+    return count_transitions(
+        state.astype(np.int32),
+        action.astype(np.int32),
+        following.astype(np.int32),
+        n_states,
+        3,
+        weights=weight if weighted else None,
+        rewards=reward.astype(float),
+    )
+
+
+def triples(counts):
+    """{(s, a, s'): (weight, rows, reward sum)}, with s' = -1 for the end."""
+    found = {}
+    for i, pair in enumerate(counts.triple_pair):
+        following = counts.next_states[i]
+        key = (
+            int(counts.pair_state[pair]),
+            int(counts.pair_action[pair]),
+            -1 if following == counts.n_states else int(following),
+        )
+        found[key] = (counts.weights[i], counts.n_rows[i], counts.reward_sums[i])
+    return found
+
+
+@given(ROWS, st.booleans())
+def test_sums_equal_a_loop_over_rows(rows, weighted):
+    expected = {}
+    for state, action, following, weight, reward in rows:
+        w = weight if weighted else 1.0
+        old = expected.get((state, action, following), (0.0, 0.0, 0.0))
+        expected[state, action, following] = (old[0] + w, old[1] + 1, old[2] + w * reward)
+    counts = count(rows, weighted)
+    assert triples(counts) == expected  # weights and rewards are exact in binary
+    keys = list(zip(counts.pair_state, counts.pair_action, strict=True))
+    assert keys == sorted({(s, a) for s, a, _ in expected})
+
+
+@given(ROWS)
+def test_blocks_change_nothing(rows):
+    whole = count(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skmdp._counts, "BLOCK_ROWS", 2)
+        blocked = count(rows)
+    assert triples(blocked) == triples(whole)
+
+
+def test_margins_sum_to_the_total():
+    rng = np.random.default_rng(0)
+    rows = [tuple(row) for row in rng.integers([0, 0, -1, 1, -3], [4, 3, 4, 5, 4], size=(200, 5))]
+    counts = count(rows)
+    total = sum(row[3] for row in rows)
+    for margin in (counts.pair_weights, counts.state_weights, counts.action_weights):
+        assert_allclose(margin.sum(), total)
+    assert_allclose(counts.state_rewards.sum(), sum(row[3] * row[4] for row in rows))
+    assert_allclose(counts.matrix(counts.weights).sum(axis=1), counts.pair_weights)
+    assert_allclose(counts.state_matrix().sum(axis=1), counts.state_weights)
+    assert counts.state_matrix().has_canonical_format
+
+
+def test_find_pairs():
+    counts = count([(0, 1, 0, 1.0, 0), (2, 0, -1, 1.0, 0)])
+    found = counts.find_pairs(np.array([0, 0, 2, 3, 0]), np.array([1, 0, 0, 0, -1]))
+    assert_array_equal(found, [0, -1, 1, -1, -1])
+
+
+def test_wide_action_spaces_do_not_overflow():
+    n_states, n_actions = 70_000, 40_000  # their product exceeds 32 bits
+    counts = count_transitions(
+        np.array([69_999, 0], dtype=np.int32),
+        np.array([39_999, 1], dtype=np.int32),
+        np.array([-1, 69_998], dtype=np.int32),
+        n_states,
+        n_actions,
+    )
+    assert_array_equal(counts.pair_state, [0, 69_999])
+    assert_array_equal(counts.pair_action, [1, 39_999])
+    assert_array_equal(counts.next_states, [69_998, n_states])
+
+
+def test_codes_stay_small():
+    counts = count([(0, 1, 0, 1.0, 0)])
+    for name in ("pair_state", "pair_action", "indptr", "next_states"):
+        assert getattr(counts, name).dtype == np.int32

@@ -1,0 +1,56 @@
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from processes import process, random_process
+from scipy.sparse import csr_array
+
+from skmdp.mdp import MDP
+
+LOOP = {(0, 0): (1.0, {0: 0.5, 2: 0.5}), (0, 1): (2.0, {1: 1.0}), (2, 0): (0.0, {2: 0.25})}
+
+
+def test_states_without_pairs_do_not_act():
+    mdp = process(LOOP)
+    assert_array_equal(mdp.acting_states, [0, 2])
+    assert_array_equal(mdp.first_pairs, [0, 2])
+
+
+def test_missing_mass_ends_the_process():
+    assert_array_equal(process(LOOP).ends, [False, False, True])
+
+
+def test_expected_next_values_are_those_of_the_dense_matrix():
+    values = np.random.default_rng(0).normal(size=8)
+    mdp = random_process(1, uniform=True)
+    dense = mdp.transitions.toarray() + mdp.uniform_mass[:, np.newaxis] / mdp.n_states
+    assert_allclose(mdp.expected_next_values(values), dense @ values)
+    assert_allclose(dense.sum(axis=1), 1)
+    assert not mdp.ends.any()
+
+
+def test_restricting_keeps_what_is_named():
+    mdp = random_process(2, uniform=True)
+    kept = np.array([0, 3])
+    small = mdp.restrict(kept)
+    values = np.arange(8.0)
+    assert_allclose(small.expected_next_values(values), mdp.expected_next_values(values)[kept])
+    assert_array_equal(small.pair_state, mdp.pair_state[kept])
+
+
+def test_shapes_are_checked():
+    one = np.zeros(1)
+    with pytest.raises(ValueError, match=r"transitions has shape \(1, 1\), expected \(1, 2\)"):
+        MDP(csr_array((1, 1)), one, one.astype(int), one.astype(int), n_states=2, n_actions=1)
+
+
+@pytest.mark.parametrize("states", [[1, 0], [0, 0]])
+def test_pairs_must_be_sorted_and_unique(states):
+    with pytest.raises(ValueError, match="unique and sorted"):
+        MDP(csr_array((2, 2)), np.zeros(2), np.array(states), np.zeros(2, dtype=int), 2, 1)
+
+
+def test_pickles():
+    mdp = pickle.loads(pickle.dumps(random_process(3)))
+    assert_allclose(mdp.rewards, random_process(3).rewards)

@@ -1,0 +1,196 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from processes import exact_values, process, random_process
+from sklearn.exceptions import ConvergenceWarning
+
+from skmdp.solvers import EndlessLoopError, endless_pair, modified_policy_iteration
+
+# Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
+# 1/2, action 1 leaves at once for the costly state 1.
+PUTERMAN = {
+    (0, 0): (5.0, {0: 0.5, 1: 0.5}),
+    (0, 1): (10.0, {1: 1.0}),
+    (1, 0): (-1.0, {1: 1.0}),
+}
+
+
+def test_puterman_example():
+    solution = modified_policy_iteration(process(PUTERMAN), 0.95, tol=1e-12)
+    v1 = -1 / (1 - 0.95)
+    v0 = (5 + 0.95 * 0.5 * v1) / (1 - 0.95 * 0.5)
+    assert_allclose(solution.state_values, [v0, v1], atol=1e-9)
+    assert_array_equal(solution.policy, [0, 0])
+    assert solution.converged
+
+
+def test_one_rewarding_loop_is_worth_its_geometric_series():
+    solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 1.0})}), 0.99)
+    assert_allclose(solution.state_values, [100])
+    assert solution.n_iter == 1  # the range of the residual is 0 at once
+
+
+def test_missing_mass_is_no_loop():
+    """The span of the residual alone would claim 100 here after one sweep."""
+    solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 0.5})}), 0.99)
+    assert_allclose(solution.state_values, [1 / (1 - 0.99 / 2)], rtol=1e-6)
+
+
+def test_gamma_zero_is_greedy_on_rewards():
+    mdp = random_process(0)
+    solution = modified_policy_iteration(mdp, 0.0)
+    best = [mdp.rewards[mdp.pair_state == s].max() for s in range(mdp.n_states)]
+    assert_array_equal(solution.state_values, best)
+    assert_array_equal(solution.q_values, mdp.rewards)
+
+
+PROCESSES = st.builds(
+    random_process,
+    st.integers(0, 10_000),
+    n_states=st.sampled_from([1, 2, 8]),
+    end=st.sampled_from([0.0, 0.05, 0.5]),
+    uniform=st.booleans(),
+)
+
+
+@given(PROCESSES, st.sampled_from([0.0, 0.5, 0.9, 0.99]), st.sampled_from([1e-2, 1e-6, 1e-10]))
+def test_values_are_within_the_proven_bound_and_the_bound_within_tol(mdp, gamma, tol):
+    solution = modified_policy_iteration(mdp, gamma, tol=tol)
+    truth = exact_values(mdp, gamma)
+    error = np.abs(solution.state_values - truth).max()
+    # The reference has rounding errors of its own.
+    assert error <= solution.value_error_bound + 1e-12 * np.abs(truth).max() / (1 - gamma)
+    scale = max(np.abs(mdp.rewards).max(), np.abs(solution.state_values).max())
+    assert solution.value_error_bound <= tol * scale * (1 + tol)
+    assert solution.converged
+
+
+@given(PROCESSES, st.integers(1, 3))
+def test_bound_holds_when_stopped_early(mdp, max_iter):
+    with np.errstate(all="raise"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp.solvers.INNER_SWEEPS", 1)
+        patch.setattr("skmdp.solvers.INNER_ROUNDS", 1)
+        patch.setattr("skmdp.solvers._warn_not_converged", lambda *_: None)
+        solution = modified_policy_iteration(mdp, 0.95, tol=1e-9, max_iter=max_iter)
+    error = np.abs(solution.state_values - exact_values(mdp, 0.95)).max()
+    assert error <= solution.value_error_bound + 1e-10
+
+
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([0.02, 0.3]),
+    st.booleans(),
+    st.sampled_from([1e-3, 1e-8]),
+)
+def test_gamma_one_is_right_to_the_bound_where_everything_ends(seed, end, uniform, tol):
+    mdp = random_process(seed, end=end, uniform=uniform)
+    solution = modified_policy_iteration(mdp, 1.0, tol=tol)
+    truth = exact_values(mdp, 1.0)
+    assert np.abs(solution.state_values - truth).max() <= solution.value_error_bound + 1e-10
+    assert solution.value_error_bound <= tol * np.abs(np.append(truth, mdp.rewards)).max() * 1.01
+
+
+def test_values_do_not_depend_on_the_tolerance_asked_for_first():
+    mdp = random_process(5, n_states=50, end=0.01)
+    loose = modified_policy_iteration(mdp, 0.999, tol=1e-3)
+    tight = modified_policy_iteration(mdp, 0.999, tol=1e-9)
+    assert np.abs(loose.state_values - tight.state_values).max() <= (
+        loose.value_error_bound + tight.value_error_bound
+    )
+
+
+def test_stopping_at_max_iter_is_no_convergence():
+    mdp = random_process(1, end=0.001)
+    message = r"Stopped after 1 iteration.*Increase max_iter \(1\) or tol \(1e-06\)"
+    with pytest.warns(ConvergenceWarning, match=message):
+        solution = modified_policy_iteration(mdp, 0.9999, max_iter=1)
+    assert not solution.converged
+    assert solution.n_iter == 1
+    assert np.isfinite(solution.state_values).all()
+    error = np.abs(solution.state_values - exact_values(mdp, 0.9999)).max()
+    assert error <= solution.value_error_bound
+
+
+def test_tolerance_below_float64_is_admitted():
+    with pytest.warns(ConvergenceWarning, match=r"float64 cannot prove more: increase tol \(1e-18"):
+        solution = modified_policy_iteration(random_process(1), 0.9, tol=1e-18)
+    assert not solution.converged
+    assert solution.n_iter < 100
+    assert solution.value_error_bound < 1e-12
+
+
+def test_no_rewards_are_worth_nothing():
+    solution = modified_policy_iteration(process({(0, 0): (0.0, {0: 1.0})}), 0.9)
+    assert_array_equal(solution.state_values, [0])
+    assert solution.value_error_bound == 0
+    assert solution.converged
+
+
+def test_history_ends_with_the_bound():
+    solution = modified_policy_iteration(random_process(4, end=0.1), 0.99)
+    assert len(solution.history) == solution.n_iter
+    assert solution.history[-1] == solution.value_error_bound
+
+
+def test_verbose_prints_a_line_per_iteration(capsys):
+    solution = modified_policy_iteration(random_process(4, end=0.1), 0.99, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == solution.n_iter
+    assert all(re.match(r"iteration \d+: values within .*action\(s\) changed", s) for s in lines)
+
+
+# --------------------------------------------------------------------------- can it go on for ever?
+
+LADDER = {(s, 0): (-1.0, {s + 1: 1.0}) for s in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "endless"),
+    [
+        (LADDER, None),  # state 5 has no pairs
+        ({**LADDER, (3, 1): (0.0, {0: 1.0})}, (0, 0)),  # round and round
+        ({**LADDER, (3, 1): (0.0, {0: 0.9})}, None),  # round, but ends one time in ten
+        ({**LADDER, (2, 1): (0.0, {2: 1.0})}, (2, 1)),  # stays
+        ({**LADDER, (2, 1): (0.0, {2: 0.5, 5: 0.5})}, None),  # stays, but not for ever
+        ({**LADDER, (1, 1): (0.0, {3: 1.0}), (4, 1): (0.0, {3: 1.0})}, (3, 0)),  # far down the road
+    ],
+)
+def test_endless_pairs(pairs, endless):
+    mdp = process(pairs, n_states=6)
+    found = endless_pair(mdp)
+    if endless is None:
+        assert found is None
+        assert modified_policy_iteration(mdp, 1.0).converged
+    else:
+        assert (mdp.pair_state[found], mdp.pair_action[found]) == endless
+        with pytest.raises(EndlessLoopError, match="Use a gamma below 1") as error:
+            modified_policy_iteration(mdp, 1.0)
+        assert (error.value.state, error.value.action) == endless
+
+
+@given(PROCESSES)
+def test_endless_pairs_equal_a_loop_over_pairs(mdp):
+    """Drop pairs that may end or leave, and states without pairs, until nothing changes."""
+    dense = mdp.transitions.toarray() > 0
+    if mdp.uniform_mass is not None:
+        dense |= (mdp.uniform_mass > 0)[:, np.newaxis]
+    pairs, states = set(range(len(mdp.rewards))), set(range(mdp.n_states))
+    changed = True
+    while changed:
+        keep = {i for i in pairs if not mdp.ends[i] and set(np.flatnonzero(dense[i])) <= states}
+        left = {s for s in states if any(mdp.pair_state[i] == s for i in keep)}
+        changed = (keep, left) != (pairs, states)
+        pairs, states = keep, left
+    found = endless_pair(mdp)
+    assert (found is None) == (not pairs)
+    assert found is None or found in pairs
+
+
+def test_long_chain_at_gamma_one():
+    chain = {(s, 0): (-1.0, {s + 1: 1.0}) for s in range(300)}
+    solution = modified_policy_iteration(process(chain), 1.0)
+    assert_allclose(solution.state_values, np.arange(301) - 300.0)

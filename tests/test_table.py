@@ -1,0 +1,382 @@
+"""Reading tables: what is accepted, and what each bad table is told."""
+
+import copy
+import datetime
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array
+
+from skmdp import MarkovPolicyEstimator
+from skmdp._table import read_features, read_rewards, read_weights
+from skmdp.datasets import load_climb
+
+LOG = pd.DataFrame(
+    {
+        "episode": ["e", "e", "f", "f"],
+        "step": [0, 1, 0, 1],
+        "state": ["a", "b", "a", "b"],
+        "action": [0, 1, 1, 1],
+        "next_state": ["b", None, "b", None],
+        "reward": [0.0, 1.0, 2.0, 3.0],
+        "terminated": [False, True, False, True],
+    }
+)
+INFERRED = LOG.drop(columns="next_state")
+
+
+def refuses(error, message, table=LOG, fit=None, **parameters):
+    """The error is raised by fit, and leaves an estimator fitted before as it was."""
+    estimator = MarkovPolicyEstimator(handle_unknown="error").fit(LOG)
+    estimator.set_params(**parameters)
+    before = copy.copy(vars(estimator))
+    with pytest.raises(error, match=message):
+        estimator.fit(table, **(fit or {}))
+    assert vars(estimator).keys() == before.keys()
+    assert all(vars(estimator)[name] is before[name] for name in before)
+
+
+@pytest.mark.parametrize("column", ["state", "action", "reward"])
+def test_missing_column_lists_those_there_are(column):
+    refuses(
+        ValueError,
+        rf"no column '{column}' for the role '{column}'.*'episode'.*Name yours.*{column}=\.\.\.",
+        LOG.drop(columns=column),
+    )
+
+
+def test_named_next_state_must_be_there():
+    refuses(ValueError, "no column 'later' for the role 'next_state'", next_state="later")
+
+
+def test_next_state_needs_one_column_per_state_column():
+    refuses(
+        ValueError,
+        r"names 1 column\(s\) and state 2",
+        LOG.assign(x=0),
+        state=["state", "x"],
+        next_state=["next_state"],
+    )
+
+
+def test_no_state_column_at_all():
+    refuses(ValueError, "state names no column", state=[])
+
+
+def test_column_with_two_roles():
+    refuses(ValueError, "'state' is named for two roles", action="state")
+
+
+def test_neither_next_state_nor_episode():
+    refuses(
+        ValueError,
+        r"neither next states \('next_state'\) nor an episode column \('episode'\)",
+        LOG[["state", "action", "reward"]],
+    )
+    refuses(ValueError, r"episode column \(None\)", INFERRED, episode=None)
+
+
+def test_empty_table():
+    refuses(ValueError, "empty: it has 0 rows", LOG.iloc[:0])
+
+
+@pytest.mark.parametrize("column", ["state", "action", "reward", "episode"])
+def test_missing_values_name_column_and_first_row(column):
+    table = LOG.astype({column: object})
+    table.loc[[1, 3], column] = None
+    refuses(ValueError, rf"'{column}' contains NaN.* in 2 row\(s\), first at row 1", table)
+
+
+def test_missing_steps():
+    refuses(ValueError, r"'step' contains NaN.*first at row 2", LOG.assign(step=[0, 1, None, 1]))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        (["1", "2", "3", "x"], r"'reward' must hold numbers, got '1' at row 0.*pandas.to_numeric"),
+        ([1, 2, "x", 3], r"'reward' must hold numbers, got 'x' at row 2"),
+        ([1.0, np.inf, 0.0, -np.inf], r"infinity \(inf\) in 2 row\(s\), first at row 1"),
+        ([1j, 0j, 0j, 0j], "Complex data not supported: column 'reward'"),
+        (pd.date_range("2026-01-01", periods=4), "'reward' must hold numbers"),
+    ],
+)
+def test_rewards_must_be_finite_numbers(rewards, message):
+    refuses(ValueError, message, LOG.assign(reward=rewards))
+
+
+@pytest.mark.parametrize(
+    "rewards",
+    [
+        pd.Series([1, None], dtype="Int64"),
+        pd.Series([1.5, None], dtype="Float64"),
+        pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([[1.5, None]]))),
+    ],
+)
+def test_rewards_of_nullable_dtypes(rewards):
+    assert_array_equal(read_rewards(rewards.iloc[:1], "reward"), [rewards.iloc[0]])
+    with pytest.raises(ValueError, match="first at row 1"):
+        read_rewards(rewards, "reward")
+
+
+def test_rewards_of_python_objects():
+    assert_array_equal(read_rewards(pd.Series([1, 2.5, True], dtype=object), "r"), [1, 2.5, 1])
+
+
+def test_mixed_labels():
+    refuses(TypeError, r"'action': argument must be uniformly", LOG.assign(action=[0, "x", 1, 1]))
+
+
+def test_unhashable_labels():
+    refuses(TypeError, r"'state'.*list \(row 0", LOG.assign(state=[["a"], ["b"], ["a"], ["b"]]))
+
+
+def test_string_next_states_for_integer_states():
+    refuses(
+        TypeError,
+        "'next_state' holds labels of kind 'str'.*column 'state' holds labels of kind 'int'",
+        LOG.assign(state=[0, 1, 0, 1]),
+    )
+
+
+def test_large_integers_through_float():
+    table = LOG.assign(state=2**53 + np.arange(4), next_state=[2.0**53 + 2, None, None, None])
+    refuses(
+        ValueError, r"'next_state' holds 9007199254740994.0 \(row 0.*astype\(\"Int64\"\)", table
+    )
+
+
+@pytest.mark.parametrize("library", [pd, pa])
+def test_duplicate_column_names(library):
+    if library is pd:
+        table = pd.concat([LOG, LOG[["state"]]], axis=1)
+    else:
+        table = pa.Table.from_arrays([pa.array([1]), pa.array([1])], names=["state", "state"])
+    refuses(ValueError, "two columns of one name", table)
+
+
+def test_some_next_state_columns_only():
+    table = LOG.rename(columns={"state": "x", "next_state": "next_x"}).assign(y=0)
+    refuses(ValueError, "'next_x' but not 'next_y'", table, state=["x", "y"])
+
+
+def test_next_state_columns_missing_in_different_rows():
+    table = LOG.rename(columns={"state": "x", "next_state": "next_x"}).assign(y=0)
+    table["next_y"] = [0, 0, 0, None]
+    refuses(
+        ValueError,
+        "'next_x' and 'next_y' must be missing together: at row 1",
+        table,
+        state=["x", "y"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, -2, 1, 1], r"negative \(-2.0\) at row 1"),
+        ([0, 0, 0, 0], "at least one non-zero number"),
+        ([1, 1], r"shape \(2,\), expected \(4,\)"),
+        ([[1], [1], [1], [1]], r"shape \(4, 1\)"),
+        ([1, np.nan, 1, 1], "sample_weight contains NaN"),
+        ([1, np.inf, 1, 1], "sample_weight contains infinity"),
+    ],
+)
+def test_weights(weights, message):
+    refuses(ValueError, message, fit={"sample_weight": weights})
+
+
+def test_weights_of_other_containers():
+    for weights in ([1, 2], (1, 2), pd.Series([1, 2], index=[7, 5]), np.array([1, 2])):
+        assert_array_equal(read_weights(weights, 2), [1.0, 2.0])
+
+
+def test_lazy_tables_must_be_collected():
+    message = r"lazy table.*collect\(\) it first"
+    refuses(TypeError, message, pl.from_pandas(LOG).lazy())
+    with duckdb.connect() as connection:
+        refuses(TypeError, message, connection.from_arrow(pa.Table.from_pandas(LOG)))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (None, "Expected a table of transitions.*got NoneType"),
+        ({"state": [1]}, r"got dict\. Make it a pandas.DataFrame"),
+        ("log.csv", r"got str\. Read the file first.*read_csv"),
+        (3, "got int"),
+    ],
+)
+def test_things_that_are_no_table(table, message):
+    refuses(TypeError, message, table)
+
+
+@pytest.mark.parametrize("X", [LOG.to_numpy(), [[1, 2]], csr_array([[1.0]]), (1, 2)])
+def test_arrays_need_actions(X):
+    message = (
+        "This MarkovPolicyEstimator estimator requires y to be passed, but the target y is None"
+    )
+    refuses(ValueError, message, X)
+
+
+def test_actions_given_beside_a_table_that_holds_them():
+    refuses(ValueError, "X has the action column 'action' itself", fit={"y": LOG["action"]})
+
+
+@pytest.mark.parametrize("beside", ["reward", "episode"])
+def test_columns_given_beside_a_table(beside):
+    refuses(ValueError, "a transitions table holds them as columns", fit={beside: LOG[beside]})
+
+
+def test_terminated_must_be_bool():
+    refuses(
+        TypeError,
+        r"'terminated' must be bool, got 0 at row 0.*terminated=None",
+        LOG.assign(terminated=[0, 1, 0, 1]),
+    )
+    missing = LOG.assign(terminated=pd.array([True, None, True, True], dtype="boolean"))
+    refuses(ValueError, r"'terminated' contains NaN or None in 1 row\(s\), first at row 1", missing)
+
+
+def test_steps_must_order():
+    refuses(
+        TypeError, r"'step' must hold numbers or times.*got 'x'.*step=None", LOG.assign(step="x")
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([0, 1, 5, 5], r"in episode 'f' step 5 occurs twice \(row 3"),
+        ([0, 2, 0, 1], r"in episode 'e' step 1 is missing before step 2 \(row 1"),
+        ([0.0, 1.0, 1.0, 3.0], r"in episode 'f' step 2 is missing before step 3 \(row 3"),
+        ([0.5, 1.5, 2.5, 2.5], r"in episode 'f' step 2.5 occurs twice"),
+    ],
+)
+def test_steps_must_count_up_where_next_states_are_inferred(steps, message):
+    refuses(ValueError, message, INFERRED.assign(step=steps))
+    MarkovPolicyEstimator().fit(LOG.assign(step=steps))  # given next states need no steps
+    MarkovPolicyEstimator(step=None).fit(INFERRED.assign(step=steps))
+
+
+def test_rows_after_the_end():
+    refuses(
+        ValueError,
+        r"'terminated' is True at row 2 .*episode 'f' goes on at row 3",
+        INFERRED.assign(terminated=[False, True, True, True]),
+    )
+
+
+def test_all_rows_truncated():
+    table = LOG.assign(next_state=None, terminated=False).astype({"next_state": object})
+    refuses(ValueError, "Every row is truncated: column 'terminated' is False", table)
+
+
+def test_min_count_that_excludes_every_pair():
+    refuses(
+        ValueError, "min_count=9 excludes every pair; the largest weight is 2", LOG, min_count=9
+    )
+
+
+def test_endless_loop_at_gamma_one():
+    table = pd.DataFrame({"state": ["x", "y"], "action": ["go", "go"], "reward": 1.0})
+    table["next_state"] = ["y", "x"]
+    refuses(
+        ValueError,
+        "action 'go' in state 'x' can be part of an endless loop.*gamma below 1",
+        table,
+        gamma=1,
+    )
+
+
+@pytest.mark.parametrize("gamma", [-0.1, 1.1, "a"])
+def test_gamma_outside_its_range(gamma):
+    refuses(ValueError, "'gamma' parameter of MarkovPolicyEstimator must be a float", gamma=gamma)
+
+
+def test_nearest_needs_numbers():
+    refuses(
+        ValueError,
+        "needs numeric state columns, but column 'state' holds labels of kind 'str'",
+        handle_unknown="nearest",
+    )
+
+
+# ------------------------------------------------------------------------------- the feature form
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "beside", "error", "message"),
+    [
+        ([[1.0], [np.nan]], [0, 1], {}, ValueError, "Input X contains NaN"),
+        (pd.DataFrame({"x": [1.0, None]}), [0, 1], {}, ValueError, "'x' contains NaN"),
+        (pd.DataFrame({"x": [1.0, np.inf]}), [0, 1], {}, ValueError, r"'x' contains infinity"),
+        (pd.DataFrame({"x": [1j, 2]}), [0, 1], {}, ValueError, "Complex data not supported"),
+        (
+            pd.DataFrame(index=range(2)),
+            [0, 1],
+            {},
+            ValueError,
+            r"0 feature\(s\) \(shape=\(2, 0\)\)",
+        ),
+        ([[1], [2]], [0, np.nan], {}, ValueError, "'y' contains NaN"),
+        ([[1], [2]], [0], {}, ValueError, "inconsistent numbers of samples"),
+        ([[1], [2]], [0, 1], {"reward": [1]}, ValueError, "inconsistent numbers of samples"),
+        ([[1], [2]], [0, 1], {"reward": ["x", "y"]}, ValueError, "'reward' must hold numbers"),
+        ([[1], [2]], [0, 1], {"episode": [0]}, ValueError, "inconsistent numbers of samples"),
+        ([[1], [2]], [0, 1], {"episode": [0, None]}, ValueError, "'episode' contains NaN"),
+        ([[1], [2]], [0, "a"], {}, TypeError, "'y': argument must be uniformly"),
+        ([1, 2], [0, 1], {}, ValueError, "Reshape your data"),
+    ],
+)
+def test_bad_features(X, y, beside, error, message):
+    refuses(error, message, X, fit={"y": y, **beside})
+
+
+def test_lists_of_mixed_columns_keep_their_kinds():
+    log = read_features([["a", 1], ["b", 2]], ["x", "y"])
+    assert log.states.kinds == ("str", "int")
+
+
+def test_containers_of_one_column_agree():
+    X = np.arange(4).reshape(-1, 1)
+    plain = read_features(X, ["x", "y", "x", "y"], [1, 2, 3, 4], ["e", "e", "f", "f"])
+    for make in (pd.Series, pl.Series, lambda values: pa.chunked_array([values]), np.array):
+        log = read_features(
+            X, make(["x", "y", "x", "y"]), make([1, 2, 3, 4]), make(["e", "e", "f", "f"])
+        )
+        assert_array_equal(log.action_codes, plain.action_codes)
+        assert_array_equal(log.rewards, plain.rewards)
+        assert_array_equal(log.next_codes, plain.next_codes)
+
+
+# ------------------------------------------------------------------------------------- backends
+
+
+@pytest.mark.parametrize("make", [pl.from_pandas, pa.Table.from_pandas], ids=["polars", "pyarrow"])
+@pytest.mark.parametrize("table", [LOG, INFERRED, load_climb()], ids=["given", "inferred", "climb"])
+def test_other_dataframes_give_the_same_policy(make, table):
+    plain = MarkovPolicyEstimator().fit(table)
+    other = MarkovPolicyEstimator().fit(make(table))
+    assert_array_equal(other.states_, plain.states_)
+    assert_array_equal(other.state_values_, plain.state_values_)
+    assert_array_equal(other.predict(make(table)), plain.predict(table))
+    assert other.score(make(table)) == plain.score(table)
+
+
+def test_the_table_is_left_alone():
+    table = LOG.copy()
+    MarkovPolicyEstimator().fit(table, sample_weight=[1, 0, 1, 1])
+    pd.testing.assert_frame_equal(table, LOG)
+
+
+def test_dates_as_steps_order_rows():
+    days = [datetime.date(2026, 1, day) for day in (5, 1, 9, 2)]
+    table = INFERRED.assign(step=days).drop(columns="terminated")
+    policy = MarkovPolicyEstimator().fit(table)
+    assert policy.transition_counts(1).toarray().tolist() == [[0, 0], [2, 0]]
