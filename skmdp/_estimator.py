@@ -489,7 +489,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         --------
         >>> from skmdp import MarkovPolicyEstimator
         >>> from skmdp.datasets import load_climb
-        >>> MarkovPolicyEstimator(gamma=0.5).fit(load_climb()).score_samples(["top", "bottom"])
+        >>> policy = MarkovPolicyEstimator(gamma=0.5).fit(load_climb())
+        >>> policy.score_samples(["top", "bottom"]).round(6)
         array([1., 0.])
         """
         codes, _ = self._read_states(X)

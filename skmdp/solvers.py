@@ -1,14 +1,18 @@
 """Solvers of Markov decision processes, each with a proven bound on its error.
 
-Notation as in ``skmdp._bellman``. With d = T V - V, lo = min(d), hi = max(d) over all states,
-clamped to lo <= 0 <= hi because rows of P may sum to less than one (the missing mass is worth
-0), the optimal values satisfy for gamma < 1
+Notation as in ``skmdp._bellman``. With d = T V - V and H the largest expected number of steps,
+discounted, that any policy can take (at most 1 / (1 - gamma)),
 
-    T V + gamma / (1 - gamma) lo  <=  V*  <=  T V + gamma / (1 - gamma) hi
+    |V* - T V| <= gamma H max|d|
 
-(MacQueen 1966; Puterman 2005, theorem 6.6.3). Where every row sums to one and every state acts,
-the clamp is not needed. For gamma = 1 and a process that no policy can keep from ending,
-|V - V*| <= h_max max|d| for any h >= 1 + max_a P h (Bertsekas and Tsitsiklis 1991).
+(Puterman 2005, theorem 6.3.1; for gamma = 1 and processes that no policy can keep from ending,
+Bertsekas and Tsitsiklis 1991). Where no pair may end and every state acts, the range of d bounds
+more tightly, since a constant added to V changes nothing but the level (MacQueen 1966; Puterman
+2005, theorem 6.6.3):
+
+    gamma / (1 - gamma) min(d)  <=  V* - T V  <=  gamma / (1 - gamma) max(d)
+
+That is wrong where rows of P sum to less than one, so it is not used there.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skmdp._bellman import greedy_pairs, maximize, pair_values
 from skmdp.mdp import MDP, Floats, Integers
+
+__all__ = ["EndlessLoopError", "Solution", "modified_policy_iteration"]
 
 # Sweeps of the policy between two looks at its residual, and how often to look at most.
 INNER_SWEEPS = 10
@@ -154,9 +160,9 @@ def modified_policy_iteration(
     ...
     skmdp.solvers.EndlessLoopError: gamma=1 needs a process that always ends, but ...
     """
-    may_end = _may_end(mdp)
-    residual_factor = _residual_factor(mdp, gamma, max_iter)
-    rounding = _rounding_error(mdp)
+    is_closed = len(mdp.acting_states) == mdp.n_states and not mdp.ends.any()
+    most_steps = 1 / (1 - gamma) if gamma < 1 else _most_steps(mdp, max_iter)
+    rounding = most_steps * _rounding_error(mdp)
     largest_reward = np.abs(mdp.rewards).max(initial=0.0)
     V = np.zeros(mdp.n_states)
     history: list[float] = []
@@ -164,14 +170,12 @@ def modified_policy_iteration(
     while True:
         Q = pair_values(mdp, gamma, V)
         TV = maximize(mdp, Q)
-        lo, hi = _residual_range(TV - V, may_end)
-        # The midpoint between the two bounds on V*; only states that act have a value.
-        shift, proven = residual_factor.interval(lo, hi)
-        noise = residual_factor.rounding * rounding * (largest_reward + np.abs(TV).max(initial=0.0))
+        level, residual = _residual(TV - V, is_closed)
+        proven = gamma * most_steps * residual
+        noise = rounding * (largest_reward + np.abs(TV).max(initial=0.0))
         bound = proven + noise
         history.append(bound)
-        V = TV.copy()
-        V[mdp.acting_states] += shift
+        V = TV + gamma * most_steps * level
         target = tol * max(largest_reward, np.abs(V).max(initial=0.0))
         converged = bound <= target
         improved = greedy_pairs(mdp.first_pairs, Q)
@@ -185,7 +189,7 @@ def modified_policy_iteration(
         # A bound that is nothing but rounding cannot improve any more.
         if converged or len(history) >= max_iter or proven <= noise:
             break
-        V = _follow_policy(mdp.restrict(greedy), gamma, TV, INNER_TOLERANCE * (hi - lo), may_end)
+        V = _follow_policy(mdp.restrict(greedy), gamma, TV, INNER_TOLERANCE * residual, is_closed)
     if not converged:
         _warn_not_converged(len(history), max_iter, bound, target, tol)
     Q = pair_values(mdp, gamma, V)
@@ -219,39 +223,10 @@ def _warn_not_converged(
     )
 
 
-@dataclass(frozen=True)
-class _ResidualFactor:
-    """Turns a residual into a bound on the error of T V; it ``shifts`` where its range counts."""
-
-    factor: float
-    rounding: float
-    shifts: bool
-
-    def interval(self, lo: float, hi: float) -> tuple[float, float]:
-        """Return the midpoint and the half-width of V* - T V."""
-        if not self.shifts:
-            return 0.0, self.factor * max(-lo, hi)
-        return self.factor * (lo + hi) / 2, self.factor * (hi - lo) / 2
-
-
-def _residual_factor(mdp: MDP, gamma: float, max_iter: int) -> _ResidualFactor:
-    if gamma < 1:
-        return _ResidualFactor(gamma / (1 - gamma), 1 / (1 - gamma), shifts=True)
-    loop = endless_pair(mdp)
-    if loop is not None:
-        raise EndlessLoopError(int(mdp.pair_state[loop]), int(mdp.pair_action[loop]))
-    longest = _longest_stay(mdp, max_iter)
-    return _ResidualFactor(longest, longest, shifts=False)
-
-
-def _may_end(mdp: MDP) -> bool:
-    return len(mdp.acting_states) < mdp.n_states or bool(mdp.ends.any())
-
-
-def _residual_range(d: Floats, may_end: bool) -> tuple[float, float]:
-    """Return the range of T V - V, with 0 in it if the process may end."""
+def _residual(d: Floats, is_closed: bool) -> tuple[float, float]:
+    """Return the level of T V - V that is no error, and how far it is from that level."""
     lo, hi = float(d.min()), float(d.max())
-    return (min(lo, 0.0), max(hi, 0.0)) if may_end else (lo, hi)
+    return ((lo + hi) / 2, (hi - lo) / 2) if is_closed else (0.0, max(-lo, hi))
 
 
 def _rounding_error(mdp: MDP) -> float:
@@ -262,14 +237,15 @@ def _rounding_error(mdp: MDP) -> float:
     return (terms + 3) * float(np.finfo(np.float64).eps)
 
 
-def _follow_policy(policy: MDP, gamma: float, V: Floats, tolerance: float, may_end: bool) -> Floats:
+def _follow_policy(
+    policy: MDP, gamma: float, V: Floats, tolerance: float, is_closed: bool
+) -> Floats:
     """Sweep V <- R + gamma P V of one policy until a sweep changes little, or long enough."""
     for _ in range(INNER_ROUNDS):
         for _ in range(INNER_SWEEPS):
             previous = V
             V = maximize(policy, pair_values(policy, gamma, V))
-        lo, hi = _residual_range(V - previous, may_end)
-        if hi - lo <= tolerance:
+        if _residual(V - previous, is_closed)[1] <= tolerance:
             break
     return V
 
@@ -312,19 +288,22 @@ def _pair_in_loop(mdp: MDP, remaining: Integers) -> int:
     return int(remaining[np.argmin(leaves[component[mdp.pair_state[remaining]]])])
 
 
-def _longest_stay(mdp: MDP, max_iter: int) -> float:
-    """Return an upper bound on the expected number of steps under any policy.
+def _most_steps(mdp: MDP, max_iter: int) -> float:
+    """Return an upper bound on the expected number of steps to the end under any policy.
 
     With max(1 + max_a P h - h) <= e < 1, h / (1 - e) is at least 1 + max_a P (h / (1 - e)).
     """
+    loop = endless_pair(mdp)
+    if loop is not None:
+        raise EndlessLoopError(int(mdp.pair_state[loop]), int(mdp.pair_action[loop]))
     steps: MDP = replace(mdp, rewards=np.ones_like(mdp.rewards))
     h = np.zeros(mdp.n_states)
     for _ in range(max_iter):
         Q = pair_values(steps, 1.0, h)
         longer = maximize(steps, Q)
-        excess = float((longer - h).max(initial=0.0))
+        excess = float((longer - h).max())
         if excess <= 0.1:
-            return float(h.max(initial=0.0)) / (1 - excess)
+            return float(h.max()) / (1 - excess)
         slowest = steps.restrict(greedy_pairs(steps.first_pairs, Q))
-        h = _follow_policy(slowest, 1.0, longer, 0.1, may_end=True)
+        h = _follow_policy(slowest, 1.0, longer, 0.1, is_closed=False)
     return float(np.finfo(np.float64).max)  # no bound found: no value can be proven

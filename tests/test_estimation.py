@@ -1,0 +1,196 @@
+import math
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skmdp._counts import count_transitions
+from skmdp._estimation import (
+    PRIOR_STRENGTHS,
+    admissible_pairs,
+    choose_prior_strength,
+    estimate_mdp,
+    most_logged_pairs,
+)
+
+END = -1
+
+
+def count(rows, weights=None, n_states=None, n_actions=None):
+    """Count rows (state, action, next state[, reward])."""
+    state, action, following, *reward = np.array(rows, dtype=float).T
+    return count_transitions(
+        state.astype(np.int32),
+        action.astype(np.int32),
+        following.astype(np.int32),
+        n_states or int(max(state.max(), following.max())) + 1,
+        n_actions or int(action.max()) + 1,
+        weights=None if weights is None else np.asarray(weights, dtype=float),
+        rewards=reward[0] if reward else None,
+    )
+
+
+def estimate(counts, **options):
+    settings = {"reward_on": "state_action", "untried": "exclude", "min_count": 0} | options
+    start = np.full(counts.n_states, 1 / counts.n_states)
+    return estimate_mdp(counts, initial_distribution=start, **settings)
+
+
+# state 0: action 0 twice (to 1, and to the end), action 1 once; state 1: action 2 once.
+LOG = [(0, 0, 1, 4.0), (0, 0, END, 2.0), (0, 1, 0, -3.0), (1, 2, END, 1.0)]
+
+
+def test_probabilities_are_shares_and_rewards_means():
+    mdp, weights = estimate(count(LOG))
+    assert_array_equal(mdp.transitions.toarray(), [[0, 0.5], [1, 0], [0, 0]])
+    assert_array_equal(mdp.rewards, [3, -3, 1])
+    assert_array_equal(weights, [2, 1, 1])
+    assert_array_equal(mdp.ends, [True, False, True])
+
+
+def test_rewards_on_the_state_are_means_over_its_visits():
+    mdp, _ = estimate(count(LOG), reward_on="state")
+    assert_array_equal(mdp.rewards, [1, 1, 1])
+
+
+def test_weights_count_as_rows():
+    weighted, _ = estimate(count(LOG, weights=[3, 1, 1, 1]))
+    repeated, _ = estimate(count([LOG[0], LOG[0], *LOG]))
+    assert_array_equal(weighted.transitions.toarray(), repeated.transitions.toarray())
+    assert_array_equal(weighted.rewards, repeated.rewards)
+
+
+def test_min_count_keeps_the_most_logged_action_where_none_is_logged_enough():
+    counts = count(LOG)
+    assert_array_equal(admissible_pairs(counts, 2), [True, False, True])
+    assert_array_equal(estimate(counts, min_count=2)[0].pair_action, [0, 2])
+    with pytest.raises(
+        ValueError, match="min_count=3 excludes every pair; the largest weight is 2"
+    ):
+        admissible_pairs(counts, 3)
+
+
+def test_most_logged_pairs_break_ties_by_label():
+    counts = count([(0, 2, 0), (0, 1, 0), (1, 0, 0), (1, 2, 0), (1, 2, 0)])
+    assert_array_equal(counts.pair_action[most_logged_pairs(counts)], [1, 2])
+
+
+def test_untried_actions_lead_anywhere_and_pay_the_mean_of_the_state():
+    counts = count(LOG, n_states=3)
+    mdp, weights = estimate(counts, untried="uniform")
+    assert_array_equal(mdp.pair_state, [0, 0, 0, 1, 1])
+    assert_array_equal(mdp.pair_action, [0, 1, 2, 0, 2])
+    assert_array_equal(weights, [2, 1, 0, 0, 1])
+    assert_array_equal(mdp.uniform_mass, [0, 0, 1, 1, 0])
+    assert_array_equal(mdp.rewards, [3, -3, 1, 1, 1])
+    assert_allclose(mdp.expected_next_values(np.array([3.0, 0, 9]))[2:4], 4)
+
+
+def test_nothing_untried_adds_nothing():
+    everything = [(0, 0, 1), (0, 1, 1)]
+    assert_array_equal(estimate(count(everything), untried="uniform")[0].pair_action, [0, 1])
+
+
+def test_untried_actions_are_not_those_below_min_count():
+    mdp, _ = estimate(count(LOG), untried="uniform", min_count=2)
+    assert_array_equal(mdp.pair_action, [0, 2, 0, 2])
+
+
+# ------------------------------------------------------------------------------ prior strength
+
+
+def brute_force_strength(rows, weights):
+    """The definition, triple by triple; ends count as one successor."""
+    c, m, n, N_s, n_s = (defaultdict(float) for _ in range(5))
+    for (s, a, t), w in zip(rows, weights, strict=True):
+        c[s, a, t] += w
+        m[s, a, t] += 1
+        n[s, a] += w
+        N_s[s, t] += w
+        n_s[s] += w
+    several = {s for s, k in Counter(s for s, _ in n).items() if k >= 2}
+
+    def likelihood(k):
+        total = 0.0
+        for (s, a, t), cc in c.items():
+            if s in several:
+                w = cc / m[s, a, t]
+                p = max((N_s[s, t] - w) / max(n_s[s] - w, w), 1e-6)
+                total += m[s, a, t] * math.log((max(cc - w, 0) + k * p) / (n[s, a] - w + k))
+        return total
+
+    if not several:
+        return 1.0
+    scores = {k: likelihood(k) for k in PRIOR_STRENGTHS}
+    best = max(scores.values())
+    return min(
+        (k for k, v in scores.items() if v >= best - 1e-9 * abs(best)),
+        key=lambda k: abs(math.log(k)),
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(-1, 2)),
+            st.sampled_from([0.1, 1.0, 2.5]),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_prior_strength_equals_its_definition(weighted_rows):
+    rows, weights = zip(*weighted_rows, strict=True)
+    assert choose_prior_strength(count(rows, weights, 3, 3)) == brute_force_strength(rows, weights)
+
+
+RNG = np.random.default_rng(0)
+ANY_ACTION = RNG.integers(0, 2, size=2000)
+ONE_ACTION = [(s, 0, t) for s, t in RNG.integers(0, 3, size=(50, 2))]
+IRRELEVANT = [(0, a, t) for a, t in zip(ANY_ACTION, RNG.integers(0, 4, size=2000), strict=True)]
+DETERMINISTIC = [(s, a, (s + a) % 3) for s in range(3) for a in range(2)] * 5
+NOISY = [
+    (s, a, (s + a) % 3 if stays else t)
+    for s, a, t, stays in zip(
+        RNG.integers(0, 3, 400),
+        RNG.integers(0, 3, 400),
+        RNG.integers(0, 3, 400),
+        RNG.uniform(size=400) < 0.5,
+        strict=True,
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "strength"),
+    [
+        ([(0, 0, 1)], 1),
+        ([(0, 0, 1), (0, 1, 2), (1, 0, 0), (1, 1, 2)], 1),  # every pair once
+        ([(0, 0, END), (0, 1, END), (0, 1, END)], 1),  # one-step decisions
+        ([(0, 0, 1), (0, 0, 1), (0, 1, 1)], 1),  # all lead to the same state
+        (ONE_ACTION, 1),
+        (DETERMINISTIC, 0.01),
+        (IRRELEVANT, 300),
+        (IRRELEVANT[:20], 300),
+    ],
+)
+def test_prior_strength_of_known_worlds(rows, strength):
+    assert choose_prior_strength(count(rows)) == strength
+
+
+def test_prior_strength_is_in_units_of_weight():
+    assert choose_prior_strength(count(IRRELEVANT, [0.1] * 2000)) in (30, 100, 300)
+    assert choose_prior_strength(count(DETERMINISTIC, [0.1] * 30)) == 0.01
+    plain = choose_prior_strength(count(NOISY))
+    scaled = choose_prior_strength(count(NOISY, [0.1] * 400))
+    assert plain in (1, 3)
+    assert scaled == pytest.approx(plain / 10)
+
+
+def test_prior_strength_looks_at_transitions_not_rewards():
+    cheap = [(*row, 0.0) for row in NOISY]
+    dear = [(*row, 1e6 * i) for i, row in enumerate(NOISY)]
+    assert choose_prior_strength(count(cheap)) == choose_prior_strength(count(dear))

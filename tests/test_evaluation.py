@@ -1,0 +1,271 @@
+"""The direct method: identities that hold whatever the log."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from test_estimation import count
+
+from skmdp import MarkovPolicyEstimator
+from skmdp._evaluation import evaluate_directly, follow_horizon, policy_process
+
+END = -1
+
+
+def random_log(seed, n_episodes=60, cut=None):
+    """Episodes over 4 states and 3 actions, each step ending one time in four."""
+    rng = np.random.default_rng(seed)
+    P = rng.dirichlet(np.ones(4), size=(4, 3))
+    R = rng.normal(size=(4, 3))
+    rows = []
+    for episode in range(n_episodes):
+        s, going, length = rng.integers(4), True, 0
+        while going:
+            a, length = rng.integers(3), length + 1
+            ends = rng.uniform() < 0.25
+            t = rng.choice(4, p=P[s, a])
+            going = not ends and (cut is None or length < cut)
+            rows.append((episode, s, a, None if ends else t, R[s, a] + rng.normal()))
+            s = t
+    table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
+    return table.astype({"next_state": "Int64"})
+
+
+def evaluate(table, actions, **options):
+    rows = table.assign(next_state=table["next_state"].fillna(END))
+    counts = count(rows[["state", "action", "next_state", "reward"]].to_numpy(float), n_states=4)
+    first = table.groupby("episode")["state"].first()
+    start = np.bincount(first, minlength=4) / len(first)
+    settings = {
+        "prior_strength": 1.0,
+        "longest": int(table["episode"].value_counts().max()),
+        "is_cut": False,
+    } | options
+    return evaluate_directly(counts, np.array(actions), start, **settings)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_logged_mix_earned_what_the_log_earned(seed):
+    """With all trust in the mix and no cut, the value is the mean logged return exactly."""
+    table = random_log(seed)
+    estimate = evaluate(table, [0, 1, 2, 0], prior_strength=1e15, horizon=10_000)
+    # Following stops when a step changes no value by more than one part in a million.
+    assert_allclose(estimate.value, table["reward"].sum() / 60, atol=1e-5)
+
+
+def test_one_step_is_worth_its_mean_reward():
+    table = random_log(0)
+    actions = np.array([0, 1, 2, 0])
+    estimate = evaluate(table, actions, prior_strength=0.0, horizon=1)
+    means = table.groupby(["state", "action"])["reward"].mean()
+    starts = table.groupby("episode")["state"].first()
+    assert_allclose(estimate.value, np.mean([means[s, actions[s]] for s in starts]))
+
+
+def test_deterministic_covered_log_gives_the_true_return():
+    """0 -> 1 -> 2 -> end for -1 each; action 1 goes back one."""
+    rows = [
+        ("e", 0, 0, 1, -1.0),
+        ("e", 1, 1, 0, -1.0),
+        ("e", 0, 0, 1, -1.0),
+        ("e", 1, 0, 2, -1.0),
+        ("e", 2, 0, None, -1.0),
+        ("f", 2, 1, 1, -1.0),
+        ("f", 1, 0, 2, -1.0),
+        ("f", 2, 0, None, -1.0),
+    ]
+    columns = ["episode", "state", "action", "next_state", "reward"]
+    table = pd.DataFrame(rows, columns=columns).astype({"next_state": "Int64"})
+    assert_allclose(evaluate(table, [0, 0, 0, -1], prior_strength=0.0).value, (-3 - 1) / 2)
+    # From 2, going back for ever: two rounds of -1 within a horizon of 2.
+    assert_allclose(evaluate(table, [0, 0, 1, -1], prior_strength=0.0, horizon=2).value, -2)
+
+
+def test_value_is_that_of_the_finite_horizon_recursion():
+    table = random_log(3)
+    actions = np.array([2, 0, 1, 1])
+    rows = table.assign(next_state=table["next_state"].fillna(END))
+    counts = count(rows[["state", "action", "next_state", "reward"]].to_numpy(float), n_states=4)
+    P, R = policy_process(counts, counts.find_pairs(np.arange(4), actions), 2.5)
+    for s, a in enumerate(actions):  # the formula, state by state
+        here, pair = table["state"] == s, (table["state"] == s) & (table["action"] == a)
+        trust = pair.sum() / (pair.sum() + 2.5)
+        mean = table["reward"][pair].mean() * trust + table["reward"][here].mean() * (1 - trust)
+        assert_allclose(R[s], mean)
+        for t in range(4):
+            share = [(table["next_state"][rows] == t).sum() / rows.sum() for rows in (pair, here)]
+            assert_allclose(P[[s]].toarray()[0, t], share[0] * trust + share[1] * (1 - trust))
+    V = np.zeros(4)
+    for _ in range(3):
+        V = R + P @ V
+    first = table.groupby("episode")["state"].first()
+    estimate = evaluate(table, actions, prior_strength=2.5, horizon=3)
+    assert_allclose(estimate.value, V[first].mean())
+
+
+def test_doubling_every_row_changes_nothing_without_a_prior():
+    table = random_log(1)
+    twice = pd.concat([table, table.assign(episode=table["episode"] + 1000)])
+    for prior_strength, same in ((0.0, True), (1.0, False)):
+        one = evaluate(table, [0, 1, 2, 0], prior_strength=prior_strength).value
+        two = evaluate(twice, [0, 1, 2, 0], prior_strength=prior_strength).value
+        assert np.isclose(one, two, rtol=1e-12) == same
+
+
+def test_horizon():
+    assert follow_horizon(longest=7, is_cut=True) == 7
+    assert follow_horizon(longest=7, is_cut=False) == 70
+    assert follow_horizon(longest=None, is_cut=False) == 1000
+
+
+def test_actions_the_log_lacks_are_counted():
+    """State 0 is left for 1 and 1 ends; the policy's action in 1 was never logged."""
+    table = pd.DataFrame(
+        {"episode": [0, 0], "state": [0, 1], "action": [0, 0], "reward": [1.0, 5.0]}
+    ).assign(next_state=pd.array([1, None], dtype="Int64"))
+    covered = evaluate(table, [0, 0, -1, -1])
+    lacking = evaluate(table, [0, -1, -1, -1])
+    assert (covered.uncovered, lacking.uncovered) == (0.0, 0.5)
+    assert covered.value == lacking.value == 6.0  # the logged mix stands in
+
+
+def test_episodes_that_outlast_the_log_are_counted():
+    """Going back and forth between 0 and 1, logged once each, never ends."""
+    rows = [(0, 0, 0, 1), (0, 1, 1, None), (1, 1, 0, 0), (1, 0, 1, None)]
+    table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state"]).assign(
+        next_state=lambda log: log["next_state"].astype("Int64"), reward=1.0
+    )
+    loops = evaluate(table, [0, 0, -1, -1], prior_strength=0.0)
+    assert loops.outlasting == 1.0
+    assert loops.horizon == 20
+    assert_allclose(loops.value, 20)
+    ends = evaluate(table, [1, 1, -1, -1], prior_strength=0.0)
+    assert ends.outlasting == 0.0
+    assert evaluate(table, [1, 1, -1, -1], longest=None).outlasting is None
+
+
+# ------------------------------------------------------------------------------------------ score
+
+QUIET = pytest.mark.filterwarnings("ignore:X lacks:UserWarning")
+POLICY = MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.95)
+
+
+@QUIET
+def test_score_is_the_direct_method_with_the_strength_the_log_speaks_for():
+    from skmdp._estimation import choose_prior_strength
+
+    train, test = random_log(0), random_log(1)
+    policy = POLICY.fit(train)
+    rows = test.assign(next_state=test["next_state"].fillna(END))
+    counts = count(rows[["state", "action", "next_state", "reward"]].to_numpy(float), n_states=4)
+    strength = choose_prior_strength(counts)
+    expected = evaluate(test, policy.predict([0, 1, 2, 3]), prior_strength=strength)
+    assert_allclose(policy.score(test), expected.value)
+    assert type(policy.score(test)) is float
+
+
+@QUIET
+def test_score_scales_with_the_rewards():
+    train, test = random_log(0), random_log(1)
+    dear = test.assign(reward=test["reward"] * 1000)
+    assert_allclose(POLICY.fit(train).score(dear), 1000 * POLICY.score(test), rtol=1e-4)
+
+
+@QUIET
+def test_score_does_not_depend_on_the_order_of_rows_with_given_next_states():
+    test = random_log(1)
+    test = test.assign(step=test.groupby("episode").cumcount())
+    shuffled = test.sample(frac=1, random_state=0)
+    POLICY.fit(random_log(0))
+    assert_allclose(POLICY.score(shuffled), POLICY.score(test), rtol=1e-12)
+
+
+@QUIET
+def test_one_step_decisions_score_the_same_in_every_form():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"state": rng.integers(3, size=200)})
+    y, reward = rng.integers(2, size=200), rng.normal(size=200)
+    features = POLICY.fit(X, y, reward=reward).score(X, y, reward=reward)
+    table = X.assign(action=y, reward=reward, episode=np.arange(200))
+    with_episodes = POLICY.fit(table).score(table)
+    no_next = pd.array([None] * 200, dtype="Int64")
+    without = table.drop(columns="episode").assign(next_state=no_next)
+    assert_allclose(features, with_episodes, rtol=1e-12)
+    assert_allclose(features, POLICY.fit(without).score(without), rtol=1e-12)
+
+
+@QUIET
+def test_cut_episodes_are_followed_as_long_as_the_longest():
+    """A reward of one a step for ever is worth the length of the log's window."""
+    table = pd.DataFrame({"episode": [0] * 7 + [1] * 5, "state": 0, "action": 0, "reward": 1.0})
+    cut = table.assign(next_state=0)
+    assert_allclose(POLICY.fit(cut).score(cut), 7)
+    assert_allclose(POLICY.score(cut.drop(columns="episode")), 1000)
+
+
+def test_score_of_gamma_is_fair():
+    """gamma enters through the policy alone: one policy, one score."""
+    table = random_log(0)
+    scores = {
+        MarkovPolicyEstimator(gamma=gamma).fit(table[table["action"] == 0]).score(table)
+        for gamma in (0.1, 0.5, 0.99)
+    }
+    assert len(scores) == 1
+
+
+def test_uncovered_decisions_are_warned_of():
+    table = random_log(0)
+    policy = MarkovPolicyEstimator().fit(table[table["action"] == 0])
+    message = r"X lacks 100.0% of the decisions.*Score on more rows, or raise min_count"
+    with pytest.warns(UserWarning, match=message):
+        policy.score(table[table["action"] != 0])
+
+
+def test_outlasting_episodes_are_warned_of():
+    back = [("e", 0, "go", 1, 1.0), ("e", 1, "stop", None, 0.0)]
+    forth = [("f", 1, "go", 0, 1.0), ("f", 0, "stop", None, 0.0)]
+    columns = ["episode", "state", "action", "next_state", "reward"]
+    table = pd.DataFrame(back + forth, columns=columns).astype({"next_state": "Int64"})
+    policy = MarkovPolicyEstimator().fit(table)
+    # Each pair was seen once: half trusted at strength 1, so a step goes on with 3/4, two 9/16.
+    with pytest.warns(UserWarning, match=r"56.2% of the policy's episodes would last longer"):
+        policy.score(table)
+    cut = pd.DataFrame([("g", 0, "go", 1, 1.0)], columns=columns).astype({"next_state": "Int64"})
+    policy.score(pd.concat([table, cut]))  # a cut log has a horizon of its own: no warning
+
+
+def test_unknown_states_are_scored_by_what_predict_answers():
+    table = random_log(0)
+    policy = MarkovPolicyEstimator().fit(
+        table[table["state"] != 2].assign(next_state=None).dropna(axis=1)
+    )
+    assert policy.score(table) is not None  # silent: the warning belongs to predict
+    with pytest.raises(ValueError, match="was not seen in fit, first 2"):
+        policy.set_params(handle_unknown="error").score(table)
+
+
+def test_score_without_rewards_is_agreement():
+    X, y = [[0], [0], [0], [1]], ["a", "a", "b", "b"]
+    policy = MarkovPolicyEstimator().fit(X, y)
+    assert policy.score(X, y) == 0.75
+    assert policy.score(X, y, sample_weight=[1, 1, 6, 0]) == 0.25
+    table = pd.DataFrame({"state": [0, 0, 1], "action": list("aab"), "episode": [0, 1, 2]})
+    assert MarkovPolicyEstimator(reward=None).fit(table).score(table) == 1.0
+
+
+def test_forgotten_rewards_are_an_error():
+    X, y = [[0], [1]], ["a", "b"]
+    policy = MarkovPolicyEstimator().fit(X, y, reward=[1, 2])
+    with pytest.raises(ValueError, match=r"set_score_request\(reward=True\)"):
+        policy.score(X, y)
+
+
+def test_score_takes_the_form_of_fit():
+    table = random_log(0)
+    with pytest.raises(ValueError, match="fitted on a transitions table; score it on one"):
+        MarkovPolicyEstimator().fit(table).score(table[["state"]], table["action"])
+    features = MarkovPolicyEstimator().fit(table[["state"]], table["action"])
+    with pytest.raises(ValueError, match="fitted on features X and actions y"):
+        features.score(table)
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        features.score([[1]])

@@ -1,0 +1,68 @@
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import NotFittedError
+
+from skmdp import MarkovPolicyEstimator
+from skmdp.inspection import policy_table
+
+LOG = pd.DataFrame(
+    {
+        "state": [0, 0, 0, 1, 2, 2, 2],
+        "action": ["a", "b", "b", "c", "b", "c", "c"],
+        "next_state": [1, 9, 9, 9, 9, 9, 9],
+        "reward": [5.0, 1.0, 1.0, 0.0, 2.0, 2.0, 2.0],
+    }
+)
+
+
+def test_one_row_per_state_with_logged_actions():
+    table = policy_table(MarkovPolicyEstimator().fit(LOG))
+    expected = pd.DataFrame(
+        {
+            "state": [0, 1, 2],
+            "action": ["a", "c", "c"],
+            "value": [5.0, 0.0, 2.0],
+            "margin": [4.0, np.nan, 0.0],
+            "state_visits": [3.0, 1.0, 3.0],
+            "action_visits": [1.0, 1.0, 2.0],
+            "most_logged_action": ["b", "c", "c"],
+        }
+    )
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False)
+
+
+def test_visits_are_weighted():
+    table = policy_table(MarkovPolicyEstimator().fit(LOG, sample_weight=[3, 1, 1, 2, 1, 1, 1]))
+    assert_array_equal(table["state_visits"], [5, 2, 3])
+    assert_array_equal(table["action_visits"], [3, 2, 2])
+    assert_array_equal(table["most_logged_action"], ["a", "c", "c"])
+
+
+def test_untried_actions_have_no_visits():
+    policy = MarkovPolicyEstimator(untried="uniform").fit(LOG)
+    table = policy_table(policy).set_index("state")
+    advised = [policy.policy_map()[state] for state in table.index]
+    assert_array_equal(table["action"], advised)
+    assert table.loc[1, "action"] == "a"
+    assert table.loc[1, "action_visits"] == 0
+    assert table.loc[1, "margin"] == pytest.approx(table.loc[1, "value"] - 0.0)
+
+
+def test_several_state_columns_keep_their_names_unless_taken():
+    log = LOG.assign(value=list("xxxyxyy")).drop(columns="next_state")
+    policy = MarkovPolicyEstimator(state=["state", "value"]).fit(log.assign(episode=range(7)))
+    table = policy_table(policy)
+    assert table.columns[:3].tolist() == ["state", "state_value", "action"]
+    assert list(zip(table["state"], table["state_value"], strict=True)) == list(policy.policy_map())
+
+
+def test_features_without_names_are_numbered():
+    policy = MarkovPolicyEstimator().fit([[0, 1], [1, 0]], ["a", "b"])
+    assert policy_table(policy).columns[:2].tolist() == ["x0", "x1"]
+
+
+def test_policy_must_be_fitted():
+    with pytest.raises(NotFittedError):
+        policy_table(MarkovPolicyEstimator())

@@ -1,0 +1,109 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import sklearn
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GridSearchCV, cross_validate
+
+from skmdp import MarkovPolicyEstimator
+from skmdp.datasets import make_search_log
+from skmdp.model_selection import EpisodeKFold
+
+LOG = make_search_log(300, length=4, random_state=0)
+# A hundred episodes do not hold every decision of a policy learned from two hundred others.
+SMALL_FOLDS = pytest.mark.filterwarnings("ignore:X lacks:UserWarning")
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_episode_is_tested_once_and_never_cut(shuffle):
+    splitter = EpisodeKFold(4, shuffle=shuffle, random_state=0 if shuffle else None)
+    tested = []
+    for train, test in splitter.split(LOG):
+        assert not set(LOG["episode"].iloc[train]) & set(LOG["episode"].iloc[test])
+        assert len(train) + len(test) == len(LOG)
+        tested += test.tolist()
+    assert sorted(tested) == list(range(len(LOG)))
+    assert splitter.get_n_splits() == 4
+
+
+def test_labels_rows_and_backends_do_not_matter():
+    named = LOG.assign(patient=LOG["episode"].map("p{}".format)).drop(columns="episode")
+    splits = list(EpisodeKFold(3, episode="patient").split(named))
+    others = [
+        EpisodeKFold(3).split(np.zeros((len(LOG), 1)), groups=LOG["episode"]),
+        EpisodeKFold(3, episode="patient").split(pl.from_pandas(named)),
+        EpisodeKFold(3, episode="patient").split(pa.Table.from_pandas(named)),
+    ]
+    for other in others:
+        for (train, test), (other_train, other_test) in zip(splits, other, strict=True):
+            assert_array_equal(train, other_train)
+            assert_array_equal(test, other_test)
+
+
+def test_shuffle_follows_its_seed():
+    def first_test(seed):
+        return next(EpisodeKFold(3, shuffle=True, random_state=seed).split(LOG))[1]
+
+    assert_array_equal(first_test(0), first_test(0))
+    assert not np.array_equal(first_test(0), first_test(1))
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (LOG.drop(columns="episode"), r"expected a table with a column 'episode', got column\(s\)"),
+        (LOG.to_numpy(), "expected a table with a column 'episode', got ndarray.*groups"),
+        (LOG[LOG["episode"] == 0], "need at least 5 episodes, but there are 1.*Lower n_splits"),
+        (LOG.assign(episode=None), "'episode' contains NaN or None"),
+    ],
+)
+def test_logs_that_cannot_be_split(X, message):
+    with pytest.raises(ValueError, match=message):
+        next(EpisodeKFold().split(X))
+
+
+def test_repr_shows_the_parameters():
+    assert repr(EpisodeKFold(3)) == (
+        "EpisodeKFold(episode='episode', n_splits=3, random_state=None, shuffle=False)"
+    )
+
+
+@SMALL_FOLDS
+@pytest.mark.parametrize("routing", [False, True])
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_grid_search_over_min_count(routing, n_jobs):
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.99)
+    with sklearn.config_context(enable_metadata_routing=routing):
+        search = GridSearchCV(
+            policy, {"min_count": [0, 5]}, cv=EpisodeKFold(3), error_score="raise", n_jobs=n_jobs
+        ).fit(LOG)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    # A log of three equal kinds of searcher takes longer than the policy learned from it.
+    assert search.best_score_ > -len(LOG) / 300
+    assert len(search.predict(LOG)) == len(LOG)
+
+
+def test_cross_validate_takes_groups():
+    X, y = LOG[["state"]], LOG["action"]
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent")
+    scores = cross_validate(policy, X, y, groups=LOG["episode"], cv=EpisodeKFold(3))
+    assert ((scores["test_score"] > 0) & (scores["test_score"] < 1)).all()
+
+
+@SMALL_FOLDS
+def test_polars_tables_can_be_searched():
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.99)
+    results = [
+        GridSearchCV(policy, {"min_count": [0, 5]}, cv=EpisodeKFold(3)).fit(table).cv_results_
+        for table in (LOG, pl.from_pandas(LOG), pa.Table.from_pandas(LOG))
+    ]
+    for other in results[1:]:
+        assert_array_equal(other["mean_test_score"], results[0]["mean_test_score"])
+
+
+def test_episodes_that_lie_scattered_stay_whole():
+    scattered = pd.concat([LOG[::2], LOG[1::2]])
+    for train, test in EpisodeKFold(3).split(scattered):
+        assert not set(scattered["episode"].iloc[train]) & set(scattered["episode"].iloc[test])
