@@ -100,14 +100,18 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
     return column
 
 
-def require_no_missing(column: LabelColumn, hint: str = "") -> None:
+def require_no_missing(column: LabelColumn) -> None:
     """Raise if a label of the column is missing."""
-    rows = np.flatnonzero(column.codes == MISSING)
-    if len(rows):
+    remedy = "Drop these rows or fill them in (a label of its own, such as -1, is fine)."
+    raise_if_missing(column.name, column.codes == MISSING, remedy)
+
+
+def raise_if_missing(name: str, missing: npt.NDArray[np.bool_], remedy: str) -> None:
+    """Raise if a value of the named column is missing."""
+    if missing.any():
         raise ValueError(
-            f"Column {column.name!r} contains NaN or None in {len(rows)} row(s), first at row "
-            f"{rows[0]} (counting from 0). Drop these rows or fill them in"
-            f"{hint or ' (a label of its own, such as -1, is fine)'}."
+            f"Column {name!r} contains NaN or None in {int(missing.sum())} row(s), first at row "
+            f"{int(np.argmax(missing))} (counting from 0). {remedy}"
         )
 
 

@@ -28,6 +28,7 @@ from skmdp._labels import (
     TIME_KINDS,
     Codes,
     LabelColumn,
+    raise_if_missing,
     read_labels,
     require_no_missing,
 )
@@ -180,7 +181,7 @@ def read_rewards(series: pd.Series, name: str) -> Floats:
                 f"(counting from 0) of a column of dtype {series.dtype}. Convert it, for example "
                 "with pandas.to_numeric."
             )
-    rewards = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    rewards: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
     finite = np.isfinite(rewards)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -358,13 +359,8 @@ def _read_episodes(frame: nw.DataFrame[Any], roles: Roles, *, required: bool) ->
 
 def _read_steps(series: pd.Series, name: str) -> npt.NDArray[Any]:
     """Read whole step numbers as int64; fractions and ranks of times, which may gap, as float64."""
-    missing = series.isna().to_numpy(dtype=bool)
-    if missing.any():
-        raise ValueError(
-            f"Column {name!r} contains NaN or None in {int(missing.sum())} row(s), first at row "
-            f"{int(np.argmax(missing))} (counting from 0). Fill in the step, or say step=None to "
-            "take the rows as they lie."
-        )
+    remedy = "Fill in the step, or say step=None to take the rows as they lie."
+    raise_if_missing(name, series.isna().to_numpy(dtype=bool), remedy)
     column = read_labels(series, name)
     values = column.values
     if column.kind not in (*NUMERIC_KINDS, *TIME_KINDS):
@@ -387,10 +383,6 @@ def _read_terminated(series: pd.Series, name: str) -> Bools:
             f"Column {name!r} must be bool, got {_shown(series, 0)} at row 0. Convert it with "
             ".astype(bool), or say terminated=None if it means something else."
         )
-    missing = series.isna().to_numpy(dtype=bool)
-    if missing.any():
-        raise ValueError(
-            f"Column {name!r} contains NaN or None in {int(missing.sum())} row(s), first at row "
-            f"{int(np.argmax(missing))} (counting from 0). Fill in True or False."
-        )
-    return series.to_numpy(dtype=bool)
+    raise_if_missing(name, series.isna().to_numpy(dtype=bool), "Fill in True or False.")
+    terminated: Bools = series.to_numpy(dtype=bool)
+    return terminated

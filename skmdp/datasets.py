@@ -321,7 +321,8 @@ class _Search:
                 distinct, location, up, floor, ceil, high, strict=True
             )
         ]
-        return np.array(labels, dtype=object)[codes]
+        written: npt.NDArray[Any] = np.array(labels, dtype=object)[codes]
+        return written
 
 
 def _next_locations(
