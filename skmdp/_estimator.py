@@ -501,7 +501,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         check_is_fitted(self)
         frame = as_frame(X)
         if self._is_table_form and frame is not None:
-            columns = read_state_columns(X, self._state_index.names)
+            columns = read_state_columns(frame, self._state_index.names)
         elif frame is None and self.n_features_in_ == 1 and is_one_dimensional(X):
             columns = [read_state_labels(X, self._state_index.names[0])]
         else:

@@ -131,7 +131,8 @@ def _occupancy(
     running = np.where(acts, initial_distribution, 0.0)
     decisions = lacked = 0.0
     outlasting = 0.0 if longest is not None else None
-    for step in range(horizon + 1):
+    step = 0
+    while True:
         mass = float(running.sum())
         if step == longest:
             outlasting = mass
@@ -140,4 +141,5 @@ def _occupancy(
         decisions += mass
         lacked += float(running @ lacking)
         running = np.where(acts, backwards @ running, 0.0)
+        step += 1
     return (lacked / decisions if decisions else 0.0), outlasting

@@ -116,11 +116,8 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
     return [read_labels(pd.Series(array[:, j]), f"x{j}") for j in range(array.shape[1])]
 
 
-def read_state_columns(X: Any, names: Sequence[str]) -> list[LabelColumn]:
+def read_state_columns(frame: nw.DataFrame[Any], names: Sequence[str]) -> list[LabelColumn]:
     """Read the states of a table by their columns' names, whatever else the table holds."""
-    frame = as_frame(X)
-    if frame is None:
-        raise TypeError(f"Expected a table, got {type(X).__name__}.")
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise ValueError(
@@ -310,7 +307,10 @@ def _require_columns(frame: nw.DataFrame[Any], roles: Roles) -> None:
     used = [name for name in [*named, roles.step, roles.terminated] if name is not None]
     twice = [name for name in used if used.count(name) > 1]
     if twice:
-        raise ValueError(f"Column {twice[0]!r} is named for two roles; each needs its own column.")
+        raise ValueError(
+            f"Column {twice[0]!r} is named for two roles; each needs its own column. A role that the "
+            "table does not have, such as step or terminated, may be None."
+        )
 
 
 def _read_next_states(frame: nw.DataFrame[Any], roles: Roles) -> list[LabelColumn] | None:

@@ -258,8 +258,7 @@ def test_dictionaries_go_by_value():
         pl.DataFrame({"state": ["7", "5", "7"]}, schema={"state": pl.Categorical}),
         pl.DataFrame({"state": ["7", "5", "7"]}, schema={"state": pl.Enum(["7", "6", "5"])}),
     ):
-        assert as_frame(table) is not None
-        index, (codes,) = index_labels(read_state_columns(table, ["state"]))
+        index, (codes,) = index_labels(read_state_columns(as_frame(table), ["state"]))
         assert_array_equal(codes, [1, 0, 1])
         assert [str(label) for label in index.labels] == ["5", "7"]
 

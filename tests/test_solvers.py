@@ -190,6 +190,14 @@ def test_endless_pairs_equal_a_loop_over_pairs(mdp):
     assert found is None or found in pairs
 
 
+def test_pairs_that_lead_anywhere_can_come_round():
+    mdp = process({(0, 0): (1.0, {})}, n_states=1, uniform_mass=np.array([1.0]))
+    assert endless_pair(mdp) == 0
+    leads_out = process({(0, 0): (1.0, {})}, n_states=2, uniform_mass=np.array([1.0]))
+    assert endless_pair(leads_out) is None
+    assert_allclose(modified_policy_iteration(leads_out, 1.0).state_values, [2, 0], rtol=1e-6)
+
+
 def test_long_chain_at_gamma_one():
     chain = {(s, 0): (-1.0, {s + 1: 1.0}) for s in range(300)}
     solution = modified_policy_iteration(process(chain), 1.0)

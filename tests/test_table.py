@@ -70,6 +70,7 @@ def test_no_state_column_at_all():
 
 def test_column_with_two_roles():
     refuses(ValueError, "'state' is named for two roles", action="state")
+    refuses(ValueError, r"'step' is named for two roles.*may be None", state="step")
 
 
 def test_neither_next_state_nor_episode():
