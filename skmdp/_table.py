@@ -308,8 +308,8 @@ def _require_columns(frame: nw.DataFrame[Any], roles: Roles) -> None:
     twice = [name for name in used if used.count(name) > 1]
     if twice:
         raise ValueError(
-            f"Column {twice[0]!r} is named for two roles; each needs its own column. A role that the "
-            "table does not have, such as step or terminated, may be None."
+            f"Column {twice[0]!r} is named for two roles; each needs its own column. A role that "
+            "the table does not have, such as step or terminated, may be None."
         )
 
 

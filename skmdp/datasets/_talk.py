@@ -1,4 +1,4 @@
-"""Logs to learn from: two small worlds of the talk this project started from."""
+"""Two small worlds of the talk this project started from: climbing and searching."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.utils import check_random_state
-
-__all__ = ["load_climb", "make_search_log", "run_search", "transitions_from_observations"]
 
 Integers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
