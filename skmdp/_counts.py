@@ -7,6 +7,7 @@ any aggregate of rows (an earlier count, an engine's group-by) may stand in for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,7 +39,7 @@ class TransitionCounts:
     indptr: Integers  # (n_pairs + 1,)
     next_states: Integers  # (n_triples,)
     weights: Floats  # (n_triples,)
-    n_rows: Floats  # (n_triples,) rows behind each triple, whatever they weigh
+    n_rows: Floats  # (n_triples,) rows behind each triple; the weights themselves if all are 1
     reward_sums: Floats  # (n_triples,) weighted
 
     @cached_property
@@ -106,6 +107,9 @@ class TransitionCounts:
         return np.where((keys[at] == wanted) & (actions >= 0), at, -1)
 
 
+Triples = tuple[Integers, Integers, npt.NDArray[np.complex128]]
+
+
 def count_transitions(
     states: Integers,
     actions: Integers,
@@ -117,28 +121,61 @@ def count_transitions(
     rewards: Floats | None = None,
 ) -> TransitionCounts:
     """Sum rows of codes, each (n,), by (state, action, next state); next state -1 is an end."""
-    packed = _sum_rows(states, actions, next_states, n_states, n_actions, weights, rewards)
-    state, key, total = packed
-    n_rows = total.real
+    summed = _sum_rows(states, actions, next_states, n_states, n_actions, weights, rewards)
+    n_rows = None
     if weights is not None:
-        n_rows = _sum_rows(states, actions, next_states, n_states, n_actions, None, None)[2].real
+        n_rows = _sum_rows(states, actions, next_states, n_states, n_actions, None, None)[2]
+    return _from_triples(summed, n_rows, n_states, n_actions)
+
+
+def merge_counts(
+    parts: Sequence[tuple[TransitionCounts, Integers, Integers]], n_states: int, n_actions: int
+) -> TransitionCounts:
+    """Sum counts over a common set of codes.
+
+    Each part comes with the new code of each of its states, and of each of its actions.
+    """
+    triples: list[Triples] = []
+    rows: list[Triples] = []
+    are_weighted = any(counts.n_rows is not counts.weights for counts, _, _ in parts)
+    for counts, new_state, new_action in parts:
+        following = np.append(new_state, n_states)[counts.next_states]
+        key = new_action[counts.pair_action].astype(np.int64)[counts.triple_pair]
+        key = (key * (n_states + 1) + following).astype(_key_type(n_states, n_actions), copy=False)
+        state = new_state[counts.pair_state][counts.triple_pair]
+        triples.append((state, key, counts.weights + 1j * counts.reward_sums))
+        if are_weighted:
+            rows.append((state, key, counts.n_rows.astype(np.complex128)))
+    shape = (n_states, n_actions * (n_states + 1))
+    n_rows = _merge(rows, shape)[2] if are_weighted else None
+    return _from_triples(_merge(triples, shape), n_rows, n_states, n_actions)
+
+
+def _from_triples(
+    summed: Triples, n_rows: npt.NDArray[np.complex128] | None, n_states: int, n_actions: int
+) -> TransitionCounts:
+    """Tell pairs from triples; ``n_rows`` None means that every row weighs one."""
+    state, key, total = summed
     action, next_state = np.divmod(key, n_states + 1)
     is_new = (np.diff(state, prepend=-1) != 0) | (np.diff(action, prepend=-1) != 0)
     first = np.flatnonzero(is_new)
+    indptr = np.append(first, len(state))
+    weights = np.ascontiguousarray(total.real)
     return TransitionCounts(
         n_states=n_states,
         n_actions=n_actions,
         pair_state=state[first].astype(np.int32),
         pair_action=action[first].astype(np.int32),
-        indptr=np.append(first, len(state)).astype(np.int32 if len(state) < 2**31 else np.int64),
+        indptr=indptr.astype(np.int32 if len(state) < 2**31 else np.int64),
         next_states=next_state.astype(np.int32),
-        weights=np.ascontiguousarray(total.real),
-        n_rows=np.ascontiguousarray(n_rows),
+        weights=weights,
+        n_rows=weights if n_rows is None else np.ascontiguousarray(n_rows.real),
         reward_sums=np.ascontiguousarray(total.imag),
     )
 
 
-Triples = tuple[Integers, Integers, npt.NDArray[np.complex128]]
+def _key_type(n_states: int, n_actions: int) -> type[np.integer[Any]]:
+    return np.int32 if n_actions * (n_states + 1) < 2**31 else np.int64
 
 
 def _sum_rows(
@@ -153,7 +190,7 @@ def _sum_rows(
     """Return (state, action * (n_states + 1) + next state, weight + i reward), sorted, summed."""
     width = n_states + 1
     shape = (n_states, n_actions * width)
-    code: type[np.integer[Any]] = np.int32 if n_actions * width < 2**31 else np.int64
+    code = _key_type(n_states, n_actions)
     parts: list[Triples] = []
     for start in range(0, len(states), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
@@ -168,14 +205,14 @@ def _sum_rows(
         parts.append(_sum_triples(states[block], key, packed, shape))
         # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times.
         while len(parts) > 1 and len(parts[-1][0]) >= len(parts[-2][0]):
-            parts.append(_merge(parts.pop(), parts.pop(), shape))
+            parts.append(_merge([parts.pop(), parts.pop()], shape))
     while len(parts) > 1:
-        parts.append(_merge(parts.pop(), parts.pop(), shape))
+        parts.append(_merge([parts.pop(), parts.pop()], shape))
     return parts[0]
 
 
-def _merge(later: Triples, earlier: Triples, shape: tuple[int, int]) -> Triples:
-    state, key, packed = (np.concatenate([a, b]) for a, b in zip(earlier, later, strict=True))
+def _merge(parts: Sequence[Triples], shape: tuple[int, int]) -> Triples:
+    state, key, packed = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return _sum_triples(state, key, packed, shape)
 
 

@@ -40,6 +40,8 @@ def admissible_pairs(counts: TransitionCounts, min_count: float) -> Bools:
     """
     n = counts.pair_weights
     enough = n >= min_count
+    if enough.all():
+        return enough
     if not enough.any():
         raise ValueError(
             f"min_count={min_count} excludes every pair; the largest weight is {n.max():g}. "
@@ -68,9 +70,8 @@ def estimate_mdp(
 ) -> tuple[MDP, Floats]:
     """Return the maximum-likelihood process over the admissible pairs, and each pair's weight."""
     chosen = admissible_pairs(counts, min_count)
-    transitions = counts.matrix(counts.weights / counts.pair_weights[counts.triple_pair])
     mdp = MDP(
-        transitions=transitions[:, : counts.n_states][chosen],
+        transitions=_probabilities(counts, chosen),
         rewards=expected_rewards(counts, reward_on)[chosen],
         pair_state=counts.pair_state[chosen],
         pair_action=counts.pair_action[chosen],
@@ -82,6 +83,17 @@ def estimate_mdp(
     if untried == "uniform":
         return _add_untried(mdp, weights, counts)
     return mdp, weights
+
+
+def _probabilities(counts: TransitionCounts, chosen: Bools) -> csr_array:
+    """Return P of the chosen pairs, (n_chosen, n_states); ends are missing mass."""
+    pair = counts.triple_pair
+    kept = chosen[pair] & (counts.next_states < counts.n_states)
+    n_successors = np.bincount(pair[kept], minlength=len(chosen))[chosen]
+    shares = counts.weights[kept] / counts.pair_weights[pair[kept]]
+    indptr = np.append(0, np.cumsum(n_successors)).astype(counts.indptr.dtype)
+    shape = (len(n_successors), counts.n_states)
+    return csr_array((shares, counts.next_states[kept], indptr), shape=shape)
 
 
 def _add_untried(mdp: MDP, weights: Floats, counts: TransitionCounts) -> tuple[MDP, Floats]:

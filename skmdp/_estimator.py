@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,10 +16,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._bellman import greedy_pairs
-from skmdp._counts import TransitionCounts, count_transitions
+from skmdp._counts import TransitionCounts
 from skmdp._episodes import Roles, Transitions
 from skmdp._estimation import choose_prior_strength, estimate_mdp, expected_rewards
 from skmdp._evaluation import DirectEstimate, evaluate_directly
+from skmdp._evidence import Evidence, add, gather
 from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
 from skmdp._table import (
     as_frame,
@@ -31,7 +31,7 @@ from skmdp._table import (
     read_state_labels,
     read_table,
 )
-from skmdp.mdp import MDP, Floats, Integers
+from skmdp.mdp import Floats
 from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
 
 UNCOVERED_WARNING = 0.01
@@ -274,65 +274,134 @@ class MarkovPolicyEstimator(BaseEstimator):
             If the solver stopped before ``tol`` was met.
         """
         log = self._read_log(X, y, reward, episode, sample_weight)
-        if self.handle_unknown == "nearest":
-            _require_numbers(log)
-        model = self._learn(log)
-        # Everything has been read and computed: nothing from here on can fail halfway.
-        if y is None:
-            self.feature_names_in_ = np.array(log.states.names, dtype=object)
-            self.n_features_in_ = len(log.states.names)
-        else:
-            validate_data(self, X, reset=True, skip_check_array=True)
-        self._is_table_form = y is None
-        self._keep(log, model)
-        return self
+        return self._learn(gather(log), X, y)
 
-    def _learn(self, log: Transitions) -> _Model:
-        """Count, estimate, solve and choose; changes nothing on the object."""
-        counts = _count(log)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        reward: Any = None,
+        episode: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Learn from one more batch of a log.
+
+        Counts and rewards add up, so in any split of the rows the result is that of one ``fit`` on
+        all of them, up to rounding. Where next states are read off the following row, a batch must
+        hold whole episodes; where they are given, only ``initial_distribution_`` and
+        ``n_episodes_`` ask for that.
+
+        Parameters
+        ----------
+        X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
+            A batch, in the same form as those before.
+        y : array-like of shape (n_transitions,), default=None
+            The logged actions, as in ``fit``.
+        reward : array-like of shape (n_transitions,), default=None
+            Reward of every row, as in ``fit``.
+        episode : array-like of shape (n_transitions,), default=None
+            Episode of every row, as in ``fit``.
+        sample_weight : array-like of shape (n_transitions,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        self : MarkovPolicyEstimator
+            The fitted estimator. Labels that appear later are new states and actions; labels stay
+            sorted, so their positions shift.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the batch cannot be read, or comes in another form than those before: with other
+            columns, with rewards or episodes where those had none, with labels of another kind.
+            The estimator is then left as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the solver stopped before ``tol`` was met.
+
+        Notes
+        -----
+        O(rows of the batch + distinct transitions so far). The solver starts from the last values.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> log = load_climb()
+        >>> policy = MarkovPolicyEstimator()
+        >>> for _, batch in log.groupby("episode"):
+        ...     policy = policy.partial_fit(batch)
+        >>> policy.n_episodes_
+        4
+        """
+        if not hasattr(self, "_evidence"):
+            self.fit(X, y, reward=reward, episode=episode, sample_weight=sample_weight)
+            return self
+        self._check_form(X, y)
+        log = self._read_log(X, y, reward, episode, sample_weight)
+        evidence, states_before = add(self._evidence, gather(log))
+        last_values = np.zeros(len(evidence.states))
+        last_values[states_before] = self.state_values_
+        return self._learn(evidence, X, y, last_values)
+
+    def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
+        """Estimate, solve and choose; then, when nothing can fail any more, keep it all."""
+        if self.handle_unknown == "nearest":
+            _require_numbers(evidence)
+        counts = evidence.counts
         mdp, pair_weights = estimate_mdp(
             counts,
             reward_on=self.reward_on,
             untried=self.untried,
             min_count=self.min_count,
-            initial_distribution=_initial_distribution(log),
+            initial_distribution=evidence.initial_distribution,
         )
         try:
             solution = modified_policy_iteration(
-                mdp, self.gamma, tol=self.tol, max_iter=self.max_iter, verbose=self.verbose
+                mdp,
+                self.gamma,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                initial_values=last_values,
+                verbose=self.verbose,
             )
         except EndlessLoopError as error:
-            raise _name_endless_loop(error, log) from None
+            raise _name_endless_loop(error, evidence) from None
         chosen = greedy_pairs(
             mdp.first_pairs,
             solution.q_values,
             tolerance=_tie_tolerance(solution, self.gamma),
             preference=pair_weights,
         )
-        return _Model(counts, mdp, solution, chosen)
-
-    def _keep(self, log: Transitions, model: _Model) -> None:
-        """Set the fitted attributes."""
-        counts, mdp, solution = model.counts, model.mdp, model.solution
-        self._state_index, self._action_index = log.states, log.actions
-        self._has_rewards = log.rewards is not None
-        self._counts = counts
+        if y is None:
+            self.feature_names_in_ = np.array(evidence.states.names, dtype=object)
+            self.n_features_in_ = len(evidence.states.names)
+        else:
+            validate_data(self, X, reset=True, skip_check_array=True)
+        self._is_table_form = y is None
+        self._evidence = evidence
         self._pair_q_values = solution.q_values
         self._default_code = int(_most(counts.action_weights))
-        self._policy_codes = np.full(len(log.states), self._default_code, dtype=np.int32)
-        self._policy_codes[mdp.pair_state[model.chosen]] = mdp.pair_action[model.chosen]
-        self.states_, self.actions_ = log.states.labels, log.actions.labels
+        self._policy_codes = np.full(counts.n_states, self._default_code, dtype=np.int32)
+        self._policy_codes[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
+        self.states_, self.actions_ = evidence.states.labels, evidence.actions.labels
         self.default_action_ = self.actions_[self._default_code]
         self.policy_ = self.actions_[self._policy_codes]
         self.state_values_ = solution.state_values
         self.mdp_ = mdp
         self.initial_distribution_ = mdp.initial_distribution
-        self.n_transitions_ = len(log.state_codes)
-        self.n_episodes_ = log.n_episodes
-        self.n_truncated_ = log.n_truncated
+        self.n_transitions_ = evidence.n_transitions
+        self.n_episodes_ = evidence.n_episodes
+        self.n_truncated_ = evidence.n_truncated
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.value_error_bound_ = solution.value_error_bound
+        return self
 
     def _roles(self) -> Roles:
         def names(columns: str | Sequence[str]) -> tuple[str, ...]:
@@ -353,9 +422,10 @@ class MarkovPolicyEstimator(BaseEstimator):
     ) -> Transitions:
         """Read a log in the form that ``y`` decides."""
         name = type(self).__name__
+        frame = as_frame(X)
         if y is None:
             is_array = isinstance(X, list | tuple) or hasattr(X, "__array__") or issparse(X)
-            if as_frame(X) is None and is_array:
+            if frame is None and is_array:
                 raise ValueError(
                     f"This {name} estimator requires y to be passed, but the target y is None. "
                     "Hand in a transitions table with named columns, or features X and logged "
@@ -367,8 +437,7 @@ class MarkovPolicyEstimator(BaseEstimator):
                     "holds them as columns. Put them in the table, or name its columns: "
                     f"{name}(reward=..., episode=...)."
                 )
-            return read_table(X, self._roles(), sample_weight)
-        frame = as_frame(X)
+            return read_table(X if frame is None else frame, self._roles(), sample_weight)
         if frame is not None and {self.action, *self._roles().state} <= set(frame.columns):
             raise ValueError(
                 "y was given, so every column of X would be a feature of the state, but X has the "
@@ -501,13 +570,13 @@ class MarkovPolicyEstimator(BaseEstimator):
         check_is_fitted(self)
         frame = as_frame(X)
         if self._is_table_form and frame is not None:
-            columns = read_state_columns(frame, self._state_index.names)
+            columns = read_state_columns(frame, self._evidence.states.names)
         elif frame is None and self.n_features_in_ == 1 and is_one_dimensional(X):
-            columns = [read_state_labels(X, self._state_index.names[0])]
+            columns = [read_state_labels(X, self._evidence.states.names[0])]
         else:
             columns = read_feature_columns(X)
             self._check_features(X, len(columns))
-        return self._state_index.encode(columns), columns
+        return self._evidence.states.encode(columns), columns
 
     def _check_features(self, X: Any, n_columns: int) -> None:
         """Compare features with those of fit, by number and, where they have them, by name."""
@@ -552,7 +621,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         self, columns: list[LabelColumn], rows: npt.NDArray[np.intp]
     ) -> npt.NDArray[np.intp]:
         """Return the code of the nearest state with logged actions, for some rows."""
-        known = self._state_index.numbers()
+        known = self._evidence.states.numbers()
         scale = known.std(axis=0)
         scale[scale == 0] = 1.0
         wanted = np.column_stack([column.values[column.codes[rows]] for column in columns])
@@ -635,37 +704,38 @@ class MarkovPolicyEstimator(BaseEstimator):
         True
         """
         check_is_fitted(self)
-        self._check_score_form(X, y)
+        self._check_form(X, y)
         log = self._read_log(X, y, reward, episode, sample_weight)
         if log.rewards is None:
-            if self._has_rewards:
+            if self._evidence.has_rewards:
                 raise ValueError(
                     "This policy was fitted with rewards, but there are none to score it with. "
                     "Hand in reward=...; in a pipeline or search call "
                     "set_score_request(reward=True) on the estimator."
                 )
             return self._agreement(log)
-        counts = _count(log)
+        evidence = gather(log)
         estimate = evaluate_directly(
-            counts,
+            evidence.counts,
             self._actions_in(log),
-            _initial_distribution(log),
-            prior_strength=choose_prior_strength(counts),
+            evidence.initial_distribution,
+            prior_strength=choose_prior_strength(evidence.counts),
             longest=log.longest,
             is_cut=log.is_cut,
         )
         _warn_if_unsupported(estimate, log.is_cut)
         return estimate.value
 
-    def _check_score_form(self, X: Any, y: Any) -> None:
+    def _check_form(self, X: Any, y: Any) -> None:
+        """Raise unless X and y come in the form of fit: a table, or features and actions."""
         if y is not None and self._is_table_form:
             raise ValueError(
-                "This policy was fitted on a transitions table; score it on one, without y."
+                "This policy was fitted on a transitions table; hand in one again, without y."
             )
         if y is None and not self._is_table_form and as_frame(X) is not None:
             raise ValueError(
-                "This policy was fitted on features X and actions y; score it on both: "
-                "score(X, y, reward=..., episode=...)."
+                "This policy was fitted on features X and actions y; hand in both again, with "
+                "reward=... and episode=... beside them."
             )
         if y is not None:
             self._check_features(X, self.n_features_in_)
@@ -673,8 +743,8 @@ class MarkovPolicyEstimator(BaseEstimator):
     def _actions_in(self, log: Transitions) -> Codes:
         """Return what predict answers in every state of a log, in the log's action codes."""
         columns = log.states.as_columns()
-        actions = self._decide(self._state_index.encode(columns), columns, silent=True)
-        return log.actions.encode(self._action_index.as_columns())[actions]
+        actions = self._decide(self._evidence.states.encode(columns), columns, silent=True)
+        return log.actions.encode(self._evidence.actions.as_columns())[actions]
 
     def _agreement(self, log: Transitions) -> float:
         agrees = self._actions_in(log)[log.state_codes] == log.action_codes
@@ -691,13 +761,13 @@ class MarkovPolicyEstimator(BaseEstimator):
     def q_values_(self) -> Floats:
         """Value of each action in each state, (n_states, n_actions)."""
         check_is_fitted(self)
-        return self._q_rows(np.arange(len(self._state_index)))
+        return self._q_rows(np.arange(len(self._evidence.states)))
 
     @property
     def expected_rewards_(self) -> Floats:
         """Estimated R(s, a), (n_states, n_actions); NaN where the model knows none."""
         check_is_fitted(self)
-        counts = self._counts
+        counts = self._evidence.counts
         rewards = np.full((counts.n_states, counts.n_actions), np.nan)
         untried = self.mdp_.uniform_mass
         if untried is not None:
@@ -710,7 +780,7 @@ class MarkovPolicyEstimator(BaseEstimator):
     def visit_counts_(self) -> Floats:
         """Weighted number of rows of each state and action, (n_states, n_actions)."""
         check_is_fitted(self)
-        counts = self._counts
+        counts = self._evidence.counts
         visits = np.zeros((counts.n_states, counts.n_actions))
         visits[counts.pair_state, counts.pair_action] = counts.pair_weights
         return visits
@@ -799,17 +869,17 @@ class MarkovPolicyEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         acting = self.mdp_.acting_states
-        states = self._state_index.python_labels(acting)
-        actions = self._action_index.python_labels(self._policy_codes[acting])
+        states = self._evidence.states.python_labels(acting)
+        actions = self._evidence.actions.python_labels(self._policy_codes[acting])
         return dict(zip(states, actions, strict=True))
 
     def _check_counts(self) -> TransitionCounts:
         check_is_fitted(self)
-        return self._counts
+        return self._evidence.counts
 
     def _action_matrix(self, action: Any, per_triple: Floats) -> Any:
         """Return the rows of one action of a (n_pairs, n_states + 1) matrix, by state."""
-        counts = self._counts
+        counts = self._evidence.counts
         code = np.flatnonzero(self.actions_ == action)
         if not len(code):
             raise ValueError(
@@ -824,7 +894,7 @@ class MarkovPolicyEstimator(BaseEstimator):
 
     def _q_rows(self, codes: npt.NDArray[np.integer[Any]]) -> Floats:
         """Return Q of the given states, (n, n_actions), from the sparse store."""
-        mdp, counts = self.mdp_, self._counts
+        mdp, counts = self.mdp_, self._evidence.counts
         # What a row holds where nothing was logged; one more for UNKNOWN.
         blank = np.append(np.zeros(mdp.n_states), np.nan)
         blank[mdp.acting_states] = -np.inf
@@ -843,33 +913,6 @@ class MarkovPolicyEstimator(BaseEstimator):
         return rows
 
 
-@dataclass(frozen=True, eq=False)
-class _Model:
-    """What fit learns; ``chosen`` holds the position of the advised pair of every acting state."""
-
-    counts: TransitionCounts
-    mdp: MDP
-    solution: Solution
-    chosen: Integers
-
-
-def _count(log: Transitions) -> TransitionCounts:
-    return count_transitions(
-        log.state_codes,
-        log.action_codes,
-        log.next_codes,
-        len(log.states),
-        len(log.actions),
-        weights=log.weights,
-        rewards=log.rewards,
-    )
-
-
-def _initial_distribution(log: Transitions) -> Floats:
-    starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
-    return np.asarray(starts / starts.sum())
-
-
 def _tie_tolerance(solution: Solution, gamma: float) -> float:
     """Return how far apart two Q may be that the solver cannot tell apart."""
     largest = float(np.abs(solution.state_values).max(initial=0.0))
@@ -881,8 +924,8 @@ def _most(weights: Floats) -> np.intp:
     return np.argmax(weights >= weights.max() * (1 - 1e-9))
 
 
-def _require_numbers(log: Transitions) -> None:
-    for name, kind in zip(log.states.names, log.states.kinds, strict=True):
+def _require_numbers(evidence: Evidence) -> None:
+    for name, kind in zip(evidence.states.names, evidence.states.kinds, strict=True):
         if kind not in NUMERIC_KINDS:
             raise ValueError(
                 f"handle_unknown='nearest' needs numeric state columns, but column {name!r} holds "
@@ -890,8 +933,9 @@ def _require_numbers(log: Transitions) -> None:
             )
 
 
-def _name_endless_loop(error: EndlessLoopError, log: Transitions) -> ValueError:
-    state, action = log.states.label(error.state), log.actions.label(error.action)
+def _name_endless_loop(error: EndlessLoopError, evidence: Evidence) -> ValueError:
+    state = evidence.states.label(error.state)
+    action = evidence.actions.label(error.action)
     return ValueError(
         f"gamma=1 needs a log in which no policy can go on for ever, but action {action!r} in "
         f"state {state!r} can be part of an endless loop, so its value may be infinite. Use a "

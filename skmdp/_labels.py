@@ -326,10 +326,13 @@ class LabelIndex:
         return np.column_stack([part.astype(np.float64) for part in parts])
 
 
-def index_labels(*sides: Sequence[LabelColumn]) -> tuple[LabelIndex, list[Codes]]:
+def index_labels(
+    *sides: Sequence[LabelColumn], other: str | None = None
+) -> tuple[LabelIndex, list[Codes]]:
     """Give the labels that occur on any side (state, next state) numbers, in sorted order.
 
-    Every side holds the same columns; the first one settles the kinds and must be complete.
+    Every side holds the same columns; the first one (``other``, in an error) settles the kinds and
+    must be complete.
     Returns the index and each side's codes (MISSING where a label is missing).
     """
     first = sides[0]
@@ -338,7 +341,12 @@ def index_labels(*sides: Sequence[LabelColumn]) -> tuple[LabelIndex, list[Codes]
     codes: list[Codes] = []
     for j, column in enumerate(first):
         matched = [
-            _match_kind(side[j], column.kind, other=f"column {column.name!r}", fractional="error")
+            _match_kind(
+                side[j],
+                column.kind,
+                other=other or f"column {column.name!r}",
+                fractional="error",
+            )
             for side in sides
         ]
         values, ranks = _sorted_union([side.values for side in matched])

@@ -55,7 +55,7 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
     4     top  climb  1.000   0.000            1.0
     """
     check_is_fitted(policy)
-    mdp, counts = policy.mdp_, policy._counts
+    mdp, counts = policy.mdp_, policy._evidence.counts
     acting = mdp.acting_states
     actions = policy._policy_codes[acting]
     advised = np.flatnonzero(mdp.pair_action == policy._policy_codes[mdp.pair_state])
@@ -66,7 +66,7 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
     taken = counts.find_pairs(acting, actions)  # -1 where an untried action is advised
     visits = np.append(counts.pair_weights, 0.0)
     most_logged = counts.pair_action[most_logged_pairs(counts)]
-    index = policy._state_index
+    index = policy._evidence.states
     states = {
         f"state_{name}" if name in _COLUMNS else name: part
         for name, part in zip(index.names, index.parts(acting), strict=True)

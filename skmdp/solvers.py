@@ -87,7 +87,13 @@ class Solution:
 
 
 def modified_policy_iteration(
-    mdp: MDP, gamma: float, *, tol: float = 1e-6, max_iter: int = 10_000, verbose: int = 0
+    mdp: MDP,
+    gamma: float,
+    *,
+    tol: float = 1e-6,
+    max_iter: int = 10_000,
+    initial_values: Floats | None = None,
+    verbose: int = 0,
 ) -> Solution:
     """Solve a Markov decision process by modified policy iteration.
 
@@ -104,6 +110,9 @@ def modified_policy_iteration(
         The values returned are within ``tol * max(max|R|, max|V|)`` of the optimal ones.
     max_iter : int, default=10_000
         Maximum number of improvements.
+    initial_values : ndarray of shape (n_states,), default=None
+        Where to start, such as the values of a similar process; None: at 0. States without pairs
+        are worth 0 whatever is said here.
     verbose : int, default=0
         If positive, print a line per iteration.
 
@@ -165,6 +174,8 @@ def modified_policy_iteration(
     rounding = most_steps * _rounding_error(mdp)
     largest_reward = np.abs(mdp.rewards).max(initial=0.0)
     V = np.zeros(mdp.n_states)
+    if initial_values is not None:
+        V[mdp.acting_states] = initial_values[mdp.acting_states]
     history: list[float] = []
     greedy = None
     while True:

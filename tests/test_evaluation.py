@@ -262,7 +262,7 @@ def test_forgotten_rewards_are_an_error():
 
 def test_score_takes_the_form_of_fit():
     table = random_log(0)
-    with pytest.raises(ValueError, match="fitted on a transitions table; score it on one"):
+    with pytest.raises(ValueError, match="fitted on a transitions table; hand in one again"):
         MarkovPolicyEstimator().fit(table).score(table[["state"]], table["action"])
     features = MarkovPolicyEstimator().fit(table[["state"]], table["action"])
     with pytest.raises(ValueError, match="fitted on features X and actions y"):

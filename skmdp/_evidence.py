@@ -1,0 +1,114 @@
+"""What is kept of logs: counts under labels, and where episodes start. Logs may be added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmdp._counts import Floats, TransitionCounts, count_transitions, merge_counts
+from skmdp._episodes import Transitions
+from skmdp._labels import Codes, LabelIndex, index_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The sufficient statistic of one or several logs.
+
+    ``start_weights`` (n_states,) is the weight of the episodes that start in each state, of all
+    rows where episodes are unknown (``n_episodes`` is None).
+    """
+
+    states: LabelIndex
+    actions: LabelIndex
+    counts: TransitionCounts
+    start_weights: Floats
+    has_rewards: bool
+    n_transitions: int
+    n_episodes: int | None
+    n_truncated: int
+
+    @property
+    def initial_distribution(self) -> Floats:
+        """Share of the episodes that start in each state, (n_states,)."""
+        return np.asarray(self.start_weights / self.start_weights.sum())
+
+
+def gather(log: Transitions) -> Evidence:
+    """Count a log."""
+    counts = count_transitions(
+        log.state_codes,
+        log.action_codes,
+        log.next_codes,
+        len(log.states),
+        len(log.actions),
+        weights=log.weights,
+        rewards=log.rewards,
+    )
+    starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
+    return Evidence(
+        states=log.states,
+        actions=log.actions,
+        counts=counts,
+        start_weights=starts.astype(np.float64, copy=False),
+        has_rewards=log.rewards is not None,
+        n_transitions=len(log.state_codes),
+        n_episodes=log.n_episodes,
+        n_truncated=log.n_truncated,
+    )
+
+
+def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Codes]:
+    """Add up two logs; what either has not seen is new to the other.
+
+    Returns the sum, and the code in it of each state of the earlier log.
+    """
+    if earlier.states.names != later.states.names:
+        raise ValueError(
+            f"The state columns were {list(earlier.states.names)} before and are "
+            f"{list(later.states.names)} now. Use the same ones, or call fit to start anew."
+        )
+    if earlier.has_rewards != later.has_rewards:
+        before, now = ("with", "without") if earlier.has_rewards else ("without", "with")
+        raise ValueError(
+            f"The batches before came {before} rewards, this one {now}. Hand in rewards with all "
+            "batches or with none, or call fit to start anew."
+        )
+    if (earlier.n_episodes is None) != (later.n_episodes is None):
+        before, now = ("with", "without") if later.n_episodes is None else ("without", "with")
+        raise ValueError(
+            f"The batches before came {before} episodes, this one {now}. Name the episodes in all "
+            "batches or in none, or call fit to start anew."
+        )
+    states, old_state, new_state = _union(earlier.states, later.states)
+    actions, old_action, new_action = _union(earlier.actions, later.actions)
+    counts = merge_counts(
+        [(earlier.counts, old_state, old_action), (later.counts, new_state, new_action)],
+        len(states),
+        len(actions),
+    )
+    starts = np.zeros(len(states))
+    starts[old_state] += earlier.start_weights
+    starts[new_state] += later.start_weights
+    n_episodes = None
+    if earlier.n_episodes is not None and later.n_episodes is not None:
+        n_episodes = earlier.n_episodes + later.n_episodes
+    both = Evidence(
+        states=states,
+        actions=actions,
+        counts=counts,
+        start_weights=starts,
+        has_rewards=later.has_rewards,
+        n_transitions=earlier.n_transitions + later.n_transitions,
+        n_episodes=n_episodes,
+        n_truncated=earlier.n_truncated + later.n_truncated,
+    )
+    return both, old_state
+
+
+def _union(earlier: LabelIndex, later: LabelIndex) -> tuple[LabelIndex, Codes, Codes]:
+    """Return the labels of both, and the new code of each one's labels."""
+    union, (old, new) = index_labels(
+        earlier.as_columns(), later.as_columns(), other="the same column in earlier batches"
+    )
+    return union, old, new
