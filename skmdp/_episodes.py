@@ -70,7 +70,8 @@ class LogRows:
     next_states: list[LabelColumn] | None = None
     rewards: Floats | None = None
     episode: LabelColumn | None = None
-    step: npt.NDArray[Any] | None = None
+    step: LabelColumn | None = None
+    step_numbers: npt.NDArray[Any] | None = None
     terminated: Bools | None = None
     weights: Floats | None = None
 
@@ -97,7 +98,7 @@ class LogRows:
 
 def link_rows(rows: LogRows) -> Transitions:
     """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
-    order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step)
+    order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step_numbers)
     if rows.next_states is None:
         rows = replace(rows, next_states=_infer_next_states(rows, order))
     rows = rows.select(order)
@@ -144,30 +145,29 @@ def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers 
     return np.lexsort((step, episode))
 
 
-def _check_steps(
-    episode: LabelColumn, step: npt.NDArray[Any], order: RowNumbers | None, name: str | None
-) -> None:
+def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     """Raise unless each episode's steps follow one another, so that the next row is the next."""
-    rows = np.arange(len(step)) if order is None else order
-    codes, steps = episode.codes[rows], step[rows]
+    episode, step, numbers = log.episode, log.step, log.step_numbers
+    assert episode is not None
+    assert step is not None
+    assert numbers is not None
+    rows = np.arange(len(numbers)) if order is None else order
+    codes, steps = episode.codes[rows], numbers[rows]
     inside = codes[1:] == codes[:-1]
     gap = np.diff(steps)
-    too_far = gap > 1 if step.dtype.kind == "i" else np.zeros(len(gap), dtype=bool)
-    for bad, what in ((gap == 0, "repeated"), (too_far, "missing")):
+    too_far = gap > 1 if steps.dtype.kind == "i" else np.zeros(len(gap), dtype=bool)
+    for bad, what in ((gap == 0, "occurs twice"), (too_far, "follows")):
         at = np.flatnonzero(inside & bad)
         if len(at):
-            row = int(rows[at[0] + 1])
-            label = episode.label_at(row)
-            found = (
-                f"step {step[row].item()!r} occurs twice"
-                if what == "repeated"
-                else f"step {steps[at[0]].item() + 1!r} is missing before step {step[row].item()!r}"
-            )
+            row, before = int(rows[at[0] + 1]), int(rows[at[0]])
+            found = what if what == "occurs twice" else f"follows step {step.label_at(before)!r}"
             raise ValueError(
-                f"Column {name!r}: in episode {label!r} {found} (row {row}, counting from 0); next "
-                "states are read off the following row, so the steps of an episode must count up "
-                "by one. Repair the steps, add next-state columns, or say step=None to take the "
-                "rows as they lie."
+                f"Column {step.name!r}: in episode {episode.label_at(row)!r} step "
+                f"{step.label_at(row)!r} {found} (row {row}, counting from 0); next states are "
+                "read off the following row, so none may be missing or repeated, and whole "
+                "numbers must count up by one. Repair the steps, add next-state columns, convert "
+                "times to datetimes (they may have gaps), or say step=None to take the rows as "
+                "they lie."
             )
 
 
@@ -185,7 +185,7 @@ def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelCol
     episode = rows.episode
     assert episode is not None
     if rows.step is not None:
-        _check_steps(episode, rows.step, order, rows.roles.step)
+        _check_steps(rows, order)
     following = _following_rows(episode.codes, order)
     if rows.terminated is not None:
         goes_on = rows.terminated & (following != NO_ROW)

@@ -39,7 +39,7 @@ def admissible_pairs(counts: TransitionCounts, min_count: float) -> Bools:
     logged one (the lowest of them) stays.
     """
     n = counts.pair_weights
-    enough = n >= min_count
+    enough = n >= min_count * (1 - 1e-9)  # ten weights of 0.1 are one
     if enough.all():
         return enough
     if not enough.any():

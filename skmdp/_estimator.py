@@ -16,10 +16,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._bellman import greedy_pairs
-from skmdp._counts import TransitionCounts
 from skmdp._episodes import Roles, Transitions
 from skmdp._estimation import choose_prior_strength, estimate_mdp, expected_rewards
-from skmdp._evaluation import DirectEstimate, evaluate_directly
+from skmdp._evaluation import evaluate_directly, warn_if_unsupported
 from skmdp._evidence import Evidence, add, gather
 from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
 from skmdp._table import (
@@ -33,9 +32,6 @@ from skmdp._table import (
 )
 from skmdp.mdp import Floats
 from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
-
-UNCOVERED_WARNING = 0.01
-OUTLASTING_WARNING = 0.10
 
 
 class MarkovPolicyEstimator(BaseEstimator):
@@ -60,7 +56,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         Column of the reward of the row: what was paid for leaving its state. None for a log
         without rewards.
     episode : str or None, default="episode"
-        Column that tells which rows belong together. A table with next states may lack it.
+        Column that tells which rows belong together. A table with next states may lack it, if the
+        name is the default one.
     step : str or None, default="step"
         Column that orders the rows of an episode, used when the table has it; else rows are taken
         as they lie. Where next states are read off the following row, whole step numbers must
@@ -475,7 +472,7 @@ class MarkovPolicyEstimator(BaseEstimator):
 
         Notes
         -----
-        O(n_samples), with some hundred microseconds for checks per call: predict many states at
+        O(n_samples), with about a millisecond for checks per call: predict many states at
         once, or use ``policy_map`` to look up one at a time.
 
         Examples
@@ -501,6 +498,16 @@ class MarkovPolicyEstimator(BaseEstimator):
         -------
         probabilities : ndarray of shape (n_samples, n_actions)
             In the order of ``actions_``; the policy is deterministic, so each row is one-hot.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``predict``.
+
+        Warns
+        -----
+        UserWarning
+            As in ``predict``.
 
         Examples
         --------
@@ -530,6 +537,11 @@ class MarkovPolicyEstimator(BaseEstimator):
             ever reached, NaN in unknown states. The argmax of a row is not always what
             ``predict`` answers: ties go to the most logged action, and NaN has no maximum.
 
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``predict``.
+
         Examples
         --------
         >>> from skmdp import MarkovPolicyEstimator
@@ -553,6 +565,11 @@ class MarkovPolicyEstimator(BaseEstimator):
         values : ndarray of shape (n_samples,)
             Expected discounted reward from the state on; 0 in states only ever reached, NaN in
             unknown states.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``predict``.
 
         Examples
         --------
@@ -588,7 +605,7 @@ class MarkovPolicyEstimator(BaseEstimator):
                 f"{self.n_features_in_} features as input."
             )
 
-    def _decide(self, codes: Codes, columns: list[LabelColumn], *, silent: bool = False) -> Codes:
+    def _decide(self, codes: Codes, columns: list[LabelColumn]) -> Codes:
         """Return the action code for each state code, by ``handle_unknown`` where UNKNOWN."""
         actions = np.append(self._policy_codes, np.int32(self._default_code))[codes]
         unknown = np.flatnonzero(codes == UNKNOWN)
@@ -600,27 +617,28 @@ class MarkovPolicyEstimator(BaseEstimator):
         parts = [column.label_at(unknown[0]) for column in columns]
         first = parts[0] if len(parts) == 1 else tuple(parts)
         message = (
-            f"{len(unknown)} row(s) hold a state that was not seen in fit, first {first!r} at row "
-            f"{unknown[0]} (counting from 0)."
+            f"{len(unknown)} state(s) were not seen in fit, first {first!r} at row {unknown[0]} "
+            "(counting from 0)."
         )
-        if self.handle_unknown == "error":
+        if self.handle_unknown != "warn":
             raise ValueError(
                 f"{message} Drop these rows, or choose another handle_unknown: 'most_frequent', "
                 "'nearest' or 'warn'."
             )
-        if not silent:
-            warnings.warn(
-                f"{message} They get the most logged action, {self.default_action_!r}. Choose "
-                "handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if not.",
-                UserWarning,
-                stacklevel=3,
-            )
+        default = self._evidence.actions.label(self._default_code)
+        warnings.warn(
+            f"{message} They get the most logged action, {default!r}. Choose "
+            "handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if not.",
+            UserWarning,
+            stacklevel=3,
+        )
         return actions
 
     def _nearest_states(
         self, columns: list[LabelColumn], rows: npt.NDArray[np.intp]
     ) -> npt.NDArray[np.intp]:
         """Return the code of the nearest state with logged actions, for some rows."""
+        _require_numbers(self._evidence)
         known = self._evidence.states.numbers()
         scale = known.std(axis=0)
         scale[scale == 0] = 1.0
@@ -645,9 +663,10 @@ class MarkovPolicyEstimator(BaseEstimator):
 
         The undiscounted reward per episode that the policy would have earned in the process
         re-estimated from ``X``, starting where the episodes of ``X`` start and followed to their
-        end; if some episode of ``X`` is cut off, it is followed for as many steps as the longest
-        episode of ``X``. Without episodes every row of a table counts as a start, followed for
-        1000 steps.
+        end; if some episode of ``X`` is cut off (its last row leads on to a state that ``X`` acts
+        in, or is truncated), it is followed for as many steps as the longest episode of ``X``.
+        Where an episode starts is told by the order of its rows, or by ``step``. Without episodes
+        every row of a table counts as a start, followed for 1000 steps.
 
         Parameters
         ----------
@@ -672,7 +691,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            If the estimator was fitted with rewards and the log to score on has none.
+            If the log is in another form than in ``fit``, or has rewards where that had none, or
+            the reverse; if it holds an unknown state and ``handle_unknown="error"``.
 
         Warns
         -----
@@ -686,8 +706,11 @@ class MarkovPolicyEstimator(BaseEstimator):
         strength that best predicts the rows of ``X`` from each other. That makes the score
         conservative and fair between models of different size: use it to choose, not to promise.
         Neither ``gamma`` nor the horizon of a model enters, so a search over ``gamma`` is fair.
-        It assumes Markov states and no hidden confounder, costs about one fit, and cannot tell
-        fast from slow where reward comes once, at an end that every episode reaches.
+        It assumes Markov states and no hidden confounder, and cannot tell fast from slow where
+        reward comes once, at an end that every episode reaches. On most logs it costs about one
+        fit; at worst (a process that neither ends nor settles) one pass over the distinct
+        transitions for each step of the horizon. Unknown states are scored by what ``predict``
+        answers, silently.
 
         Splitters that cut episodes (a plain ``cv=5``) make the score meaningless: use
         ``EpisodeKFold``.
@@ -706,13 +729,17 @@ class MarkovPolicyEstimator(BaseEstimator):
         check_is_fitted(self)
         self._check_form(X, y)
         log = self._read_log(X, y, reward, episode, sample_weight)
+        if self._evidence.has_rewards != (log.rewards is not None):
+            fitted, here, request = (
+                ("with", "there are none to score it with. Hand in reward=...", "score")
+                if self._evidence.has_rewards
+                else ("without", "it is to be scored with them. Fit it with reward=...", "fit")
+            )
+            raise ValueError(
+                f"This policy was fitted {fitted} rewards, but {here}; in a pipeline or search "
+                f"call set_{request}_request(reward=True) on the estimator."
+            )
         if log.rewards is None:
-            if self._evidence.has_rewards:
-                raise ValueError(
-                    "This policy was fitted with rewards, but there are none to score it with. "
-                    "Hand in reward=...; in a pipeline or search call "
-                    "set_score_request(reward=True) on the estimator."
-                )
             return self._agreement(log)
         evidence = gather(log)
         estimate = evaluate_directly(
@@ -723,7 +750,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             longest=log.longest,
             is_cut=log.is_cut,
         )
-        _warn_if_unsupported(estimate, log.is_cut)
+        warn_if_unsupported(estimate, log.is_cut)
         return estimate.value
 
     def _check_form(self, X: Any, y: Any) -> None:
@@ -741,10 +768,20 @@ class MarkovPolicyEstimator(BaseEstimator):
             self._check_features(X, self.n_features_in_)
 
     def _actions_in(self, log: Transitions) -> Codes:
-        """Return what predict answers in every state of a log, in the log's action codes."""
-        columns = log.states.as_columns()
-        actions = self._decide(self._evidence.states.encode(columns), columns, silent=True)
-        return log.actions.encode(self._evidence.actions.as_columns())[actions]
+        """Return what predict answers in the states acted in a log, in the log's action codes.
+
+        -1 in states that are only reached, where no decision is taken, and for actions that the
+        log does not have.
+        """
+        acted = np.flatnonzero(np.bincount(log.state_codes))
+        columns = [column.take(acted) for column in log.states.as_columns()]
+        codes = self._evidence.states.encode(columns)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* not seen in fit", UserWarning)
+            advised = self._decide(codes, columns)
+        actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
+        actions[acted] = log.actions.encode(self._evidence.actions.as_columns())[advised]
+        return actions
 
     def _agreement(self, log: Transitions) -> float:
         agrees = self._actions_in(log)[log.state_codes] == log.action_codes
@@ -800,8 +837,8 @@ class MarkovPolicyEstimator(BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If the action was never logged.
+        ValueError, TypeError
+            If the action was never logged, or is a label of another kind.
 
         Examples
         --------
@@ -811,7 +848,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.transition_counts("climb").sum()
         np.float64(7.0)
         """
-        return self._action_matrix(action, self._check_counts().weights)
+        check_is_fitted(self)
+        return self._action_matrix(action, self._evidence.counts.weights)
 
     def transition_matrix(self, action: Any) -> Any:
         """Return the estimated transition probabilities of one action.
@@ -829,8 +867,8 @@ class MarkovPolicyEstimator(BaseEstimator):
 
         Raises
         ------
-        ValueError
-            If the action was never logged.
+        ValueError, TypeError
+            If the action was never logged, or is a label of another kind.
 
         Examples
         --------
@@ -842,7 +880,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.transition_matrix("climb").toarray()[2]
         array([0., 0., 0., 1., 0.])
         """
-        counts = self._check_counts()
+        check_is_fitted(self)
+        counts = self._evidence.counts
         return self._action_matrix(action, counts.weights / counts.pair_weights[counts.triple_pair])
 
     def policy_map(self) -> dict[Any, Any]:
@@ -857,7 +896,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         Notes
         -----
         A look-up takes about 0.1 microseconds; ``predict`` checks its input first, which takes
-        some hundred.
+        about a millisecond.
 
         Examples
         --------
@@ -873,19 +912,15 @@ class MarkovPolicyEstimator(BaseEstimator):
         actions = self._evidence.actions.python_labels(self._policy_codes[acting])
         return dict(zip(states, actions, strict=True))
 
-    def _check_counts(self) -> TransitionCounts:
-        check_is_fitted(self)
-        return self._evidence.counts
-
     def _action_matrix(self, action: Any, per_triple: Floats) -> Any:
         """Return the rows of one action of a (n_pairs, n_states + 1) matrix, by state."""
-        counts = self._evidence.counts
-        code = np.flatnonzero(self.actions_ == action)
-        if not len(code):
+        counts, actions = self._evidence.counts, self._evidence.actions
+        code = actions.encode([read_state_labels([action], actions.names[0])])[0]
+        if code == UNKNOWN:
             raise ValueError(
                 f"Action {action!r} was never logged; the actions are {self.actions_.tolist()}."
             )
-        pairs = np.flatnonzero(counts.pair_action == code[0])
+        pairs = np.flatnonzero(counts.pair_action == code)
         place = csr_array(
             (np.ones(len(pairs)), (counts.pair_state[pairs], pairs)),
             shape=(counts.n_states, len(counts.pair_state)),
@@ -941,23 +976,3 @@ def _name_endless_loop(error: EndlessLoopError, evidence: Evidence) -> ValueErro
         f"state {state!r} can be part of an endless loop, so its value may be infinite. Use a "
         "gamma below 1, such as 0.999."
     )
-
-
-def _warn_if_unsupported(estimate: DirectEstimate, is_cut: bool) -> None:
-    if estimate.uncovered > UNCOVERED_WARNING:
-        warnings.warn(
-            f"X lacks {estimate.uncovered:.1%} of the decisions that the policy would take; there "
-            "the score assumes that what X logs in the state goes on happening. Score on more "
-            "rows, or raise min_count so that the policy keeps to what is often logged.",
-            UserWarning,
-            stacklevel=3,
-        )
-    outlasting = estimate.outlasting
-    if outlasting is not None and outlasting > OUTLASTING_WARNING and not is_cut:
-        warnings.warn(
-            f"{outlasting:.1%} of the policy's episodes would last longer than any in X (it may "
-            "loop); their value is extrapolated. Check the policy for loops, or charge a cost per "
-            "step.",
-            UserWarning,
-            stacklevel=3,
-        )

@@ -11,6 +11,7 @@ steps from where the log's episodes start, undiscounted.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ HORIZON_WITHOUT_EPISODES = 1000
 VALUE_TOLERANCE = 1e-6
 # Share of the episodes still running below which what they do no longer matters.
 NEGLIGIBLE_MASS = 1e-7
+UNCOVERED_WARNING = 0.01
+OUTLASTING_WARNING = 0.10
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def evaluate_directly(
     chosen = counts.find_pairs(states, actions)
     transitions, rewards = policy_process(counts, chosen, prior_strength)
     acts = counts.state_weights > 0
-    lacking = (chosen < 0) & acts
+    lacking = chosen < 0
     uncovered, running = _occupancy(
         transitions, initial_distribution, acts, lacking, horizon, longest
     )
@@ -110,11 +113,19 @@ def policy_process(
 def _values(transitions: Any, rewards: Floats, horizon: int) -> Floats:
     """Return the value of every state with ``horizon`` steps to go, or of all steps to come."""
     values = np.zeros(len(rewards))
-    for _ in range(horizon):
-        previous = values
-        values = rewards + transitions @ previous
-        if np.abs(values - previous).max() <= VALUE_TOLERANCE * max(1.0, np.abs(values).max()):
+    gain = np.zeros(len(rewards))
+    for step in range(1, horizon + 1):
+        last_gain, last = gain, values
+        values = rewards + transitions @ last
+        gain = values - last
+        tolerance = VALUE_TOLERANCE * max(1.0, np.abs(values).max())
+        if np.abs(gain).max() <= tolerance:
             break
+        # What a step adds changes less and less (gain_t = P^t R), so if it hardly does any more,
+        # the steps left add that much each: a process that goes on for ever need not be followed.
+        left = horizon - step
+        if np.abs(gain - last_gain).max() * left**2 <= 2 * tolerance:
+            return np.asarray(values + left * gain)
     return values
 
 
@@ -138,8 +149,36 @@ def _occupancy(
             outlasting = mass
         if mass <= NEGLIGIBLE_MASS or step == horizon:
             break
+        following = np.where(acts, backwards @ running, 0.0)
+        left = horizon - step
+        if np.abs(following - running).sum() * left <= NEGLIGIBLE_MASS * mass:  # as in _values
+            decisions, lacked = decisions + left * mass, lacked + left * float(running @ lacking)
+            if longest is not None and step < longest:
+                outlasting = mass
+            break
         decisions += mass
         lacked += float(running @ lacking)
-        running = np.where(acts, backwards @ running, 0.0)
+        running = following
         step += 1
     return (lacked / decisions if decisions else 0.0), outlasting
+
+
+def warn_if_unsupported(estimate: DirectEstimate, is_cut: bool) -> None:
+    """Warn if the log has too little to say about the policy."""
+    if estimate.uncovered > UNCOVERED_WARNING:
+        warnings.warn(
+            f"X lacks {estimate.uncovered:.1%} of the decisions that the policy would take; there "
+            "the score assumes that what X logs in the state goes on happening. Score on more "
+            "rows, or raise min_count so that the policy keeps to what is often logged.",
+            UserWarning,
+            stacklevel=3,
+        )
+    outlasting = estimate.outlasting
+    if outlasting is not None and outlasting > OUTLASTING_WARNING and not is_cut:
+        warnings.warn(
+            f"{outlasting:.1%} of the policy's episodes would last longer than any in X (it may "
+            "loop); their value is extrapolated. Check the policy for loops, or charge a cost per "
+            "step.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -152,27 +153,48 @@ def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
     else:
         inferred = pd.api.types.infer_dtype(values, skipna=False)
         kind = "str" if inferred == "empty" else _INFERRED_KINDS.get(inferred)
+    if kind == "date" and any(isinstance(value, datetime) for value in values):
+        kind = None
+    if kind == "datetime" and values.dtype == object:
+        try:
+            return _as_numpy(pd.DatetimeIndex(values), name)
+        except (TypeError, ValueError):  # several time zones, or some without
+            kind = None
     if values.dtype.kind == "c" or (values.dtype == object and inferred == "complex"):
         raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
     if kind is None:
         raise TypeError(
-            f"Column {name!r} holds labels of dtype {uniques.dtype}; labels must be "
-            f"{_KINDS_IN_WORDS}. Convert the column, for example with .astype(str)."
+            f"Column {name!r} of dtype {uniques.dtype} holds no labels of one known kind; labels "
+            f"must be {_KINDS_IN_WORDS}. Convert the column, for example with .astype(str)."
         )
-    if kind == "datetime" and values.dtype == object:
-        return _as_numpy(pd.DatetimeIndex(values), name)
     if kind == "float":
-        return kind, values.astype(np.float64) + 0.0  # so that -0.0 is 0.0
+        return kind, _as_float64(values, name)
     if kind == "int":
-        if len(values) and int(values.max()) > np.iinfo(np.int64).max:
-            raise ValueError(
-                f"Column {name!r} holds the integer {values.max()}, which exceeds 64 bits signed. "
-                "Convert the column to strings."
-            )
+        limits = np.iinfo(np.int64)
+        for extreme in (values.max(), values.min()) if len(values) else ():
+            if not limits.min <= int(extreme) <= limits.max:
+                raise ValueError(
+                    f"Column {name!r} holds the integer {extreme}, which exceeds 64 bits signed. "
+                    "Convert the column to strings."
+                )
         return kind, values.astype(np.int64)
     if kind == "str":
         return kind, values.astype(object)
     return kind, values
+
+
+def _as_float64(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
+    """Bring float labels to float64, so that those of other precisions are the same numbers."""
+    if values.dtype.kind == "f" and values.dtype.itemsize < 8:
+        # The shortest decimal that names a float32, so that its 0.1 is the 0.1 of a float64.
+        values = values.astype(str)
+    numbers = values.astype(np.float64) + 0.0  # so that -0.0 is 0.0
+    if values.dtype == object and (np.abs(numbers) >= EXACT_FLOAT).any():
+        raise ValueError(
+            f"Column {name!r} mixes fractions with {values[np.abs(numbers).argmax()]!r}: from "
+            "2**53 on, integers are not exact as floats. Convert the column to strings."
+        )
+    return numbers
 
 
 def _match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -> LabelColumn:
@@ -340,6 +362,11 @@ def index_labels(
     keys: list[npt.NDArray[np.int64]] = []
     codes: list[Codes] = []
     for j, column in enumerate(first):
+        if column.kind == "datetime with time zone":
+            raise TypeError(
+                f"Column {column.name!r} holds datetimes with a time zone, which labels cannot "
+                'keep. Convert it, for example with .dt.tz_convert("UTC").dt.tz_localize(None).'
+            )
         matched = [
             _match_kind(
                 side[j],

@@ -11,6 +11,7 @@ numpy arrays. What goes out: ``Transitions``. The contract:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -23,6 +24,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from skmdp._episodes import LogRows, Roles, Transitions, link_rows
 from skmdp._labels import (
+    EXACT_FLOAT,
     MISSING,
     NUMERIC_KINDS,
     TIME_KINDS,
@@ -55,15 +57,26 @@ def read_table(X: Any, roles: Roles, sample_weight: Any = None) -> Transitions:
     if roles.reward is not None:
         rewards = read_rewards(_pandas_column(frame, roles.reward), roles.reward)
     episode = _read_episodes(frame, roles, required=next_states is None)
-    step = None
+    step, step_numbers = None, None
     if episode is not None and roles.step is not None and roles.step in frame.columns:
-        step = _read_steps(_pandas_column(frame, roles.step), roles.step)
+        step, step_numbers = _read_steps(_pandas_column(frame, roles.step), roles.step)
     terminated = None
     if roles.terminated is not None and roles.terminated in frame.columns:
         terminated = _read_terminated(_pandas_column(frame, roles.terminated), roles.terminated)
     weights = read_weights(sample_weight, len(frame))
     return link_rows(
-        LogRows(roles, states, action, next_states, rewards, episode, step, terminated, weights)
+        LogRows(
+            roles,
+            states,
+            action,
+            next_states=next_states,
+            rewards=rewards,
+            episode=episode,
+            step=step,
+            step_numbers=step_numbers,
+            terminated=terminated,
+            weights=weights,
+        )
     )
 
 
@@ -111,8 +124,8 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
             )
         return [read_labels(_pandas_column(frame, name), name) for name in frame.columns]
     array = check_array(X, dtype=None, input_name="X")
-    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
-        array = np.asarray(X, dtype=object)  # numpy made strings of everything
+    if array.dtype.kind in "USf" and not isinstance(X, np.ndarray):
+        array = np.asarray(X, dtype=object)  # numpy made strings or floats of everything
     return [read_labels(pd.Series(array[:, j]), f"x{j}") for j in range(array.shape[1])]
 
 
@@ -156,6 +169,10 @@ def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
             f"sample_weight is negative ({weights[row]}) at row {row} (counting from 0); "
             "a weight says how often a row counts. Drop the row or use weight 0."
         )
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.isfinite(total):
+        raise ValueError("sample_weight is so large that its sum overflows. Scale it down.")
     if not weights.any():
         raise ValueError(
             "Sample weights must contain at least one non-zero number: all of them are zero."
@@ -178,7 +195,10 @@ def read_rewards(series: pd.Series, name: str) -> Floats:
                 f"(counting from 0) of a column of dtype {series.dtype}. Convert it, for example "
                 "with pandas.to_numeric."
             )
-    rewards: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    try:
+        rewards: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    except OverflowError as error:
+        raise ValueError(f"Column {name!r} holds a number beyond float64: {error}.") from error
     finite = np.isfinite(rewards)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -252,12 +272,17 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     if series.implementation.is_pandas():
         native: pd.Series = series.to_native()
         return native
-    try:
-        arrow = series.to_arrow()
-    except ModuleNotFoundError:  # polars without pyarrow
+    arrow = None
+    if series.dtype != nw.Object:
+        with suppress(ModuleNotFoundError):  # polars without pyarrow
+            arrow = series.to_arrow()
+    if arrow is None:
         return pd.Series(series.to_list(), dtype=object).infer_objects()
-    if str(arrow.type).startswith("dictionary"):  # labels go by value, not by category
+    kind = str(arrow.type)
+    if kind.startswith("dictionary"):  # labels go by value, not by category
         arrow = arrow.cast(arrow.type.value_type)
+    elif kind.endswith("_view"):  # which pandas does not know
+        arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
 
 
@@ -288,6 +313,11 @@ def _require_columns(frame: nw.DataFrame[Any], roles: Roles) -> None:
         needed["reward"] = (roles.reward,)
     if roles.next_state is not None:
         needed["next_state"] = roles.next_state
+    # A role that keeps its default name may be absent; a name that was given is meant.
+    for role in ("episode", "step", "terminated"):
+        name = getattr(roles, role)
+        if name not in (None, role):
+            needed[role] = (name,)
     for role, names in needed.items():
         missing = [name for name in names if name not in frame.columns]
         if missing:
@@ -357,8 +387,8 @@ def _read_episodes(frame: nw.DataFrame[Any], roles: Roles, *, required: bool) ->
     return column
 
 
-def _read_steps(series: pd.Series, name: str) -> npt.NDArray[Any]:
-    """Read whole step numbers as int64; fractions and ranks of times, which may gap, as float64."""
+def _read_steps(series: pd.Series, name: str) -> tuple[LabelColumn, npt.NDArray[Any]]:
+    """Read steps, and as numbers: int64 if whole; fractions and ranks of times, as float64."""
     remedy = "Fill in the step, or say step=None to take the rows as they lie."
     raise_if_missing(name, series.isna().to_numpy(dtype=bool), remedy)
     column = read_labels(series, name)
@@ -371,9 +401,9 @@ def _read_steps(series: pd.Series, name: str) -> npt.NDArray[Any]:
         )
     if column.kind in TIME_KINDS:
         values = np.argsort(np.argsort(values)).astype(np.float64)
-    elif (values == np.floor(values)).all():
+    elif (values == np.floor(values)).all() and (np.abs(values) < EXACT_FLOAT).all():
         values = values.astype(np.int64)
-    return values[column.codes]
+    return column, values[column.codes]
 
 
 def _read_terminated(series: pd.Series, name: str) -> Bools:

@@ -25,9 +25,9 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
     Returns
     -------
     table : pandas.DataFrame
-        Sorted by state. The state column(s) under their own names (``state_<name>`` if the name
-        is one of those below), then ``action`` (advised), ``value`` (V of the state), ``margin``
-        (Q of the advised action minus the best other one; NaN if there is no other),
+        Sorted by state. The state column(s) under their own names (with ``state_`` before a name
+        that is one of those below), then ``action`` (advised), ``value`` (V of the state),
+        ``margin`` (Q of the advised action minus the best other one; NaN if there is no other),
         ``state_visits`` and ``action_visits`` (weighted rows of the state, and of the advised
         action in it), ``most_logged_action`` (of the state).
 
@@ -64,13 +64,18 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
     others[advised] = -np.inf
     runner_up = np.maximum.reduceat(others, mdp.first_pairs)
     taken = counts.find_pairs(acting, actions)  # -1 where an untried action is advised
+    # One pair stands for all untried actions of a state; where there are several, they tie.
+    n_untried = counts.n_actions - np.diff(np.append(counts.first_pairs, len(counts.pair_state)))
+    runner_up = np.where((taken < 0) & (n_untried > 1), q[advised], runner_up)
     visits = np.append(counts.pair_weights, 0.0)
     most_logged = counts.pair_action[most_logged_pairs(counts)]
     index = policy._evidence.states
-    states = {
-        f"state_{name}" if name in _COLUMNS else name: part
-        for name, part in zip(index.names, index.parts(acting), strict=True)
-    }
+    states = {}
+    for name, part in zip(index.names, index.parts(acting), strict=True):
+        label = name
+        while label in _COLUMNS or (label != name and label in index.names):
+            label = f"state_{label}"
+        states[label] = part
     values = (
         policy.actions_[actions],
         policy.state_values_[acting],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
 __all__ = ["MDP"]
 
@@ -74,14 +75,47 @@ class MDP:
 
     def __post_init__(self) -> None:
         n_pairs = len(self.rewards)
-        if self.transitions.shape != (n_pairs, self.n_states):
+        if not issparse(self.transitions) or self.transitions.format != "csr":
+            raise TypeError(
+                "transitions must be a scipy sparse array in CSR format, got "
+                f"{type(self.transitions).__name__}. Wrap it in scipy.sparse.csr_array."
+            )
+        if self.transitions.shape != (n_pairs, self.n_states) or not n_pairs:
             raise ValueError(
                 f"transitions has shape {self.transitions.shape}, expected "
-                f"({n_pairs}, {self.n_states}): one row per pair, one column per state."
+                f"({n_pairs}, {self.n_states}): one row per pair, one column per state, and at "
+                "least one pair."
             )
+        for name in ("pair_state", "pair_action", "uniform_mass"):
+            array = getattr(self, name)
+            if array is not None and np.shape(array) != (n_pairs,):
+                raise ValueError(f"{name} has shape {np.shape(array)}, expected ({n_pairs},).")
+        for name, codes, n in (
+            ("pair_state", self.pair_state, self.n_states),
+            ("pair_action", self.pair_action, self.n_actions),
+        ):
+            if codes.min() < 0 or codes.max() >= n:
+                raise ValueError(f"{name} must be codes from 0 to {n - 1}.")
         order = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
-        if len(order) != n_pairs or (np.diff(order) <= 0).any():
+        if (np.diff(order) <= 0).any():
             raise ValueError("pairs must be unique and sorted by state, then action.")
+        if not np.isfinite(self.rewards).all():
+            raise ValueError("rewards must be finite.")
+        probabilities = self.transitions.data
+        lowest = probabilities.min(initial=0.0)
+        if self.uniform_mass is not None:
+            lowest = min(lowest, self.uniform_mass.min())
+        if not (lowest >= 0 and self._mass.max() <= 1 + 1e-9):
+            raise ValueError(
+                "transitions must hold probabilities: none negative or NaN, and no row (with its "
+                "uniform_mass) summing to more than one."
+            )
+
+    @cached_property
+    def _mass(self) -> Floats:
+        """Probability that the process goes on, (n_pairs,)."""
+        mass = np.asarray(self.transitions.sum(axis=1))
+        return mass if self.uniform_mass is None else mass + self.uniform_mass
 
     @cached_property
     def acting_states(self) -> Integers:
@@ -95,11 +129,9 @@ class MDP:
 
     @cached_property
     def ends(self) -> npt.NDArray[np.bool_]:
-        """Whether a pair ends the process with some probability, (n_pairs,)."""
-        mass = self.transitions.sum(axis=1)
-        if self.uniform_mass is not None:
-            mass = mass + self.uniform_mass
-        return np.asarray(mass < 1 - 1e-9)
+        """Whether a pair may end the process: its mass misses one by more than rounding."""
+        n_terms = np.diff(self.transitions.indptr) + 3
+        return np.asarray(1 - self._mass > n_terms * np.finfo(np.float64).eps)
 
     def expected_next_values(self, values: Floats) -> Floats:
         """Return the expected value of the next state of every pair, (n_pairs,).

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupKFold
+from sklearn.utils import check_consistent_length
 
 from skmdp._table import episode_codes, label_codes
 
@@ -88,7 +89,11 @@ class EpisodeKFold(GroupKFold):
         ValueError
             If there are no episodes to split by, or fewer than folds.
         """
-        codes = episode_codes(X, self.episode) if groups is None else label_codes(groups, "groups")
+        if groups is None:
+            codes = episode_codes(X, self.episode)
+        else:
+            codes = label_codes(groups, "groups")
+            check_consistent_length(X, codes)
         n_episodes = int(codes.max(initial=-1)) + 1
         if n_episodes < self.n_splits:
             raise ValueError(

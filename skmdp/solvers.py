@@ -35,6 +35,8 @@ INNER_SWEEPS = 10
 INNER_ROUNDS = 20
 # The policy's residual relative to the optimality residual at which improving it pays again.
 INNER_TOLERANCE = 0.1
+# Improvements granted to the search for the longest expected stay, before any value is looked at.
+MAX_ITER_OF_STEPS = 10_000
 
 
 class EndlessLoopError(ValueError):
@@ -68,7 +70,7 @@ class Solution:
     policy : ndarray of shape (n_states,)
         Code of the greedy action, the lowest of equals; -1 in states without pairs.
     n_iter : int
-        Number of improvements of the policy.
+        Number of times all pairs were looked at to improve the policy and to bound the error.
     converged : bool
         Whether the bound met the tolerance.
     value_error_bound : float
@@ -109,7 +111,7 @@ def modified_policy_iteration(
     tol : float, default=1e-6
         The values returned are within ``tol * max(max|R|, max|V|)`` of the optimal ones.
     max_iter : int, default=10_000
-        Maximum number of improvements.
+        Maximum number of iterations.
     initial_values : ndarray of shape (n_states,), default=None
         Where to start, such as the values of a similar process; None: at 0. States without pairs
         are worth 0 whatever is said here.
@@ -124,8 +126,15 @@ def modified_policy_iteration(
 
     Raises
     ------
+    ValueError
+        If gamma is outside [0, 1].
     EndlessLoopError
         If gamma is 1 and some policy can avoid the end for ever.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If ``converged`` is False.
 
     Notes
     -----
@@ -137,11 +146,6 @@ def modified_policy_iteration(
     M. L. Puterman and M. C. Shin, "Modified policy iteration algorithms for discounted Markov
     decision problems", Management Science 24 (1978). M. L. Puterman, "Markov Decision
     Processes", Wiley (2005), section 6.5.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If ``converged`` is False.
 
     Examples
     --------
@@ -169,8 +173,11 @@ def modified_policy_iteration(
     ...
     skmdp.solvers.EndlessLoopError: gamma=1 needs a process that always ends, but ...
     """
+    gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
     is_closed = len(mdp.acting_states) == mdp.n_states and not mdp.ends.any()
-    most_steps = 1 / (1 - gamma) if gamma < 1 else _most_steps(mdp, max_iter)
+    most_steps = 1 / (1 - gamma) if gamma < 1 else _most_steps(mdp)
     rounding = most_steps * _rounding_error(mdp)
     largest_reward = np.abs(mdp.rewards).max(initial=0.0)
     V = np.zeros(mdp.n_states)
@@ -182,13 +189,14 @@ def modified_policy_iteration(
         Q = pair_values(mdp, gamma, V)
         TV = maximize(mdp, Q)
         level, residual = _residual(TV - V, is_closed)
+        V = TV + gamma * most_steps * level
+        largest_value = max(np.abs(TV).max(initial=0.0), np.abs(V).max(initial=0.0))
         proven = gamma * most_steps * residual
-        noise = rounding * (largest_reward + np.abs(TV).max(initial=0.0))
+        noise = rounding * (largest_reward + largest_value)
         bound = proven + noise
         history.append(bound)
-        V = TV + gamma * most_steps * level
         target = tol * max(largest_reward, np.abs(V).max(initial=0.0))
-        converged = bound <= target
+        converged = bool(np.isfinite(bound) and bound <= target)
         improved = greedy_pairs(mdp.first_pairs, Q)
         if verbose > 0:
             changed = len(improved) if greedy is None else int((improved != greedy).sum())
@@ -196,23 +204,25 @@ def modified_policy_iteration(
                 f"iteration {len(history)}: values within {bound:.3g} (wanted {target:.3g}), "
                 f"{changed} action(s) changed"
             )
-        greedy = improved
-        # A bound that is nothing but rounding cannot improve any more.
-        if converged or len(history) >= max_iter or proven <= noise:
+        # A bound that is nothing but rounding, or overflow, cannot improve any more.
+        if converged or len(history) >= max_iter or not proven > noise:
             break
-        V = _follow_policy(mdp.restrict(greedy), gamma, TV, INNER_TOLERANCE * residual, is_closed)
+        if greedy is None or (improved != greedy).any():
+            policy = mdp.restrict(improved)
+        greedy = improved
+        V = _follow_policy(policy, gamma, TV, INNER_TOLERANCE * residual, is_closed)
     if not converged:
         _warn_not_converged(len(history), max_iter, bound, target, tol)
     Q = pair_values(mdp, gamma, V)
-    policy = np.full(mdp.n_states, -1)
-    greedy = greedy_pairs(mdp.first_pairs, Q)
-    policy[mdp.pair_state[greedy]] = mdp.pair_action[greedy]
+    actions = np.full(mdp.n_states, -1)
+    best = greedy_pairs(mdp.first_pairs, Q)
+    actions[mdp.pair_state[best]] = mdp.pair_action[best]
     return Solution(
         state_values=maximize(mdp, Q),
         q_values=Q,
-        policy=policy,
+        policy=actions,
         n_iter=len(history),
-        converged=bool(converged),
+        converged=converged,
         value_error_bound=float(bound),
         history=np.array(history),
     )
@@ -254,8 +264,8 @@ def _follow_policy(
     """Sweep V <- R + gamma P V of one policy until a sweep changes little, or long enough."""
     for _ in range(INNER_ROUNDS):
         for _ in range(INNER_SWEEPS):
-            previous = V
-            V = maximize(policy, pair_values(policy, gamma, V))
+            previous, V = V, np.zeros(policy.n_states)
+            V[policy.pair_state] = pair_values(policy, gamma, previous)
         if _residual(V - previous, is_closed)[1] <= tolerance:
             break
     return V
@@ -271,6 +281,7 @@ def endless_pair(mdp: MDP) -> int | None:
     left = ~mdp.ends
     np.subtract.at(n_left, mdp.pair_state[~left], 1)
     into = mdp.transitions.tocsc()
+    into.eliminate_zeros()
     everywhere = np.flatnonzero(0 if mdp.uniform_mass is None else mdp.uniform_mass)
     wave = np.flatnonzero(n_left == 0)
     while len(wave):
@@ -290,6 +301,7 @@ def _pair_in_loop(mdp: MDP, remaining: Integers) -> int:
     if mdp.uniform_mass is not None and mdp.uniform_mass[remaining].any():
         return int(remaining[np.argmax(mdp.uniform_mass[remaining] > 0)])
     edges = mdp.transitions[remaining].tocoo()
+    edges.eliminate_zeros()
     origin = mdp.pair_state[remaining][edges.row]
     graph = coo_array((np.ones(edges.nnz), (origin, edges.col)), shape=(mdp.n_states,) * 2)
     _, component = connected_components(graph, directed=True, connection="strong")
@@ -299,7 +311,7 @@ def _pair_in_loop(mdp: MDP, remaining: Integers) -> int:
     return int(remaining[np.argmin(leaves[component[mdp.pair_state[remaining]]])])
 
 
-def _most_steps(mdp: MDP, max_iter: int) -> float:
+def _most_steps(mdp: MDP) -> float:
     """Return an upper bound on the expected number of steps to the end under any policy.
 
     With max(1 + max_a P h - h) <= e < 1, h / (1 - e) is at least 1 + max_a P (h / (1 - e)).
@@ -309,7 +321,7 @@ def _most_steps(mdp: MDP, max_iter: int) -> float:
         raise EndlessLoopError(int(mdp.pair_state[loop]), int(mdp.pair_action[loop]))
     steps: MDP = replace(mdp, rewards=np.ones_like(mdp.rewards))
     h = np.zeros(mdp.n_states)
-    for _ in range(max_iter):
+    for _ in range(MAX_ITER_OF_STEPS):
         Q = pair_values(steps, 1.0, h)
         longer = maximize(steps, Q)
         excess = float((longer - h).max())

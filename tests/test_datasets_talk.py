@@ -40,6 +40,8 @@ def test_rewards_are_spread_evenly_and_the_input_left_alone():
     ("observation", "message"),
     [
         ({"state_transitions": [], "reward": 0}, "Observation 1 has no state_transitions"),
+        ("ab", "Observation 1 must be a mapping"),
+        ({"state_transitions": [1], "reward": "x"}, "Observation 1 must be .* a number as reward"),
         ({"reward": 0}, "Observation 1 lacks the key 'state_transitions'"),
         (
             {"state_transitions": [{"state": 1}], "reward": 0},
@@ -127,6 +129,21 @@ def test_searches_are_given_up():
 
     steps = run_search(Stubborn(), 200, max_steps=20, random_state=0)
     assert set(steps) == {0, 1, 20}
+
+
+def test_searches_must_have_a_size():
+    for sizes in ((0, 15), (5, 1)):
+        with pytest.raises(ValueError, match=f"got {sizes[0]} in {sizes[1]}"):
+            make_search_log(*sizes)
+        with pytest.raises(ValueError, match=f"got {sizes[0]} in {sizes[1]}"):
+            run_search("binary", *sizes)
+
+
+def test_a_policy_for_longer_arrays_is_refused():
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent")
+    policy.fit(pd.DataFrame({"state": ["x"], "action": [9], "reward": 0.0, "next_state": ["y"]}))
+    with pytest.raises(ValueError, match="looks at place 9 of an array of 5"):
+        run_search(policy, 20, length=5, random_state=0)
 
 
 def test_searcher_must_be_known():

@@ -365,7 +365,7 @@ def test_untried_actions_in_the_views():
 def test_unknown_states_warn_once_with_number_and_example():
     policy = MarkovPolicyEstimator().fit(REACHED)
     with pytest.warns(
-        UserWarning, match=r"2 row\(s\) hold a state .* first 7 at row 1.*'b'"
+        UserWarning, match=r"2 state\(s\) were not seen in fit, first 7 at row 1.*'b'"
     ) as caught:
         assert_array_equal(policy.predict([0, 7, 8]), ["a", "b", "b"])
     assert len(caught) == 1
@@ -373,7 +373,7 @@ def test_unknown_states_warn_once_with_number_and_example():
 
 def test_unknown_states_can_be_an_error():
     policy = MarkovPolicyEstimator(handle_unknown="error").fit(REACHED)
-    with pytest.raises(ValueError, match=r"1 row\(s\) hold a state .* first 7 at row 0"):
+    with pytest.raises(ValueError, match=r"1 state\(s\) were not seen in fit, first 7 at row 0"):
         policy.predict([7])
     assert_array_equal(policy.score_samples([7]), [np.nan])
 

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from test_estimation import count
 
 from skmdp import MarkovPolicyEstimator
+from skmdp._estimation import choose_prior_strength
 from skmdp._evaluation import evaluate_directly, follow_horizon, policy_process
 
 END = -1
@@ -152,8 +153,6 @@ POLICY = MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.95)
 
 @QUIET
 def test_score_is_the_direct_method_with_the_strength_the_log_speaks_for():
-    from skmdp._estimation import choose_prior_strength
-
     train, test = random_log(0), random_log(1)
     policy = POLICY.fit(train)
     rows = test.assign(next_state=test["next_state"].fillna(END))
@@ -239,8 +238,14 @@ def test_unknown_states_are_scored_by_what_predict_answers():
     policy = MarkovPolicyEstimator().fit(
         table[table["state"] != 2].assign(next_state=None).dropna(axis=1)
     )
-    assert policy.score(table) is not None  # silent: the warning belongs to predict
-    with pytest.raises(ValueError, match="was not seen in fit, first 2"):
+    agreed = policy.predict([0, 1, 3])
+    default = np.insert(agreed, 2, policy.default_action_)
+    rows = table.assign(next_state=table["next_state"].fillna(END))
+    counts = count(rows[["state", "action", "next_state", "reward"]].to_numpy(float), n_states=4)
+    strength = choose_prior_strength(counts)
+    # Silent: the warning belongs to predict.
+    assert_allclose(policy.score(table), evaluate(table, default, prior_strength=strength).value)
+    with pytest.raises(ValueError, match="not seen in fit, first 2"):
         policy.set_params(handle_unknown="error").score(table)
 
 
@@ -258,6 +263,14 @@ def test_forgotten_rewards_are_an_error():
     policy = MarkovPolicyEstimator().fit(X, y, reward=[1, 2])
     with pytest.raises(ValueError, match=r"set_score_request\(reward=True\)"):
         policy.score(X, y)
+    with pytest.raises(ValueError, match=r"fitted without rewards.*set_fit_request\(reward=True\)"):
+        MarkovPolicyEstimator().fit(X, y).score(X, y, reward=[1, 2])
+
+
+def test_states_only_reached_ask_for_no_decision():
+    log = pd.DataFrame({"state": [0], "action": [0], "next_state": [1], "reward": 2.0})
+    policy = MarkovPolicyEstimator(handle_unknown="error").fit(log)
+    assert policy.score(log.assign(next_state=99)) == 2.0
 
 
 def test_score_takes_the_form_of_fit():

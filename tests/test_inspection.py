@@ -47,7 +47,8 @@ def test_untried_actions_have_no_visits():
     assert_array_equal(table["action"], advised)
     assert table.loc[1, "action"] == "a"
     assert table.loc[1, "action_visits"] == 0
-    assert table.loc[1, "margin"] == pytest.approx(table.loc[1, "value"] - 0.0)
+    assert table.loc[1, "margin"] == 0  # b was not tried either
+    assert table.loc[0, "margin"] == pytest.approx(table.loc[0, "value"] - policy.q_values_[0, 2])
 
 
 def test_several_state_columns_keep_their_names_unless_taken():
@@ -56,6 +57,22 @@ def test_several_state_columns_keep_their_names_unless_taken():
     table = policy_table(policy)
     assert table.columns[:3].tolist() == ["state", "state_value", "action"]
     assert list(zip(table["state"], table["state_value"], strict=True)) == list(policy.policy_map())
+
+
+def test_no_state_column_is_lost_to_a_name():
+    log = LOG.assign(value=list("xxxyxyy")).drop(columns="next_state")
+    log = log.rename(columns={"state": "state_value"}).assign(episode=range(7))
+    table = policy_table(MarkovPolicyEstimator(state=["value", "state_value"]).fit(log))
+    assert table.columns[:3].tolist() == ["state_state_value", "state_value", "action"]
+    assert table.shape[1] == 8
+
+
+def test_several_untried_actions_tie():
+    log = pd.DataFrame({"state": [0, 1, 2], "action": list("abc"), "next_state": 3})
+    policy = MarkovPolicyEstimator(untried="uniform").fit(log.assign(reward=[-9.0, 5.0, 5.0]))
+    table = policy_table(policy).set_index("state")
+    assert table["action"][0] == "b"
+    assert table["margin"][0] == 0
 
 
 def test_features_without_names_are_numbered():

@@ -92,14 +92,38 @@ def test_missing_labels_of_every_sort_are_missing():
             require_no_missing(column)
 
 
-def test_time_zones_compare_as_instants():
+def test_time_zones_are_refused_as_labels():
     berlin = pd.Series(pd.to_datetime(["2026-03-01 12:00"]).tz_localize("Europe/Berlin"))
-    utc = pd.Series(pd.to_datetime(["2026-03-01 11:00"]).tz_localize("UTC"))
-    index, _ = index_labels([read_labels(berlin, "state")])
-    assert_array_equal(index.encode([read_labels(utc, "state")]), [0])
-    naive = read_labels(utc.dt.tz_localize(None), "state")
+    for aware in (berlin, berlin.astype(object), berlin.astype("category")):
+        with pytest.raises(
+            TypeError, match=r"'state' holds datetimes with a time zone.*tz_convert"
+        ):
+            index_labels([read_labels(aware, "state")])
+    index, _ = index_labels([read_labels(berlin.dt.tz_localize(None), "state")])
     with pytest.raises(TypeError, match="labels of different kinds cannot be matched"):
-        index.encode([naive])
+        index.encode([read_labels(berlin, "state")])
+
+
+def test_float32_labels_are_the_decimals_they_name():
+    index, _ = index_labels([read(np.array([0.1, 0.2], dtype=np.float32))])
+    assert_array_equal(index.encode([read([0.2, 0.1])]), [1, 0])
+
+
+def test_fractions_beside_large_integers_are_refused():
+    with pytest.raises(ValueError, match=r"mixes fractions with 900719925474099\d.*strings"):
+        read([2**53, 2**53 + 1, 0.5], dtype=object)
+
+
+def test_dates_beside_datetimes_are_refused():
+    with pytest.raises(
+        TypeError, match="'state' of dtype object holds no labels of one known kind"
+    ):
+        read([DAY, NOON], dtype=object)
+    aware = NOON.replace(tzinfo=datetime.UTC)
+    with pytest.raises(
+        TypeError, match="'state' of dtype object holds no labels of one known kind"
+    ):
+        read([NOON, aware], dtype=object)
 
 
 def test_negative_zero_is_zero_on_every_backend():
@@ -130,7 +154,7 @@ def test_mixed_categories_are_refused():
 
 
 def test_other_dtypes_are_refused_by_name():
-    with pytest.raises(TypeError, match="dtype timedelta64"):
+    with pytest.raises(TypeError, match=r"of dtype timedelta64.*no labels of one known kind"):
         read(pd.to_timedelta([1, 2], unit="s"))
     lists = pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([[[1], [2]]])))
     with pytest.raises(TypeError, match=r"cannot be hashed.*use one column for each"):
@@ -147,6 +171,8 @@ def test_infinity_is_no_label():
 def test_integers_beyond_int64_are_refused():
     with pytest.raises(ValueError, match=r"9223372036854775808.*exceeds 64 bits"):
         read(np.array([2**63], dtype=np.uint64))
+    with pytest.raises(ValueError, match=r"-1180591620717411303424.*exceeds 64 bits"):
+        read([-(2**70), 0], dtype=object)
 
 
 def test_integer_states_meet_float_next_states():

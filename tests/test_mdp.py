@@ -45,6 +45,48 @@ def test_shapes_are_checked():
         MDP(csr_array((1, 1)), one, one.astype(int), one.astype(int), n_states=2, n_actions=1)
 
 
+def test_mass_that_is_missing_by_rounding_is_no_end():
+    thirds = process({(0, 0): (0.0, {0: 0.1, 1: 0.2, 2: 0.7}), (0, 1): (0.0, {0: 1 - 1e-12})})
+    assert_array_equal(thirds.ends, [False, True])
+
+
+GOOD = {
+    "transitions": csr_array(np.eye(2)),
+    "rewards": np.zeros(2),
+    "pair_state": np.array([0, 1]),
+    "pair_action": np.array([0, 0]),
+    "n_states": 2,
+    "n_actions": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"transitions": np.eye(2)}, TypeError, r"CSR format, got ndarray"),
+        ({"transitions": csr_array(np.eye(2)).tocoo()}, TypeError, "CSR format, got coo_array"),
+        ({"transitions": csr_array((0, 2)), "rewards": np.zeros(0)}, ValueError, "at least one"),
+        (
+            {"pair_state": np.array([0])},
+            ValueError,
+            r"pair_state has shape \(1,\), expected \(2,\)",
+        ),
+        ({"uniform_mass": np.zeros(1)}, ValueError, r"uniform_mass has shape \(1,\)"),
+        ({"pair_state": np.array([0, 2])}, ValueError, "pair_state must be codes from 0 to 1"),
+        ({"pair_action": np.array([-1, 0])}, ValueError, "pair_action must be codes from 0 to 0"),
+        ({"rewards": np.array([0, np.nan])}, ValueError, "rewards must be finite"),
+        ({"transitions": csr_array(-np.eye(2))}, ValueError, "none negative or NaN"),
+        ({"transitions": csr_array(np.nan * np.eye(2))}, ValueError, "none negative or NaN"),
+        ({"uniform_mass": np.array([0, 0.5])}, ValueError, "summing to more than one"),
+        ({"uniform_mass": np.array([0, -0.5])}, ValueError, "none negative"),
+    ],
+)
+def test_bad_arrays_are_refused(change, error, message):
+    MDP(**GOOD)
+    with pytest.raises(error, match=message):
+        MDP(**{**GOOD, **change})
+
+
 @pytest.mark.parametrize("states", [[1, 0], [0, 0]])
 def test_pairs_must_be_sorted_and_unique(states):
     with pytest.raises(ValueError, match="unique and sorted"):

@@ -64,6 +64,11 @@ def test_logs_that_cannot_be_split(X, message):
         next(EpisodeKFold().split(X))
 
 
+def test_groups_must_be_as_many_as_rows():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        next(EpisodeKFold(3).split(np.zeros((9, 2)), groups=[1, 2, 3]))
+
+
 def test_repr_shows_the_parameters():
     assert repr(EpisodeKFold(3)) == (
         "EpisodeKFold(episode='episode', n_splits=3, random_state=None, shuffle=False)"

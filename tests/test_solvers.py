@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import exact_values, process, random_process
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from skmdp.solvers import EndlessLoopError, endless_pair, modified_policy_iteration
@@ -38,6 +40,57 @@ def test_missing_mass_is_no_loop():
     """The span of the residual alone would claim 100 here after one sweep."""
     solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 0.5})}), 0.99)
     assert_allclose(solution.state_values, [1 / (1 - 0.99 / 2)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("missing", [1e-6, 5e-10, 1e-14])
+def test_mass_that_is_hardly_missing_still_counts(missing):
+    mdp = process({(0, 0): (1.0, {0: 1 - missing})})
+    for gamma in (0.999, 0.999999):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("skmdp.solvers._warn_not_converged", lambda *_: None)
+            solution = modified_policy_iteration(mdp, gamma, max_iter=20)
+        truth = 1 / (1 - gamma * (1 - missing))
+        assert abs(solution.state_values[0] - truth) <= solution.value_error_bound
+
+
+def test_precision_of_gamma_does_not_leak_into_the_bound():
+    mdp = process({(0, 0): (1.0, {0: 1.0})})
+    for gamma in (np.float32(0.9), np.float16(0.9)):
+        solution = modified_policy_iteration(mdp, gamma)
+        error = abs(solution.state_values[0] - 1 / (1 - float(gamma)))
+        assert error <= solution.value_error_bound < 1e-10
+
+
+def test_rounding_is_part_of_the_bound():
+    """A row of many terms and a large constant in V: the residual alone would claim exactness."""
+    n = 1000
+    probability = np.random.default_rng(0).dirichlet(np.ones(n))
+    mdp = process({(s, 0): (1e9, dict(enumerate(probability))) for s in range(n)})
+    solution = modified_policy_iteration(mdp, 0.999, tol=1e-9)
+    value = 1e9 / (1 - 0.999 * float(np.sum(probability)))
+    assert np.abs(solution.state_values - value).max() <= solution.value_error_bound
+    eps = np.finfo(float).eps
+    assert solution.value_error_bound >= 1000 * eps * 1e12 / (1 - 0.999) / 2
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_overflow_is_no_convergence():
+    with pytest.warns(ConvergenceWarning):
+        solution = modified_policy_iteration(process({(0, 0): (1e308, {0: 1.0})}), 0.9)
+    assert not solution.converged
+
+
+@pytest.mark.parametrize("gamma", [-0.1, 1.5, np.nan])
+def test_gamma_must_be_a_discount(gamma):
+    with pytest.raises(ValueError, match=r"gamma must be in \[0, 1\]"):
+        modified_policy_iteration(process({(0, 0): (1.0, {0: 1.0})}), gamma)
+
+
+def test_stored_zeros_are_no_way_out():
+    mdp = process({(0, 0): (1.0, {0: 1.0})}, n_states=2)
+    with_zero = csr_array((np.array([1.0, 0.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 2))
+    assert endless_pair(replace(mdp, transitions=with_zero)) == 0
 
 
 def test_gamma_zero_is_greedy_on_rewards():

@@ -64,6 +64,12 @@ def test_next_state_needs_one_column_per_state_column():
     )
 
 
+@pytest.mark.parametrize("role", ["episode", "step", "terminated"])
+def test_a_name_that_was_given_must_be_there(role):
+    refuses(ValueError, f"no column 'Typo' for the role '{role}'", **{role: "Typo"})
+    MarkovPolicyEstimator().fit(LOG.drop(columns=role))  # the default name need not be
+
+
 def test_no_state_column_at_all():
     refuses(ValueError, "state names no column", state=[])
 
@@ -105,6 +111,7 @@ def test_missing_steps():
         ([1.0, np.inf, 0.0, -np.inf], r"infinity \(inf\) in 2 row\(s\), first at row 1"),
         ([1j, 0j, 0j, 0j], "Complex data not supported: column 'reward'"),
         (pd.date_range("2026-01-01", periods=4), "'reward' must hold numbers"),
+        (pd.Series([10**400, 0, 0, 0], dtype=object), "'reward' holds a number beyond float64"),
     ],
 )
 def test_rewards_must_be_finite_numbers(rewards, message):
@@ -186,6 +193,7 @@ def test_next_state_columns_missing_in_different_rows():
         ([[1], [1], [1], [1]], r"shape \(4, 1\)"),
         ([1, np.nan, 1, 1], "sample_weight contains NaN"),
         ([1, np.inf, 1, 1], "sample_weight contains infinity"),
+        ([1e308, 1e308, 1, 1], "its sum overflows"),
     ],
 )
 def test_weights(weights, message):
@@ -254,8 +262,8 @@ def test_steps_must_order():
     ("steps", "message"),
     [
         ([0, 1, 5, 5], r"in episode 'f' step 5 occurs twice \(row 3"),
-        ([0, 2, 0, 1], r"in episode 'e' step 1 is missing before step 2 \(row 1"),
-        ([0.0, 1.0, 1.0, 3.0], r"in episode 'f' step 2 is missing before step 3 \(row 3"),
+        ([0, 2, 0, 1], r"in episode 'e' step 2 follows step 0 \(row 1"),
+        ([0.0, 1.0, 1.0, 3.0], r"in episode 'f' step 3.0 follows step 1.0 \(row 3"),
         ([0.5, 1.5, 2.5, 2.5], r"in episode 'f' step 2.5 occurs twice"),
     ],
 )
@@ -374,6 +382,31 @@ def test_the_table_is_left_alone():
     table = LOG.copy()
     MarkovPolicyEstimator().fit(table, sample_weight=[1, 0, 1, 1])
     pd.testing.assert_frame_equal(table, LOG)
+
+
+def test_repeated_dates_as_steps_are_named():
+    day = datetime.date(2026, 1, 5)
+    message = r"in episode 'e' step datetime.date\(2026, 1, 5\) occurs twice \(row 1"
+    refuses(ValueError, message, INFERRED.assign(step=day))
+
+
+def test_huge_steps_keep_their_order():
+    table = INFERRED.assign(step=[2e20, 1e20, 1e20, 2e20]).drop(columns="terminated")
+    policy = MarkovPolicyEstimator().fit(table)
+    assert policy.transition_counts(1).toarray().tolist() == [[0, 1], [1, 0]]
+
+
+def test_integers_in_lists_beside_fractions_stay_apart():
+    log = read_features([[2**53, 0.5], [2**53 + 1, 0.5]], ["x", "y"])
+    assert len(log.states) == 2
+
+
+def test_arrow_views_and_polars_objects():
+    views = pa.table({"state": pa.array(["a", "b"]).cast("string_view"), "action": [0, 1]})
+    views = views.append_column("reward", pa.array([0.0, 1.0])).append_column("episode", [[0, 0]])
+    assert MarkovPolicyEstimator().fit(views).policy_map() == {"a": 0, "b": 1}
+    objects = pl.Series(["a", "b", "a"], dtype=pl.Object)
+    assert read_features([[0], [1], [2]], objects).actions.labels.tolist() == ["a", "b"]
 
 
 def test_dates_as_steps_order_rows():

@@ -52,11 +52,16 @@ def transitions_from_observations(observations: Iterable[Mapping[str, Any]]) -> 
     rows = []
     for episode, observation in enumerate(observations):
         try:
-            steps = observation["state_transitions"]
+            steps = list(observation["state_transitions"])
             share = observation["reward"] / len(steps)
             rows += [(episode, s["state"], s["action"], s["state_"], share) for s in steps]
         except KeyError as error:
             raise ValueError(f"Observation {episode} lacks the key {error}.") from error
+        except TypeError as error:
+            raise ValueError(
+                f"Observation {episode} must be a mapping with a list of state_transitions and a "
+                f"number as reward: {error}."
+            ) from error
         except ZeroDivisionError as error:
             raise ValueError(
                 f"Observation {episode} has no state_transitions; drop it, or its reward is lost."
@@ -136,6 +141,11 @@ def make_search_log(
         of the distribution; ``action``, the place to look at next (0 to length - 1);
         ``next_state``, in the end ``"TARGET_FOUND"``; ``reward``, -1.
 
+    Raises
+    ------
+    ValueError
+        If there are no searches, or fewer than two places.
+
     Notes
     -----
     All searches advance at once: O(rows), 50,000 of them in about a second.
@@ -149,6 +159,7 @@ def make_search_log(
     >>> bool((log.groupby("episode")["next_state"].last() == "TARGET_FOUND").all())
     True
     """
+    _check_sizes(n_episodes, length)
     rng = check_random_state(random_state)
     kinds = rng.randint(len(SEARCHERS), size=n_episodes)
     search = _Search.start(n_episodes, length, rng)
@@ -215,7 +226,8 @@ def run_search(
     Raises
     ------
     ValueError
-        If the policy is neither the name of a searcher nor has a ``predict`` method.
+        If the policy is neither the name of a searcher nor has a ``predict`` method, or if it
+        looks at a place that is not there.
 
     Examples
     --------
@@ -229,6 +241,7 @@ def run_search(
             f"policy must be one of {', '.join(SEARCHERS)} or have a predict method, got "
             f"{policy!r}."
         )
+    _check_sizes(n_searches, length)
     rng = check_random_state(random_state)
     learned = len(SEARCHERS)
     kind = SEARCHERS.index(policy) if policy in SEARCHERS else learned
@@ -246,11 +259,23 @@ def run_search(
         asks = kinds[active] == learned
         if asks.any():
             states = search.state_labels(search.state_keys(active[asks]))
-            location[asks] = policy.predict(states)
+            location[asks] = advised = np.asarray(policy.predict(states))
+            if advised.min() < 0 or advised.max() >= length:
+                raise ValueError(
+                    f"The policy looks at place {advised.max()} of an array of {length}. Search "
+                    "arrays of the length it was trained on."
+                )
         search.move(active, location)
         steps[active] += 1
         active = active[~search.found[active]]
     return steps
+
+
+def _check_sizes(n_searches: int, length: int) -> None:
+    if n_searches < 1 or length < 2:
+        raise ValueError(
+            f"At least one search in at least two places is needed, got {n_searches} in {length}."
+        )
 
 
 @dataclass

@@ -129,3 +129,19 @@ def test_score_against_fit(log):
     policy = MarkovPolicyEstimator(gamma=0.99).fit(log)
     score, fit = in_turn(lambda: policy.score(log), lambda: policy.fit(log))
     print(f"\nscore {score:.3f} s, fit {fit:.3f} s: {score / fit:.2f} times its time")
+    assert score / fit <= 3
+
+
+def test_score_of_one_long_episode_against_fit():
+    """A process that never ends settles, so its 200,000 steps need not be followed."""
+    rng = np.random.default_rng(0)
+    state = rng.integers(50, size=200_001)
+    table = pd.DataFrame({"episode": 0, "state": state[:-1], "next_state": state[1:]})
+    table = table.assign(action=rng.integers(3, size=200_000), reward=rng.normal(size=200_000))
+    policy = MarkovPolicyEstimator().fit(table)
+    score, fit = in_turn(lambda: policy.score(table), lambda: policy.fit(table), rounds=3)
+    # The mean reward of the best action of a state, 200,000 times.
+    best = policy.expected_rewards_.max(axis=1).mean() * 200_000
+    assert_allclose(policy.score(table), best, rtol=0.25)
+    print(f"\nscore {score:.3f} s, fit {fit:.3f} s: {score / fit:.2f} times its time")
+    assert score / fit <= 3
