@@ -112,20 +112,23 @@ def policy_process(
 
 def _values(transitions: Any, rewards: Floats, horizon: int) -> Floats:
     """Return the value of every state with ``horizon`` steps to go, or of all steps to come."""
-    values = np.zeros(len(rewards))
-    gain = np.zeros(len(rewards))
+    values, gain = np.zeros(len(rewards)), rewards  # the step t adds gain_t = P^t R
+    rounding = 8 * np.finfo(np.float64).eps * np.abs(rewards).max()
     for step in range(1, horizon + 1):
-        last_gain, last = gain, values
-        values = rewards + transitions @ last
-        gain = values - last
-        tolerance = VALUE_TOLERANCE * max(1.0, np.abs(values).max())
-        if np.abs(gain).max() <= tolerance:
+        values = values + gain
+        if np.abs(gain).max() <= VALUE_TOLERANCE * max(1.0, np.abs(values).max()):
             break
-        # What a step adds changes less and less (gain_t = P^t R), so if it hardly does any more,
-        # the steps left add that much each: a process that goes on for ever need not be followed.
+        following = transitions @ gain
+        # Steps change what they add less and less, so once they hardly do, those left add that
+        # much each: a process that goes on for ever need not be followed. The error of the sum is
+        # at most change * left^2 / 2.
         left = horizon - step
-        if np.abs(gain - last_gain).max() * left**2 <= 2 * tolerance:
-            return np.asarray(values + left * gain)
+        end = values + left * following
+        negligible = 2 * VALUE_TOLERANCE * max(1.0, np.abs(end).max())
+        change = np.abs(following - gain).max()
+        if change * left**2 <= negligible or change <= rounding:
+            return np.asarray(end)
+        gain = following
     return values
 
 

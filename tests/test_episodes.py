@@ -98,6 +98,16 @@ def test_episode_that_leads_on_to_an_acted_state_is_cut():
     assert not read_table(reached, ROLES).is_cut
 
 
+def test_a_state_acted_in_only_by_truncated_rows_is_not_acted_in():
+    rows = table("ef", "ax", next_state=["x", None], terminated=[False, False])
+    log = read_table(rows.iloc[:1], ROLES)
+    assert not log.is_cut
+    ended = table("eff", "axb", next_state=["x", None, None], terminated=[False, False, True])
+    log = read_table(ended, ROLES)  # e leads on to x, of which only a truncated row is known
+    assert moves(log) == ["ax", "b."]
+    assert not log.is_cut
+
+
 def test_rows_of_weight_zero_vanish_after_next_states_are_read():
     rows = table("eeee", "abcd")
     log = read_table(rows, ROLES, sample_weight=[1, 0, 2, 0])

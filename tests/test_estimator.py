@@ -309,6 +309,39 @@ def test_ties_go_to_the_most_logged_action_then_to_the_lowest_label():
     assert fitted(table.sample(frac=1, random_state=1)).policy_map() == {"x": 2, "y": 1}
 
 
+def test_what_the_solver_cannot_tell_apart_is_a_tie():
+    """Both halves of the tolerance: twice gamma times the bound, and a billionth of the values."""
+    table = pd.DataFrame(
+        {
+            "episode": [0, 0, 1, 2, 3],
+            "state": ["x", "loop", "x", "x", "loop"],
+            "action": ["late", "stay", "now", "now", "stay"],
+            "next_state": ["loop", "loop", None, None, None],
+            "reward": [0.0, 1.0, 1.0, 1.0, 1.0],
+        }
+    )
+    # late is worth 0.9 / (1 - 0.45), now 0.5: a solver stopped at once cannot tell.
+    fine = MarkovPolicyEstimator().fit(table)
+    assert fine.policy_map()["x"] == "late"
+    with pytest.warns(ConvergenceWarning):
+        coarse = MarkovPolicyEstimator(max_iter=1).fit(table)
+    assert coarse.decision_function(["x"]).argmax() == list(coarse.actions_).index("late")
+    assert coarse.policy_map()["x"] == "now"
+    # At gamma 0 the bound is rounding alone, and the last bits of a mean of tenths decide nothing.
+    tenths = pd.DataFrame({"state": 0, "action": [0] * 10 + [1] * 3, "next_state": None})
+    tenths = tenths.assign(reward=[0.1] * 10 + [0.1 * (1 + 1e-10)] * 3)
+    assert MarkovPolicyEstimator(gamma=0).fit(tenths).policy_map() == {0: 0}
+
+
+def test_the_default_action_does_not_depend_on_rounding():
+    """Ten weights of a tenth and a weight of one are equally often."""
+    table = pd.DataFrame({"state": 0, "action": [1] + [0] * 10, "reward": 0.0, "next_state": None})
+    policy = MarkovPolicyEstimator().fit(table, sample_weight=[1.0] + [0.1] * 10)
+    assert policy.default_action_ == 0
+    policy = MarkovPolicyEstimator(min_count=1).fit(table, sample_weight=[1.0] + [0.1] * 10)
+    assert np.isfinite(policy.q_values_).all()
+
+
 def test_rewards_that_differ_beyond_the_bound_are_no_tie():
     table = pd.DataFrame(
         {"state": ["x", "x", "x"], "action": [2, 2, 1], "reward": [1, 1, 1.001], "next_state": None}
@@ -385,7 +418,15 @@ def test_nearest_state_answers_for_unknown_ones():
     table = pd.DataFrame({"x": [0, 1, 0], "y": [0, 1000, 2000], "action": list("abc"), "reward": 0})
     policy.set_params(state=["x", "y"]).fit(table.assign(next_x=None, next_y=None))
     assert_array_equal(policy.predict([[0.9, 700]]), ["b"])
+    # Unscaled, 0.9 and 400 would be next to a; in standard deviations b is nearer.
+    assert_array_equal(policy.predict([[0.9, 400]]), ["b"])
     assert_array_equal(policy.score_samples([[0.9, 700]]), [np.nan])
+
+
+def test_handle_unknown_may_change_after_fit():
+    policy = MarkovPolicyEstimator().fit(CLIMB)
+    with pytest.raises(ValueError, match="needs numeric state columns"):
+        policy.set_params(handle_unknown="nearest").predict(["nowhere"])
 
 
 @pytest.mark.parametrize("labels", [["0"], [0.5, "x"], [True], [pd.Timestamp("2026-01-01")]])

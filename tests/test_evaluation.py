@@ -3,8 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
 from numpy.testing import assert_allclose
+from reference import link
 from test_estimation import count
+from test_estimator import logs
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation import choose_prior_strength
@@ -218,6 +221,81 @@ def test_uncovered_decisions_are_warned_of():
     message = r"X lacks 100.0% of the decisions.*Score on more rows, or raise min_count"
     with pytest.warns(UserWarning, match=message):
         policy.score(table[table["action"] != 0])
+
+
+@pytest.mark.parametrize(("share", "warns"), [(0.005, False), (0.02, True)])
+def test_one_lacking_decision_in_a_hundred_is_reported(share, warns):
+    """One-step decisions: in state 1 the log lacks what the policy does."""
+    n = 1000
+    odd = int(share * n)
+    test = pd.DataFrame({"state": [1] * odd + [0] * (n - odd), "action": 0, "reward": 1.0})
+    train = pd.DataFrame({"state": [0, 1], "action": [0, 1], "reward": 1.0})
+    policy = MarkovPolicyEstimator().fit(train.assign(next_state=None, episode=[0, 1]))
+    test = test.assign(next_state=None, episode=range(n))
+    if warns:
+        with pytest.warns(UserWarning, match="X lacks 2.0% of the decisions"):
+            policy.score(test)
+    else:
+        assert policy.score(test) == pytest.approx(1)
+
+
+def test_starts_in_states_never_acted_in_are_worth_nothing():
+    test = pd.DataFrame(
+        {"episode": [0, 1], "state": [0, 1], "action": 0, "reward": 1.0, "next_state": [9.0, None]}
+    ).assign(terminated=False)
+    policy = MarkovPolicyEstimator().fit(test)
+    assert policy.score(test) == 0.5  # the truncated row tells a start, and nothing else
+
+
+def brute_force_score(rows, advice, strength):
+    """DESIGN's pseudo-code on linked rows, state by state; ``strength`` is chosen elsewhere."""
+    counted = [row for row in rows if not row["truncated"]]
+    acted = {row["state"] for row in counted}
+    lengths, last = {}, {}
+    for row in rows:
+        lengths[row["episode"]] = lengths.get(row["episode"], 0) + 1
+        last[row["episode"]] = row
+    longest = max(lengths.values())
+    cut = any(row["truncated"] or row["next"] in acted for row in last.values())
+
+    def mean(chosen, s, what):
+        here = [row for row in counted if row["state"] == s and row["action"] in chosen]
+        weight = sum(row["weight"] for row in here)
+        return weight, sum(row["weight"] * what(row) for row in here) / weight if weight else 0.0
+
+    def mixed(s, what):
+        n, of_pair = mean([advice[s]], s, what)
+        trust = n / (n + strength)
+        return trust * of_pair + (1 - trust) * mean({r["action"] for r in counted}, s, what)[1]
+
+    V = dict.fromkeys(acted, 0.0)
+    R = {s: mixed(s, lambda row: row["reward"]) for s in acted}
+    P = {s: {t: mixed(s, lambda row, t=t: row["next"] == t) for t in acted} for s in acted}
+    for _ in range(longest if cut else 10 * longest):
+        V = {s: R[s] + sum(P[s][t] * V[t] for t in acted) for s in acted}
+    starts = [row for row in rows if row["starts"]]
+    total = sum(row["weight"] for row in starts)
+    return sum(row["weight"] * V.get(row["state"], 0.0) for row in starts) / total
+
+
+@QUIET
+@pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")
+@given(logs())
+def test_score_equals_brute_force(log):
+    rows, infer, has_ends = log
+    linked = link(rows, infer, has_ends)
+    if not [row for row in linked if not row["truncated"]]:
+        return
+    table = pd.DataFrame(rows).drop(
+        columns=["weight"] + ["next_state"] * infer + ["terminated"] * (not has_ends)
+    )
+    weights = [row["weight"] for row in rows]
+    policy = MarkovPolicyEstimator().fit(table, sample_weight=weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp._estimator.choose_prior_strength", lambda _: 0.7)
+        score = policy.score(table, sample_weight=weights)
+    expected = brute_force_score(linked, policy.policy_map(), 0.7)
+    assert score == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 def test_outlasting_episodes_are_warned_of():
