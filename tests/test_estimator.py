@@ -317,7 +317,7 @@ def test_what_the_solver_cannot_tell_apart_is_a_tie():
             "state": ["x", "loop", "x", "x", "loop"],
             "action": ["late", "stay", "now", "now", "stay"],
             "next_state": ["loop", "loop", None, None, None],
-            "reward": [0.0, 1.0, 1.0, 1.0, 1.0],
+            "reward": [0.0, 1.0, 0.5, 0.5, 1.0],
         }
     )
     # late is worth 0.9 / (1 - 0.45), now 0.5: a solver stopped at once cannot tell.
