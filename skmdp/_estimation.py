@@ -32,17 +32,19 @@ def state_rewards(counts: TransitionCounts) -> Floats:
     return np.divide(counts.state_rewards, visits, out=np.zeros_like(visits), where=visits > 0)
 
 
-def admissible_pairs(counts: TransitionCounts, min_count: float) -> Bools:
+def admissible_pairs(
+    counts: TransitionCounts, min_count: float, *, may_exclude_all: bool = False
+) -> Bools:
     """Return which logged pairs may be chosen, (n_pairs,).
 
     A state with logged actions never goes without: if none was logged often enough, the most
-    logged one (the lowest of them) stays.
+    logged one (the lowest of them) stays. That this is so everywhere is an error, unless it may be.
     """
     n = counts.pair_weights
     enough = n >= min_count * (1 - 1e-9)  # ten weights of 0.1 are one
     if enough.all():
         return enough
-    if not enough.any():
+    if not enough.any() and not may_exclude_all:
         raise ValueError(
             f"min_count={min_count} excludes every pair; the largest weight is {n.max():g}. "
             "Lower min_count."
@@ -67,9 +69,10 @@ def estimate_mdp(
     untried: str,
     min_count: float,
     initial_distribution: Floats,
+    may_exclude_all: bool = False,
 ) -> tuple[MDP, Floats]:
     """Return the maximum-likelihood process over the admissible pairs, and each pair's weight."""
-    chosen = admissible_pairs(counts, min_count)
+    chosen = admissible_pairs(counts, min_count, may_exclude_all=may_exclude_all)
     mdp = MDP(
         transitions=_probabilities(counts, chosen),
         rewards=expected_rewards(counts, reward_on)[chosen],

@@ -323,7 +323,9 @@ class MarkovPolicyEstimator(BaseEstimator):
 
         Notes
         -----
-        O(rows of the batch + distinct transitions so far). The solver starts from the last values.
+        O(rows of the batch + distinct transitions so far), and some milliseconds per call. The
+        solver starts from the last values. While ``min_count`` excludes every pair, as it may in
+        the first batches, each state keeps its most logged action.
 
         Examples
         --------
@@ -336,18 +338,22 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.n_episodes_
         4
         """
-        if not hasattr(self, "_evidence"):
-            self.fit(X, y, reward=reward, episode=episode, sample_weight=sample_weight)
-            return self
-        self._check_form(X, y)
-        log = self._read_log(X, y, reward, episode, sample_weight)
-        evidence, states_before = add(self._evidence, gather(log))
+        is_first = not hasattr(self, "_evidence")
+        if not is_first:
+            self._check_form(X, y)
+        evidence = gather(self._read_log(X, y, reward, episode, sample_weight))
         last_values = np.zeros(len(evidence.states))
-        last_values[states_before] = self.state_values_
+        if not is_first:
+            evidence, states_before = add(self._evidence, evidence)
+            last_values = np.zeros(len(evidence.states))
+            last_values[states_before] = self.state_values_
         return self._learn(evidence, X, y, last_values)
 
     def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
-        """Estimate, solve and choose; then, when nothing can fail any more, keep it all."""
+        """Estimate, solve and choose; then, when nothing can fail any more, keep it all.
+
+        ``last_values`` are those of a stream, whose first batches may be too thin for min_count.
+        """
         if self.handle_unknown == "nearest":
             _require_numbers(evidence)
         counts = evidence.counts
@@ -357,6 +363,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             untried=self.untried,
             min_count=self.min_count,
             initial_distribution=evidence.initial_distribution,
+            may_exclude_all=last_values is not None,
         )
         try:
             solution = modified_policy_iteration(

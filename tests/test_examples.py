@@ -46,6 +46,16 @@ def test_first_policy_of_a_table_that_is_not_there():
         run("plot_01_first_policy.py", "no_such_table.csv")
 
 
+def test_frozen_lake_is_crossed_as_well_as_can_be(tmp_path):
+    printed = run("plot_03_frozen_lake_from_a_log.py", tmp_path / "figure.png").splitlines()
+    walker, optimum = float(printed[0].split()[-1]), float(printed[-1].split()[-1])
+    learned = [float(line.split()[3]) for line in printed[1:-1]]
+    assert optimum == pytest.approx(0.744, abs=5e-4)
+    assert walker < 0.05 < learned[0] < learned[-1] <= optimum
+    assert learned[-1] > 0.95 * optimum
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_learning_to_search_draws_its_figure(tmp_path):
     printed = run("plot_02_learning_to_search.py", tmp_path / "figure.png")
     means = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:5]}

@@ -1,0 +1,205 @@
+"""Logs add up: partial_fit in any split of the rows is one fit on all of them."""
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skmdp import MarkovPolicyEstimator
+from skmdp.datasets import load_climb, make_search_log
+from skmdp.inspection import policy_table
+
+CLIMB = load_climb()
+SEARCH = make_search_log(300, length=6, random_state=0)
+
+
+def stream(batches, weights=None, **options):
+    policy = MarkovPolicyEstimator(tol=1e-10, **options)
+    for i, batch in enumerate(batches):
+        policy.partial_fit(batch, sample_weight=None if weights is None else weights[i])
+    return policy
+
+
+def same(streamed, whole, starts=True):
+    assert_array_equal(streamed.states_, whole.states_)
+    assert_array_equal(streamed.actions_, whole.actions_)
+    assert_allclose(streamed.visit_counts_, whole.visit_counts_, rtol=1e-12)
+    assert_allclose(streamed.expected_rewards_, whole.expected_rewards_, rtol=1e-12, atol=1e-15)
+    for action in whole.actions_:
+        counts = streamed.transition_counts(action).toarray()
+        assert_allclose(counts, whole.transition_counts(action).toarray(), rtol=1e-12)
+    bound = streamed.value_error_bound_ + whole.value_error_bound_ + 1e-15
+    assert_allclose(streamed.state_values_, whole.state_values_, atol=bound)
+    assert_array_equal(streamed.policy_, whole.policy_)
+    assert streamed.default_action_ == whole.default_action_
+    assert streamed.n_transitions_ == whole.n_transitions_
+    assert streamed.n_truncated_ == whole.n_truncated_
+    if starts:
+        assert_allclose(streamed.initial_distribution_, whole.initial_distribution_, rtol=1e-12)
+        assert streamed.n_episodes_ == whole.n_episodes_
+
+
+@given(
+    st.lists(st.integers(0, len(SEARCH)), max_size=6),
+    st.booleans(),
+    st.sampled_from([{}, {"untried": "uniform"}, {"reward_on": "state"}, {"min_count": 3}]),
+)
+def test_any_split_of_the_rows_is_one_fit(cuts, weighted, options):
+    bounds = sorted({0, *cuts, len(SEARCH)})
+    weights = np.random.default_rng(0).integers(1, 9, size=len(SEARCH)) / 7 if weighted else None
+    batches = [SEARCH.iloc[a:b] for a, b in pairwise(bounds)]
+    parts = [weights[a:b] for a, b in pairwise(bounds)] if weighted else None
+    whole = MarkovPolicyEstimator(tol=1e-10, **options).fit(SEARCH, sample_weight=weights)
+    same(stream(batches, parts, **options), whole, starts=False)
+
+
+@pytest.mark.parametrize("columns", [["next_state"], []])
+def test_whole_episodes_add_up_in_all(columns):
+    log = SEARCH.drop(columns=columns)
+    batches = [batch for _, batch in log.groupby(log["episode"] % 7)]
+    same(stream(batches), MarkovPolicyEstimator(tol=1e-10).fit(log))
+
+
+def test_score_and_table_after_a_stream():
+    batches = [batch for _, batch in SEARCH.groupby(SEARCH["episode"] % 3)]
+    streamed, whole = stream(batches), MarkovPolicyEstimator(tol=1e-10).fit(SEARCH)
+    pd.testing.assert_frame_equal(policy_table(streamed), policy_table(whole))
+    assert streamed.score(SEARCH) == pytest.approx(whole.score(SEARCH))
+
+
+def test_labels_that_appear_later_are_new_states_and_actions():
+    low = pd.DataFrame({"state": ["m"], "action": ["b"], "next_state": ["z"], "reward": 1.0})
+    high = pd.DataFrame({"state": ["z", "a"], "action": ["a", "c"], "reward": 2.0})
+    policy = MarkovPolicyEstimator().partial_fit(low)
+    assert_array_equal(policy.state_values_, [1, 0])  # z was only reached
+    policy.partial_fit(high.assign(next_state=None))
+    assert_array_equal(policy.states_, ["a", "m", "z"])
+    assert_array_equal(policy.actions_, ["a", "b", "c"])
+    assert_allclose(policy.state_values_, [2, 2.8, 2], rtol=1e-6)
+
+
+def test_states_of_several_columns_and_floats_for_integers():
+    first = pd.DataFrame({"x": [1, 0], "y": ["u", "v"], "action": [0, 1], "reward": 0.0})
+    second = first.assign(x=[1.0, 2.0])
+    keys = {"state": ["x", "y"]}
+    batches = [first.assign(episode=[0, 0]), second.assign(episode=[1, 1])]
+    whole = MarkovPolicyEstimator(tol=1e-10, **keys).fit(pd.concat(batches))
+    streamed = stream(batches, **keys)
+    assert list(streamed.policy_map()) == list(whole.policy_map())
+    assert_allclose(streamed.visit_counts_, whole.visit_counts_)
+
+
+def test_features_add_up():
+    X = np.arange(12).reshape(6, 2) % 3
+    y, reward, episode = list("ababab"), np.arange(6.0), [0, 0, 0, 1, 1, 1]
+    whole = MarkovPolicyEstimator(tol=1e-10).fit(X, y, reward=reward, episode=episode)
+    streamed = MarkovPolicyEstimator(tol=1e-10)
+    for rows in (slice(0, 3), slice(3, 6)):
+        streamed.partial_fit(X[rows], y[rows], reward=reward[rows], episode=episode[rows])
+    same(streamed, whole)
+
+
+def test_a_thin_first_batch_is_no_error():
+    """min_count may exclude every pair of the first batch: each state keeps its most logged one."""
+    policy = MarkovPolicyEstimator(min_count=2)
+    with pytest.raises(ValueError, match="excludes every pair"):
+        policy.fit(SEARCH.iloc[:1])
+    policy.partial_fit(SEARCH.iloc[:1]).partial_fit(SEARCH.iloc[1:])
+    same(policy, MarkovPolicyEstimator(min_count=2).fit(SEARCH), starts=False)
+
+
+def test_the_solver_starts_from_the_last_values():
+    log = SEARCH.assign(next_state=SEARCH["next_state"])
+    policy = MarkovPolicyEstimator(gamma=0.999, tol=1e-4).fit(log)
+    cold = policy.n_iter_
+    policy.partial_fit(
+        log.iloc[:0]
+        .reindex(range(1))
+        .assign(
+            episode=0,
+            state=log["state"][0],
+            action=log["action"][0],
+            reward=-1.0,
+            next_state=log["next_state"][0],
+        )
+    )
+    assert policy.n_iter_ < cold
+
+
+def test_fit_starts_anew():
+    policy = MarkovPolicyEstimator().partial_fit(SEARCH).fit(CLIMB)
+    same(policy, MarkovPolicyEstimator().fit(CLIMB))
+
+
+FEATURES = {"X": [[0], [1]], "y": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "error", "message"),
+    [
+        ({"X": CLIMB}, FEATURES, ValueError, "fitted on a transitions table"),
+        (
+            {"X": CLIMB[["state"]], "y": CLIMB["action"]},
+            {"X": CLIMB},
+            ValueError,
+            "fitted on features X and actions y",
+        ),
+        (
+            FEATURES,
+            {**FEATURES, "reward": [1, 2]},
+            ValueError,
+            "came without rewards, this one with",
+        ),
+        (
+            {**FEATURES, "reward": [1, 2]},
+            FEATURES,
+            ValueError,
+            "came with rewards, this one without",
+        ),
+        (FEATURES, {**FEATURES, "X": [[0, 1], [1, 0]]}, ValueError, "X has 2 features"),
+        (
+            {"X": CLIMB},
+            {"X": CLIMB.drop(columns="episode")},
+            ValueError,
+            "came with episodes, this one without",
+        ),
+        (
+            {"X": CLIMB.drop(columns="episode")},
+            {"X": CLIMB},
+            ValueError,
+            "came without episodes, this one with",
+        ),
+        (
+            {"X": CLIMB},
+            {"X": CLIMB.assign(state=1, next_state=2)},
+            TypeError,
+            r"'state' holds labels of kind 'int'.*the same column in earlier batches.*'str'",
+        ),
+        (
+            {"X": CLIMB},
+            {"X": CLIMB.assign(action=1)},
+            TypeError,
+            r"'action' holds labels of kind 'int'.*the same column in earlier batches",
+        ),
+        ({"X": CLIMB}, {"X": CLIMB.drop(columns="reward")}, ValueError, "no column 'reward'"),
+    ],
+)
+def test_batches_of_another_form_are_refused(first, second, error, message):
+    policy = MarkovPolicyEstimator().partial_fit(**first)
+    before = copy.copy(vars(policy))
+    with pytest.raises(error, match=message):
+        policy.partial_fit(**second)
+    assert vars(policy).keys() == before.keys()
+    assert all(vars(policy)[name] is before[name] for name in before)
+
+
+def test_state_columns_must_stay_the_same():
+    policy = MarkovPolicyEstimator().partial_fit(CLIMB)
+    policy.set_params(state="place", next_state="next_state")
+    with pytest.raises(ValueError, match=r"\['state'\] before and are \['place'\] now"):
+        policy.partial_fit(CLIMB.rename(columns={"state": "place"}))
