@@ -1,15 +1,25 @@
-"""skmdp: learn a decision policy from a table of logged transitions, the scikit-learn way.
+"""Learn a decision policy from a table of logged transitions, the scikit-learn way.
 
-Where to start:
+A table has one row per decision: episode, state, action, next state, reward. Where to start:
 
-- fit and predict: ``MarkovPolicyEstimator``
-- look at what was learned: ``skmdp.inspection.policy_table``
-- search over parameters without cutting episodes: ``skmdp.model_selection.EpisodeKFold``
-- logs to try it on: ``skmdp.datasets``
-- the model and its solver, without a log: ``skmdp.mdp``, ``skmdp.solvers``
+1. fit and predict: ``MarkovPolicyEstimator().fit(log)``, then ``predict(states)``
+2. look at what was learned, and what supports it: ``skmdp.inspection.policy_table``
+3. evaluate on other episodes: ``score(log)``, the estimated reward per episode
+4. search over parameters: ``GridSearchCV`` with ``skmdp.model_selection.EpisodeKFold``, which
+   keeps episodes whole
+
+Logs to try it on, and logs from environments and arrays, are in ``skmdp.datasets``; the model and
+its solver, usable without a log, in ``skmdp.mdp`` and ``skmdp.solvers``.
+
+Examples
+--------
+>>> from skmdp import MarkovPolicyEstimator
+>>> from skmdp.datasets import load_climb
+>>> MarkovPolicyEstimator().fit(load_climb()).predict(["low", "mid", "high"])
+array(['climb', 'climb', 'climb'], dtype=object)
 """
 
 from skmdp._estimator import MarkovPolicyEstimator
+from skmdp._version import __version__
 
 __all__ = ["MarkovPolicyEstimator", "__version__"]
-__version__ = "0.1.0"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -30,6 +31,7 @@ from skmdp._table import (
     read_state_labels,
     read_table,
 )
+from skmdp._version import __version__
 from skmdp.mdp import Floats
 from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
 
@@ -222,6 +224,23 @@ class MarkovPolicyEstimator(BaseEstimator):
         self.handle_unknown = handle_unknown
         self.verbose = verbose
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_skmdp_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        pickled_by = state.pop("_skmdp_version", "an unknown version")
+        if pickled_by != __version__:
+            warnings.warn(
+                InconsistentVersionWarning(
+                    estimator_name=type(self).__name__,
+                    current_sklearn_version=f"{__version__} of skmdp",
+                    original_sklearn_version=f"{pickled_by} of skmdp",
+                ),
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
     # ----------------------------------------------------------------------------------- learning
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -269,6 +288,23 @@ class MarkovPolicyEstimator(BaseEstimator):
         -----
         ConvergenceWarning
             If the solver stopped before ``tol`` was met.
+
+        Examples
+        --------
+        Features and actions, here one-step decisions with a reward each:
+
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> X, doses = [["young"], ["young"], ["old"], ["old"]], [1, 2, 1, 2]
+        >>> policy = MarkovPolicyEstimator().fit(X, doses, reward=[0.2, 0.9, 0.4, -0.5])
+        >>> policy.predict([["old"], ["young"]])
+        array([1, 2])
+
+        What cannot be right is refused:
+
+        >>> policy.fit(X, doses, reward=[0.2, 0.9, 0.4, None])
+        Traceback (most recent call last):
+        ...
+        ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
         """
         log = self._read_log(X, y, reward, episode, sample_weight)
         return self._learn(gather(log), X, y)

@@ -145,6 +145,13 @@ class MDP:
         -------
         expected : ndarray of shape (n_pairs,)
             ``transitions @ values``, plus the mean value where a pair may lead anywhere.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> mdp = make_garnet(3, 1, 3, random_state=0)
+        >>> mdp.expected_next_values(np.array([1.0, 1.0, 1.0]))  # the last pair ends
+        array([1., 1., 0.])
         """
         expected: Floats = self.transitions @ values
         if self.uniform_mass is not None:
@@ -165,6 +172,14 @@ class MDP:
         -------
         mdp : MDP
             Same states, same actions.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> mdp = make_garnet(5, 2, 2, random_state=0)
+        >>> always_action_0 = mdp.restrict(np.flatnonzero(mdp.pair_action == 0))
+        >>> always_action_0.transitions.shape
+        (5, 5)
         """
         return replace(
             self,

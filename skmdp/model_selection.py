@@ -88,6 +88,17 @@ class EpisodeKFold(GroupKFold):
         ------
         ValueError
             If there are no episodes to split by, or fewer than folds.
+
+        Examples
+        --------
+        Without a table, the episodes are handed in as groups:
+
+        >>> from skmdp.model_selection import EpisodeKFold
+        >>> X = [[0], [1], [2], [3]]
+        >>> for train, test in EpisodeKFold(n_splits=2).split(X, groups=["a", "b", "a", "b"]):
+        ...     print(train, test)
+        [0 2] [1 3]
+        [1 3] [0 2]
         """
         if groups is None:
             codes = episode_codes(X, self.episode)
