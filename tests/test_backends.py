@@ -1,0 +1,199 @@
+"""Every kind of label, in every dataframe, as state and as action, in one and several columns.
+
+The same log gives the same policy whatever holds it.
+"""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from numpy.testing import assert_array_equal
+
+from skmdp import MarkovPolicyEstimator
+from skmdp.inspection import policy_table
+
+DAY = datetime.date(2026, 3, 1)
+NOON = datetime.datetime(2026, 3, 1, 12, 30)
+KINDS = {
+    "int": [7, -3, 0, 12],
+    "float": [0.5, -1.25, 3.0, 1e6],
+    "str": ["b", "", "ü", "a b"],
+    "bool": [True, False, True, False],
+    "bytes": [b"b", b"", b"a\x00", b"a"],
+    "date": [DAY + datetime.timedelta(days) for days in (3, -5, 0, 40)],
+    "datetime": [NOON + datetime.timedelta(hours=hours) for hours in (3, -5, 0, 40)],
+}
+ARROW = {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "str": pa.string(),
+    "bool": pa.bool_(),
+    "bytes": pa.binary(),
+    "date": pa.date32(),
+    "datetime": pa.timestamp("us"),
+}
+NULLABLE = {"int": "Int64", "float": "Float64", "str": "string", "bool": "boolean"}
+
+
+def holders(kind):
+    """{name: function from {column: labels} to a table}; None stands for a missing label."""
+
+    def pandas(dtype):
+        return lambda columns: pd.DataFrame(
+            {name: pd.Series(labels, dtype=dtype(labels)) for name, labels in columns.items()}
+        )
+
+    arrow = pd.ArrowDtype(ARROW[kind])
+    found = {
+        "pandas": pandas(lambda _: None),
+        "pandas object": pandas(lambda _: object),
+        "pandas category": lambda columns: pd.DataFrame(
+            {
+                name: pd.Series(
+                    pd.Categorical(labels, categories=KINDS[kind][:2] + KINDS[kind][2:])
+                )
+                if kind != "bool"
+                else pd.Series(labels, dtype="category")
+                for name, labels in columns.items()
+            }
+        ),
+        "pandas arrow": pandas(lambda _: arrow),
+        "polars": lambda columns: pl.DataFrame(
+            {name: pl.Series(labels) for name, labels in columns.items()}
+        ),
+        "pyarrow": lambda columns: pa.table(
+            {name: pa.array(labels, type=ARROW[kind]) for name, labels in columns.items()}
+        ),
+        "pyarrow dictionary": lambda columns: pa.table(
+            {
+                name: pa.array(labels, type=ARROW[kind]).dictionary_encode()
+                for name, labels in columns.items()
+            }
+        ),
+    }
+    if kind in NULLABLE:
+        found["pandas nullable"] = pandas(lambda _: NULLABLE[kind])
+    if kind == "str":
+        found["polars categorical"] = lambda columns: pl.DataFrame(
+            {name: pl.Series(labels, dtype=pl.Categorical) for name, labels in columns.items()}
+        )
+        found["polars enum"] = lambda columns: pl.DataFrame(
+            {
+                name: pl.Series(labels, dtype=pl.Enum(sorted(KINDS["str"])[::-1]))
+                for name, labels in columns.items()
+            }
+        )
+    if kind == "date":  # which a plain pandas column holds as objects anyway
+        del found["pandas category"]
+    return found
+
+
+CASES = [(kind, holder) for kind in KINDS for holder in holders(kind)]
+RNG = np.random.default_rng(0)
+N = 60
+PICKS = RNG.integers(4, size=(4, N))
+ENDS = RNG.uniform(size=N) < 0.2
+REWARDS = RNG.normal(size=N)
+
+
+def labels(kind, picks, ends=None):
+    chosen = [KINDS[kind][i] for i in picks]
+    return (
+        chosen
+        if ends is None
+        else [None if end else x for x, end in zip(chosen, ends, strict=True)]
+    )
+
+
+def add_numbers(table):
+    """Put the columns that are not labels beside the others, whatever the table is."""
+    numbers = {"reward": REWARDS, "episode": np.arange(N) // 6}
+    if isinstance(table, pd.DataFrame):
+        return table.assign(**numbers)
+    if isinstance(table, pl.DataFrame):
+        return table.with_columns(**{name: pl.Series(column) for name, column in numbers.items()})
+    for name, column in numbers.items():
+        table = table.append_column(name, pa.array(column))
+    return table
+
+
+def log(kind, holder, *, action_kind="int", infer=False, several=False):
+    """A log with states of one kind in one holder, or actions of that kind."""
+    columns = {"state": labels(kind, PICKS[0])}
+    if not infer:
+        columns["next_state"] = labels(kind, PICKS[1], ENDS)
+    if several:
+        columns["other"] = labels(kind, PICKS[2])
+        if not infer:
+            columns["next_other"] = labels(kind, PICKS[3], ENDS)
+    if action_kind == kind:
+        columns["action"] = labels(kind, PICKS[3])
+    table = holders(kind)[holder](columns)
+    if action_kind != kind:
+        action = labels("int", PICKS[3])
+        if isinstance(table, pd.DataFrame):
+            table = table.assign(action=action)
+        elif isinstance(table, pl.DataFrame):
+            table = table.with_columns(action=pl.Series(action))
+        else:
+            table = table.append_column("action", pa.array(action))
+    return add_numbers(table)
+
+
+def same(one, other):
+    assert one.policy_map() == other.policy_map()
+    assert one.states_.tolist() == other.states_.tolist()
+    assert one.actions_.tolist() == other.actions_.tolist()
+    assert_array_equal(one.state_values_, other.state_values_)
+    assert_array_equal(one.visit_counts_, other.visit_counts_)
+    assert_array_equal(one.initial_distribution_, other.initial_distribution_)
+
+
+@pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")  # labels drawn at random
+@pytest.mark.parametrize("infer", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("as_action", [False, True])
+@pytest.mark.parametrize(("kind", "holder"), CASES)
+def test_the_same_log_gives_the_same_policy(kind, holder, as_action, several, infer):
+    shape = {"action_kind": kind if as_action else "int", "infer": infer, "several": several}
+    roles = {"state": ["state", "other"]} if several else {}
+    plain_table = log(kind, "pandas object", **shape)
+    plain = MarkovPolicyEstimator(**roles).fit(plain_table)
+    # The labels are those that were logged, in their natural order.
+    seen = set(zip(labels(kind, PICKS[0]), labels(kind, PICKS[2]), strict=True))
+    expected = sorted(seen) if several else sorted(set(labels(kind, PICKS[0])))
+    assert list(plain.policy_map()) == expected
+    table = log(kind, holder, **shape)
+    policy = MarkovPolicyEstimator(**roles).fit(table)
+    same(policy, plain)
+    assert_array_equal(policy.predict(table), plain.predict(plain_table))
+    assert_array_equal(plain.predict(table), plain.predict(plain_table))
+    assert_array_equal(policy.decision_function(table), plain.decision_function(plain_table))
+    assert policy.score(table) == plain.score(plain_table)
+    pd.testing.assert_frame_equal(policy_table(policy), policy_table(plain), check_dtype=False)
+    half = MarkovPolicyEstimator(**roles).partial_fit(table).partial_fit(plain_table)
+    assert_array_equal(half.visit_counts_, 2 * plain.visit_counts_)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_and_lists_of_features_give_the_same_policy(kind):
+    state, action = labels(kind, PICKS[0]), labels(kind, PICKS[3])
+    beside = {"reward": REWARDS, "episode": np.arange(N) // 6}
+    column = np.empty((N, 1), dtype=object)
+    column[:, 0] = state
+    plain = MarkovPolicyEstimator().fit(column, action, **beside)
+    tables = [
+        [[label] for label in state],
+        pd.DataFrame({"x": state}),
+        pl.DataFrame({"x": pl.Series(state)}),
+        pa.table({"x": pa.array(state, type=ARROW[kind])}),
+    ]
+    if kind not in ("date", "datetime"):  # which numpy keeps as objects only
+        tables.append(np.array(state, dtype=object if kind == "bytes" else None).reshape(-1, 1))
+    for X in tables:
+        policy = MarkovPolicyEstimator().fit(X, action, **beside)
+        same(policy, plain)
+        assert_array_equal(policy.predict(X), plain.predict(column))
