@@ -80,6 +80,8 @@ axes.plot(sizes, [np.mean(rates[size]) for size in sizes], color="tab:blue", lab
 axes.axhline(optimum, color="0.3", linestyle="--", label="optimum")
 axes.axhline(walker, color="tab:orange", linestyle=":", label="the random walk itself")
 axes.set_xscale("log")
+axes.set_xticks(sizes, [str(size) for size in sizes])
+axes.minorticks_off()
 axes.set_xlabel("episodes in the log")
 axes.set_ylabel("probability of reaching the goal")
 axes.set_ylim(0, 1)

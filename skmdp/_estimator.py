@@ -888,8 +888,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> from skmdp import MarkovPolicyEstimator
         >>> from skmdp.datasets import load_climb
         >>> policy = MarkovPolicyEstimator().fit(load_climb())
-        >>> policy.transition_counts("climb").sum()
-        np.float64(7.0)
+        >>> float(policy.transition_counts("climb").sum())
+        7.0
         """
         check_is_fitted(self)
         return self._action_matrix(action, self._evidence.counts.weights)

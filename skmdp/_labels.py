@@ -180,6 +180,9 @@ def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
         return kind, values.astype(np.int64)
     if kind == "str":
         return kind, values.astype(object)
+    if kind == "datetime":
+        microseconds = values.astype("M8[us]")  # one unit for all, unless it would lose something
+        return kind, microseconds if (microseconds == values).all() else values
     return kind, values
 
 

@@ -57,8 +57,8 @@ def collect_transitions(
     >>> env = gymnasium.make("FrozenLake-v1", is_slippery=False)
     >>> log = collect_transitions(env, n_episodes=500, random_state=0)
     >>> policy = MarkovPolicyEstimator(gamma=0.99, handle_unknown="most_frequent").fit(log)
-    >>> collect_transitions(env, policy, 10, random_state=1)["reward"].sum()
-    np.float64(10.0)
+    >>> float(collect_transitions(env, policy, 10, random_state=1)["reward"].sum())
+    10.0
     """
     rng = check_random_state(random_state)
     _require_discrete(env.action_space)

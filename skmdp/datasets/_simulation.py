@@ -154,8 +154,8 @@ def sample_transitions(
     >>> from skmdp.datasets import make_garnet, sample_transitions
     >>> mdp = make_garnet(10, 2, 2, random_state=0)
     >>> log = sample_transitions(mdp, n_episodes=500, random_state=0)
-    >>> log.groupby("episode")["reward"].sum().mean()
-    np.float64(1.0)
+    >>> float(log.groupby("episode")["reward"].sum().mean())
+    1.0
     >>> policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(log)
     >>> optimal = sample_transitions(mdp, policy.predict(range(10)), random_state=0)
     >>> bool(len(optimal) / 100 < len(log) / 500)  # the goal is reached faster
