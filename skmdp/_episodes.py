@@ -105,19 +105,24 @@ def link_rows(rows: LogRows) -> Transitions:
     assert rows.next_states is not None
     states, (state_codes, next_codes) = index_labels(rows.states, rows.next_states)
     actions, (action_codes,) = index_labels([rows.action])
-    truncated = np.zeros(len(state_codes), dtype=bool)
+    truncated, counts = None, slice(None)
     if rows.terminated is not None:
         truncated = (next_codes == MISSING) & ~rows.terminated
         next_codes[rows.terminated] = MISSING
-        if truncated.all():
+        counts = ~truncated
+        if not counts.any():
             raise ValueError(
                 f"Every row is truncated: column {rows.roles.terminated!r} is False and the next "
                 "state missing in all of them, so what followed is unknown everywhere."
             )
-    first, last = _episode_bounds(rows.episode, len(state_codes))
-    acted = np.zeros(len(states) + 1, dtype=bool)
-    acted[state_codes[~truncated]] = True  # the last entry, for MISSING, stays False
-    counts = ~truncated if truncated.any() else slice(None)
+    first, last = _episode_bounds(rows.episode)
+    is_cut, longest = False, None
+    if rows.episode is not None:
+        acted = np.zeros(len(states) + 1, dtype=bool)
+        acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
+        goes_on = acted[next_codes[last]]
+        is_cut = bool((goes_on if truncated is None else goes_on | truncated[last]).any())
+        longest = int((last - first).max()) + 1
     return Transitions(
         states=states,
         actions=actions,
@@ -129,9 +134,9 @@ def link_rows(rows: LogRows) -> Transitions:
         start_codes=state_codes[first],
         start_weights=None if rows.weights is None else rows.weights[first],
         n_episodes=None if rows.episode is None else len(first),
-        n_truncated=int(truncated.sum()),
-        longest=None if rows.episode is None else int((last - first).max()) + 1,
-        is_cut=rows.episode is not None and bool((truncated | acted[next_codes])[last].any()),
+        n_truncated=0 if truncated is None else int(truncated.sum()),
+        longest=longest,
+        is_cut=is_cut,
     )
 
 
@@ -200,10 +205,9 @@ def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelCol
     return [column.take(following) for column in rows.states]
 
 
-def _episode_bounds(episode: LabelColumn | None, n_rows: int) -> tuple[RowNumbers, RowNumbers]:
-    """Return the first and the last row of every episode; every row where there are none."""
+def _episode_bounds(episode: LabelColumn | None) -> tuple[Any, Any]:
+    """Return the first and the last row of every episode; all rows where there are none."""
     if episode is None:
-        rows = np.arange(n_rows)
-        return rows, rows
+        return slice(None), slice(None)
     change = np.flatnonzero(np.diff(episode.codes)) + 1
-    return np.append(0, change), np.append(change, n_rows) - 1
+    return np.append(0, change), np.append(change, len(episode.codes)) - 1

@@ -257,6 +257,14 @@ def _sorted_union(
     return np.asarray(uniques)[order], ranks
 
 
+def _recode(codes: Codes, rank: Codes) -> Codes:
+    """Look codes up in place, block by block: of a long log a second array would show."""
+    for start in range(0, len(codes), 2**20):
+        block = codes[start : start + 2**20]
+        block[:] = rank[block]
+    return codes
+
+
 def _hash_keys(
     prefix: Codes, part: Codes, n_values: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -357,7 +365,7 @@ def index_labels(
     """Give the labels that occur on any side (state, next state) numbers, in sorted order.
 
     Every side holds the same columns; the first one (``other``, in an error) settles the kinds and
-    must be complete.
+    must be complete. The columns' codes are taken over: recoded in place, and returned.
     Returns the index and each side's codes (MISSING where a label is missing).
     """
     first = sides[0]
@@ -380,7 +388,7 @@ def index_labels(
             for side in sides
         ]
         values, ranks = _sorted_union([side.values for side in matched])
-        parts = [rank[side.codes] for rank, side in zip(ranks, matched, strict=True)]
+        parts = [_recode(side.codes, rank) for rank, side in zip(ranks, matched, strict=True)]
         columns.append(values)
         if j == 0:
             codes = parts

@@ -15,7 +15,7 @@ from skmdp.datasets import load_climb, make_search_log
 from skmdp.inspection import policy_table
 
 CLIMB = load_climb()
-SEARCH = make_search_log(300, length=6, random_state=0)
+SEARCH = make_search_log(120, length=5, random_state=0)
 
 
 def stream(batches, weights=None, **options):
