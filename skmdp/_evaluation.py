@@ -114,22 +114,21 @@ def _values(transitions: Any, rewards: Floats, horizon: int) -> Floats:
     """Return the value of every state with ``horizon`` steps to go, or of all steps to come."""
     values, gain = np.zeros(len(rewards)), rewards  # the step t adds gain_t = P^t R
     rounding = 8 * np.finfo(np.float64).eps * np.abs(rewards).max()
-    for step in range(1, horizon + 1):
-        values = values + gain
-        if np.abs(gain).max() <= VALUE_TOLERANCE * max(1.0, np.abs(values).max()):
-            break
+    left = horizon
+    while True:
+        values, left = values + gain, left - 1
+        if not left or np.abs(gain).max() <= VALUE_TOLERANCE * max(1.0, np.abs(values).max()):
+            return values
         following = transitions @ gain
         # Steps change what they add less and less, so once they hardly do, those left add that
         # much each: a process that goes on for ever need not be followed. The error of the sum is
         # at most change * left^2 / 2.
-        left = horizon - step
         end = values + left * following
         negligible = 2 * VALUE_TOLERANCE * max(1.0, np.abs(end).max())
         change = np.abs(following - gain).max()
         if change * left**2 <= negligible or change <= rounding:
             return np.asarray(end)
         gain = following
-    return values
 
 
 def _occupancy(

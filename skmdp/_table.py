@@ -238,13 +238,7 @@ def as_frame(X: Any) -> nw.DataFrame[Any] | None:
         raise TypeError(
             f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
         )
-    if not isinstance(frame, nw.DataFrame):
-        return None
-    names = frame.columns
-    if len(set(names)) < len(names):
-        twice = [name for name in names if names.count(name) > 1]
-        raise ValueError(f"The table has two columns of one name: {twice[0]!r}. Rename one.")
-    return frame
+    return frame if isinstance(frame, nw.DataFrame) else None
 
 
 def _as_table(X: Any) -> nw.DataFrame[Any]:

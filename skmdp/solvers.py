@@ -37,6 +37,8 @@ INNER_ROUNDS = 20
 INNER_TOLERANCE = 0.1
 # Improvements granted to the search for the longest expected stay, before any value is looked at.
 MAX_ITER_OF_STEPS = 10_000
+# Stands for a stay without a bound: no value can be proven, and products do not overflow.
+UNBOUNDED = 1e150
 
 
 class EndlessLoopError(ValueError):
@@ -343,4 +345,4 @@ def _most_steps(mdp: MDP) -> float:
             return float(h.max()) / (1 - excess)
         slowest = steps.restrict(greedy_pairs(steps.first_pairs, Q))
         h = _follow_policy(slowest, 1.0, longer, 0.1, is_closed=False)
-    return float(np.finfo(np.float64).max)  # no bound found: no value can be proven
+    return UNBOUNDED

@@ -251,6 +251,14 @@ def test_pairs_that_lead_anywhere_can_come_round():
     assert_allclose(modified_policy_iteration(leads_out, 1.0).state_values, [2, 0], rtol=1e-6)
 
 
+def test_a_stay_too_long_to_bound_proves_nothing(monkeypatch):
+    monkeypatch.setattr("skmdp.solvers.MAX_ITER_OF_STEPS", 1)
+    with pytest.warns(ConvergenceWarning):
+        solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 0.99})}), 1.0, max_iter=5)
+    assert not solution.converged
+    assert solution.value_error_bound > 1e100
+
+
 def test_long_chain_at_gamma_one():
     chain = {(s, 0): (-1.0, {s + 1: 1.0}) for s in range(300)}
     solution = modified_policy_iteration(process(chain), 1.0)
