@@ -32,7 +32,7 @@ from skmdp._table import (
     read_table,
 )
 from skmdp._version import __version__
-from skmdp.mdp import Floats
+from skmdp.mdp import MDP, Floats, Integers
 from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
 
 
@@ -386,15 +386,14 @@ class MarkovPolicyEstimator(BaseEstimator):
         return self._learn(evidence, X, y, last_values)
 
     def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
-        """Estimate, solve and choose; then, when nothing can fail any more, keep it all.
+        """Estimate, solve and choose; then keep it all.
 
         ``last_values`` are those of a stream, whose first batches may be too thin for min_count.
         """
         if self.handle_unknown == "nearest":
             _require_numbers(evidence)
-        counts = evidence.counts
         mdp, pair_weights = estimate_mdp(
-            counts,
+            evidence.counts,
             reward_on=self.reward_on,
             untried=self.untried,
             min_count=self.min_count,
@@ -418,12 +417,19 @@ class MarkovPolicyEstimator(BaseEstimator):
             tolerance=_tie_tolerance(solution, self.gamma),
             preference=pair_weights,
         )
+        # Everything has been read and computed: nothing from here on can fail halfway.
         if y is None:
             self.feature_names_in_ = np.array(evidence.states.names, dtype=object)
             self.n_features_in_ = len(evidence.states.names)
         else:
             validate_data(self, X, reset=True, skip_check_array=True)
         self._is_table_form = y is None
+        self._keep(evidence, mdp, solution, chosen)
+        return self
+
+    def _keep(self, evidence: Evidence, mdp: MDP, solution: Solution, chosen: Integers) -> None:
+        """Set the fitted attributes; ``chosen`` are the advised pairs of the acting states."""
+        counts = evidence.counts
         self._evidence = evidence
         self._pair_q_values = solution.q_values
         self._default_code = int(_most(counts.action_weights))
@@ -441,7 +447,6 @@ class MarkovPolicyEstimator(BaseEstimator):
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.value_error_bound_ = solution.value_error_bound
-        return self
 
     def _roles(self) -> Roles:
         def names(columns: str | Sequence[str]) -> tuple[str, ...]:

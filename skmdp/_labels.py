@@ -304,9 +304,9 @@ class LabelIndex:
 
     @property
     def labels(self) -> npt.NDArray[Any]:
-        """The labels, (n_labels,) or (n_labels, n_columns) of dtype object."""
+        """A copy of the labels, (n_labels,) or (n_labels, n_columns) of dtype object."""
         if len(self.columns) == 1:
-            return self.columns[0]
+            return self.columns[0].copy()
         parts = self.parts(np.arange(len(self)))
         return np.column_stack([part.astype(object) for part in parts])
 

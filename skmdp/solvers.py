@@ -215,11 +215,7 @@ def modified_policy_iteration(
         converged = bool(np.isfinite(bound) and bound <= target)
         improved = greedy_pairs(mdp.first_pairs, Q)
         if verbose > 0:
-            changed = len(improved) if greedy is None else int((improved != greedy).sum())
-            print(
-                f"iteration {len(history)}: values within {bound:.3g} (wanted {target:.3g}), "
-                f"{changed} action(s) changed"
-            )
+            _report(len(history), bound, target, improved, greedy)
         # A bound that is nothing but rounding, or overflow, cannot improve any more.
         if converged or len(history) >= max_iter or not proven > noise:
             break
@@ -241,6 +237,16 @@ def modified_policy_iteration(
         converged=converged,
         value_error_bound=float(bound),
         history=np.array(history),
+    )
+
+
+def _report(
+    n_iter: int, bound: float, target: float, improved: Integers, greedy: Integers | None
+) -> None:
+    changed = len(improved) if greedy is None else int((improved != greedy).sum())
+    print(
+        f"iteration {n_iter}: values within {bound:.3g} (wanted {target:.3g}), "
+        f"{changed} action(s) changed"
     )
 
 

@@ -549,6 +549,13 @@ def test_copies_predict_the_same(tmp_path):
     assert not hasattr(clone(policy), "policy_")
 
 
+def test_public_labels_are_a_copy():
+    policy = MarkovPolicyEstimator().fit(CLIMB)
+    policy.states_[:] = "x"
+    policy.actions_[:] = "y"
+    assert policy.policy_map()["low"] == "climb"
+
+
 def test_html_repr():
     assert "gamma" in MarkovPolicyEstimator(gamma=0.5)._repr_html_()
 

@@ -146,3 +146,20 @@ def test_score_of_one_long_episode_against_fit():
     assert_allclose(policy.score(table), best, rtol=0.25)
     print(f"\nscore {score:.3f} s, fit {fit:.3f} s: {score / fit:.2f} times its time")
     assert score / fit <= 3
+
+
+def test_stream_against_one_fit():
+    """A thousand batches of a thousand rows; most of a batch's time does not depend on its size."""
+    table = make_search_log(130_000, random_state=0).iloc[:1_000_000]
+    whole = MarkovPolicyEstimator()
+    (fit,) = in_turn(lambda: whole.fit(table), rounds=3)
+    streamed = MarkovPolicyEstimator()
+    start = time.perf_counter()
+    for first in range(0, len(table), 1000):
+        streamed.partial_fit(table.iloc[first : first + 1000])
+    stream = time.perf_counter() - start
+    assert_array_equal(streamed.visit_counts_, whole.visit_counts_)
+    bound = streamed.value_error_bound_ + whole.value_error_bound_
+    assert_allclose(streamed.state_values_, whole.state_values_, atol=bound)
+    print(f"\n1000 batches {stream:.2f} s ({stream:.1f} ms each), one fit {fit:.3f} s: ", end="")
+    print(f"{stream / fit:.0f} times its time")
