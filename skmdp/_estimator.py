@@ -374,15 +374,14 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.n_episodes_
         4
         """
-        is_first = not hasattr(self, "_evidence")
-        if not is_first:
-            self._check_form(X, y)
-        evidence = gather(self._read_log(X, y, reward, episode, sample_weight))
+        if not hasattr(self, "_evidence"):
+            evidence = gather(self._read_log(X, y, reward, episode, sample_weight))
+            return self._learn(evidence, X, y, np.zeros(len(evidence.states)))
+        self._check_form(X, y)
+        batch = gather(self._read_log(X, y, reward, episode, sample_weight))
+        evidence, states_before = add(self._evidence, batch)
         last_values = np.zeros(len(evidence.states))
-        if not is_first:
-            evidence, states_before = add(self._evidence, evidence)
-            last_values = np.zeros(len(evidence.states))
-            last_values[states_before] = self.state_values_
+        last_values[states_before] = self.state_values_
         return self._learn(evidence, X, y, last_values)
 
     def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:

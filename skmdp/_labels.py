@@ -80,7 +80,7 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
         _check_one_kind(series, name)
     try:
         codes, uniques = pd.factorize(series)
-    except (TypeError, NotImplementedError) as error:
+    except (TypeError, NotImplementedError) as error:  # the latter: nested Arrow types
         raise TypeError(
             f"Column {name!r} of dtype {series.dtype} cannot be hashed ({error}); labels must be "
             f"{_KINDS_IN_WORDS}. For a state of several parts use one column for each."
