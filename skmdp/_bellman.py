@@ -21,10 +21,13 @@ from skmdp.mdp import MDP, Floats, Integers
 
 
 def pair_values(mdp: MDP, gamma: float, V: Floats) -> Floats:
-    """Q = R + gamma P V."""
+    """Q = R + gamma P V, less the standard errors of a process that has a penalty."""
     Q = mdp.expected_next_values(V)
     Q *= gamma
     Q += mdp.rewards
+    if mdp.penalty is not None:
+        Q -= mdp.penalty.amounts(V, gamma)
+        np.maximum(Q, mdp.penalty.floor(gamma), out=Q)
     return Q
 
 

@@ -39,8 +39,14 @@ class TransitionCounts:
     indptr: Integers  # (n_pairs + 1,)
     next_states: Integers  # (n_triples,)
     weights: Floats  # (n_triples,)
-    n_rows: Floats  # (n_triples,) rows behind each triple; the weights themselves if all are 1
+    n_rows: Floats  # (n_triples,) rows behind each triple; the weights if those count rows
     reward_sums: Floats  # (n_triples,) weighted
+    reward_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
+
+    @property
+    def weights_count_rows(self) -> bool:
+        """Whether a weight says how many rows there were, as whole numbers do."""
+        return self.n_rows is self.weights or np.array_equal(self.n_rows, self.weights)
 
     @cached_property
     def pair_weights(self) -> Floats:
@@ -119,13 +125,21 @@ def count_transitions(
     *,
     weights: Floats | None = None,
     rewards: Floats | None = None,
+    keep_squares: bool = False,
 ) -> TransitionCounts:
-    """Sum rows of codes, each (n,), by (state, action, next state); next state -1 is an end."""
-    summed = _sum_rows(states, actions, next_states, n_states, n_actions, weights, rewards)
-    n_rows = None
-    if weights is not None:
-        n_rows = _sum_rows(states, actions, next_states, n_states, n_actions, None, None)[2]
-    return _from_triples(summed, n_rows, n_states, n_actions)
+    """Sum rows of codes, each (n,), by (state, action, next state); next state -1 is an end.
+
+    A weight that is a whole number stands for so many rows. Squares of rewards cost a second pass.
+    """
+    codes = (states, actions, next_states)
+    summed = _sum_rows(*codes, n_states, n_actions, weights, rewards)
+    are_whole = weights is None or bool((weights == np.floor(weights)).all())
+    second = None
+    if not are_whole or keep_squares:
+        second = _sum_rows(*codes, n_states, n_actions, weights, rewards, second=True)[2]
+    return _from_triples(
+        summed, second, n_states, n_actions, count_rows=are_whole, keep_squares=keep_squares
+    )
 
 
 def merge_counts(
@@ -136,25 +150,41 @@ def merge_counts(
     Each part comes with the new code of each of its states, and of each of its actions.
     """
     triples: list[Triples] = []
-    rows: list[Triples] = []
-    are_weighted = any(counts.n_rows is not counts.weights for counts, _, _ in parts)
+    seconds: list[Triples] = []
+    are_whole = all(counts.n_rows is counts.weights for counts, _, _ in parts)
+    keep_squares = all(counts.reward_squares is not None for counts, _, _ in parts)
     for counts, new_state, new_action in parts:
         following = np.append(new_state, n_states)[counts.next_states]
         key = new_action[counts.pair_action].astype(np.int64)[counts.triple_pair]
         key = (key * (n_states + 1) + following).astype(_key_type(n_states, n_actions), copy=False)
         state = new_state[counts.pair_state][counts.triple_pair]
         triples.append((state, key, counts.weights + 1j * counts.reward_sums))
-        if are_weighted:
-            rows.append((state, key, counts.n_rows.astype(np.complex128)))
+        if not are_whole or keep_squares:
+            second = counts.n_rows.astype(np.complex128)
+            if keep_squares and counts.reward_squares is not None:
+                second.imag = counts.reward_squares
+            seconds.append((state, key, second))
     shape = (n_states, n_actions * (n_states + 1))
-    n_rows = _merge(rows, shape)[2] if are_weighted else None
-    return _from_triples(_merge(triples, shape), n_rows, n_states, n_actions)
+    return _from_triples(
+        _merge(triples, shape),
+        _merge(seconds, shape)[2] if seconds else None,
+        n_states,
+        n_actions,
+        count_rows=are_whole,
+        keep_squares=keep_squares,
+    )
 
 
 def _from_triples(
-    summed: Triples, n_rows: npt.NDArray[np.complex128] | None, n_states: int, n_actions: int
+    summed: Triples,
+    second: npt.NDArray[np.complex128] | None,
+    n_states: int,
+    n_actions: int,
+    *,
+    count_rows: bool,
+    keep_squares: bool,
 ) -> TransitionCounts:
-    """Tell pairs from triples; ``n_rows`` None means that every row weighs one."""
+    """Tell pairs from triples; ``second`` holds n_rows + i squares where they are asked for."""
     state, key, total = summed
     action, next_state = np.divmod(key, n_states + 1)
     is_new = (np.diff(state, prepend=-1) != 0) | (np.diff(action, prepend=-1) != 0)
@@ -169,8 +199,9 @@ def _from_triples(
         indptr=indptr.astype(np.int32 if len(state) < 2**31 else np.int64),
         next_states=next_state.astype(np.int32),
         weights=weights,
-        n_rows=weights if n_rows is None else np.ascontiguousarray(n_rows.real),
+        n_rows=weights if second is None or count_rows else np.ascontiguousarray(second.real),
         reward_sums=np.ascontiguousarray(total.imag),
+        reward_squares=None if second is None or not keep_squares else second.imag.copy(),
     )
 
 
@@ -186,8 +217,13 @@ def _sum_rows(
     n_actions: int,
     weights: Floats | None,
     rewards: Floats | None,
+    *,
+    second: bool = False,
 ) -> Triples:
-    """Return (state, action * (n_states + 1) + next state, weight + i reward), sorted, summed."""
+    """Return (state, action * (n_states + 1) + next state, weight + i reward), sorted, summed.
+
+    ``second`` sums 1 + i weight reward^2 instead.
+    """
     width = n_states + 1
     shape = (n_states, n_actions * width)
     code = _key_type(n_states, n_actions)
@@ -202,6 +238,10 @@ def _sum_rows(
             packed.real = weights[block]
         if rewards is not None:
             packed.imag = rewards[block] * packed.real
+        if second:
+            packed.real = 1.0
+            if rewards is not None:
+                packed.imag *= rewards[block]
         parts.append(_sum_triples(states[block], key, packed, shape))
         # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times.
         while len(parts) > 1 and len(parts[-1][0]) >= len(parts[-2][0]):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, vstack
 
 from skmdp._bellman import greedy_pairs
 from skmdp._counts import Integers, TransitionCounts
+from skmdp._penalty import Penalty
 from skmdp.mdp import MDP
 
 Floats = npt.NDArray[np.float64]
@@ -19,11 +23,23 @@ PRIOR_STRENGTHS = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 3
 RARE_SUCCESSOR = 1e-6
 
 
-def expected_rewards(counts: TransitionCounts, reward_on: str) -> Floats:
-    """Return the mean reward of every logged pair, or of the pair's state, (n_pairs,)."""
-    if reward_on == "state_action":
-        return counts.pair_rewards / counts.pair_weights
-    return state_rewards(counts)[counts.pair_state]
+def expected_rewards(
+    counts: TransitionCounts, reward_on: str, prior_strength: float = 0.0
+) -> Floats:
+    """Return the mean reward of every logged pair, or of the pair's state, (n_pairs,).
+
+    Pairs are shrunk towards their state as in ``estimate_mdp``.
+    """
+    of_states = state_rewards(counts)[counts.pair_state]
+    if reward_on == "state":
+        return of_states
+    trust = trust_in_pairs(counts, prior_strength)
+    return trust * (counts.pair_rewards / counts.pair_weights) + (1 - trust) * of_states
+
+
+def trust_in_pairs(counts: TransitionCounts, prior_strength: float) -> Floats:
+    """Return n / (n + kappa), how far each pair is believed rather than its state, (n_pairs,)."""
+    return counts.pair_weights / (counts.pair_weights + prior_strength)
 
 
 def state_rewards(counts: TransitionCounts) -> Floats:
@@ -68,19 +84,29 @@ def estimate_mdp(
     reward_on: str,
     untried: str,
     min_count: float,
+    prior_strength: float,
     initial_distribution: Floats,
     may_exclude_all: bool = False,
 ) -> tuple[MDP, Floats]:
-    """Return the maximum-likelihood process over the admissible pairs, and each pair's weight."""
+    """Return the estimated process over the admissible pairs, and each pair's weight.
+
+    With kappa = ``prior_strength`` and trust = n / (n + kappa), P(.|s,a) is trust times the shares
+    of the pair plus (1 - trust) times those of all rows of s, and R likewise: the posterior mean
+    under a Dirichlet prior of kappa rows that went as the state's rows did. 0 is maximum
+    likelihood.
+    """
     chosen = admissible_pairs(counts, min_count, may_exclude_all=may_exclude_all)
+    trust = trust_in_pairs(counts, prior_strength)
     mdp = MDP(
-        transitions=_probabilities(counts, chosen),
-        rewards=expected_rewards(counts, reward_on)[chosen],
+        transitions=_probabilities(counts, chosen, trust),
+        rewards=expected_rewards(counts, reward_on, prior_strength)[chosen],
         pair_state=counts.pair_state[chosen],
         pair_action=counts.pair_action[chosen],
         n_states=counts.n_states,
         n_actions=counts.n_actions,
         initial_distribution=initial_distribution,
+        shared_mass=1 - trust[chosen] if prior_strength > 0 else None,
+        shared_transitions=state_probabilities(counts) if prior_strength > 0 else None,
     )
     weights = counts.pair_weights[chosen]
     if untried == "uniform":
@@ -88,12 +114,19 @@ def estimate_mdp(
     return mdp, weights
 
 
-def _probabilities(counts: TransitionCounts, chosen: Bools) -> csr_array:
-    """Return P of the chosen pairs, (n_chosen, n_states); ends are missing mass."""
+def state_probabilities(counts: TransitionCounts) -> Any:
+    """Return the share of each next state whatever was done, CSR (n_states, n_states)."""
+    shares = counts.state_matrix()
+    shares.data /= np.repeat(counts.state_weights, np.diff(shares.indptr))
+    return shares[:, : counts.n_states]
+
+
+def _probabilities(counts: TransitionCounts, chosen: Bools, trust: Floats) -> csr_array:
+    """Return trust times P of the chosen pairs, (n_chosen, n_states); ends are missing mass."""
     pair = counts.triple_pair
     kept = chosen[pair] & (counts.next_states < counts.n_states)
     n_successors = np.bincount(pair[kept], minlength=len(chosen))[chosen]
-    shares = counts.weights[kept] / counts.pair_weights[pair[kept]]
+    shares = counts.weights[kept] * (trust / counts.pair_weights)[pair[kept]]
     indptr = np.append(0, np.cumsum(n_successors)).astype(counts.indptr.dtype)
     shape = (len(n_successors), counts.n_states)
     return csr_array((shares, counts.next_states[kept], indptr), shape=shape)
@@ -125,9 +158,84 @@ def _add_untried(mdp: MDP, weights: Floats, counts: TransitionCounts) -> tuple[M
             n_actions=mdp.n_actions,
             initial_distribution=mdp.initial_distribution,
             uniform_mass=uniform[order],
+            shared_mass=None
+            if mdp.shared_mass is None
+            else np.append(mdp.shared_mass, np.zeros(n_new))[order],
+            shared_transitions=mdp.shared_transitions,
         ),
         np.append(weights, np.zeros(n_new))[order],
     )
+
+
+def subtract_errors(
+    mdp: MDP,
+    counts: TransitionCounts,
+    pessimism: float,
+    *,
+    prior_strength: float,
+    gamma: float,
+    state_values: Floats,
+) -> MDP:
+    """Return an estimated process whose values are lowered by ``pessimism`` standard errors.
+
+    The variance of a state, which stands in where a pair has few rows, is taken at the given
+    values and held. Pairs that were never logged have no error.
+    """
+    if gamma == 1:
+        raise ValueError("pessimism needs gamma below 1, such as 0.999.")
+    if counts.reward_squares is None:
+        raise ValueError(
+            "pessimism needs the squares of rewards, which earlier batches were read without. "
+            "Call fit to start anew."
+        )
+    if counts.weights.min() < 1 - 1e-9:
+        raise ValueError(
+            f"pessimism needs weights that sum to at least 1 for every transition, got "
+            f"{counts.weights.min():g}. Weigh rows by how often they count, or use "
+            "prior_strength instead."
+        )
+    n_pairs = len(counts.pair_state)
+    means = counts.reward_sums / counts.weights
+    inner = counts.reward_squares - counts.reward_sums * means
+    # Sums of n squares carry n roundings; what is smaller is no variance.
+    rounding = 4 * np.finfo(np.float64).eps * counts.weights
+    inner[inner < rounding * counts.reward_squares] = 0.0
+    outcomes = counts.matrix(counts.weights / counts.pair_weights[counts.triple_pair] + 1j * means)
+    at = counts.find_pairs(mdp.pair_state, mdp.pair_action)
+    logged = np.flatnonzero(at >= 0)
+    take = csr_array((np.ones(len(logged)), (logged, at[logged])), shape=(len(at), n_pairs))
+    visits = take @ counts.pair_weights
+    visits[at < 0] = 1.0
+    trust = take @ trust_in_pairs(counts, prior_strength)
+    inner_sums = np.bincount(counts.triple_pair, inner, minlength=n_pairs)
+    mean_rewards = expected_rewards(counts, "state_action")
+    return replace(
+        mdp,
+        penalty=Penalty(
+            outcomes=(take @ outcomes).tocsr(),
+            inner_variance=(take @ inner_sums) / visits,
+            state_variance=_state_variances(counts, inner, gamma, state_values)[mdp.pair_state],
+            visits=visits,
+            factor=pessimism * trust,
+            lowest_reward=min(0.0, float(mean_rewards.min())),
+        ),
+    )
+
+
+def _state_variances(
+    counts: TransitionCounts, inner: Floats, gamma: float, state_values: Floats
+) -> Floats:
+    """Return the variance of r + gamma V(s') over all rows of every state, (n_states,).
+
+    ``inner`` (n_triples,) is each triple's sum of squared deviations of r from its own mean.
+    """
+    state = counts.pair_state[counts.triple_pair]
+    worth = counts.reward_sums / counts.weights
+    worth += gamma * np.append(state_values, 0.0)[counts.next_states]
+    n = np.maximum(counts.state_weights, np.finfo(np.float64).tiny)  # states never acted in
+    mean = np.bincount(state, counts.weights * worth, minlength=counts.n_states) / n
+    squares = counts.weights * (worth - mean[state]) ** 2 + inner
+    return np.asarray(np.bincount(state, squares, minlength=counts.n_states) / n)
 
 
 def _lowest_untried_actions(counts: TransitionCounts) -> npt.NDArray[np.int64]:

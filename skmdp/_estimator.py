@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, diags_array, issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.neighbors import NearestNeighbors
@@ -18,7 +18,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._bellman import greedy_pairs
 from skmdp._episodes import Roles, Transitions
-from skmdp._estimation import choose_prior_strength, estimate_mdp, expected_rewards
+from skmdp._estimation import (
+    choose_prior_strength,
+    estimate_mdp,
+    expected_rewards,
+    state_probabilities,
+    subtract_errors,
+    trust_in_pairs,
+)
 from skmdp._evaluation import evaluate_directly, warn_if_unsupported
 from skmdp._evidence import Evidence, add, gather
 from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
@@ -80,6 +87,17 @@ class MarkovPolicyEstimator(BaseEstimator):
     min_count : float, default=0
         An action may be chosen in a state when its rows there weigh at least this much. A state
         where none does keeps its most logged action.
+    prior_strength : float or "auto", default=0.0
+        How many rows' worth of doubt is cast on each state and action: with n rows, what the pair
+        did is believed with weight ``n / (n + prior_strength)``, else what all rows of the state
+        did, whatever the action. 0 believes every row. ``"auto"`` takes the strength that best
+        predicts each row's next state from the other rows (it looks at transitions, not at
+        rewards); sample weights must then be whole numbers.
+    pessimism : float, default=0.0
+        Number of standard errors, in [0, 1], subtracted from the value of every action, so that
+        of two actions of equal promise the better known one is advised. Needs ``gamma`` below 1
+        and at least one row, by weight, behind each transition. ``state_values_`` are then
+        cautious values, no expectations.
     tol : float, default=1e-6
         A guarantee: ``state_values_`` are within ``tol * max(max|R|, max|V|)`` of the optimal
         values of the estimated process, in every state.
@@ -117,6 +135,10 @@ class MarkovPolicyEstimator(BaseEstimator):
         The most logged action.
     initial_distribution_ : ndarray of shape (n_states,)
         Share of the episodes that start in each state; of all rows where episodes are unknown.
+    prior_strength_ : float
+        The strength used, where ``prior_strength="auto"`` chose it.
+    behavior_policy_ : CSR array of shape (n_states, n_actions)
+        Share of each action among the logged rows of each state.
     n_transitions_ : int
         Number of rows counted.
     n_episodes_ : int or None
@@ -146,6 +168,16 @@ class MarkovPolicyEstimator(BaseEstimator):
         P(s'|s,a) = N(s,a,s') / n(s,a)        R(s,a) = sum of rewards of (s,a) / n(s,a)
         V(s) = max_a Q(s,a)                    Q(s,a) = R(s,a) + gamma sum_s' P(s'|s,a) V(s')
 
+    With ``prior_strength`` kappa and lambda = n / (n + kappa), P and R are lambda times these plus
+    (1 - lambda) times the same shares and mean over all rows of s: the posterior mean under a
+    Dirichlet prior worth kappa rows. Its values are those of following the advice with
+    probability lambda and the logged mix otherwise. With ``pessimism`` beta,
+
+        Q(s,a) = ... - beta lambda sqrt((n Var(s,a) + Var(s)) / (n + 1) / n)
+
+    where Var is the variance of r + gamma V(s') over the rows of the pair, or of the state (held at
+    the solution without pessimism); no Q falls below the lowest mean reward (or 0) for ever.
+
     A state only ever reached, never acted in, is worth 0, so the end of an episode needs no rows
     of its own. Of actions whose Q differ by no more than the solver can tell (``max(1e-9 |V|max,
     2 gamma value_error_bound_)``), the most logged one is advised, then the lowest label.
@@ -158,7 +190,9 @@ class MarkovPolicyEstimator(BaseEstimator):
     ----------
     M. L. Puterman, "Markov Decision Processes: Discrete Stochastic Dynamic Programming", Wiley
     (2005), chapter 6. R. S. Sutton and A. G. Barto, "Reinforcement Learning: An Introduction",
-    2nd edition, MIT Press (2018), chapters 3 and 4.
+    2nd edition, MIT Press (2018), chapters 3 and 4. P. Rashidinejad et al., "Bridging offline
+    reinforcement learning and imitation learning: a tale of pessimism", NeurIPS (2021), for the
+    idea of a penalty by standard error.
 
     Examples
     --------
@@ -183,6 +217,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         "reward_on": [StrOptions({"state_action", "state"})],
         "untried": [StrOptions({"exclude", "uniform"})],
         "min_count": [Interval(Real, 0, None, closed="left")],
+        "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "pessimism": [Interval(Real, 0, 1, closed="both")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "handle_unknown": [StrOptions({"warn", "most_frequent", "error", "nearest"})],
@@ -203,6 +239,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         reward_on: Literal["state_action", "state"] = "state_action",
         untried: Literal["exclude", "uniform"] = "exclude",
         min_count: float = 0,
+        prior_strength: float | Literal["auto"] = 0.0,
+        pessimism: float = 0.0,
         tol: float = 1e-6,
         max_iter: int = 10_000,
         handle_unknown: Literal["warn", "most_frequent", "error", "nearest"] = "warn",
@@ -219,6 +257,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         self.reward_on = reward_on
         self.untried = untried
         self.min_count = min_count
+        self.prior_strength = prior_strength
+        self.pessimism = pessimism
         self.tol = tol
         self.max_iter = max_iter
         self.handle_unknown = handle_unknown
@@ -307,7 +347,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
         """
         log = self._read_log(X, y, reward, episode, sample_weight)
-        return self._learn(gather(log), X, y)
+        return self._learn(gather(log, keep_squares=self.pessimism > 0), X, y)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -374,11 +414,13 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.n_episodes_
         4
         """
-        if not hasattr(self, "_evidence"):
-            evidence = gather(self._read_log(X, y, reward, episode, sample_weight))
-            return self._learn(evidence, X, y, np.zeros(len(evidence.states)))
-        self._check_form(X, y)
-        batch = gather(self._read_log(X, y, reward, episode, sample_weight))
+        is_first = not hasattr(self, "_evidence")
+        if not is_first:
+            self._check_form(X, y)
+        log = self._read_log(X, y, reward, episode, sample_weight)
+        batch = gather(log, keep_squares=self.pessimism > 0)
+        if is_first:
+            return self._learn(batch, X, y, np.zeros(len(batch.states)))
         evidence, states_before = add(self._evidence, batch)
         last_values = np.zeros(len(evidence.states))
         last_values[states_before] = self.state_values_
@@ -391,25 +433,30 @@ class MarkovPolicyEstimator(BaseEstimator):
         """
         if self.handle_unknown == "nearest":
             _require_numbers(evidence)
+        prior_strength = self._choose_prior_strength(evidence)
         mdp, pair_weights = estimate_mdp(
             evidence.counts,
             reward_on=self.reward_on,
             untried=self.untried,
             min_count=self.min_count,
+            prior_strength=prior_strength,
             initial_distribution=evidence.initial_distribution,
             may_exclude_all=last_values is not None,
         )
         try:
-            solution = modified_policy_iteration(
-                mdp,
-                self.gamma,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                initial_values=last_values,
-                verbose=self.verbose,
-            )
+            solution = self._solve(mdp, last_values)
         except EndlessLoopError as error:
             raise _name_endless_loop(error, evidence) from None
+        if self.pessimism > 0:
+            mdp = subtract_errors(
+                mdp,
+                evidence.counts,
+                self.pessimism,
+                prior_strength=prior_strength,
+                gamma=self.gamma,
+                state_values=solution.state_values,
+            )
+            solution = self._solve(mdp, solution.state_values)
         chosen = greedy_pairs(
             mdp.first_pairs,
             solution.q_values,
@@ -423,8 +470,29 @@ class MarkovPolicyEstimator(BaseEstimator):
         else:
             validate_data(self, X, reset=True, skip_check_array=True)
         self._is_table_form = y is None
+        self.prior_strength_ = prior_strength
         self._keep(evidence, mdp, solution, chosen)
         return self
+
+    def _choose_prior_strength(self, evidence: Evidence) -> float:
+        if self.prior_strength != "auto":
+            return float(self.prior_strength)
+        if not evidence.counts.weights_count_rows:
+            raise ValueError(
+                'prior_strength="auto" needs sample weights that are counts of rows, whole '
+                "numbers, got fractions. Give a number instead, in units of weight."
+            )
+        return choose_prior_strength(evidence.counts)
+
+    def _solve(self, mdp: MDP, initial_values: Floats | None) -> Solution:
+        return modified_policy_iteration(
+            mdp,
+            self.gamma,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            initial_values=initial_values,
+            verbose=self.verbose,
+        )
 
     def _keep(self, evidence: Evidence, mdp: MDP, solution: Solution, chosen: Integers) -> None:
         """Set the fitted attributes; ``chosen`` are the advised pairs of the acting states."""
@@ -857,7 +925,9 @@ class MarkovPolicyEstimator(BaseEstimator):
         if untried is not None:
             anywhere = untried > 0
             rewards[self.mdp_.pair_state[anywhere]] = self.mdp_.rewards[anywhere, np.newaxis]
-        rewards[counts.pair_state, counts.pair_action] = expected_rewards(counts, self.reward_on)
+        rewards[counts.pair_state, counts.pair_action] = expected_rewards(
+            counts, self.reward_on, self.prior_strength_
+        )
         return rewards
 
     @property
@@ -868,6 +938,16 @@ class MarkovPolicyEstimator(BaseEstimator):
         visits = np.zeros((counts.n_states, counts.n_actions))
         visits[counts.pair_state, counts.pair_action] = counts.pair_weights
         return visits
+
+    @property
+    def behavior_policy_(self) -> Any:
+        """Share of each action among the rows of each state, CSR array (n_states, n_actions)."""
+        check_is_fitted(self)
+        counts = self._evidence.counts
+        shares = counts.pair_weights / counts.state_weights[counts.pair_state]
+        bounds = np.searchsorted(counts.pair_state, np.arange(counts.n_states + 1))
+        shape = (counts.n_states, counts.n_actions)
+        return csr_array((shares, counts.pair_action.copy(), bounds), shape=shape)
 
     def transition_counts(self, action: Any) -> Any:
         """Return the weighted counts of the transitions of one action.
@@ -909,8 +989,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         Returns
         -------
         probabilities : scipy sparse CSR array of shape (n_states, n_states)
-            P(s'|s, a). A row is empty where the action was never logged, and sums to less than
-            one where an episode may end without a next state.
+            P(s'|s, a), shrunk by ``prior_strength_``. A row is empty where the action was never
+            logged, and sums to less than one where an episode may end without a next state.
 
         Raises
         ------
@@ -929,7 +1009,15 @@ class MarkovPolicyEstimator(BaseEstimator):
         """
         check_is_fitted(self)
         counts = self._evidence.counts
-        return self._action_matrix(action, counts.weights / counts.pair_weights[counts.triple_pair])
+        trust = trust_in_pairs(counts, self.prior_strength_)
+        believed = counts.weights * (trust / counts.pair_weights)[counts.triple_pair]
+        probabilities = self._action_matrix(action, believed)
+        if self.prior_strength_ == 0:
+            return probabilities
+        doubt = np.zeros(counts.n_states)
+        pairs = self._pairs_of_action(action)
+        doubt[counts.pair_state[pairs]] = 1 - trust[pairs]
+        return (probabilities + diags_array(doubt) @ state_probabilities(counts)).tocsr()
 
     def policy_map(self) -> dict[Any, Any]:
         """Return the policy as a dict, for serving one decision at a time.
@@ -959,15 +1047,19 @@ class MarkovPolicyEstimator(BaseEstimator):
         actions = self._evidence.actions.python_labels(self._policy_codes[acting])
         return dict(zip(states, actions, strict=True))
 
-    def _action_matrix(self, action: Any, per_triple: Floats) -> Any:
-        """Return the rows of one action of a (n_pairs, n_states + 1) matrix, by state."""
-        counts, actions = self._evidence.counts, self._evidence.actions
+    def _pairs_of_action(self, action: Any) -> npt.NDArray[np.intp]:
+        """Return the positions of the logged pairs of one action label."""
+        actions = self._evidence.actions
         code = actions.encode([read_state_labels([action], actions.names[0])])[0]
         if code == UNKNOWN:
             raise ValueError(
                 f"Action {action!r} was never logged; the actions are {self.actions_.tolist()}."
             )
-        pairs = np.flatnonzero(counts.pair_action == code)
+        return np.flatnonzero(self._evidence.counts.pair_action == code)
+
+    def _action_matrix(self, action: Any, per_triple: Floats) -> Any:
+        """Return the rows of one action of a (n_pairs, n_states + 1) matrix, by state."""
+        counts, pairs = self._evidence.counts, self._pairs_of_action(action)
         place = csr_array(
             (np.ones(len(pairs)), (counts.pair_state[pairs], pairs)),
             shape=(counts.n_states, len(counts.pair_state)),

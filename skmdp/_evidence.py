@@ -34,8 +34,8 @@ class Evidence:
         return np.asarray(self.start_weights / self.start_weights.sum())
 
 
-def gather(log: Transitions) -> Evidence:
-    """Count a log."""
+def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
+    """Count a log; squares of rewards, which variances need, are kept on demand."""
     counts = count_transitions(
         log.state_codes,
         log.action_codes,
@@ -44,6 +44,7 @@ def gather(log: Transitions) -> Evidence:
         len(log.actions),
         weights=log.weights,
         rewards=log.rewards,
+        keep_squares=keep_squares,
     )
     starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
     return Evidence(

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 
+from skmdp._penalty import Penalty
+
 __all__ = ["MDP"]
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +40,16 @@ class MDP:
     uniform_mass : ndarray of shape (n_pairs,), default=None
         Probability that a pair leads to any of the ``n_states`` states, all equally likely, on top
         of ``transitions``. Kept apart because its matrix would be dense.
+    shared_mass : ndarray of shape (n_pairs,), default=None
+        Probability that a pair leads where its state leads whatever is done there, on top of
+        ``transitions``. Kept apart because it would repeat a row of ``shared_transitions`` for
+        every action.
+    shared_transitions : scipy sparse CSR array of shape (n_states, n_states), default=None
+        Probability of each next state of a state, whatever is done there. Rows may sum to less
+        than one. Needed with ``shared_mass``.
+    penalty : Penalty, default=None
+        Standard errors to take off the values, as ``pessimism`` of the estimator does. The
+        Bellman operator is then no longer linear for a fixed policy.
 
     Notes
     -----
@@ -72,21 +84,33 @@ class MDP:
     n_actions: int
     initial_distribution: Floats | None = None
     uniform_mass: Floats | None = None
+    shared_mass: Floats | None = None
+    shared_transitions: Any = None
+    penalty: Penalty | None = None
 
     def __post_init__(self) -> None:
         n_pairs = len(self.rewards)
-        if not issparse(self.transitions) or self.transitions.format != "csr":
-            raise TypeError(
-                "transitions must be a scipy sparse array in CSR format, got "
-                f"{type(self.transitions).__name__}. Wrap it in scipy.sparse.csr_array."
-            )
+        if (self.shared_mass is None) != (self.shared_transitions is None):
+            raise ValueError("shared_mass and shared_transitions go together: give both or none.")
+        for name in ("transitions", "shared_transitions"):
+            matrix = getattr(self, name)
+            if matrix is not None and not (issparse(matrix) and matrix.format == "csr"):
+                raise TypeError(
+                    f"{name} must be a scipy sparse array in CSR format, got "
+                    f"{type(matrix).__name__}. Wrap it in scipy.sparse.csr_array."
+                )
         if self.transitions.shape != (n_pairs, self.n_states) or not n_pairs:
             raise ValueError(
                 f"transitions has shape {self.transitions.shape}, expected "
                 f"({n_pairs}, {self.n_states}): one row per pair, one column per state, and at "
                 "least one pair."
             )
-        for name in ("pair_state", "pair_action", "uniform_mass"):
+        square = (self.n_states, self.n_states)
+        if self.shared_transitions is not None and self.shared_transitions.shape != square:
+            raise ValueError(
+                f"shared_transitions has shape {self.shared_transitions.shape}, expected {square}."
+            )
+        for name in ("pair_state", "pair_action", "uniform_mass", "shared_mass"):
             array = getattr(self, name)
             if array is not None and np.shape(array) != (n_pairs,):
                 raise ValueError(f"{name} has shape {np.shape(array)}, expected ({n_pairs},).")
@@ -101,21 +125,27 @@ class MDP:
             raise ValueError("pairs must be unique and sorted by state, then action.")
         if not np.isfinite(self.rewards).all():
             raise ValueError("rewards must be finite.")
-        probabilities = self.transitions.data
-        lowest = probabilities.min(initial=0.0)
-        if self.uniform_mass is not None:
-            lowest = min(lowest, self.uniform_mass.min())
-        if not (lowest >= 0 and self._mass.max() <= 1 + 1e-9):
+        parts = [self.transitions.data, self.uniform_mass, self.shared_mass]
+        if self.shared_transitions is not None:
+            parts.append(self.shared_transitions.data)
+        # NaN fails every comparison, so what is asked is whether all is well.
+        are_positive = all(part.min(initial=0.0) >= 0 for part in parts if part is not None)
+        if not (are_positive and self._mass.max() <= 1 + 1e-9):
             raise ValueError(
                 "transitions must hold probabilities: none negative or NaN, and no row (with its "
-                "uniform_mass) summing to more than one."
+                "uniform_mass and shared_mass) summing to more than one."
             )
 
     @cached_property
     def _mass(self) -> Floats:
         """Probability that the process goes on, (n_pairs,)."""
         mass = np.asarray(self.transitions.sum(axis=1))
-        return mass if self.uniform_mass is None else mass + self.uniform_mass
+        if self.uniform_mass is not None:
+            mass = mass + self.uniform_mass
+        if self.shared_mass is not None:
+            going_on = np.asarray(self.shared_transitions.sum(axis=1))
+            mass = mass + self.shared_mass * going_on[self.pair_state]
+        return mass
 
     @cached_property
     def acting_states(self) -> Integers:
@@ -131,6 +161,8 @@ class MDP:
     def ends(self) -> npt.NDArray[np.bool_]:
         """Whether a pair may end the process: its mass misses one by more than rounding."""
         n_terms = np.diff(self.transitions.indptr) + 3
+        if self.shared_mass is not None:
+            n_terms += np.diff(self.shared_transitions.indptr)[self.pair_state] + 3
         return np.asarray(1 - self._mass > n_terms * np.finfo(np.float64).eps)
 
     def expected_next_values(self, values: Floats) -> Floats:
@@ -144,7 +176,8 @@ class MDP:
         Returns
         -------
         expected : ndarray of shape (n_pairs,)
-            ``transitions @ values``, plus the mean value where a pair may lead anywhere.
+            ``transitions @ values``, plus the mean value where a pair may lead anywhere, plus
+            what the pair's state leads to where it may do that.
 
         Examples
         --------
@@ -156,6 +189,8 @@ class MDP:
         expected: Floats = self.transitions @ values
         if self.uniform_mass is not None:
             expected += self.uniform_mass * values.mean()
+        if self.shared_mass is not None:
+            expected += self.shared_mass * (self.shared_transitions @ values)[self.pair_state]
         return expected
 
     def restrict(self, pairs: Integers) -> MDP:
@@ -188,4 +223,6 @@ class MDP:
             pair_state=self.pair_state[pairs],
             pair_action=self.pair_action[pairs],
             uniform_mass=None if self.uniform_mass is None else self.uniform_mass[pairs],
+            shared_mass=None if self.shared_mass is None else self.shared_mass[pairs],
+            penalty=None if self.penalty is None else self.penalty.restrict(pairs),
         )

@@ -12,13 +12,16 @@ more tightly, since a constant added to V changes nothing but the level (MacQuee
 
     gamma / (1 - gamma) min(d)  <=  V* - T V  <=  gamma / (1 - gamma) max(d)
 
-That is wrong where rows of P sum to less than one, so it is not used there.
+That is wrong where rows of P sum to less than one, so it is not used there, nor where a penalty
+with its floor is taken off (then T is a monotone gamma-contraction, so the first bound holds; see
+``skmdp._penalty``).
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -143,7 +146,7 @@ def modified_policy_iteration(
     Raises
     ------
     ValueError
-        If gamma is outside [0, 1].
+        If gamma is outside [0, 1], or 1 for a process with a penalty.
     EndlessLoopError
         If gamma is 1 and some policy can avoid the end for ever.
 
@@ -192,7 +195,10 @@ def modified_policy_iteration(
     gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
+    if gamma == 1 and mdp.penalty is not None:
+        raise ValueError("A penalty needs gamma below 1: at gamma=1 its values have no bound.")
     is_closed = len(mdp.acting_states) == mdp.n_states and not mdp.ends.any()
+    is_closed = is_closed and mdp.penalty is None
     most_steps = 1 / (1 - gamma) if gamma < 1 else _most_steps(mdp)
     rounding = most_steps * _rounding_error(mdp)
     largest_reward = np.abs(mdp.rewards).max(initial=0.0)
@@ -274,10 +280,14 @@ def _residual(d: Floats, is_closed: bool) -> tuple[float, float]:
 
 def _rounding_error(mdp: MDP) -> float:
     """Return the relative rounding error of one application of T: k terms, k + 3 roundings."""
-    terms = int(np.diff(mdp.transitions.indptr).max(initial=0))
+    terms = int(np.diff(mdp.transitions.indptr).max(initial=0)) + 3
     if mdp.uniform_mass is not None:
         terms += mdp.n_states
-    return (terms + 3) * float(np.finfo(np.float64).eps)
+    if mdp.shared_mass is not None:
+        terms += int(np.diff(mdp.shared_transitions.indptr).max()) + 3
+    if mdp.penalty is not None:  # a root of squares is off by no more than what it squares
+        terms += 2 * int(np.diff(mdp.penalty.outcomes.indptr).max()) + 12
+    return terms * float(np.finfo(np.float64).eps)
 
 
 def _follow_policy(
@@ -304,10 +314,15 @@ def endless_pair(mdp: MDP) -> int | None:
     np.subtract.at(n_left, mdp.pair_state[~left], 1)
     into = mdp.transitions.tocsc()
     into.eliminate_zeros()
+    if mdp.shared_mass is not None:
+        shared_into, sharing = mdp.shared_transitions.tocsc(), _sharing_pairs(mdp)
+        shared_into.eliminate_zeros()
     everywhere = np.flatnonzero(0 if mdp.uniform_mass is None else mdp.uniform_mass)
     wave = np.flatnonzero(n_left == 0)
     while len(wave):
         reaching = np.append(into[:, wave].indices, everywhere)
+        if mdp.shared_mass is not None:
+            reaching = np.append(reaching, sharing[:, shared_into[:, wave].indices].indices)
         everywhere = everywhere[:0]  # these pairs reach every state, so the first wave peels them
         peeled = np.unique(reaching[left[reaching]])
         left[peeled] = False
@@ -318,11 +333,21 @@ def endless_pair(mdp: MDP) -> int | None:
     return _pair_in_loop(mdp, remaining) if len(remaining) else None
 
 
+def _sharing_pairs(mdp: MDP) -> Any:
+    """Return which pairs may do as their state does, CSC (n_pairs, n_states)."""
+    assert mdp.shared_mass is not None
+    pairs = np.flatnonzero(mdp.shared_mass)
+    entries = (np.ones(len(pairs)), (pairs, mdp.pair_state[pairs]))
+    return coo_array(entries, shape=(len(mdp.rewards), mdp.n_states)).tocsc()
+
+
 def _pair_in_loop(mdp: MDP, remaining: Integers) -> int:
     """Return a pair that comes round again, of pairs that only lead to each other's states."""
     if mdp.uniform_mass is not None and mdp.uniform_mass[remaining].any():
         return int(remaining[np.argmax(mdp.uniform_mass[remaining] > 0)])
     edges = mdp.transitions[remaining].tocoo()
+    if mdp.shared_mass is not None:
+        edges = (edges + (_sharing_pairs(mdp).tocsr()[remaining] @ mdp.shared_transitions)).tocoo()
     edges.eliminate_zeros()
     origin = mdp.pair_state[remaining][edges.row]
     graph = coo_array((np.ones(edges.nnz), (origin, edges.col)), shape=(mdp.n_states,) * 2)

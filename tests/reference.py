@@ -24,9 +24,12 @@ def link(rows, infer=False, has_terminated=False):
     return linked
 
 
-def learn(rows, gamma, reward_on="state_action", untried="exclude", min_count=0, sweeps=2000):
+def learn(
+    rows, gamma, reward_on="state_action", untried="exclude", min_count=0, kappa=0, sweeps=2000
+):
     """Count, average, iterate on linked rows; returns a dict of dicts keyed by label."""
-    N, n = defaultdict(lambda: defaultdict(float)), defaultdict(float)
+    N, N_s = (defaultdict(lambda: defaultdict(float)) for _ in range(2))
+    n = defaultdict(float)
     n_s, n_a, r_sa, r_s = (defaultdict(float) for _ in range(4))
     starts = defaultdict(float)
     states = {row["state"] for row in rows} | {row["seen"] for row in rows} - {None}
@@ -37,6 +40,7 @@ def learn(rows, gamma, reward_on="state_action", untried="exclude", min_count=0,
         if row["truncated"]:
             continue
         N[s, a][row["next"]] += w
+        N_s[s][row["next"]] += w
         n[s, a] += w
         n_s[s] += w
         n_a[a] += w
@@ -57,7 +61,13 @@ def learn(rows, gamma, reward_on="state_action", untried="exclude", min_count=0,
             reward = r_s[s] / n_s[s]
         if (s, a) not in n:
             return reward + gamma * sum(V.values()) / len(V)
-        return reward + gamma * sum(m / n[s, a] * V[t] for t, m in N[s, a].items() if t is not None)
+        trust = n[s, a] / (n[s, a] + kappa)
+        value = trust * (reward + gamma * following(N[s, a], n[s, a]))
+        usual = r_s[s] / n_s[s] + gamma * following(N_s[s], n_s[s])
+        return value + (1 - trust) * usual
+
+    def following(counts, total):
+        return sum(m / total * V[t] for t, m in counts.items() if t is not None)
 
     for _ in range(sweeps):
         before = dict(V)

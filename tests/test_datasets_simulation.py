@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from processes import exact_values, process, random_process
+from processes import dense, exact_values, process, random_process
 from scipy.stats import chi2
 
 from skmdp import MarkovPolicyEstimator
@@ -47,17 +47,16 @@ def test_garnet_sizes(sizes):
 
 
 @pytest.mark.parametrize("uniform", [False, True])
-def test_frequencies_approach_probabilities(uniform):
-    mdp = random_process(0, n_states=5, end=0.2, uniform=uniform)
+@pytest.mark.parametrize("shared", [False, True])
+def test_frequencies_approach_probabilities(uniform, shared):
+    mdp = random_process(0, n_states=5, end=0.2, uniform=uniform, shared=shared)
     log = sample_transitions(mdp, n_episodes=20_000, random_state=0)
-    dense = mdp.transitions.toarray()
-    if uniform:
-        dense = dense + mdp.uniform_mass[:, np.newaxis] / 5
+    probability = dense(mdp)
     following = log["next_state"].fillna(5).astype(int)
     for i, (s, a) in enumerate(zip(mdp.pair_state, mdp.pair_action, strict=True)):
         rows = (log["state"] == s) & (log["action"] == a)
         seen = np.bincount(following[rows], minlength=6)
-        expected = np.append(dense[i], 1 - dense[i].sum()) * rows.sum()
+        expected = np.append(probability[i], 1 - probability[i].sum()) * rows.sum()
         possible = expected > 1e-9
         assert not seen[~possible].any()
         gap = (seen - expected)[possible] ** 2 / expected[possible]

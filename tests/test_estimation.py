@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from processes import dense
 
 from skmdp._counts import count_transitions
 from skmdp._estimation import (
@@ -19,7 +20,7 @@ from skmdp._estimation import (
 END = -1
 
 
-def count(rows, weights=None, n_states=None, n_actions=None):
+def count(rows, weights=None, n_states=None, n_actions=None, *, keep_squares=False):
     """Count rows (state, action, next state[, reward])."""
     state, action, following, *reward = np.array(rows, dtype=float).T
     return count_transitions(
@@ -30,11 +31,17 @@ def count(rows, weights=None, n_states=None, n_actions=None):
         n_actions or int(action.max()) + 1,
         weights=None if weights is None else np.asarray(weights, dtype=float),
         rewards=reward[0] if reward else None,
+        keep_squares=keep_squares,
     )
 
 
 def estimate(counts, **options):
-    settings = {"reward_on": "state_action", "untried": "exclude", "min_count": 0} | options
+    settings = {
+        "reward_on": "state_action",
+        "untried": "exclude",
+        "min_count": 0,
+        "prior_strength": 0.0,
+    } | options
     start = np.full(counts.n_states, 1 / counts.n_states)
     return estimate_mdp(counts, initial_distribution=start, **settings)
 
@@ -94,6 +101,31 @@ def test_nothing_untried_adds_nothing():
     assert_array_equal(estimate(count(everything), untried="uniform")[0].pair_action, [0, 1])
 
 
+def test_shrunk_model_is_the_mixture_with_the_behaviour_policy():
+    """Following a policy where pairs are shrunk is following it with probability trust."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.integers(0, k, size=60) for k in (4, 3, 5)]).astype(float)
+    rows = np.column_stack([rows, rng.normal(size=60)])
+    rows[rows[:, 2] == 4, 2] = END
+    counts = count(rows, n_states=4)
+    plain, n = estimate(counts)
+    shrunk, _ = estimate(counts, prior_strength=2.5)
+    trust, of_state = n / (n + 2.5), np.equal.outer(np.arange(4), plain.pair_state)
+    behaviour = of_state * n / counts.state_weights[:, np.newaxis]
+    for pairs in (plain.first_pairs, plain.first_pairs + 1):
+        policy = np.zeros_like(behaviour)
+        policy[np.arange(4), pairs] = 1.0
+        mixed = policy * trust + (1 - policy @ trust)[:, np.newaxis] * behaviour
+        for gamma in (0.5, 0.9):
+            P, R = mixed @ dense(plain), mixed @ plain.rewards
+            P_shrunk, R_shrunk = dense(shrunk)[pairs], shrunk.rewards[pairs]
+            assert_allclose(
+                np.linalg.solve(np.eye(4) - gamma * P_shrunk, R_shrunk),
+                np.linalg.solve(np.eye(4) - gamma * P, R),
+                atol=1e-12,
+            )
+
+
 def test_untried_actions_are_not_those_below_min_count():
     mdp, _ = estimate(count(LOG), untried="uniform", min_count=2)
     assert_array_equal(mdp.pair_action, [0, 2, 0, 2])
@@ -136,7 +168,7 @@ def brute_force_strength(rows, weights):
     st.lists(
         st.tuples(
             st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(-1, 2)),
-            st.sampled_from([0.1, 1.0, 2.5]),
+            st.sampled_from([0.1, 1.0, 2.0, 2.5]),
         ),
         min_size=1,
         max_size=40,
@@ -144,7 +176,11 @@ def brute_force_strength(rows, weights):
 )
 def test_prior_strength_equals_its_definition(weighted_rows):
     rows, weights = zip(*weighted_rows, strict=True)
-    assert choose_prior_strength(count(rows, weights, 3, 3)) == brute_force_strength(rows, weights)
+    found = choose_prior_strength(count(rows, weights, 3, 3))
+    if all(weight == int(weight) for weight in weights):  # whole numbers stand for so many rows
+        rows, weights = np.repeat(rows, np.array(weights, dtype=int), axis=0).tolist(), None
+        weights = [1.0] * len(rows)
+    assert found == brute_force_strength([tuple(row) for row in rows], weights)
 
 
 RNG = np.random.default_rng(0)

@@ -32,6 +32,7 @@ VARIANTS = [
     MarkovPolicyEstimator(gamma=1),
     MarkovPolicyEstimator(reward_on="state"),
     MarkovPolicyEstimator(untried="uniform"),
+    MarkovPolicyEstimator(prior_strength="auto", pessimism=0.5),
 ]
 # The checks predict on states not seen in fit, which is what the default warns of.
 UNKNOWN = pytest.mark.filterwarnings("ignore:.*not seen in fit:UserWarning")
@@ -155,8 +156,9 @@ def logs(draw):
     st.sampled_from(["state_action", "state"]),
     st.sampled_from(["exclude", "uniform"]),
     st.sampled_from([0, 2]),
+    st.sampled_from([0, 0.01, 2.5]),
 )
-def test_every_table_equals_brute_force(log, gamma, reward_on, untried, min_count):
+def test_every_table_equals_brute_force(log, gamma, reward_on, untried, min_count, kappa):
     rows, infer, ends = log
     options = {
         "gamma": gamma,
@@ -170,8 +172,8 @@ def test_every_table_equals_brute_force(log, gamma, reward_on, untried, min_coun
         columns=["weight"] + ["next_state"] * infer + ["terminated"] * (not ends)
     )
     weights = [row["weight"] for row in rows]
-    estimator = MarkovPolicyEstimator(tol=1e-9, **options)
-    expected = learn(linked, **options) if counted else None
+    estimator = MarkovPolicyEstimator(tol=1e-9, prior_strength=kappa, **options)
+    expected = learn(linked, kappa=kappa, **options) if counted else None
     if not counted or max(expected["n"].values()) < min_count:
         with pytest.raises(ValueError, match=r"truncated|excludes every pair|non-zero number"):
             estimator.fit(table, sample_weight=weights)

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from processes import process, random_process
+from processes import dense, process, random_process
 from scipy.sparse import csr_array
 
 from skmdp.mdp import MDP
@@ -23,15 +23,14 @@ def test_missing_mass_ends_the_process():
 
 def test_expected_next_values_are_those_of_the_dense_matrix():
     values = np.random.default_rng(0).normal(size=8)
-    mdp = random_process(1, uniform=True)
-    dense = mdp.transitions.toarray() + mdp.uniform_mass[:, np.newaxis] / mdp.n_states
-    assert_allclose(mdp.expected_next_values(values), dense @ values)
-    assert_allclose(dense.sum(axis=1), 1)
+    mdp = random_process(1, uniform=True, shared=True)
+    assert_allclose(mdp.expected_next_values(values), dense(mdp) @ values)
+    assert_allclose(dense(mdp).sum(axis=1), 1)
     assert not mdp.ends.any()
 
 
 def test_restricting_keeps_what_is_named():
-    mdp = random_process(2, uniform=True)
+    mdp = random_process(2, uniform=True, shared=True)
     kept = np.array([0, 3])
     small = mdp.restrict(kept)
     values = np.arange(8.0)
@@ -58,6 +57,7 @@ GOOD = {
     "n_states": 2,
     "n_actions": 1,
 }
+SHARED = {"shared_mass": np.zeros(2), "shared_transitions": csr_array(np.eye(2))}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,17 @@ GOOD = {
         ({"transitions": csr_array(np.nan * np.eye(2))}, ValueError, "none negative or NaN"),
         ({"uniform_mass": np.array([0, 0.5])}, ValueError, "summing to more than one"),
         ({"uniform_mass": np.array([0, -0.5])}, ValueError, "none negative"),
+        ({"shared_mass": np.zeros(2)}, ValueError, "go together"),
+        ({"shared_transitions": csr_array(np.eye(2))}, ValueError, "go together"),
+        ({**SHARED, "shared_mass": np.zeros(3)}, ValueError, r"shared_mass has shape \(3,\)"),
+        ({**SHARED, "shared_mass": np.array([0, -0.5])}, ValueError, "none negative"),
+        ({**SHARED, "shared_mass": np.array([0, 0.5])}, ValueError, "summing to more than one"),
+        ({**SHARED, "shared_transitions": np.eye(2)}, TypeError, "shared_transitions must be"),
+        (
+            {**SHARED, "shared_transitions": csr_array((1, 2))},
+            ValueError,
+            r"shared_transitions has shape \(1, 2\), expected \(2, 2\)",
+        ),
     ],
 )
 def test_bad_arrays_are_refused(change, error, message):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from processes import exact_values, process, random_process
+from processes import dense, exact_values, process, random_process
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
@@ -107,6 +107,7 @@ PROCESSES = st.builds(
     n_states=st.sampled_from([1, 2, 8]),
     end=st.sampled_from([0.0, 0.05, 0.5]),
     uniform=st.booleans(),
+    shared=st.booleans(),
 )
 
 
@@ -228,13 +229,11 @@ def test_endless_pairs(pairs, endless):
 @given(PROCESSES)
 def test_endless_pairs_equal_a_loop_over_pairs(mdp):
     """Drop pairs that may end or leave, and states without pairs, until nothing changes."""
-    dense = mdp.transitions.toarray() > 0
-    if mdp.uniform_mass is not None:
-        dense |= (mdp.uniform_mass > 0)[:, np.newaxis]
+    leads_to = dense(mdp) > 0
     pairs, states = set(range(len(mdp.rewards))), set(range(mdp.n_states))
     changed = True
     while changed:
-        keep = {i for i in pairs if not mdp.ends[i] and set(np.flatnonzero(dense[i])) <= states}
+        keep = {i for i in pairs if not mdp.ends[i] and set(np.flatnonzero(leads_to[i])) <= states}
         left = {s for s in states if any(mdp.pair_state[i] == s for i in keep)}
         changed = (keep, left) != (pairs, states)
         pairs, states = keep, left
@@ -249,6 +248,18 @@ def test_pairs_that_lead_anywhere_can_come_round():
     leads_out = process({(0, 0): (1.0, {})}, n_states=2, uniform_mass=np.array([1.0]))
     assert endless_pair(leads_out) is None
     assert_allclose(modified_policy_iteration(leads_out, 1.0).state_values, [2, 0], rtol=1e-6)
+
+
+def test_pairs_may_do_as_their_state_does():
+    """Half of the time action 0 stays, half of the time what is usual happens: on to the end."""
+    half = {"shared_mass": np.array([0.5])}
+    on = csr_array(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    stays = process({(0, 0): (1.0, {0: 0.5})}, n_states=2, shared_transitions=on, **half)
+    assert endless_pair(stays) is None
+    assert_allclose(modified_policy_iteration(stays, 1.0).state_values, [2, 0], rtol=1e-6)
+    back = csr_array(np.array([[1.0, 0.0], [0.0, 0.0]]))
+    loops = process({(0, 0): (1.0, {0: 0.5})}, n_states=2, shared_transitions=back, **half)
+    assert endless_pair(loops) == 0
 
 
 def test_a_stay_too_long_to_bound_proves_nothing(monkeypatch):

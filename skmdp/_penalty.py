@@ -1,0 +1,77 @@
+"""What pessimism takes off the value of a pair: standard errors of r + gamma V(s').
+
+With n rows of a pair, Var_hat the variance of r + gamma V(s') over them, Var_s a variance of the
+pair's state that is held fixed (so that a pair seen once is not taken for certain), and a factor
+of at most one,
+
+    penalty = factor sqrt((n Var_hat + Var_s) / (n + 1) / n)
+
+Why a sup-norm bound survives. Let p be the share of a next state, x its r + gamma V, m the mean of
+x and sigma its standard deviation. The derivative of the penalty in that V is at most
+factor gamma p |x - m| / (sigma sqrt(n + 1)). A share is at least 1 / n, so |x - m| / sigma is at
+most sqrt((1 - p) / p) <= sqrt(n - 1), and the derivative of gamma P V - penalty stays positive:
+the operator is monotone. Adding a constant to V (and to the end's value) moves it by gamma times
+the constant. Together: a gamma-contraction, though no linear one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """Standard errors of the pairs of a process, as a function of the state values.
+
+    ``outcomes`` is CSR (n_pairs, n_states + 1): share + i mean reward of each next state among the
+    pair's rows; the last column is the end. ``inner_variance`` (n_pairs,) is the variance of the
+    rewards around those means, ``state_variance`` (n_pairs,) is Var_s, ``visits`` (n_pairs,) is n,
+    ``factor`` (n_pairs,) the number of standard errors. No value falls below
+    ``lowest_reward / (1 - gamma)``.
+    """
+
+    outcomes: Any
+    inner_variance: Floats
+    state_variance: Floats
+    visits: Floats
+    factor: Floats
+    lowest_reward: float
+
+    @cached_property
+    def _outcome_pair(self) -> Integers:
+        return np.repeat(np.arange(len(self.visits)), np.diff(self.outcomes.indptr))
+
+    def amounts(self, values: Floats, gamma: float) -> Floats:
+        """Return what is taken off each pair, (n_pairs,), under the given state values."""
+        n, pair, share = self.visits, self._outcome_pair, self.outcomes.data.real
+        worth = np.append(values, 0.0)[self.outcomes.indices]
+        worth *= gamma
+        worth += self.outcomes.data.imag
+        mean = np.bincount(pair, share * worth, minlength=len(n))
+        worth -= mean[pair]
+        outer = np.bincount(pair, share * worth * worth, minlength=len(n))
+        variance = (n * (outer + self.inner_variance) + self.state_variance) / (n + 1)
+        return np.asarray(self.factor * np.sqrt(variance / n))
+
+    def floor(self, gamma: float) -> float:
+        """Return the lowest value that is possible at all."""
+        return self.lowest_reward / (1 - gamma)
+
+    def restrict(self, pairs: Integers) -> Penalty:
+        """Return the penalty of some of the pairs."""
+        return replace(
+            self,
+            outcomes=self.outcomes[pairs],
+            inner_variance=self.inner_variance[pairs],
+            state_variance=self.state_variance[pairs],
+            visits=self.visits[pairs],
+            factor=self.factor[pairs],
+        )
