@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation import most_logged_pairs
 from skmdp._estimator import MarkovPolicyEstimator
+from skmdp._labels import UNKNOWN
 
-__all__ = ["policy_table"]
+__all__ = ["policy_table", "supported"]
 
 _COLUMNS = ("action", "value", "margin", "state_visits", "action_visits", "most_logged_action")
 
@@ -85,3 +88,70 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
         policy.actions_[most_logged],
     )
     return pd.DataFrame({**states, **dict(zip(_COLUMNS, values, strict=True))})
+
+
+def supported(policy: MarkovPolicyEstimator, X: Any) -> pd.DataFrame:
+    """Return what the log says about the advice for some states, row by row.
+
+    Parameters
+    ----------
+    policy : MarkovPolicyEstimator
+        A fitted policy.
+    X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+        States, as in ``predict``.
+
+    Returns
+    -------
+    support : pandas.DataFrame of n_samples rows
+        With the index of ``X`` if that is a pandas object. ``action`` (advised), ``action_visits``
+        (weighted rows of that action in the state), ``state_visits`` (of the state),
+        ``is_admissible`` (whether the action may be chosen there by the fitted model), ``is_known``
+        (whether the state was seen in fit, if only as a next state).
+
+    Raises
+    ------
+    NotFittedError
+        If the policy is not fitted.
+    TypeError, ValueError
+        As in ``predict``.
+
+    Warns
+    -----
+    UserWarning
+        As in ``predict``.
+
+    Notes
+    -----
+    O(n_samples + number of logged pairs).
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import load_climb
+    >>> from skmdp.inspection import supported
+    >>> policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(load_climb())
+    >>> supported(policy, ["low", "nowhere"])
+      action  action_visits  state_visits  is_admissible  is_known
+    0  climb            2.0           3.0           True      True
+    1  climb            0.0           0.0          False     False
+    """
+    codes, columns = policy._read_states(X)
+    actions = policy._decide(codes, columns)
+    mdp, counts = policy.mdp_, policy._evidence.counts
+    pair = counts.find_pairs(codes, actions)  # of an unknown state: none
+    # -1 looks up the last entry, which stands for what was never logged.
+    visits = np.append(counts.pair_weights, 0.0)
+    state_visits = np.append(counts.state_weights, 0.0)[codes]
+    may_be_chosen = np.zeros(len(visits), dtype=bool)
+    may_be_chosen[counts.find_pairs(mdp.pair_state, mdp.pair_action)] = True
+    may_be_chosen[-1] = mdp.uniform_mass is not None  # a pair that stands for all untried ones
+    return pd.DataFrame(
+        {
+            "action": policy.actions_[actions],
+            "action_visits": visits[pair],
+            "state_visits": state_visits,
+            "is_admissible": may_be_chosen[pair] & (state_visits > 0),
+            "is_known": codes != UNKNOWN,
+        },
+        index=X.index if isinstance(X, pd.DataFrame | pd.Series) else None,
+    )

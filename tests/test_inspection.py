@@ -5,7 +5,7 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from skmdp import MarkovPolicyEstimator
-from skmdp.inspection import policy_table
+from skmdp.inspection import policy_table, supported
 
 LOG = pd.DataFrame(
     {
@@ -83,3 +83,42 @@ def test_features_without_names_are_numbered():
 def test_policy_must_be_fitted():
     with pytest.raises(NotFittedError):
         policy_table(MarkovPolicyEstimator())
+
+
+# ------------------------------------------------------------------------------------- supported
+
+THIN = pd.DataFrame(
+    {
+        "state": ["a", "a", "a", "b", "b"],
+        "action": ["x", "x", "y", "x", "y"],
+        "next_state": ["b", "b", "end", None, "a"],
+        "reward": [1, 2, 0, 5, 0],
+    }
+)
+
+
+def test_support_of_states_of_every_sort():
+    policy = MarkovPolicyEstimator(min_count=2, handle_unknown="most_frequent").fit(THIN)
+    X = pd.DataFrame({"state": ["b", "a", "end", "new"]}, index=[7, 8, 9, 10])
+    support = supported(policy, X)
+    assert support.index.tolist() == [7, 8, 9, 10]
+    assert support["action"].tolist() == policy.predict(X).tolist() == ["x"] * 4
+    assert support["action_visits"].tolist() == [1, 2, 0, 0]
+    assert support["state_visits"].tolist() == [2, 3, 0, 0]
+    # In b nothing was logged twice, so its most logged action stays admissible.
+    assert support["is_admissible"].tolist() == [True, True, False, False]
+    assert support["is_known"].tolist() == [True, True, True, False]
+
+
+def test_untried_actions_are_admissible_where_they_may_be_chosen():
+    table = THIN.iloc[[0, 1, 2, 3]].assign(reward=[1, 2, 50, -5])
+    policy = MarkovPolicyEstimator(untried="uniform").fit(table)
+    support = supported(policy, ["b", "end"])
+    assert support["action"].tolist() == ["y", "x"]
+    assert support["action_visits"].tolist() == [0, 0]
+    assert support["is_admissible"].tolist() == [True, False]
+
+
+def test_unknown_states_warn_as_in_predict():
+    with pytest.warns(UserWarning, match="not seen in fit"):
+        supported(MarkovPolicyEstimator().fit(THIN), ["new"])
