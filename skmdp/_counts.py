@@ -112,6 +112,15 @@ class TransitionCounts:
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where((keys[at] == wanted) & (actions >= 0), at, -1)
 
+    def find_triples(self, states: Integers, actions: Integers, next_states: Integers) -> Integers:
+        """Return the position of the triple of every logged row; next state -1 is an end."""
+        width = self.n_states + 1
+        pair_keys = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
+        keys = pair_keys[self.triple_pair] * width + self.next_states
+        wanted = (states.astype(np.int64) * self.n_actions + actions) * width
+        wanted += np.where(next_states < 0, self.n_states, next_states)
+        return np.searchsorted(keys, wanted)
+
 
 Triples = tuple[Integers, Integers, npt.NDArray[np.complex128]]
 

@@ -39,10 +39,12 @@ class Transitions:
     """A log as arrays: one entry per row that counts (n,), and what is known of its episodes.
 
     ``next_codes`` is MISSING where the episode ended. ``weights`` None means one a row;
-    ``rewards`` None means that the log has none. ``start_codes`` and ``start_weights`` are the
-    first states of the episodes, or all states where episodes are unknown. ``longest`` is the
-    number of rows of the longest episode (None: unknown); ``is_cut`` says whether some episode
-    was still going on at its last row.
+    ``rewards`` None means that the log has none. ``propensities`` holds the probability with which
+    each logged action was taken, where it was handed in. ``start_codes`` and ``start_weights`` are
+    the first states of the episodes, or all states where episodes are unknown. Rows lie episode by
+    episode: ``episode_lengths`` (n_episodes,) counts those of each (None: unknown). ``longest`` is
+    the number of rows of the longest episode, those that do not count included (None: unknown);
+    ``is_cut`` says whether some episode was still going on at its last row.
     """
 
     states: LabelIndex
@@ -52,10 +54,12 @@ class Transitions:
     next_codes: Codes
     rewards: Floats | None
     weights: Floats | None
+    propensities: Floats | None
     start_codes: Codes
     start_weights: Floats | None
     n_episodes: int | None
     n_truncated: int
+    episode_lengths: RowNumbers | None
     longest: int | None
     is_cut: bool
 
@@ -74,6 +78,7 @@ class LogRows:
     step_numbers: npt.NDArray[Any] | None = None
     terminated: Bools | None = None
     weights: Floats | None = None
+    propensities: Floats | None = None
 
     def select(self, order: RowNumbers | None) -> LogRows:
         """Return the rows of positive weight in the given order."""
@@ -93,6 +98,7 @@ class LogRows:
             episode=None if self.episode is None else self.episode.take(rows),
             terminated=None if self.terminated is None else self.terminated[rows],
             weights=None if weights is None else weights[rows],
+            propensities=None if self.propensities is None else self.propensities[rows],
         )
 
 
@@ -116,13 +122,16 @@ def link_rows(rows: LogRows) -> Transitions:
                 "state missing in all of them, so what followed is unknown everywhere."
             )
     first, last = _episode_bounds(rows.episode)
-    is_cut, longest = False, None
+    is_cut, longest, lengths = False, None, None
     if rows.episode is not None:
+        lengths = last - first + 1
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
         goes_on = acted[next_codes[last]]
         is_cut = bool((goes_on if truncated is None else goes_on | truncated[last]).any())
-        longest = int((last - first).max()) + 1
+        longest = int(lengths.max())
+        if truncated is not None:
+            lengths = lengths - np.add.reduceat(truncated, first, dtype=np.int64)
     return Transitions(
         states=states,
         actions=actions,
@@ -131,10 +140,12 @@ def link_rows(rows: LogRows) -> Transitions:
         next_codes=next_codes[counts],
         rewards=None if rows.rewards is None else rows.rewards[counts],
         weights=None if rows.weights is None else rows.weights[counts],
+        propensities=None if rows.propensities is None else rows.propensities[counts],
         start_codes=state_codes[first],
         start_weights=None if rows.weights is None else rows.weights[first],
         n_episodes=None if rows.episode is None else len(first),
         n_truncated=0 if truncated is None else int(truncated.sum()),
+        episode_lengths=lengths,
         longest=longest,
         is_cut=is_cut,
     )

@@ -26,7 +26,7 @@ from skmdp._estimation import (
     subtract_errors,
     trust_in_pairs,
 )
-from skmdp._evaluation import evaluate_directly, warn_if_unsupported
+from skmdp._evaluation import choice_of_actions, evaluate_directly, warn_if_unsupported
 from skmdp._evidence import Evidence, add, gather
 from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
 from skmdp._table import (
@@ -859,13 +859,13 @@ class MarkovPolicyEstimator(BaseEstimator):
         evidence = gather(log)
         estimate = evaluate_directly(
             evidence.counts,
-            self._actions_in(log),
+            choice_of_actions(evidence.counts, self._actions_in(log)),
             evidence.initial_distribution,
             prior_strength=choose_prior_strength(evidence.counts),
             longest=log.longest,
             is_cut=log.is_cut,
         )
-        warn_if_unsupported(estimate, log.is_cut)
+        warn_if_unsupported(estimate.uncovered, estimate.outlasting, is_cut=log.is_cut)
         return estimate.value
 
     def _check_form(self, X: Any, y: Any) -> None:

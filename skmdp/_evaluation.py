@@ -1,12 +1,22 @@
 """The direct method: what a policy would have earned in the process re-estimated from a log.
 
-In the state s the policy takes a(s). With n, N weighted counts of the log, kappa the strength of
-the prior and lam = n(s, a(s)) / (n(s, a(s)) + kappa), 0 where the log lacks the pair:
+The policy takes action a in state s with probability pi(a|s). With n, N weighted counts of the
+log, kappa the strength of the prior and lam = n(s, a) / (n(s, a) + kappa), 0 where the log lacks
+the pair,
 
-    P(s'|s) = lam N(s, a, s') / n(s, a) + (1 - lam) N(s, s') / n(s),    R(s) likewise
+    P(s'|s) = sum_a pi lam N(s, a, s') / n(s, a) + (1 - sum_a pi lam) N(s, s') / n(s)
 
-States that the log never acts in are worth 0. The value is that of following P for ``horizon``
-steps from where the log's episodes start, undiscounted.
+and R(s) likewise: what is not believed of the pairs does as is logged in the state. States that
+the log never acts in are worth 0. With mu0 where the log's episodes start,
+
+    V_0 = 0,  V_{h+1} = R + gamma P V_h,  value = mu0 . V_H;    d_0 = mu0,  d_{t+1} = gamma d_t P
+
+The standard error is that of the value as a function of the log (its influence function). With
+D = sum_t d_t, M(s, s') = gamma sum_t d_t(s) V_{H-1-t}(s') and y = D(s) r + M(s, s') of a row, means
+of y over the rows of the pair and of the state, one more row of (s, a) moves the value by
+
+    u = pi lam / n(s, a) (y - mean(s, a)) + (1 - sum_b pi lam) / n(s) (y - mean(s))
+        + pi kappa / (n(s, a) + kappa)^2 (mean(s, a) - mean(s))
 """
 
 from __future__ import annotations
@@ -17,37 +27,62 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import diags_array
+from scipy.sparse import csr_array, diags_array
 
 from skmdp._counts import TransitionCounts
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
+Bools = npt.NDArray[np.bool_]
 
 # A log whose episodes all end is followed to the end: this many times its longest episode.
 TO_THE_END = 10
 # Steps to follow where the log does not tell episodes.
 HORIZON_WITHOUT_EPISODES = 1000
-VALUE_TOLERANCE = 1e-6
-# Share of the episodes still running below which what they do no longer matters.
-NEGLIGIBLE_MASS = 1e-7
+# Relative change of the values below which following stops: enough to compare policies.
+SCORE_TOLERANCE = 1e-6
+# Share of the episodes still running, relative to the tolerance, below which they do not matter.
+NEGLIGIBLE_SHARE = 0.1
 UNCOVERED_WARNING = 0.01
 OUTLASTING_WARNING = 0.10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A sequence of vectors x_0, x_1, ..., known until it settles at x_length.
+
+    From there on every step adds ``drift``. ``steps`` holds x_0 to x_length, or x_length alone.
+    """
+
+    steps: list[Floats]
+    length: int
+    drift: Floats
+
+    def at(self, step: int) -> Floats:
+        """Return the vector of a step."""
+        if step < self.length:
+            return self.steps[step]
+        return np.asarray(self.steps[-1] + (step - self.length) * self.drift)
+
+
+@dataclass(frozen=True, eq=False)
 class DirectEstimate:
     """A policy's estimated value and what qualifies it.
 
-    ``uncovered`` is the share of the policy's decisions that the log lacks, ``outlasting`` the
-    share of its episodes that are longer than any logged one (None where that is unknown).
+    ``state_values`` (n_states,) are those with the whole horizon to go. ``uncovered`` is the share
+    of the policy's decisions that the log lacks, ``outlasting`` the share of its episodes that are
+    longer than any logged one (None where that is unknown). ``values`` and ``visits`` hold V_h and
+    d_t (None unless asked for).
     """
 
     value: float
+    state_values: Floats
     horizon: int
     prior_strength: float
     uncovered: float
     outlasting: float | None
+    values: Path | None
+    visits: Path | None
 
 
 def follow_horizon(longest: int | None, is_cut: bool) -> int:
@@ -57,125 +92,252 @@ def follow_horizon(longest: int | None, is_cut: bool) -> int:
     return longest if is_cut else TO_THE_END * longest
 
 
+def choice_of_actions(counts: TransitionCounts, actions: Integers) -> Floats:
+    """Return pi(a|s) of every logged pair, (n_pairs,), for one action code a state, -1 = none."""
+    return np.equal(counts.pair_action, actions[counts.pair_state]).astype(np.float64)
+
+
 def evaluate_directly(
     counts: TransitionCounts,
-    actions: Integers,
+    choice: Floats | None,
     initial_distribution: Floats,
     *,
     prior_strength: float,
     longest: int | None,
     is_cut: bool,
     horizon: int | None = None,
+    gamma: float = 1.0,
+    tolerance: float = SCORE_TOLERANCE,
+    keep_paths: bool = False,
 ) -> DirectEstimate:
-    """Estimate the undiscounted value of a deterministic policy, by the module's formulas.
+    """Estimate the value of a policy, by the module's formulas.
 
-    ``actions`` (n_states,) holds the policy's action codes, -1 for an action the log never has.
+    ``choice`` (n_pairs,) is pi(a|s) of every logged pair; what it lacks to one is taken for
+    actions that the log does not have. None stands for doing as is logged.
     """
     if horizon is None:
         horizon = follow_horizon(longest, is_cut)
-    states = np.arange(counts.n_states)
-    chosen = counts.find_pairs(states, actions)
-    transitions, rewards = policy_process(counts, chosen, prior_strength)
+    transitions, rewards = policy_process(counts, choice, prior_strength)
+    values = _follow_values(transitions, rewards, horizon, gamma, tolerance, keep=keep_paths)
     acts = counts.state_weights > 0
-    lacking = chosen < 0
-    uncovered, running = _occupancy(
-        transitions, initial_distribution, acts, lacking, horizon, longest
+    backwards = transitions.T.tocsr()
+    start = np.where(acts, initial_distribution, 0.0)
+    visits, decisions, outlasting = _follow_visits(
+        backwards, start, acts, horizon, 1.0, tolerance, mark=longest, keep=keep_paths
     )
+    if keep_paths and gamma < 1:
+        visits, _, _ = _follow_visits(backwards, start, acts, horizon, gamma, tolerance, keep=True)
+    taken = float(decisions.sum())
+    state_values = values.at(horizon)
     return DirectEstimate(
-        value=float(initial_distribution @ _values(transitions, rewards, horizon)),
+        value=float(initial_distribution @ state_values),
+        state_values=state_values,
         horizon=horizon,
         prior_strength=prior_strength,
-        uncovered=uncovered,
-        outlasting=running,
+        uncovered=float(decisions @ _lacking(counts, choice)) / taken if taken else 0.0,
+        outlasting=outlasting,
+        values=values if keep_paths else None,
+        visits=visits if keep_paths else None,
     )
+
+
+def _lacking(counts: TransitionCounts, choice: Floats | None) -> Floats:
+    """Return the probability of an action that the log lacks in each state, (n_states,)."""
+    if choice is None:
+        return np.zeros(counts.n_states)
+    logged = np.where(counts.pair_weights > 0, choice, 0.0)
+    return np.asarray(1.0 - _sum_by(counts.pair_state, logged, counts.n_states))
+
+
+def _sum_by(codes: Integers, amounts: Floats, n: int) -> Floats:
+    """Sum amounts by code, (n,)."""
+    return np.bincount(codes, amounts, minlength=n).astype(np.float64, copy=False)
+
+
+def _divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Divide, 0 where the denominator is 0: a resampled log may lack what the log has."""
+    out = np.zeros(np.broadcast(numerator, denominator).shape)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+
+
+def _beliefs(
+    counts: TransitionCounts, choice: Floats | None, prior_strength: float
+) -> tuple[Floats, Floats]:
+    """Return pi lam of every pair, (n_pairs,), and what it leaves of each state, (n_states,)."""
+    n = counts.pair_weights
+    if choice is None:
+        return np.zeros(len(n)), np.ones(counts.n_states)
+    believed = choice * _divide(n, n + prior_strength)
+    return believed, 1 - _sum_by(counts.pair_state, believed, counts.n_states)
 
 
 def policy_process(
-    counts: TransitionCounts, chosen: Integers, prior_strength: float
+    counts: TransitionCounts, choice: Floats | None, prior_strength: float
 ) -> tuple[Any, Floats]:
-    """Return P (n_states, n_states) and R (n_states,) of following the chosen pairs, -1 = none."""
-    known = np.flatnonzero(chosen >= 0)
-    n = np.zeros(counts.n_states)
-    n[known] = counts.pair_weights[chosen[known]]
-    n_s = counts.state_weights
-    trust = np.divide(n, n + prior_strength, out=np.zeros_like(n), where=n > 0)
-    # trust / n and (1 - trust) / n(s): what one row weighs as the pair's and as the state's.
-    per_pair = np.divide(trust, n, out=np.zeros_like(n), where=n > 0)
-    per_state = np.divide(1 - trust, n_s, out=np.zeros_like(n), where=n_s > 0)
-    of_pairs = counts.matrix(counts.weights)[np.where(chosen >= 0, chosen, 0)]
-    mixed = diags_array(per_pair) @ of_pairs + diags_array(per_state) @ counts.state_matrix()
-    pair_rewards = np.zeros(counts.n_states)
-    pair_rewards[known] = counts.pair_rewards[chosen[known]]
-    rewards = per_pair * pair_rewards + per_state * counts.state_rewards
+    """Return P (n_states, n_states) and R (n_states,) of following a policy."""
+    believed, left = _beliefs(counts, choice, prior_strength)
+    # What one row weighs as the pair's, and as the state's.
+    per_pair = _divide(believed, counts.pair_weights)
+    per_state = _divide(left, counts.state_weights)
+    followed = np.flatnonzero(per_pair)
+    place = csr_array(
+        (per_pair[followed], (counts.pair_state[followed], followed)),
+        shape=(counts.n_states, len(per_pair)),
+    )
+    of_pairs = place @ counts.matrix(counts.weights)
+    mixed = of_pairs + diags_array(per_state) @ counts.state_matrix()
+    rewards = place @ counts.pair_rewards + per_state * counts.state_rewards
     return mixed.tocsr()[:, : counts.n_states], rewards
 
 
-def _values(transitions: Any, rewards: Floats, horizon: int) -> Floats:
-    """Return the value of every state with ``horizon`` steps to go, or of all steps to come."""
-    values, gain = np.zeros(len(rewards)), rewards  # the step t adds gain_t = P^t R
+def pair_process_values(
+    counts: TransitionCounts, prior_strength: float, gamma: float, values: Floats
+) -> Floats:
+    """Return Q of every logged pair, shrunk as the policy's process is, (n_pairs,)."""
+    n, n_s = counts.pair_weights, counts.state_weights
+    trust = _divide(n, n + prior_strength)
+    following = np.append(values, 0.0)
+    paid = counts.pair_rewards + gamma * (counts.matrix(counts.weights) @ following)
+    usual = _sum_by(counts.pair_state, paid, counts.n_states)
+    return np.asarray(
+        trust * _divide(paid, n) + (1 - trust) * _divide(usual, n_s)[counts.pair_state]
+    )
+
+
+def _follow_values(
+    transitions: Any, rewards: Floats, horizon: int, gamma: float, tolerance: float, *, keep: bool
+) -> Path:
+    """Return V_0, V_1, ... until they settle; only V_horizon unless they are to be kept."""
+    steps = [np.zeros(len(rewards))]
+    settled = np.zeros(len(rewards))
+    gain = rewards  # the step h adds gain_h = (gamma P)^h R
     rounding = 8 * np.finfo(np.float64).eps * np.abs(rewards).max()
-    left = horizon
-    while True:
-        values, left = values + gain, left - 1
-        if not left or np.abs(gain).max() <= VALUE_TOLERANCE * max(1.0, np.abs(values).max()):
-            return values
-        following = transitions @ gain
+    for step in range(1, horizon + 1):
+        values = steps[-1] + gain
+        steps = _pushed(steps, values, keep=keep)
+        if np.abs(gain).max() <= tolerance * max(1.0, np.abs(values).max()):
+            return Path(steps, step, settled)
+        following = gamma * (transitions @ gain)
         # Steps change what they add less and less, so once they hardly do, those left add that
         # much each: a process that goes on for ever need not be followed. The error of the sum is
         # at most change * left^2 / 2.
+        left = horizon - step
         end = values + left * following
-        negligible = 2 * VALUE_TOLERANCE * max(1.0, np.abs(end).max())
+        negligible = 2 * tolerance * max(1.0, np.abs(end).max())
         change = np.abs(following - gain).max()
         if change * left**2 <= negligible or change <= rounding:
-            return np.asarray(end)
+            return Path(steps, step, following)
         gain = following
+    return Path(steps, horizon, settled)
 
 
-def _occupancy(
-    transitions: Any,
-    initial_distribution: Floats,
-    acts: npt.NDArray[np.bool_],
-    lacking: npt.NDArray[np.bool_],
+def _follow_visits(
+    backwards: Any,
+    start: Floats,
+    acts: Bools,
     horizon: int,
-    longest: int | None,
-) -> tuple[float, float | None]:
-    """Return the share of decisions that are lacking, and of episodes that run on after longest."""
-    backwards = transitions.T.tocsr()
-    running = np.where(acts, initial_distribution, 0.0)
-    decisions = lacked = 0.0
-    outlasting = 0.0 if longest is not None else None
-    step = 0
-    while True:
+    gamma: float,
+    tolerance: float,
+    *,
+    mark: int | None = None,
+    keep: bool = False,
+) -> tuple[Path, Floats, float | None]:
+    """Return d_0, d_1, ... until they settle, their sum, and the mass of d_mark.
+
+    ``backwards`` is P transposed; only states that act keep mass.
+    """
+    negligible = NEGLIGIBLE_SHARE * tolerance
+    nothing = np.zeros(len(start))
+    running, total, steps = start, nothing, [start]
+    marked = None if mark is None else 0.0
+    for step in range(horizon):
         mass = float(running.sum())
-        if step == longest:
-            outlasting = mass
-        if mass <= NEGLIGIBLE_MASS or step == horizon:
-            break
-        following = np.where(acts, backwards @ running, 0.0)
+        if step == mark:
+            marked = mass
+        if mass <= negligible:
+            steps[-1] = nothing
+            return Path(steps, step, nothing), total, marked
+        following = gamma * np.where(acts, backwards @ running, 0.0)
         left = horizon - step
-        if np.abs(following - running).sum() * left <= NEGLIGIBLE_MASS * mass:  # as in _values
-            decisions, lacked = decisions + left * mass, lacked + left * float(running @ lacking)
-            if longest is not None and step < longest:
-                outlasting = mass
-            break
-        decisions += mass
-        lacked += float(running @ lacking)
+        if np.abs(following - running).sum() * left <= negligible * mass:  # as in _follow_values
+            marked = mass if mark is not None and step < mark else marked
+            return Path(steps, step, nothing), total + left * running, marked
+        total = total + running
         running = following
-        step += 1
-    return (lacked / decisions if decisions else 0.0), outlasting
+        steps = _pushed(steps, running, keep=keep)
+    if mark == horizon:
+        marked = float(running.sum())
+    return Path(steps, horizon, nothing), total, marked
 
 
-def warn_if_unsupported(estimate: DirectEstimate, is_cut: bool) -> None:
+def _pushed(steps: list[Floats], vector: Floats, *, keep: bool) -> list[Floats]:
+    """Return the steps with one more, or that one alone."""
+    if not keep:
+        return [vector]
+    steps.append(vector)
+    return steps
+
+
+def influence_of_rows(
+    counts: TransitionCounts, choice: Floats | None, estimate: DirectEstimate, gamma: float
+) -> tuple[Floats, Floats]:
+    """Return what moves the value: slope and offset of u = slope r + offset, each (n_triples,).
+
+    ``estimate`` comes from the same arguments, with its paths. O(n_triples) where the values and
+    the visits settle within the horizon, else as often as there are steps.
+    """
+    pair, n, n_s = counts.triple_pair, counts.pair_weights, counts.state_weights
+    state, kappa = counts.pair_state, estimate.prior_strength
+    believed, left = _beliefs(counts, choice, kappa)
+    decisions, following = _visited_values(counts, estimate, gamma)
+    # y of a triple is decisions r + following; here its sum over the triple's rows.
+    y = decisions * counts.reward_sums + following * counts.weights
+    y_pair = _sum_by(pair, y, len(n))
+    y_state = _sum_by(state, y_pair, counts.n_states)
+    of_pair, of_state = _divide(y_pair, n), _divide(y_state, n_s)[state]
+    per_pair, per_state = _divide(believed, n), _divide(left, n_s)[state]
+    trusting = 0.0 if choice is None else choice * kappa / (n + kappa + (n + kappa == 0)) ** 2
+    offset = trusting * (of_pair - of_state) - per_pair * of_pair - per_state * of_state
+    weight = (per_pair + per_state)[pair]
+    return weight * decisions, weight * following + offset[pair]
+
+
+def _visited_values(
+    counts: TransitionCounts, estimate: DirectEstimate, gamma: float
+) -> tuple[Floats, Floats]:
+    """Return D(s) and M(s, s') of every triple, each (n_triples,)."""
+    V, d, H = estimate.values, estimate.visits, estimate.horizon
+    assert V is not None
+    assert d is not None
+    s = counts.pair_state[counts.triple_pair]
+    t = np.minimum(counts.next_states, counts.n_states - 1)
+    early = np.array(d.steps[: d.length]).reshape(d.length, counts.n_states)
+    before, settled = early.sum(axis=0), d.steps[-1]
+    if V.length + d.length <= H:
+        # All early visits meet settled values and all early values settled visits, so the sum
+        # over steps is one over three outer products.
+        late = (H - 1 - V.length - np.arange(d.length)) @ early
+        m = H - d.length - V.length
+        to_come = np.sum(V.steps[: V.length], axis=0) + m * V.steps[-1] + m * (m - 1) / 2 * V.drift
+        M = before[s] * V.steps[-1][t] + late[s] * V.drift[t] + settled[s] * to_come[t]
+    else:
+        M = np.zeros(len(s))
+        for step in range(H):
+            M += d.at(step)[s] * V.at(H - 1 - step)[t]
+    D = before + (H - d.length) * settled
+    return D[s], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
+
+
+def warn_if_unsupported(uncovered: float, outlasting: float | None, *, is_cut: bool) -> None:
     """Warn if the log has too little to say about the policy."""
-    if estimate.uncovered > UNCOVERED_WARNING:
+    if uncovered > UNCOVERED_WARNING:
         warnings.warn(
-            f"X lacks {estimate.uncovered:.1%} of the decisions that the policy would take; there "
+            f"X lacks {uncovered:.1%} of the decisions that the policy would take; there "
             "the score assumes that what X logs in the state goes on happening. Score on more "
             "rows, or raise min_count so that the policy keeps to what is often logged.",
             UserWarning,
             stacklevel=3,
         )
-    outlasting = estimate.outlasting
     if outlasting is not None and outlasting > OUTLASTING_WARNING and not is_cut:
         warnings.warn(
             f"{outlasting:.1%} of the policy's episodes would last longer than any in X (it may "

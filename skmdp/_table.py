@@ -41,8 +41,14 @@ Bools = npt.NDArray[np.bool_]
 FEATURE_ROLES = Roles((), "y", None, "reward", "episode", None, None)
 
 
-def read_table(X: Any, roles: Roles, sample_weight: Any = None) -> Transitions:
-    """Read a transitions table."""
+def read_table(
+    X: Any, roles: Roles, sample_weight: Any = None, *, propensities: Any = None
+) -> Transitions:
+    """Read a transitions table.
+
+    ``propensities`` names a column or holds one number a row: the probability with which the
+    logged action was taken.
+    """
     frame = _as_table(X)
     _require_columns(frame, roles)
     if not len(frame):
@@ -64,6 +70,7 @@ def read_table(X: Any, roles: Roles, sample_weight: Any = None) -> Transitions:
     if roles.terminated is not None and roles.terminated in frame.columns:
         terminated = _read_terminated(_pandas_column(frame, roles.terminated), roles.terminated)
     weights = read_weights(sample_weight, len(frame))
+    taken_with = None if propensities is None else _read_propensities(frame, propensities)
     return link_rows(
         LogRows(
             roles,
@@ -76,6 +83,7 @@ def read_table(X: Any, roles: Roles, sample_weight: Any = None) -> Transitions:
             step_numbers=step_numbers,
             terminated=terminated,
             weights=weights,
+            propensities=taken_with,
         )
     )
 
@@ -178,6 +186,29 @@ def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
             "Sample weights must contain at least one non-zero number: all of them are zero."
         )
     return weights
+
+
+def _read_propensities(frame: nw.DataFrame[Any], propensities: Any) -> Floats:
+    """Read the probability of every logged action: a number above 0, at most 1."""
+    name = propensities if isinstance(propensities, str) else "behavior"
+    if isinstance(propensities, str):
+        if name not in frame.columns:
+            raise ValueError(
+                f"The table has no column {name!r} of propensities. It has the column(s) "
+                f"{_quoted(frame.columns)}."
+            )
+        propensities = frame.get_column(name)
+    numbers = read_rewards(_as_series(propensities, name), name)
+    check_consistent_length(frame, numbers)
+    bad = (numbers <= 0) | (numbers > 1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(
+            f"Propensity {numbers[row]:g} at row {row} (counting from 0, column {name!r}) is not "
+            "in (0, 1]: it is the probability with which the logged action was taken, and that "
+            "action was taken. Correct it or drop the row."
+        )
+    return numbers
 
 
 def read_rewards(series: pd.Series, name: str) -> Floats:

@@ -11,7 +11,7 @@ from test_estimator import logs
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation import choose_prior_strength
-from skmdp._evaluation import evaluate_directly, follow_horizon, policy_process
+from skmdp._evaluation import choice_of_actions, evaluate_directly, follow_horizon, policy_process
 
 END = -1
 
@@ -45,7 +45,8 @@ def evaluate(table, actions, **options):
         "longest": int(table["episode"].value_counts().max()),
         "is_cut": False,
     } | options
-    return evaluate_directly(counts, np.array(actions), start, **settings)
+    choice = choice_of_actions(counts, np.array(actions))
+    return evaluate_directly(counts, choice, start, **settings)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,7 +91,7 @@ def test_value_is_that_of_the_finite_horizon_recursion():
     actions = np.array([2, 0, 1, 1])
     rows = table.assign(next_state=table["next_state"].fillna(END))
     counts = count(rows[["state", "action", "next_state", "reward"]].to_numpy(float), n_states=4)
-    P, R = policy_process(counts, counts.find_pairs(np.arange(4), actions), 2.5)
+    P, R = policy_process(counts, choice_of_actions(counts, actions), 2.5)
     for s, a in enumerate(actions):  # the formula, state by state
         here, pair = table["state"] == s, (table["state"] == s) & (table["action"] == a)
         trust = pair.sum() / (pair.sum() + 2.5)
