@@ -14,6 +14,7 @@ MODULES = [
     "skmdp",
     "skmdp.datasets",
     "skmdp.inspection",
+    "skmdp.metrics",
     "skmdp.mdp",
     "skmdp.model_selection",
     "skmdp.solvers",

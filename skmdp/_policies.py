@@ -1,0 +1,189 @@
+"""Policies of every kind, as choices among the pairs of the log that they are evaluated on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skmdp._episodes import Roles, Transitions
+from skmdp._estimation import choose_prior_strength
+from skmdp._estimator import MarkovPolicyEstimator
+from skmdp._evaluation import choice_of_actions
+from skmdp._evidence import Evidence, gather
+from skmdp._labels import UNKNOWN, Codes
+from skmdp._replay import Candidate, Replay
+from skmdp._table import read_state_labels, read_table
+
+BEHAVIOR = "behavior"
+
+
+class PolicyLogs:
+    """The log as each policy sees it: policies behind a transformer see its output."""
+
+    def __init__(
+        self,
+        X: Any,
+        policies: Sequence[Any],
+        columns: MarkovPolicyEstimator | None,
+        behavior: Any,
+        gamma: float,
+        horizon: int | None,
+        prior_strength: float | str,
+    ) -> None:
+        self._X = X
+        self._behavior = behavior
+        self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
+        self._roles = _common_roles([_unwrapped(policy)[1] for policy in policies], columns)
+        self._read: dict[int | None, tuple[Transitions, Evidence, Replay]] = {}
+
+    def _of(self, transformer: Any) -> tuple[Transitions, Evidence, Replay]:
+        key = None if transformer is None else id(transformer)
+        if key not in self._read:
+            X = self._X if transformer is None else transformer.transform(self._X)
+            log = read_table(X, self._roles, propensities=self._behavior)
+            self._read[key] = log, *self._replay(log)
+        return self._read[key]
+
+    def _replay(self, log: Transitions) -> tuple[Evidence, Replay]:
+        if log.rewards is None:
+            raise ValueError(
+                "Evaluation needs rewards, but the role reward is None. Name their column with "
+                "reward=..."
+            )
+        evidence = gather(log)
+        counts, kappa = evidence.counts, self._prior_strength
+        if isinstance(kappa, str):
+            chosen = choose_prior_strength(counts)
+            kappa = min(chosen, 1.0) if kappa == "capped" else chosen
+        replay = Replay.of_rows(
+            counts,
+            counts.find_triples(log.state_codes, log.action_codes, log.next_codes),
+            log.rewards,
+            log.propensities,
+            start_codes=log.start_codes,
+            lengths=log.episode_lengths,
+            longest=log.longest,
+            is_cut=log.is_cut,
+            horizon=self._horizon,
+            gamma=self._gamma,
+            prior_strength=float(kappa),
+        )
+        return evidence, replay
+
+    def candidate(self, policy: Any) -> Candidate:
+        """Return a policy as what it would choose among the log's pairs."""
+        transformer, policy = _unwrapped(policy)
+        log, evidence, replay = self._of(transformer)
+        if isinstance(policy, str) and policy == BEHAVIOR:
+            return Candidate(replay, None)
+        if isinstance(policy, MarkovPolicyEstimator):
+            check_is_fitted(policy)
+            policy._check_form(self._X, None)
+            actions = policy._actions_in(log)
+        elif hasattr(policy, "predict"):
+            actions = _predicted_actions(policy, log, self._roles)
+        elif isinstance(policy, Mapping | pd.Series):
+            actions = _looked_up_actions(policy, log, self._roles)
+        else:
+            actions = np.full(len(log.states), _action_codes([policy], log, self._roles)[0])
+        return Candidate(replay, choice_of_actions(evidence.counts, actions))
+
+    def is_training_log(self, policy: Any) -> bool:
+        """Whether a fitted policy was learned from just these transitions."""
+        transformer, policy = _unwrapped(policy)
+        if not isinstance(policy, MarkovPolicyEstimator):
+            return False
+        here, then = self._of(transformer)[1].counts, policy._evidence.counts
+        return all(
+            np.array_equal(getattr(here, name), getattr(then, name))
+            for name in ("pair_state", "pair_action", "next_states", "weights", "reward_sums")
+        )
+
+
+def _unwrapped(policy: Any) -> tuple[Any, Any]:
+    """Return what a pipeline does to the table before its last step, or None, and that step."""
+    policy = getattr(policy, "best_estimator_", policy)
+    if isinstance(policy, Pipeline):
+        return (policy[:-1] if len(policy) > 1 else None), policy[-1]
+    return None, policy
+
+
+def _common_roles(policies: Sequence[Any], columns: MarkovPolicyEstimator | None) -> Roles:
+    named = [policy for policy in policies if isinstance(policy, MarkovPolicyEstimator)]
+    roles = [estimator._roles() for estimator in (named or [columns or MarkovPolicyEstimator()])]
+    if any(other != roles[0] for other in roles):
+        raise ValueError(
+            "The policies name the columns of X differently; they must be fitted on tables of the "
+            f"same columns, got {sorted({str(role) for role in roles})}."
+        )
+    return roles[0]
+
+
+def _predicted_actions(policy: Any, log: Transitions, roles: Roles) -> Codes:
+    """Ask an object with predict for its action in every state that the log acts in."""
+    acted = np.flatnonzero(np.bincount(log.state_codes))
+    states = pd.DataFrame(dict(zip(roles.state, log.states.parts(acted), strict=True)))
+    answers = read_state_labels(policy.predict(states), roles.action)
+    actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
+    actions[acted] = log.actions.encode([answers])
+    return actions
+
+
+def _looked_up_actions(
+    policy: Mapping[Any, Any] | pd.Series, log: Transitions, roles: Roles
+) -> Codes:
+    """Look up the action of every state that the log acts in."""
+    keys, answers = (
+        list(policy.keys()),
+        list(policy.values if isinstance(policy, pd.Series) else policy.values()),
+    )
+    if not keys:
+        raise ValueError("The policy is empty; it must name an action for every state.")
+    parts = list(zip(*keys, strict=True)) if len(roles.state) > 1 else [keys]
+    columns = [
+        read_state_labels(pd.Series(list(part)), name)
+        for part, name in zip(parts, roles.state, strict=True)
+    ]
+    codes = log.states.encode(columns)
+    known = codes != UNKNOWN
+    if len(np.unique(codes[known])) < known.sum():
+        raise ValueError("The policy names a state twice; it must name one action for each.")
+    acted = np.zeros(len(log.states), dtype=bool)
+    acted[log.state_codes] = True
+    actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
+    actions[codes[known]] = _action_codes(answers, log, roles)[known]
+    lacking = np.flatnonzero(acted & (actions == UNKNOWN))
+    if len(lacking):
+        raise ValueError(
+            f"The policy names no action for {len(lacking)} state(s) that X acts in, such as "
+            f"{log.states.label(lacking[0])!r}. Add them, or fit the policy with "
+            "MarkovPolicyEstimator, which answers unknown states."
+        )
+    idle = np.flatnonzero(~(known & acted[codes]))
+    if len(idle):
+        warnings.warn(
+            f"The policy names {len(idle)} state(s) that X never acts in, such as "
+            f"{keys[idle[0]]!r}; nothing is known of what it earns there. Check their spelling, or "
+            "leave them out.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return actions
+
+
+def _action_codes(answers: Sequence[Any], log: Transitions, roles: Roles) -> Codes:
+    """Return the codes of a hand-written policy's actions, all of which the log must have."""
+    codes = log.actions.encode([read_state_labels(pd.Series(list(answers)), roles.action)])
+    never = np.flatnonzero(codes == UNKNOWN)
+    if len(never):
+        raise ValueError(
+            f"The policy answers {answers[never[0]]!r}, an action that X never logs; what it would "
+            f"earn cannot be told. The actions of X are {log.actions.labels.tolist()}."
+        )
+    return codes

@@ -1,0 +1,272 @@
+"""A log made ready to be asked about policies, as a whole and resampled episode by episode.
+
+Resampling never copies rows: each episode is one sparse row of how often each transition occurs in
+it and what it paid, so a resampled log is that matrix times the number of draws of each episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from sklearn.utils import check_random_state
+
+from skmdp._counts import TransitionCounts
+from skmdp._evaluation import (
+    DirectEstimate,
+    Path,
+    evaluate_directly,
+    follow_horizon,
+    influence_of_rows,
+    pair_process_values,
+)
+from skmdp._importance import EpisodeWeights, discounted_returns, weigh_episodes
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+
+MODEL_METHODS = ("dm", "dr", "wdr")
+IMPORTANCE_METHODS = ("is", "wis", "pdis", "pdwis")
+METHODS = (*MODEL_METHODS, *IMPORTANCE_METHODS)
+
+# Relative change of the values below which following stops: small beside any standard error.
+TOLERANCE = 1e-10
+# From so many episodes on, the spread between them gives the standard error; below, that of rows.
+ENOUGH_EPISODES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """A log as counts and as rows (n,), episode by episode.
+
+    ``triple`` is the position of each row in ``counts``, ``start_codes`` the first state of each
+    episode, or every state where episodes are unknown (``lengths`` is None). ``log_propensities``
+    (n,) are the logarithms of b(a|s).
+    """
+
+    counts: TransitionCounts
+    triple: Integers
+    rewards: Floats
+    log_propensities: Floats
+    start_codes: Integers
+    lengths: Integers | None
+    longest: int | None
+    is_cut: bool
+    horizon: int
+    gamma: float
+    prior_strength: float
+
+    @classmethod
+    def of_rows(
+        cls,
+        counts: TransitionCounts,
+        triple: Integers,
+        rewards: Floats,
+        propensities: Floats | None,
+        *,
+        longest: int | None,
+        is_cut: bool,
+        horizon: int | None,
+        **others: Any,
+    ) -> Replay:
+        """Fill in what follows from the log: its own behavior policy and horizon."""
+        if propensities is None:
+            shares = counts.pair_weights / counts.state_weights[counts.pair_state]
+            propensities = shares[counts.triple_pair[triple]]
+        return cls(
+            counts,
+            triple,
+            rewards,
+            np.log(propensities),
+            longest=longest,
+            is_cut=is_cut,
+            horizon=follow_horizon(longest, is_cut) if horizon is None else horizon,
+            **others,
+        )
+
+    @cached_property
+    def episode(self) -> Integers:
+        """Episode of each row, (n,); each row its own where episodes are unknown."""
+        if self.lengths is None:
+            return np.arange(len(self.triple))
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @cached_property
+    def _transitions_of_episodes(self) -> Any:
+        """Count + i reward of every transition in every episode, CSR (n_episodes, n_triples)."""
+        assert self.lengths is not None
+        indptr = np.append(0, np.cumsum(self.lengths))
+        shape = (len(self.lengths), len(self.counts.weights))
+        return csr_array((1 + 1j * self.rewards, self.triple, indptr), shape=shape)
+
+    @cached_property
+    def returns(self) -> Floats:
+        """What each episode earned, (n_episodes,)."""
+        assert self.lengths is not None
+        return discounted_returns(self.lengths, self.rewards, self.gamma, self.horizon)
+
+    def resample(self, draws: Floats) -> tuple[TransitionCounts, Floats]:
+        """Return the counts of a log of so many draws of each episode, and where it starts."""
+        sums = self._transitions_of_episodes.T @ draws
+        weights = np.ascontiguousarray(sums.real)
+        counts = replace(self.counts, weights=weights, n_rows=weights, reward_sums=sums.imag.copy())
+        return counts, self.starts(draws)
+
+    def starts(self, draws: Floats | None = None) -> Floats:
+        """Return the share of episodes that start in each state, (n_states,)."""
+        n = np.bincount(self.start_codes, draws, minlength=self.counts.n_states)
+        return np.asarray(n / n.sum())
+
+    def evaluate(
+        self, choice: Floats | None, counts: TransitionCounts, starts: Floats
+    ) -> DirectEstimate:
+        """Estimate the value of a policy by the direct method, with the paths it went."""
+        return evaluate_directly(
+            counts,
+            choice,
+            starts,
+            prior_strength=self.prior_strength,
+            longest=self.longest,
+            is_cut=self.is_cut,
+            horizon=self.horizon,
+            gamma=self.gamma,
+            tolerance=TOLERANCE,
+            keep_paths=True,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A policy to be asked about in a log; ``choice`` None is the policy that was logged."""
+
+    replay: Replay
+    choice: Floats | None
+
+    @cached_property
+    def estimate(self) -> DirectEstimate:
+        """What the direct method says."""
+        return self.replay.evaluate(self.choice, self.replay.counts, self.replay.starts())
+
+    @cached_property
+    def influence(self) -> tuple[Floats, Floats]:
+        """What each row moves the value by, (n,), and the value of each start, (n_episodes,)."""
+        log = self.replay
+        slope, offset = influence_of_rows(log.counts, self.choice, self.estimate, log.gamma)
+        of_rows = slope[log.triple] * log.rewards + offset[log.triple]
+        return of_rows, self.estimate.state_values[log.start_codes]
+
+    @cached_property
+    def weights(self) -> EpisodeWeights:
+        """Importance weights of the episodes."""
+        log = self.replay
+        assert log.lengths is not None
+        if self.choice is None:
+            log_ratios = np.zeros(len(log.triple))
+        else:
+            with np.errstate(divide="ignore"):
+                log_choice = np.log(self.choice)[log.counts.triple_pair]
+            log_ratios = log_choice[log.triple] - log.log_propensities
+        return weigh_episodes(log.lengths, log_ratios, log.horizon)
+
+    def values(
+        self,
+        methods: Sequence[str],
+        draws: Floats | None = None,
+        resampled: tuple[TransitionCounts, Floats] | None = None,
+    ) -> Floats:
+        """Return the estimate of each method, (n_methods,), for the log or a resample of it.
+
+        For the logged policy the importance methods give the mean return, and the model methods
+        what the direct one gives.
+        """
+        log, found = self.replay, {}
+        if not set(methods).isdisjoint(MODEL_METHODS):
+            counts, estimate = log.counts, self.estimate
+            if resampled is not None:
+                counts, starts = resampled
+                estimate = log.evaluate(self.choice, counts, starts)
+            found = dict.fromkeys(MODEL_METHODS, estimate.value)
+        if self.choice is None and log.lengths is not None:
+            taking_part = (log.lengths > 0) * (1.0 if draws is None else draws)
+            found |= dict.fromkeys(
+                IMPORTANCE_METHODS, float(taking_part @ log.returns / taking_part.sum())
+            )
+        elif self.choice is not None:
+            for method in set(methods) - {"dm"}:
+                normalized = method.startswith("w") or method == "pdwis"
+                if method in ("is", "wis"):
+                    found[method] = self.weights.whole_episodes(
+                        log.returns, draws, normalized=normalized
+                    )
+                    continue
+                amounts = log.rewards[self.weights.rows]
+                if method in MODEL_METHODS:
+                    amounts = self._corrections(counts, estimate.values)
+                corrected = self.weights.per_decision(
+                    amounts, log.gamma, draws, normalized=normalized
+                )
+                found[method] = found.get(method, 0.0) + corrected
+        return np.array([found[method] for method in methods])
+
+    def _corrections(self, counts: TransitionCounts, values: Path | None) -> Floats:
+        """Return r + gamma V(s') - Q(s, a) of every row with weight, with as many steps to go."""
+        assert values is not None
+        log, weights = self.replay, self.weights
+        triple = log.triple[weights.rows]
+        left = log.horizon - 1 - weights.step
+        if not values.drift.any():
+            left = np.minimum(left, values.length)  # beyond, V no longer changes
+        amounts = log.rewards[weights.rows].copy()
+        order = np.argsort(left, kind="stable")
+        bounds = np.flatnonzero(np.diff(left[order], prepend=-1, append=-1))
+        for first, last in pairwise(bounds):
+            rows = order[first:last]
+            V = values.at(int(left[rows[0]]))
+            Q = pair_process_values(counts, log.prior_strength, log.gamma, V)
+            change = log.gamma * np.append(V, 0.0)[counts.next_states] - Q[counts.triple_pair]
+            amounts[rows] += change[triple[rows]]
+        return amounts
+
+
+def standard_error(
+    of_rows: Floats, start_values: Floats, episode: Integers, n_episodes: int | None
+) -> float:
+    """Return the standard error of a value from its influence function.
+
+    By episode from 20 episodes on, by row below and where episodes are unknown (None). NaN for one
+    episode, and for fewer than two rows.
+    """
+    if n_episodes == 1 or len(of_rows) < 2:
+        return np.nan
+    n = len(start_values)
+    if n_episodes is None or n_episodes < ENOUGH_EPISODES:
+        return float(np.sqrt(of_rows @ of_rows + start_values.var(ddof=1) / n))
+    moved = n * np.bincount(episode, of_rows, minlength=n) + start_values
+    moved -= moved.mean()
+    return float(np.sqrt(moved @ moved / (n * (n - 1))))
+
+
+def resample_values(
+    candidates: Sequence[Candidate], methods: Sequence[str], seeds: Sequence[int]
+) -> Floats:
+    """Return the estimates on resampled logs, (n_seeds, n_candidates, n_methods).
+
+    All candidates meet the same draws of episodes.
+    """
+    lengths = candidates[0].replay.lengths
+    assert lengths is not None
+    n = len(lengths)
+    values = np.empty((len(seeds), len(candidates), len(methods)))
+    for i, seed in enumerate(seeds):
+        drawn = check_random_state(int(seed)).randint(n, size=n)
+        draws = np.bincount(drawn, minlength=n).astype(np.float64)
+        resampled = {id(log): log.resample(draws) for log in {c.replay for c in candidates}}
+        for j, candidate in enumerate(candidates):
+            values[i, j] = candidate.values(methods, draws, resampled[id(candidate.replay)])
+    return values

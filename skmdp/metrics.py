@@ -1,0 +1,596 @@
+"""Off-policy evaluation: what a policy would have earned, from a log that others made."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from joblib import effective_n_jobs
+from scipy.special import ndtr, ndtri
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.parallel import Parallel, delayed
+
+from skmdp._estimator import MarkovPolicyEstimator
+from skmdp._evaluation import warn_if_unsupported
+from skmdp._policies import BEHAVIOR, PolicyLogs
+from skmdp._replay import (
+    METHODS,
+    Candidate,
+    resample_values,
+    standard_error,
+)
+
+__all__ = ["PolicyEvaluation", "compare_policies", "evaluate_policy", "policy_scorer"]
+
+Floats = npt.NDArray[np.float64]
+
+# Below, importance methods speak of a handful of episodes.
+ENOUGH_EFFECTIVE_EPISODES = 30
+# Standard errors (of a difference) beyond which two methods contradict each other.
+DISAGREEMENT = 2.0
+
+_CONSTRAINTS: dict[str, Any] = {
+    "methods": ["array-like", StrOptions(set(METHODS))],
+    "gamma": [Interval(Real, 0, 1, closed="both")],
+    "horizon": [Interval(Integral, 1, None, closed="left"), None],
+    "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+    "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto", "capped"})],
+    "behavior": [str, "array-like", None],
+    "columns": [MarkovPolicyEstimator, None],
+    "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
+    "random_state": ["random_state"],
+    "n_jobs": [Integral, None],
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyEvaluation:
+    """What a log says a policy would have earned, method by method.
+
+    Parameters
+    ----------
+    estimates : pandas.DataFrame
+        One row per method; see ``to_frame``.
+    behavior_value : float
+        Reward per episode of the logged policy, by the direct method: the mean return of the log
+        where no episode is cut off.
+    behavior_standard_error : float
+        Its standard error.
+    n_episodes : int or None
+        Number of episodes; None for a log without them.
+    zero_weight_share : float
+        Share of the episodes in which the policy would not have decided as was logged at some
+        step, so that importance methods do not use them. NaN where none was asked for.
+    untried_share : float
+        Share of the policy's decisions, as it would meet them, that the log never tried.
+    outlasting_share : float or None
+        Share of the policy's episodes longer than any logged one; None without episodes.
+    horizon : int
+        Number of steps for which the policy is followed.
+    gamma : float
+        Discount.
+    prior_strength : float
+        Shrinkage used by the direct method.
+    confidence_level : float
+        Of all intervals.
+
+    Examples
+    --------
+    >>> from skmdp.datasets import make_search_log
+    >>> from skmdp.metrics import evaluate_policy
+    >>> log = make_search_log(500, length=4, random_state=0)
+    >>> result = evaluate_policy("behavior", log, methods="dm")
+    >>> bool(abs(result.behavior_value - log["reward"].sum() / 500) < 1e-6)
+    True
+    """
+
+    estimates: pd.DataFrame = field(repr=False)
+    behavior_value: float
+    behavior_standard_error: float
+    n_episodes: int | None
+    zero_weight_share: float
+    untried_share: float
+    outlasting_share: float | None
+    horizon: int
+    gamma: float
+    prior_strength: float
+    confidence_level: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the estimates as a table.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row per method: ``method``, ``value``, ``standard_error``, ``lower``, ``upper``,
+            ``effective_sample_size`` (NaN for ``"dm"``), then the logged policy by the same method
+            (``behavior_value``, ``behavior_standard_error``), ``difference`` to it with
+            ``difference_lower`` and ``difference_upper``, and what all methods share:
+            ``n_episodes``, ``zero_weight_share``, ``untried_share``.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import load_climb
+        >>> from skmdp.metrics import evaluate_policy
+        >>> result = evaluate_policy("behavior", load_climb(), methods="dm")
+        >>> result.to_frame()[["method", "value", "difference"]].round(3)
+          method  value  difference
+        0     dm  0.736         0.0
+        """
+        return self.estimates.assign(
+            n_episodes=self.n_episodes,
+            zero_weight_share=self.zero_weight_share,
+            untried_share=self.untried_share,
+        )
+
+
+@validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
+def evaluate_policy(
+    policy: Any,
+    X: Any,
+    *,
+    methods: Sequence[str] | str = ("dm", "wis", "wdr"),
+    gamma: float = 1.0,
+    horizon: int | None = None,
+    confidence_level: float = 0.95,
+    prior_strength: float | str = "capped",
+    behavior: Any = None,
+    columns: MarkovPolicyEstimator | None = None,
+    n_bootstrap: int = 200,
+    random_state: int | np.random.RandomState | None = None,
+    n_jobs: int | None = None,
+) -> PolicyEvaluation:
+    """Estimate what a policy would have earned, with intervals, from a log that others made.
+
+    Parameters
+    ----------
+    policy : estimator, mapping, Series, scalar or "behavior"
+        A fitted estimator (or a pipeline or search that ends in one; any object with ``predict``
+        over states), action by state as a mapping or Series (a tuple for a state of several
+        columns), one action to be taken everywhere, or ``"behavior"`` for what was logged.
+    X : table of shape (n_transitions, n_columns)
+        A log of other episodes than the policy was learned from, with rewards.
+    methods : str or sequence of str, default=("dm", "wis", "wdr")
+        Any of the methods below.
+    gamma : float, default=1.0
+        Discount in [0, 1].
+    horizon : int, default=None
+        Number of steps to follow the policy. None: as many as the longest episode if some episode
+        is cut off, else to the end.
+    confidence_level : float, default=0.95
+        Of the two-sided intervals.
+    prior_strength : float, "auto" or "capped", default="capped"
+        How far the direct method shrinks thin pairs towards what is logged in their state.
+        ``"auto"`` takes the strength that best predicts the rows of ``X`` from each other, as
+        ``score`` does: right for choosing between policies, but it pulls the estimate towards the
+        logged behavior. ``"capped"`` takes no more than 1.
+    behavior : str or array-like of shape (n_transitions,), default=None
+        Probability with which each logged action was taken, or the column that holds it. None
+        estimates it from the counts of ``X``.
+    columns : MarkovPolicyEstimator, default=None
+        An estimator whose parameters name the columns of ``X``, for a policy that is none. None:
+        the default names.
+    n_bootstrap : int, default=200
+        Number of resamples of whole episodes behind the intervals of all methods but ``"dm"``;
+        0 leaves them out.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the resamples.
+    n_jobs : int, default=None
+        Number of resamples drawn at the same time, as in joblib.
+
+    Returns
+    -------
+    result : PolicyEvaluation
+        Estimates, intervals and what qualifies them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the log cannot be read, has no rewards, or no episodes for a method that needs them; if
+        a propensity is not in (0, 1]; if a mapping lacks a state that ``X`` acts in, or answers an
+        action that ``X`` never logs.
+
+    Warns
+    -----
+    UserWarning
+        If fewer than 30 effective episodes speak for an importance method; if ``X`` lacks more than
+        1 % of the policy's decisions; if more than 10 % of its episodes would outlast every logged
+        one; if methods disagree by more than their errors; if ``X`` is the log that the policy
+        was learned from; if there is one episode only, so that there is no interval; if a mapping
+        names states that ``X`` never acts in.
+
+    See Also
+    --------
+    compare_policies : Several policies on the same episodes.
+    policy_scorer : A scorer for ``GridSearchCV``.
+
+    Notes
+    -----
+    With rho_t = pi(a_t|s_t) / b(a_t|s_t), W_t = rho_0 ... rho_t (carried on past the end of an
+    episode), G the return of an episode, n episodes:
+
+    ========== ===================================================================
+    ``dm``     direct method: the policy's value in the process re-estimated from ``X``
+    ``is``     mean of W G, with W the last weight of the episode
+    ``wis``    sum of W G / sum of W
+    ``pdis``   sum over t of gamma^t mean of W_t r_t
+    ``pdwis``  sum over t of gamma^t sum of W_t r_t / sum of W_t
+    ``dr``     dm + sum over t of gamma^t mean of W_t (r_t + gamma V(s_{t+1}) - Q(s_t, a_t))
+    ``wdr``    the same with the mean weighted as in ``pdwis``
+    ========== ===================================================================
+
+    Which to believe: ``dm``, if states are Markov and the log holds what the policy would do. Its
+    standard error is analytic (the influence of each episode; below 20 episodes, of each row), and
+    sees no pairs that the log lacks. The importance methods need no Markov states, but a
+    deterministic policy leaves them few episodes, and those that agree with it to the end are no
+    fair sample of what it would meet: ``wis`` was biased upwards by half of the value on processes
+    that reward the end. Look at ``effective_sample_size``. None of them sees a hidden confounder.
+
+    ``dm`` costs about one fit, its error about two; a resample costs O(distinct transitions of
+    episodes).
+
+    References
+    ----------
+    D. Precup, R. S. Sutton and S. Singh, "Eligibility traces for off-policy policy evaluation",
+    ICML (2000): is, wis, pdis. P. S. Thomas, "Safe reinforcement learning", PhD thesis, University
+    of Massachusetts (2015): pdwis. N. Jiang and L. Li, "Doubly robust off-policy value evaluation
+    for reinforcement learning", ICML (2016): dr. P. S. Thomas and E. Brunskill, "Data-efficient
+    off-policy policy evaluation for reinforcement learning", ICML (2016): wdr. S. Mannor et al.,
+    "Bias and variance approximation in value function estimates", Management Science 53 (2007):
+    dm and its error.
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import make_search_log
+    >>> from skmdp.metrics import evaluate_policy
+    >>> policy = MarkovPolicyEstimator(gamma=0.99, min_count=20, handle_unknown="most_frequent")
+    >>> policy = policy.fit(make_search_log(5000, length=4, random_state=0))
+    >>> test = make_search_log(1000, length=4, random_state=1)
+    >>> result = evaluate_policy(policy, test, methods="dm")
+    >>> table = result.to_frame()
+    >>> bool(table["difference_lower"][0] > 0)  # better than the log, beyond doubt by chance
+    True
+
+    A guideline on the same log:
+
+    >>> usual = test.groupby("state")["action"].agg(lambda actions: actions.mode()[0])
+    >>> guideline = evaluate_policy(usual, test, methods="dm").to_frame()
+    >>> bool(guideline["value"][0] < table["value"][0])
+    True
+    """
+    names = _method_names(methods)
+    logs = PolicyLogs(X, [policy], columns, behavior, gamma, horizon, prior_strength)
+    candidates = [logs.candidate(policy), logs.candidate(BEHAVIOR)]
+    found = _estimate(candidates, names, n_bootstrap, random_state, n_jobs)
+    z = float(ndtri((1 + confidence_level) / 2))
+    target, logged = candidates
+    log = target.replay
+    table = pd.DataFrame({"method": names, **found.interval(0, z)})
+    sizes = np.full(len(names), np.nan)
+    needs_weights = np.array([name != "dm" for name in names])
+    unused = np.nan
+    if needs_weights.any():
+        sizes[needs_weights] = target.weights.effective_sample_size()
+        unused = target.weights.share_without_weight()
+    table["effective_sample_size"] = sizes
+    table["behavior_value"] = found.values[1]
+    table["behavior_standard_error"] = found.interval(1, z)["standard_error"]
+    compared = found.interval(0, z, against=1)
+    table["difference"] = compared["value"]
+    table["difference_lower"], table["difference_upper"] = compared["lower"], compared["upper"]
+    result = PolicyEvaluation(
+        estimates=table,
+        behavior_value=logged.estimate.value,
+        behavior_standard_error=standard_error(*logged.influence, log.episode, found.n_episodes),
+        n_episodes=found.n_episodes,
+        zero_weight_share=unused,
+        untried_share=target.estimate.uncovered,
+        outlasting_share=target.estimate.outlasting,
+        horizon=log.horizon,
+        gamma=gamma,
+        prior_strength=log.prior_strength,
+        confidence_level=confidence_level,
+    )
+    _warn(result, log.is_cut, is_training_log=logs.is_training_log(policy))
+    return result
+
+
+@validate_params({**_CONSTRAINTS, "policies": [Mapping]}, prefer_skip_nested_validation=True)
+def compare_policies(
+    policies: Mapping[str, Any],
+    X: Any,
+    *,
+    methods: Sequence[str] | str = ("dm", "wis", "wdr"),
+    gamma: float = 1.0,
+    horizon: int | None = None,
+    confidence_level: float = 0.95,
+    prior_strength: float | str = "capped",
+    behavior: Any = None,
+    columns: MarkovPolicyEstimator | None = None,
+    n_bootstrap: int = 200,
+    random_state: int | np.random.RandomState | None = None,
+    n_jobs: int | None = None,
+) -> pd.DataFrame:
+    """Compare policies on one log: the same episodes, the same resamples.
+
+    Parameters
+    ----------
+    policies : mapping of str to policy
+        Policies as in ``evaluate_policy`` by name; ``"behavior"`` is one. The first is what the
+        others are compared with.
+    X : table of shape (n_transitions, n_columns)
+        As in ``evaluate_policy``.
+    methods : str or sequence of str, default=("dm", "wis", "wdr")
+        As in ``evaluate_policy``.
+    gamma : float, default=1.0
+        Discount in [0, 1].
+    horizon : int, default=None
+        Number of steps to follow the policies.
+    confidence_level : float, default=0.95
+        Of the two-sided intervals.
+    prior_strength : float, "auto" or "capped", default="capped"
+        As in ``evaluate_policy``.
+    behavior : str or array-like of shape (n_transitions,), default=None
+        As in ``evaluate_policy``.
+    columns : MarkovPolicyEstimator, default=None
+        As in ``evaluate_policy``.
+    n_bootstrap : int, default=200
+        As in ``evaluate_policy``.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the resamples.
+    n_jobs : int, default=None
+        Number of resamples drawn at the same time.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row per method and policy: ``method``, ``policy``, ``value``, ``standard_error``,
+        ``lower``, ``upper``, ``difference`` (to the first policy), ``difference_standard_error``,
+        ``difference_lower``, ``difference_upper``, ``untried_share``. Errors of differences are
+        paired: what hits both policies alike cancels.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in ``evaluate_policy``; if two estimators name the columns of ``X`` differently.
+
+    Warns
+    -----
+    UserWarning
+        If there is one episode only.
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import make_search_log
+    >>> from skmdp.metrics import compare_policies
+    >>> learned = MarkovPolicyEstimator(gamma=0.99, min_count=20, handle_unknown="most_frequent")
+    >>> learned = learned.fit(make_search_log(5000, length=4, random_state=0))
+    >>> test = make_search_log(1000, length=4, random_state=1)
+    >>> table = compare_policies({"today": "behavior", "learned": learned}, test, methods="dm")
+    >>> table["policy"].tolist()
+    ['today', 'learned']
+    >>> bool(table["difference_lower"][1] > 0)
+    True
+    """
+    if not policies:
+        raise ValueError("policies is empty; hand in at least one policy by name.")
+    names = _method_names(methods)
+    logs = PolicyLogs(X, list(policies.values()), columns, behavior, gamma, horizon, prior_strength)
+    candidates = [logs.candidate(policy) for policy in policies.values()]
+    found = _estimate(candidates, names, n_bootstrap, random_state, n_jobs)
+    z = float(ndtri((1 + confidence_level) / 2))
+    parts = []
+    for j, (name, candidate) in enumerate(zip(policies, candidates, strict=True)):
+        difference = found.interval(j, z, against=0)
+        part = pd.DataFrame({"method": names, "policy": name, **found.interval(j, z)})
+        part["difference"] = difference.pop("value")
+        for key, column in difference.items():
+            part[f"difference_{key}"] = column
+        part["untried_share"] = candidate.estimate.uncovered
+        parts.append(part)
+    table = pd.concat(parts)
+    order = pd.Categorical(table["method"], categories=names, ordered=True).argsort(kind="stable")
+    return table.iloc[order].reset_index(drop=True)
+
+
+def policy_scorer(
+    method: str = "dm",
+    *,
+    gamma: float = 1.0,
+    horizon: int | None = None,
+    prior_strength: float | str = "auto",
+    confidence_level: float = 0.95,
+    lower_bound: bool = False,
+    n_bootstrap: int = 200,
+    random_state: int | np.random.RandomState | None = 0,
+) -> Callable[..., float]:
+    """Make a scorer for ``GridSearchCV`` and the like out of ``evaluate_policy``.
+
+    Parameters
+    ----------
+    method : str, default="dm"
+        Method of ``evaluate_policy``.
+    gamma : float, default=1.0
+        Discount in [0, 1].
+    horizon : int, default=None
+        Number of steps to follow the policy.
+    prior_strength : float, "auto" or "capped", default="auto"
+        As in ``evaluate_policy``; ``"auto"`` is the better criterion.
+    confidence_level : float, default=0.95
+        Of the two-sided interval whose lower end is taken.
+    lower_bound : bool, default=False
+        Whether to score by the lower end of the interval instead of the estimate.
+    n_bootstrap : int, default=200
+        Resamples behind that lower end, for other methods than ``"dm"``.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the resamples.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X)`` returns a float, higher is better. With the defaults it is what
+        the estimator's own ``score`` returns.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import make_search_log
+    >>> from skmdp.metrics import policy_scorer
+    >>> from skmdp.model_selection import EpisodeKFold
+    >>> log = make_search_log(6000, length=4, random_state=0)
+    >>> policy = MarkovPolicyEstimator(min_count=40, handle_unknown="most_frequent")
+    >>> scores = {
+    ...     lower: cross_val_score(
+    ...         policy, log, cv=EpisodeKFold(3), scoring=policy_scorer(lower_bound=lower))
+    ...     for lower in (False, True)
+    ... }
+    >>> bool((scores[True] < scores[False]).all())
+    True
+    """
+    return partial(
+        _score_policy,
+        methods=method,
+        gamma=gamma,
+        horizon=horizon,
+        prior_strength=prior_strength,
+        confidence_level=confidence_level,
+        n_bootstrap=n_bootstrap if lower_bound and method != "dm" else 0,
+        random_state=random_state,
+        column="lower" if lower_bound else "value",
+    )
+
+
+def _score_policy(estimator: Any, X: Any, _y: Any = None, *, column: str, **options: Any) -> float:
+    """Score as scikit-learn asks for it; a table holds its actions itself, so _y is not used."""
+    return float(evaluate_policy(estimator, X, **options).estimates[column].iloc[0])
+
+
+def _method_names(methods: Sequence[str] | str) -> list[str]:
+    names = [methods] if isinstance(methods, str) else list(methods)
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(f"methods must be different ones of {list(METHODS)}, got {names}.")
+    return names
+
+
+# ------------------------------------------------------------------------- estimates, intervals
+
+
+@dataclass(frozen=True, eq=False)
+class _Estimates:
+    """Values of candidates by methods, and what their errors are made of."""
+
+    candidates: Sequence[Candidate]
+    names: Sequence[str]
+    values: Floats  # (n_candidates, n_methods)
+    resampled: Floats | None  # (n_bootstrap, n_candidates, n_methods)
+    n_episodes: int | None
+
+    def interval(self, j: int, z: float, against: int | None = None) -> dict[str, Floats]:
+        """Return value, standard_error, lower and upper of each method, each (n_methods,).
+
+        Of candidate j, or of its difference to another one.
+        """
+        value = self.values[j] - (0.0 if against is None else self.values[against])
+        error, lower, upper = (np.full(len(self.names), np.nan) for _ in range(3))
+        for i, name in enumerate(self.names):
+            if name == "dm":
+                error[i] = self._analytic_error(j, against)
+                lower[i], upper[i] = value[i] - z * error[i], value[i] + z * error[i]
+            elif self.resampled is not None:
+                draws = self.resampled[:, j, i]
+                if against is not None:
+                    draws = draws - self.resampled[:, against, i]
+                if np.isfinite(draws).all():
+                    tail = ndtr(-z)
+                    error[i] = draws.std(ddof=1)
+                    lower[i], upper[i] = np.quantile(draws, [tail, 1 - tail])
+        return {"value": value, "standard_error": error, "lower": lower, "upper": upper}
+
+    def _analytic_error(self, j: int, against: int | None) -> float:
+        of_rows, starts = self.candidates[j].influence
+        if against is not None:
+            other_rows, other_starts = self.candidates[against].influence
+            of_rows, starts = of_rows - other_rows, starts - other_starts
+        return standard_error(of_rows, starts, self.candidates[j].replay.episode, self.n_episodes)
+
+
+def _estimate(
+    candidates: Sequence[Candidate],
+    names: Sequence[str],
+    n_bootstrap: int,
+    random_state: int | np.random.RandomState | None,
+    n_jobs: int | None,
+) -> _Estimates:
+    lengths = candidates[0].replay.lengths
+    needs_episodes = [name for name in names if name != "dm"]
+    if lengths is None and needs_episodes:
+        raise ValueError(
+            f"The method(s) {needs_episodes} weigh whole episodes, but X has no episode column. "
+            "Add one (and name it with episode=...), or use methods='dm'."
+        )
+    n_episodes = None if lengths is None else len(lengths)
+    resampled = None
+    if n_episodes == 1:
+        warnings.warn(
+            "X holds one episode only, so nothing tells how much chance there is in the estimate: "
+            "no interval. Hand in more episodes.",
+            UserWarning,
+            stacklevel=4,
+        )
+    elif needs_episodes and n_bootstrap:
+        seeds = check_random_state(random_state).randint(2**31 - 1, size=n_bootstrap)
+        blocks = np.array_split(seeds, min(n_bootstrap, effective_n_jobs(n_jobs)))
+        parts = Parallel(n_jobs=n_jobs)(
+            delayed(resample_values)(candidates, names, block) for block in blocks
+        )
+        resampled = np.concatenate(parts)
+    values = np.array([candidate.values(names) for candidate in candidates])
+    return _Estimates(candidates, names, values, resampled, n_episodes)
+
+
+def _warn(result: PolicyEvaluation, is_cut: bool, *, is_training_log: bool) -> None:
+    """Say once each what makes the estimates doubtful, and what to do."""
+    warn_if_unsupported(result.untried_share, result.outlasting_share, is_cut=is_cut)
+    if is_training_log:
+        warnings.warn(
+            "X holds just the transitions that the policy was learned from, so the estimate is "
+            "what the policy promises of itself. Evaluate it on other episodes.",
+            UserWarning,
+            stacklevel=4,
+        )
+    table = result.estimates
+    size = table["effective_sample_size"].min()
+    few = table.loc[table["effective_sample_size"] < ENOUGH_EFFECTIVE_EPISODES, "method"].tolist()
+    if few:
+        warnings.warn(
+            f"Only {size:.1f} of {result.n_episodes} episodes (effective) speak for the policy, so "
+            f"{few} say next to nothing. Rely on 'dm', or log more episodes.",
+            UserWarning,
+            stacklevel=4,
+        )
+    speaking = table[~table["method"].isin(few)].dropna(subset=["value", "standard_error"])
+    for i, one in enumerate(speaking.itertuples()):
+        for other in speaking.iloc[i + 1 :].itertuples():
+            error = np.hypot(one.standard_error, other.standard_error)
+            if abs(one.value - other.value) > DISAGREEMENT * error:
+                warnings.warn(
+                    f"Methods disagree by more than their errors: {one.method} says "
+                    f"{one.value:.4g} +- {one.standard_error:.2g}, {other.method} "
+                    f"{other.value:.4g} +- {other.standard_error:.2g}. The states may not be "
+                    "Markov (add columns), or the importance weights be too uneven; trust neither.",
+                    UserWarning,
+                    stacklevel=4,
+                )
+                return
