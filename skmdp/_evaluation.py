@@ -328,15 +328,17 @@ def _visited_values(
     return D[s], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
 
 
-def warn_if_unsupported(uncovered: float, outlasting: float | None, *, is_cut: bool) -> None:
+def warn_if_unsupported(
+    uncovered: float, outlasting: float | None, *, is_cut: bool, stacklevel: int = 3
+) -> None:
     """Warn if the log has too little to say about the policy."""
     if uncovered > UNCOVERED_WARNING:
         warnings.warn(
             f"X lacks {uncovered:.1%} of the decisions that the policy would take; there "
-            "the score assumes that what X logs in the state goes on happening. Score on more "
+            "the estimate assumes that what X logs in the state goes on happening. Score on more "
             "rows, or raise min_count so that the policy keeps to what is often logged.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     if outlasting is not None and outlasting > OUTLASTING_WARNING and not is_cut:
         warnings.warn(
@@ -344,5 +346,5 @@ def warn_if_unsupported(uncovered: float, outlasting: float | None, *, is_cut: b
             "loop); their value is extrapolated. Check the policy for loops, or charge a cost per "
             "step.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

@@ -562,7 +562,7 @@ def _estimate(
 
 def _warn(result: PolicyEvaluation, is_cut: bool, *, is_training_log: bool) -> None:
     """Say once each what makes the estimates doubtful, and what to do."""
-    warn_if_unsupported(result.untried_share, result.outlasting_share, is_cut=is_cut)
+    warn_if_unsupported(result.untried_share, result.outlasting_share, is_cut=is_cut, stacklevel=5)
     if is_training_log:
         warnings.warn(
             "X holds just the transitions that the policy was learned from, so the estimate is "
@@ -588,8 +588,10 @@ def _warn(result: PolicyEvaluation, is_cut: bool, *, is_training_log: bool) -> N
                 warnings.warn(
                     f"Methods disagree by more than their errors: {one.method} says "
                     f"{one.value:.4g} +- {one.standard_error:.2g}, {other.method} "
-                    f"{other.value:.4g} +- {other.standard_error:.2g}. The states may not be "
-                    "Markov (add columns), or the importance weights be too uneven; trust neither.",
+                    f"{other.value:.4g} +- {other.standard_error:.2g}. Either the states are not "
+                    "Markov, which misleads dm (add columns), or the episodes that follow the "
+                    "policy to their end are no fair sample, which misleads the others (see "
+                    "effective_sample_size).",
                     UserWarning,
                     stacklevel=4,
                 )

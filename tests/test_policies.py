@@ -1,0 +1,147 @@
+"""Policies of every kind on one log."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import DecisionTreeClassifier
+from test_evaluation import random_log
+
+from skmdp import MarkovPolicyEstimator
+from skmdp.metrics import compare_policies, evaluate_policy
+from skmdp.model_selection import EpisodeKFold
+
+ACTIONS = np.array(["rest", "walk", "run"])
+NAMES = np.array(["ä", "b b", "c", ""])
+
+
+def labelled(seed, **options):
+    table = random_log(seed, **options)
+    following = table["next_state"].map(dict(enumerate(NAMES)), na_action="ignore")
+    return table.assign(
+        state=NAMES[table["state"]], action=ACTIONS[table["action"]], next_state=following
+    )
+
+
+N = 2000
+# Short episodes, so that a deterministic policy agrees with enough of them to their end.
+TRAIN, TEST = (labelled(seed, n_episodes=N, cut=2) for seed in (0, 1))
+LEARNED = MarkovPolicyEstimator().fit(TRAIN)
+
+
+def value(policy, X=TEST, **options):
+    return evaluate_policy(policy, X, methods="dm", **options).to_frame()["value"][0]
+
+
+def same(policy):
+    return policy.loc[:, ["value", "standard_error", "lower", "upper", "difference"]]
+
+
+def test_every_form_of_a_policy_is_worth_the_same():
+    expected = value(LEARNED)
+    in_a_table = LEARNED.policy_map()
+    tree = DecisionTreeClassifier().fit(
+        pd.get_dummies(pd.Series(list(in_a_table)))[NAMES], list(in_a_table.values())
+    )
+    one_hot = FunctionTransformer(lambda X: pd.get_dummies(X["state"])[NAMES])
+
+    class AsPredicted:
+        """A policy of no kind known to skmdp."""
+
+        def predict(self, states):
+            return tree.predict(one_hot.transform(states))
+
+    copies = make_pipeline(FunctionTransformer(lambda table: table.copy()), LEARNED)
+    alone = make_pipeline(LEARNED)
+    for policy in (in_a_table, pd.Series(in_a_table), AsPredicted(), copies, alone):
+        assert_allclose(value(policy), expected, rtol=1e-12)
+
+
+def test_a_search_is_its_best_policy():
+    search = GridSearchCV(LEARNED, {"gamma": [0.5, 0.9]}, cv=EpisodeKFold(3)).fit(TRAIN)
+    assert_allclose(value(search), value(search.best_estimator_))
+
+
+def test_score_is_the_direct_method_with_auto():
+    assert_allclose(LEARNED.score(TEST), value(LEARNED, prior_strength="auto"), rtol=1e-5)
+
+
+def test_one_action_everywhere():
+    always = dict.fromkeys(NAMES, "rest")
+    assert_allclose(value("rest"), value(always))
+
+
+def test_states_of_several_columns():
+    split = TEST.assign(
+        a=(TEST["state"] > "b"), b=TEST["state"].str.len(), next_a=None, next_b=None
+    )
+    split[["next_a", "next_b"]] = split[["next_a", "next_b"]].astype("object")
+    ends = TEST["next_state"].isna()
+    split["next_a"] = (TEST["next_state"] > "b").astype("boolean").mask(ends)
+    split["next_b"] = TEST["next_state"].str.len().astype("Int64").mask(ends)
+    policy = MarkovPolicyEstimator(state=["a", "b"]).fit(split)
+    by_key = policy.policy_map()
+    assert all(isinstance(key, tuple) for key in by_key)
+    other = split[split["episode"] < 1000]
+    names = MarkovPolicyEstimator(state=["a", "b"])
+    assert_allclose(value(by_key, other, columns=names), value(policy, other))
+    series = pd.Series(by_key.values(), index=pd.MultiIndex.from_tuples(by_key))
+    assert_allclose(value(series, other, columns=names), value(policy, other))
+
+
+def test_columns_of_other_names():
+    renamed = TEST.rename(columns={"state": "s", "next_state": "next_s", "action": "drug"})
+    names = MarkovPolicyEstimator(state="s", action="drug")
+    assert_allclose(value("rest", renamed, columns=names), value("rest"))
+    with pytest.raises(ValueError, match="no column 'action'"):
+        value("rest", renamed)
+    with pytest.raises(ValueError, match="no column 'action'"):
+        value(LEARNED, renamed)
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "message"),
+    [
+        ("jog", ValueError, r"answers 'jog', an action that X never logs.*'rest', 'run', 'walk'"),
+        (dict.fromkeys(NAMES, "jog"), ValueError, "answers 'jog', an action that X never logs"),
+        ({"c": "rest"}, ValueError, r"no action for 3 state\(s\) that X acts in, such as ''"),
+        ({}, ValueError, "The policy is empty"),
+        ({1: "rest"}, TypeError, "labels of different kinds"),
+        (3, TypeError, "labels of different kinds"),
+        (
+            pd.Series(["rest"] * 5, index=[*NAMES, "c"]),
+            ValueError,
+            "names a state twice",
+        ),
+        (MarkovPolicyEstimator(), ValueError, "not fitted"),
+        (
+            MarkovPolicyEstimator().fit([[1], [2]], [0, 1], reward=[0, 1]),
+            ValueError,
+            "fitted on features X and actions y",
+        ),
+    ],
+)
+def test_what_is_no_policy_of_the_log_is_refused(policy, error, message):
+    with pytest.raises(error, match=message):
+        value(policy)
+
+
+def test_states_that_the_log_never_acts_in_are_named():
+    policy = {**dict.fromkeys(NAMES, "rest"), "d": "rest"}
+    with pytest.warns(UserWarning, match=r"names 1 state\(s\) that X never acts in, such as 'd'"):
+        assert_allclose(value(policy), value("rest"))
+
+
+def test_estimators_must_name_the_same_columns():
+    other = MarkovPolicyEstimator(state="s").fit(TRAIN.rename(columns={"state": "s"}))
+    with pytest.raises(ValueError, match="name the columns of X differently"):
+        compare_policies({"one": LEARNED, "other": other}, TEST)
+
+
+def test_evaluation_needs_rewards():
+    blind = MarkovPolicyEstimator(reward=None).fit(TRAIN)
+    with pytest.raises(ValueError, match="needs rewards"):
+        value(blind)

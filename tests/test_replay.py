@@ -1,0 +1,254 @@
+"""A log asked about policies: influence, resampling, doubly robust estimates."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from test_evaluation import random_log
+from test_importance import HAND
+
+from skmdp import MarkovPolicyEstimator
+from skmdp._counts import count_transitions
+from skmdp._evaluation import choice_of_actions, pair_process_values
+from skmdp._evidence import gather
+from skmdp._replay import METHODS, Candidate, Replay, resample_values, standard_error
+from skmdp._table import read_table
+from skmdp.datasets import make_garnet, sample_transitions
+
+ROLES = MarkovPolicyEstimator()._roles()
+
+
+def replay(table, *, gamma=1.0, horizon=None, kappa=0.0, roles=ROLES, propensities=None):
+    log = read_table(table, roles, propensities=propensities)
+    counts = gather(log).counts
+    return Replay.of_rows(
+        counts,
+        counts.find_triples(log.state_codes, log.action_codes, log.next_codes),
+        log.rewards,
+        log.propensities,
+        start_codes=log.start_codes,
+        lengths=log.episode_lengths,
+        longest=log.longest,
+        is_cut=log.is_cut,
+        horizon=horizon,
+        gamma=gamma,
+        prior_strength=kappa,
+    )
+
+
+def hand_table():
+    rows = [(i, *row) for i, episode in enumerate(HAND) for row in episode]
+    table = pd.DataFrame(rows, columns=["episode", "state", "action", "reward", "next_state"])
+    return table.assign(next_state=table["next_state"].astype("Int64").replace(-1, pd.NA))
+
+
+def chance(log, pi):
+    """pi(a|s) of every logged pair from the chance of action 0 in each state."""
+    counts = log.counts
+    first = np.array(pi)[counts.pair_state]
+    return np.where(counts.pair_action == 0, first, 1 - first)
+
+
+@pytest.mark.parametrize(
+    ("pi", "expected"),
+    [
+        # dm, dr, wdr with Q of the log itself, then is, wis, pdis, pdwis
+        ((1, 1), (3, 3, 3, 1.5, 3, 2, 2)),
+        ((1, 0), (2.5, None, None, 3.5, 7 / 3, 3, 8 / 3)),
+        ((0.75, 0.5), (2.5, None, None, 2.375, 2.375, 2.375, 2.375)),
+        ((0.75, 0.25), (None, None, None, 2.625, 7 / 3, 2.4375, 85 / 36)),
+    ],
+)
+def test_example_by_hand(pi, expected):
+    log = replay(hand_table(), gamma=0.5)
+    found = Candidate(log, chance(log, pi)).values(METHODS)
+    for value, truth in zip(found, expected, strict=True):
+        if truth is not None:
+            assert_allclose(value, truth, rtol=1e-12)
+    assert_allclose(Candidate(log, None).values(METHODS), 2.25, rtol=1e-12)
+
+
+POLICY = np.array([0, 1, 2, 0])
+
+
+def candidate(table, **options):
+    log = replay(table, **options)
+    return Candidate(log, choice_of_actions(log.counts, POLICY[: log.counts.n_states]))
+
+
+@pytest.mark.parametrize("kappa", [0.0, 1.0, 30.0])
+@pytest.mark.parametrize(
+    ("gamma", "horizon", "cut"), [(1, None, None), (0.8, 7, None), (1, None, 3)]
+)
+@pytest.mark.parametrize("as_logged", [False, True])
+def test_influence_is_the_derivative_by_an_episodes_weight(
+    kappa, gamma, horizon, cut, as_logged, monkeypatch
+):
+    monkeypatch.setattr("skmdp._replay.TOLERANCE", 1e-14)
+    table = random_log(0, n_episodes=30, cut=cut)
+    asked = candidate(table, kappa=kappa, gamma=gamma, horizon=horizon)
+    log = asked.replay
+    choice = None if as_logged else asked.choice
+    asked = Candidate(log, choice)
+    of_rows, starts = asked.influence
+    moved = 30 * np.bincount(log.episode, of_rows) + starts - asked.estimate.value
+    for i in (0, 7, 29):
+        values = []
+        for change in (1e-4, -1e-4):
+            draws = np.ones(30)
+            draws[i] += change
+            values.append(log.evaluate(choice, *log.resample(draws)).value)
+        assert_allclose(moved[i] / 30, (values[0] - values[1]) / 2e-4, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_influences_sum_to_nothing_without_a_prior(seed):
+    asked = candidate(random_log(seed))
+    of_rows, starts = asked.influence
+    assert_allclose(of_rows.sum(), 0, atol=1e-8)
+    assert_allclose(starts.mean(), asked.estimate.value)
+
+
+def test_the_logged_policy_has_the_error_of_the_mean_return():
+    log = replay(random_log(1), kappa=5.0)
+    asked = Candidate(log, None)
+    assert_allclose(asked.estimate.value, log.returns.mean(), rtol=1e-6)
+    error = standard_error(*asked.influence, log.episode, 60)
+    assert_allclose(error, log.returns.std(ddof=1) / np.sqrt(60), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("gamma", "cut"), [(1.0, None), (0.9, 3)])
+def test_analytic_error_is_that_of_the_bootstrap(gamma, cut):
+    asked = candidate(random_log(2, n_episodes=300, cut=cut), gamma=gamma, kappa=1.0)
+    values = resample_values([asked], ["dm"], range(400))[:, 0, 0]
+    error = standard_error(*asked.influence, asked.replay.episode, 300)
+    assert_allclose(error, values.std(), rtol=0.1)
+
+
+def test_row_form_agrees_with_the_episode_form():
+    asked = candidate(random_log(3, n_episodes=400))
+    of_rows, starts = asked.influence
+    by_episode = standard_error(of_rows, starts, asked.replay.episode, 400)
+    by_row = standard_error(of_rows, starts, asked.replay.episode, None)
+    assert_allclose(by_row, by_episode, rtol=0.15)
+    assert np.isnan(standard_error(of_rows, starts, asked.replay.episode, 1))
+    assert np.isnan(standard_error(of_rows[:1], starts[:1], np.zeros(1, dtype=int), None))
+
+
+def test_few_episodes_take_the_row_form():
+    asked = candidate(random_log(4, n_episodes=19))
+    of_rows, starts = asked.influence
+    expected = np.sqrt((of_rows**2).sum() + starts.var(ddof=1) / 19)
+    assert_allclose(standard_error(of_rows, starts, asked.replay.episode, 19), expected)
+
+
+def test_doubling_every_row_halves_the_variance_of_the_row_form():
+    table = random_log(5)
+    once = candidate(table.drop(columns="episode"))
+    twice = candidate(pd.concat([table, table]).drop(columns="episode"))
+    assert_allclose(once.estimate.value, twice.estimate.value)
+    errors = [
+        standard_error(*asked.influence, asked.replay.episode, None) for asked in (once, twice)
+    ]
+    assert_allclose(errors[1], errors[0] / np.sqrt(2), rtol=1e-2)
+
+
+def test_deterministic_covered_log_has_no_error():
+    """Every pair always leads to the same place and pays the same: only starts are random."""
+    rows = [(e, s, 0, s + 1, 1.0) for e in range(25) for s in range(3)]
+    rows += [(e, 3, 1, None, 2.0) for e in range(25)]
+    table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
+    log = replay(table.astype({"next_state": "Int64"}))
+    asked = Candidate(log, choice_of_actions(log.counts, np.array([0, 0, 0, 1])))
+    assert_allclose(asked.values(METHODS), 5)
+    assert_allclose(standard_error(*asked.influence, log.episode, 25), 0, atol=1e-12)
+
+
+@given(st.integers(0, 1000), st.integers(1, 4), st.sampled_from([0.5, 1.0]))
+def test_deterministic_worlds_need_no_correction(seed, n_steps, gamma):
+    """Where (s, a) settles s' and r, r + gamma V(s') - Q(s, a) is 0 if V is that of the log."""
+    rng = np.random.default_rng(seed)
+    following, pays = rng.integers(4, size=(4, 3)), rng.normal(size=(4, 3))
+    state, rows = rng.integers(4, size=60), []
+    for _ in range(n_steps):
+        action = rng.integers(3, size=60)
+        rows.append((state, action, following[state, action], pays[state, action]))
+        state = following[state, action]
+    table = pd.concat(
+        pd.DataFrame(dict(zip(["state", "action", "next_state", "reward"], row, strict=True)))
+        for row in rows
+    ).rename_axis("episode")
+    asked = candidate(table.reset_index(), gamma=gamma)
+    if asked.estimate.uncovered == 0:
+        dm, dr, wdr = asked.values(["dm", "dr", "wdr"])
+        assert_allclose([dr, wdr], dm, atol=1e-8)
+
+
+def test_corrections_take_the_steps_that_are_left():
+    """On a cut log V depends on the steps to go; the sum telescopes to what was earned."""
+    table = random_log(6, cut=3)
+    log = replay(table, gamma=0.9)
+    behaviour = log.counts.pair_weights / log.counts.state_weights[log.counts.pair_state]
+    asked = Candidate(log, behaviour)
+    dr, wdr = asked.values(["dr", "wdr"])
+    # Each decision weighs one, so V(s_0) + corrections = return + what is left at the last row.
+    V, H = asked.estimate.values, log.horizon
+    last = np.cumsum(log.lengths) - 1
+    following = log.counts.next_states[log.triple][last]
+    Q_minus_V = 0.0
+    for t in range(int(log.lengths.max())):
+        rows = np.flatnonzero(
+            np.arange(len(log.triple)) - (last - log.lengths + 1)[log.episode] == t
+        )
+        pair = log.counts.triple_pair[log.triple[rows]]
+        Q = pair_process_values(log.counts, 0.0, 0.9, V.at(H - 1 - t))[pair]
+        Q_minus_V += 0.9**t * (Q - V.at(H - t)[log.counts.pair_state[pair]]).sum()
+    left = [
+        0.9**n * np.append(V.at(H - n), 0.0)[s] for n, s in zip(log.lengths, following, strict=True)
+    ]
+    expected = (log.returns + left).mean() - Q_minus_V / len(log.lengths)
+    assert_allclose([dr, wdr], expected, rtol=1e-9)
+
+
+def test_a_resample_is_the_log_of_its_draws():
+    table = random_log(7, n_episodes=10)
+    log = replay(table)
+    draws = np.array([2, 0, 1, 3, 0, 0, 1, 1, 1, 1], dtype=float)
+    counts, starts = log.resample(draws)
+    drawn = pd.concat(
+        [table[table["episode"] == i] for i, n in enumerate(draws) for _ in range(int(n))]
+    )
+    rows = drawn[["state", "action", "next_state"]].fillna(-1).to_numpy(dtype=np.int32).T
+    direct = count_transitions(*rows, 4, 3, rewards=drawn["reward"].to_numpy())
+    at = counts.weights > 0
+    assert_allclose(counts.weights[at], direct.weights)
+    assert_allclose(counts.reward_sums[at], direct.reward_sums)
+    first = table.groupby("episode")["state"].first().to_numpy()
+    assert_allclose(starts, np.bincount(first, draws, minlength=4) / 10)
+
+
+def test_true_propensities_stand_for_the_logged_shares():
+    table = random_log(8).assign(chance=1 / 3)
+    log = replay(table, propensities="chance")
+    asked = Candidate(log, choice_of_actions(log.counts, POLICY))
+    agrees = (POLICY[table["state"]] == table["action"]).groupby(table["episode"]).all()
+    length = table.groupby("episode").size()
+    expected = (agrees * 3.0**length * table.groupby("episode")["reward"].sum()).mean()
+    assert_allclose(asked.values(["is"])[0], expected)
+
+
+def test_estimates_approach_the_truth():
+    """Action probabilities near the log's, so that every method has enough to say."""
+    mdp = make_garnet(6, 2, 3, random_state=0)
+    log = replay(sample_transitions(mdp, n_episodes=20_000, random_state=1), gamma=0.9)
+    first = np.linspace(0.3, 0.7, 6)
+    P = mdp.transitions.toarray().reshape(6, 2, 6)
+    R = mdp.rewards.reshape(6, 2)
+    pi = np.column_stack([first, 1 - first])
+    truth = np.linalg.solve(np.eye(6) - 0.9 * np.einsum("sa,sat->st", pi, P), (pi * R).sum(axis=1))[
+        0
+    ]
+    found = Candidate(log, chance(log, first)).values(METHODS)
+    assert_allclose(found, truth, rtol=0.05)
