@@ -4,7 +4,8 @@ A table has one row per decision: episode, state, action, next state, reward. Wh
 
 1. fit and predict: ``MarkovPolicyEstimator().fit(log)``, then ``predict(states)``
 2. look at what was learned, and what supports it: ``skmdp.inspection.policy_table``
-3. evaluate on other episodes: ``score(log)``, the estimated reward per episode
+3. evaluate on other episodes: ``score(log)``, the estimated reward per episode, and
+   ``skmdp.metrics.evaluate_policy``, with intervals and the difference to what was logged
 4. search over parameters: ``GridSearchCV`` with ``skmdp.model_selection.EpisodeKFold``, which
    keeps episodes whole
 

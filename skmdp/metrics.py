@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -51,7 +51,7 @@ _CONSTRAINTS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PolicyEvaluation:
     """What a log says a policy would have earned, method by method.
 
@@ -92,7 +92,7 @@ class PolicyEvaluation:
     True
     """
 
-    estimates: pd.DataFrame = field(repr=False)
+    estimates: pd.DataFrame
     behavior_value: float
     behavior_standard_error: float
     n_episodes: int | None
@@ -103,6 +103,14 @@ class PolicyEvaluation:
     gamma: float
     prior_strength: float
     confidence_level: float
+
+    def __repr__(self) -> str:
+        shown = ["method", "value", "lower", "upper", "difference_lower", "difference_upper"]
+        return (
+            f"{self.estimates[shown].to_string(index=False, float_format='{:.4g}'.format)}\n"
+            f"Logged policy: {self.behavior_value:.4g} (+- {self.behavior_standard_error:.2g}); "
+            f"{self.n_episodes} episodes, {self.untried_share:.1%} of the decisions untried."
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return the estimates as a table.

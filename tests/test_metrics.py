@@ -62,6 +62,13 @@ def test_table_of_the_result():
     assert (table["untried_share"] == 0).all()
 
 
+def test_a_result_shows_what_matters():
+    shown = repr(evaluate_policy(LEARNED, TEST, methods="dm")).splitlines()
+    assert shown[0].split()[:4] == ["method", "value", "lower", "upper"]
+    assert shown[1].split()[0] == "dm"
+    assert "2000 episodes, 0.0% of the decisions untried" in shown[2]
+
+
 def test_confidence_level_widens():
     wide, narrow = (
         evaluate_policy(LEARNED, TEST, confidence_level=level, random_state=0).to_frame()
