@@ -212,10 +212,13 @@ def _follow_values(
     settled = np.zeros(len(rewards))
     gain = rewards  # the step h adds gain_h = (gamma P)^h R
     rounding = 8 * np.finfo(np.float64).eps * np.abs(rewards).max()
-    for step in range(1, horizon + 1):
+    step = 0
+    while True:
+        step += 1
         values = steps[-1] + gain
         steps = _pushed(steps, values, keep=keep)
-        if np.abs(gain).max() <= tolerance * max(1.0, np.abs(values).max()):
+        has_settled = np.abs(gain).max() <= tolerance * max(1.0, np.abs(values).max())
+        if has_settled or step == horizon:
             return Path(steps, step, settled)
         following = gamma * (transitions @ gain)
         # Steps change what they add less and less, so once they hardly do, those left add that
@@ -228,7 +231,6 @@ def _follow_values(
         if change * left**2 <= negligible or change <= rounding:
             return Path(steps, step, following)
         gain = following
-    return Path(steps, horizon, settled)
 
 
 def _follow_visits(
