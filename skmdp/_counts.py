@@ -129,26 +129,68 @@ def count_transitions(
 
 
 def merge_counts(
-    parts: Sequence[tuple[TransitionCounts, Integers, Integers]], n_states: int, n_actions: int
+    earlier: tuple[TransitionCounts, Integers, Integers],
+    later: tuple[TransitionCounts, Integers, Integers],
+    n_states: int,
+    n_actions: int,
 ) -> TransitionCounts:
-    """Sum counts over a common set of codes.
+    """Sum two counts over a common set of codes.
 
-    Each part comes with the new code of each of its states, and of each of its actions.
+    Each comes with the new code of each of its states, and of each of its actions; both rising,
+    so that what is sorted stays so and merging needs no sort.
     """
-    triples: list[Triples] = []
-    rows: list[Triples] = []
-    are_weighted = any(counts.n_rows is not counts.weights for counts, _, _ in parts)
-    for counts, new_state, new_action in parts:
-        following = np.append(new_state, n_states)[counts.next_states]
-        key = new_action[counts.pair_action].astype(np.int64)[counts.triple_pair]
-        key = (key * (n_states + 1) + following).astype(_key_type(n_states, n_actions), copy=False)
-        state = new_state[counts.pair_state][counts.triple_pair]
-        triples.append((state, key, counts.weights + 1j * counts.reward_sums))
-        if are_weighted:
-            rows.append((state, key, counts.n_rows.astype(np.complex128)))
-    shape = (n_states, n_actions * (n_states + 1))
-    n_rows = _merge(rows, shape)[2] if are_weighted else None
-    return _from_triples(_merge(triples, shape), n_rows, n_states, n_actions)
+    parts = (earlier, later)
+    pairs, pairs_at = _merge_keys(
+        *(
+            new_state[counts.pair_state].astype(np.int64) * n_actions
+            + new_action[counts.pair_action]
+            for counts, new_state, new_action in parts
+        )
+    )
+    width = n_states + 1
+    triples, triples_at = _merge_keys(
+        *(
+            at[counts.triple_pair] * width + np.append(new_state, n_states)[counts.next_states]
+            for (counts, new_state, _), at in zip(parts, pairs_at, strict=True)
+        )
+    )
+    pair_state, triple_pair = pairs // n_actions, triples // width
+    sizes = np.bincount(triple_pair, minlength=len(pairs))
+
+    def total(earlier_sums: Floats, later_sums: Floats) -> Floats:
+        sums = np.zeros(len(triples))
+        sums[triples_at[0]] = earlier_sums
+        sums[triples_at[1]] += later_sums
+        return sums
+
+    first, second = earlier[0], later[0]
+    weights = total(first.weights, second.weights)
+    is_weighted = first.n_rows is not first.weights or second.n_rows is not second.weights
+    return TransitionCounts(
+        n_states=n_states,
+        n_actions=n_actions,
+        pair_state=pair_state.astype(np.int32),
+        pair_action=(pairs - pair_state * n_actions).astype(np.int32),
+        indptr=np.append(0, np.cumsum(sizes)).astype(_row_type(len(triples))),
+        next_states=(triples - triple_pair * width).astype(np.int32),
+        weights=weights,
+        n_rows=total(first.n_rows, second.n_rows) if is_weighted else weights,
+        reward_sums=total(first.reward_sums, second.reward_sums),
+    )
+
+
+def _merge_keys(earlier: Integers, later: Integers) -> tuple[Integers, tuple[Integers, Integers]]:
+    """Return the sorted union of two sorted arrays of distinct keys, and where each one's lie."""
+    at = np.searchsorted(earlier, later)
+    is_new = earlier[np.minimum(at, len(earlier) - 1)] != later
+    later_at = at + np.cumsum(is_new) - is_new
+    is_earlier = np.ones(len(earlier) + np.count_nonzero(is_new), dtype=bool)
+    is_earlier[later_at[is_new]] = False
+    earlier_at = np.flatnonzero(is_earlier)
+    union = np.empty(len(is_earlier), dtype=np.int64)
+    union[earlier_at] = earlier
+    union[later_at] = later
+    return union, (earlier_at, later_at)
 
 
 def _from_triples(
@@ -166,12 +208,16 @@ def _from_triples(
         n_actions=n_actions,
         pair_state=state[first].astype(np.int32),
         pair_action=action[first].astype(np.int32),
-        indptr=indptr.astype(np.int32 if len(state) < 2**31 else np.int64),
+        indptr=indptr.astype(_row_type(len(state))),
         next_states=next_state.astype(np.int32),
         weights=weights,
         n_rows=weights if n_rows is None else np.ascontiguousarray(n_rows.real),
         reward_sums=np.ascontiguousarray(total.imag),
     )
+
+
+def _row_type(n_rows: int) -> type[np.integer[Any]]:
+    return np.int32 if n_rows < 2**31 else np.int64
 
 
 def _key_type(n_states: int, n_actions: int) -> type[np.integer[Any]]:

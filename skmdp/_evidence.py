@@ -83,7 +83,8 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Codes]:
     states, old_state, new_state = _union(earlier.states, later.states)
     actions, old_action, new_action = _union(earlier.actions, later.actions)
     counts = merge_counts(
-        [(earlier.counts, old_state, old_action), (later.counts, new_state, new_action)],
+        (earlier.counts, old_state, old_action),
+        (later.counts, new_state, new_action),
         len(states),
         len(actions),
     )
