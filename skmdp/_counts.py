@@ -140,7 +140,7 @@ def merge_counts(
     so that what is sorted stays so and merging needs no sort.
     """
     parts = (earlier, later)
-    pairs, pairs_at = _merge_keys(
+    pairs, pairs_at = merge_sorted(
         *(
             new_state[counts.pair_state].astype(np.int64) * n_actions
             + new_action[counts.pair_action]
@@ -148,7 +148,7 @@ def merge_counts(
         )
     )
     width = n_states + 1
-    triples, triples_at = _merge_keys(
+    triples, triples_at = merge_sorted(
         *(
             at[counts.triple_pair] * width + np.append(new_state, n_states)[counts.next_states]
             for (counts, new_state, _), at in zip(parts, pairs_at, strict=True)
@@ -179,15 +179,20 @@ def merge_counts(
     )
 
 
-def _merge_keys(earlier: Integers, later: Integers) -> tuple[Integers, tuple[Integers, Integers]]:
-    """Return the sorted union of two sorted arrays of distinct keys, and where each one's lie."""
+def merge_sorted(
+    earlier: npt.NDArray[Any], later: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], tuple[Integers, Integers]]:
+    """Return the sorted union of two sorted arrays of distinct values, and where each one's lie.
+
+    Only the later ones are searched for, so it pays that these are the few.
+    """
     at = np.searchsorted(earlier, later)
     is_new = earlier[np.minimum(at, len(earlier) - 1)] != later
     later_at = at + np.cumsum(is_new) - is_new
     is_earlier = np.ones(len(earlier) + np.count_nonzero(is_new), dtype=bool)
     is_earlier[later_at[is_new]] = False
     earlier_at = np.flatnonzero(is_earlier)
-    union = np.empty(len(is_earlier), dtype=np.int64)
+    union = np.empty(len(is_earlier), dtype=np.result_type(earlier, later))
     union[earlier_at] = earlier
     union[later_at] = later
     return union, (earlier_at, later_at)

@@ -200,7 +200,7 @@ def _as_float64(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     return numbers
 
 
-def _match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -> LabelColumn:
+def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -> LabelColumn:
     """Bring a column to the kind of another one, or say why it cannot be matched.
 
     Integers that pandas turned into floats (the NaN of a terminal row) become integers again.
@@ -341,7 +341,7 @@ class LabelIndex:
         for j, column in enumerate(columns):
             require_no_missing(column)
             known = f"{self.names[j]!r} in fit"
-            matched = _match_kind(column, self.kinds[j], other=known, fractional="keep")
+            matched = match_kind(column, self.kinds[j], other=known, fractional="keep")
             values = self.columns[j]
             part = pd.Index(values).get_indexer(pd.Index(matched.values))[matched.codes]
             if codes is None:
@@ -359,13 +359,11 @@ class LabelIndex:
         return np.column_stack([part.astype(np.float64) for part in parts])
 
 
-def index_labels(
-    *sides: Sequence[LabelColumn], other: str | None = None
-) -> tuple[LabelIndex, list[Codes]]:
+def index_labels(*sides: Sequence[LabelColumn]) -> tuple[LabelIndex, list[Codes]]:
     """Give the labels that occur on any side (state, next state) numbers, in sorted order.
 
-    Every side holds the same columns; the first one (``other``, in an error) settles the kinds and
-    must be complete. The columns' codes are taken over: recoded in place, and returned.
+    Every side holds the same columns; the first one settles the kinds and must be complete. The
+    columns' codes are taken over: recoded in place, and returned.
     Returns the index and each side's codes (MISSING where a label is missing).
     """
     first = sides[0]
@@ -379,10 +377,10 @@ def index_labels(
                 'keep. Convert it, for example with .dt.tz_convert("UTC").dt.tz_localize(None).'
             )
         matched = [
-            _match_kind(
+            match_kind(
                 side[j],
                 column.kind,
-                other=other or f"column {column.name!r}",
+                other=f"column {column.name!r}",
                 fractional="error",
             )
             for side in sides
