@@ -188,6 +188,8 @@ def merge_sorted(
     """
     at = np.searchsorted(earlier, later)
     is_new = earlier[np.minimum(at, len(earlier) - 1)] != later
+    if not is_new.any():
+        return earlier, (np.arange(len(earlier)), at)
     later_at = at + np.cumsum(is_new) - is_new
     is_earlier = np.ones(len(earlier) + np.count_nonzero(is_new), dtype=bool)
     is_earlier[later_at[is_new]] = False
@@ -203,8 +205,10 @@ def _from_triples(
 ) -> TransitionCounts:
     """Tell pairs from triples; ``n_rows`` None means that every row weighs one."""
     state, key, total = summed
-    action, next_state = np.divmod(key, n_states + 1)
-    is_new = (np.diff(state, prepend=-1) != 0) | (np.diff(action, prepend=-1) != 0)
+    action = key // (n_states + 1)
+    next_state = key - action * (n_states + 1)
+    is_new = np.ones(len(key), dtype=bool)
+    is_new[1:] = (state[1:] != state[:-1]) | (action[1:] != action[:-1])
     first = np.flatnonzero(is_new)
     indptr = np.append(first, len(state))
     weights = np.ascontiguousarray(total.real)

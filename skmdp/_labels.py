@@ -79,7 +79,7 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
     if series.dtype == object:
         _check_one_kind(series, name)
     try:
-        codes, uniques = pd.factorize(series)
+        codes, uniques = pd.factorize(series.array)  # of the series itself, an Index would come
     except (TypeError, NotImplementedError) as error:  # the latter: nested Arrow types
         raise TypeError(
             f"Column {name!r} of dtype {series.dtype} cannot be hashed ({error}); labels must be "
@@ -95,9 +95,11 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
             f"Column {name!r} contains infinity (inf), first at row {row} (counting from 0); "
             "infinity is no label. Drop these rows or give them a label of their own."
         )
-    if np.isnan(values).any():  # Arrow tells NaN from null; for labels both are missing.
-        recode = np.where(np.isnan(values), MISSING, np.arange(len(values), dtype=np.int32))
-        column = LabelColumn(name, kind, np.append(recode, MISSING)[column.codes], values)
+    is_number = ~np.isnan(values)
+    if not is_number.all():  # Arrow tells NaN from null; for labels both are missing.
+        recode = np.where(is_number, np.cumsum(is_number) - 1, MISSING).astype(np.int32)
+        codes = np.append(recode, np.int32(MISSING))[column.codes]
+        column = LabelColumn(name, kind, codes, values[is_number])
     return column
 
 
@@ -171,15 +173,16 @@ def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
         return kind, _as_float64(values, name)
     if kind == "int":
         limits = np.iinfo(np.int64)
-        for extreme in (values.max(), values.min()) if len(values) else ():
+        may_exceed = values.dtype.kind != "i" and len(values)
+        for extreme in (values.max(), values.min()) if may_exceed else ():
             if not limits.min <= int(extreme) <= limits.max:
                 raise ValueError(
                     f"Column {name!r} holds the integer {extreme}, which exceeds 64 bits signed. "
                     "Convert the column to strings."
                 )
-        return kind, values.astype(np.int64)
+        return kind, values.astype(np.int64, copy=False)
     if kind == "str":
-        return kind, values.astype(object)
+        return kind, values.astype(object, copy=False)
     if kind == "datetime":
         microseconds = values.astype("M8[us]")  # one unit for all, unless it would lose something
         return kind, microseconds if (microseconds == values).all() else values
@@ -248,13 +251,22 @@ def _sorted_union(
     A rank array ends with one more entry, MISSING, so that code -1 looks up MISSING.
     """
     # An empty side (no next state at all) has a dtype of its own, which must not win.
-    codes, uniques = pd.factorize(np.concatenate([a for a in arrays if len(a)] or arrays[:1]))
-    order = np.argsort(uniques, kind="stable")
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    bounds = np.cumsum([len(values) for values in arrays])[:-1]
-    ranks = [np.append(part, np.int32(MISSING)) for part in np.split(rank[codes], bounds)]
-    return np.asarray(uniques)[order], ranks
+    values = np.concatenate([array for array in arrays if len(array)] or arrays[:1])
+    if values.dtype == object:  # strings hash faster than they sort, and Python sorts them best
+        codes, uniques = pd.factorize(values)
+        order = np.array(sorted(range(len(uniques)), key=uniques.tolist().__getitem__), dtype=int)
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        union, codes = uniques[order], rank[codes]
+    else:
+        union, codes = np.unique(values, return_inverse=True)
+    ranks, start = [], 0
+    for array in arrays:
+        rank = np.full(len(array) + 1, MISSING, dtype=np.int32)
+        rank[:-1] = codes[start : start + len(array)]
+        ranks.append(rank)
+        start += len(array)
+    return union, ranks
 
 
 def _recode(codes: Codes, rank: Codes) -> Codes:
