@@ -155,7 +155,8 @@ def merge_counts(
         )
     )
     pair_state, triple_pair = pairs // n_actions, triples // width
-    sizes = np.bincount(triple_pair, minlength=len(pairs))
+    indptr = np.zeros(len(pairs) + 1, dtype=_row_type(len(triples)))
+    np.cumsum(np.bincount(triple_pair), out=indptr[1:])  # no pair is without triples
 
     def total(earlier_sums: Floats, later_sums: Floats) -> Floats:
         sums = np.zeros(len(triples))
@@ -171,7 +172,7 @@ def merge_counts(
         n_actions=n_actions,
         pair_state=pair_state.astype(np.int32),
         pair_action=(pairs - pair_state * n_actions).astype(np.int32),
-        indptr=np.append(0, np.cumsum(sizes)).astype(_row_type(len(triples))),
+        indptr=indptr,
         next_states=(triples - triple_pair * width).astype(np.int32),
         weights=weights,
         n_rows=total(first.n_rows, second.n_rows) if is_weighted else weights,
