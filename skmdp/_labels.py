@@ -78,8 +78,10 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
     """Hash a column of labels, once; refuse what cannot be sorted or told apart."""
     if series.dtype == object:
         _check_one_kind(series, name)
+    # Not the series itself: pandas would make an Index of its distinct labels.
+    array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
     try:
-        codes, uniques = pd.factorize(series.array)  # of the series itself, an Index would come
+        codes, uniques = pd.factorize(array)
     except (TypeError, NotImplementedError) as error:  # the latter: nested Arrow types
         raise TypeError(
             f"Column {name!r} of dtype {series.dtype} cannot be hashed ({error}); labels must be "
