@@ -152,36 +152,79 @@ def count_transitions(
 
 
 def merge_counts(
-    parts: Sequence[tuple[TransitionCounts, Integers, Integers]], n_states: int, n_actions: int
+    earlier: tuple[TransitionCounts, Integers, Integers],
+    later: tuple[TransitionCounts, Integers, Integers],
+    n_states: int,
+    n_actions: int,
 ) -> TransitionCounts:
-    """Sum counts over a common set of codes.
+    """Sum two counts over a common set of codes.
 
-    Each part comes with the new code of each of its states, and of each of its actions.
+    Each comes with the new code of each of its states, and of each of its actions; both rising,
+    so that what is sorted stays so and merging needs no sort.
     """
-    triples: list[Triples] = []
-    seconds: list[Triples] = []
-    are_whole = all(counts.n_rows is counts.weights for counts, _, _ in parts)
-    keep_squares = all(counts.reward_squares is not None for counts, _, _ in parts)
-    for counts, new_state, new_action in parts:
-        following = np.append(new_state, n_states)[counts.next_states]
-        key = new_action[counts.pair_action].astype(np.int64)[counts.triple_pair]
-        key = (key * (n_states + 1) + following).astype(_key_type(n_states, n_actions), copy=False)
-        state = new_state[counts.pair_state][counts.triple_pair]
-        triples.append((state, key, counts.weights + 1j * counts.reward_sums))
-        if not are_whole or keep_squares:
-            second = counts.n_rows.astype(np.complex128)
-            if keep_squares and counts.reward_squares is not None:
-                second.imag = counts.reward_squares
-            seconds.append((state, key, second))
-    shape = (n_states, n_actions * (n_states + 1))
-    return _from_triples(
-        _merge(triples, shape),
-        _merge(seconds, shape)[2] if seconds else None,
-        n_states,
-        n_actions,
-        count_rows=are_whole,
-        keep_squares=keep_squares,
+    parts = (earlier, later)
+    pairs, pairs_at = merge_sorted(
+        *(
+            new_state[counts.pair_state].astype(np.int64) * n_actions
+            + new_action[counts.pair_action]
+            for counts, new_state, new_action in parts
+        )
     )
+    width = n_states + 1
+    triples, triples_at = merge_sorted(
+        *(
+            at[counts.triple_pair] * width + np.append(new_state, n_states)[counts.next_states]
+            for (counts, new_state, _), at in zip(parts, pairs_at, strict=True)
+        )
+    )
+    pair_state, triple_pair = pairs // n_actions, triples // width
+    indptr = np.zeros(len(pairs) + 1, dtype=_row_type(len(triples)))
+    np.cumsum(np.bincount(triple_pair), out=indptr[1:])  # no pair is without triples
+
+    def total(earlier_sums: Floats, later_sums: Floats) -> Floats:
+        sums = np.zeros(len(triples))
+        sums[triples_at[0]] = earlier_sums
+        sums[triples_at[1]] += later_sums
+        return sums
+
+    first, second = earlier[0], later[0]
+    weights = total(first.weights, second.weights)
+    is_weighted = first.n_rows is not first.weights or second.n_rows is not second.weights
+    return TransitionCounts(
+        n_states=n_states,
+        n_actions=n_actions,
+        pair_state=pair_state.astype(np.int32),
+        pair_action=(pairs - pair_state * n_actions).astype(np.int32),
+        indptr=indptr,
+        next_states=(triples - triple_pair * width).astype(np.int32),
+        weights=weights,
+        n_rows=total(first.n_rows, second.n_rows) if is_weighted else weights,
+        reward_sums=total(first.reward_sums, second.reward_sums),
+        reward_squares=None
+        if first.reward_squares is None or second.reward_squares is None
+        else total(first.reward_squares, second.reward_squares),
+    )
+
+
+def merge_sorted(
+    earlier: npt.NDArray[Any], later: npt.NDArray[Any]
+) -> tuple[npt.NDArray[Any], tuple[Integers, Integers]]:
+    """Return the sorted union of two sorted arrays of distinct values, and where each one's lie.
+
+    Only the later ones are searched for, so it pays that these are the few.
+    """
+    at = np.searchsorted(earlier, later)
+    is_new = earlier[np.minimum(at, len(earlier) - 1)] != later
+    if not is_new.any():
+        return earlier, (np.arange(len(earlier)), at)
+    later_at = at + np.cumsum(is_new) - is_new
+    is_earlier = np.ones(len(earlier) + np.count_nonzero(is_new), dtype=bool)
+    is_earlier[later_at[is_new]] = False
+    earlier_at = np.flatnonzero(is_earlier)
+    union = np.empty(len(is_earlier), dtype=np.result_type(earlier, later))
+    union[earlier_at] = earlier
+    union[later_at] = later
+    return union, (earlier_at, later_at)
 
 
 def _from_triples(
@@ -195,8 +238,10 @@ def _from_triples(
 ) -> TransitionCounts:
     """Tell pairs from triples; ``second`` holds n_rows + i squares where they are asked for."""
     state, key, total = summed
-    action, next_state = np.divmod(key, n_states + 1)
-    is_new = (np.diff(state, prepend=-1) != 0) | (np.diff(action, prepend=-1) != 0)
+    action = key // (n_states + 1)
+    next_state = key - action * (n_states + 1)
+    is_new = np.ones(len(key), dtype=bool)
+    is_new[1:] = (state[1:] != state[:-1]) | (action[1:] != action[:-1])
     first = np.flatnonzero(is_new)
     indptr = np.append(first, len(state))
     weights = np.ascontiguousarray(total.real)
@@ -205,13 +250,17 @@ def _from_triples(
         n_actions=n_actions,
         pair_state=state[first].astype(np.int32),
         pair_action=action[first].astype(np.int32),
-        indptr=indptr.astype(np.int32 if len(state) < 2**31 else np.int64),
+        indptr=indptr.astype(_row_type(len(state))),
         next_states=next_state.astype(np.int32),
         weights=weights,
         n_rows=weights if second is None or count_rows else np.ascontiguousarray(second.real),
         reward_sums=np.ascontiguousarray(total.imag),
         reward_squares=None if second is None or not keep_squares else second.imag.copy(),
     )
+
+
+def _row_type(n_rows: int) -> type[np.integer[Any]]:
+    return np.int32 if n_rows < 2**31 else np.int64
 
 
 def _key_type(n_states: int, n_actions: int) -> type[np.integer[Any]]:

@@ -153,10 +153,10 @@ def link_rows(rows: LogRows) -> Transitions:
 
 def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers | None:
     """Return the rows sorted by episode, then step, then row; None if they lie so already."""
-    jump = np.diff(episode)
+    before, after = episode[:-1], episode[1:]
     if step is None:
-        return None if (jump >= 0).all() else np.argsort(episode, kind="stable")
-    if ((jump > 0) | ((jump == 0) & (step[1:] >= step[:-1]))).all():
+        return None if (before <= after).all() else np.argsort(episode, kind="stable")
+    if ((before < after) | ((before == after) & (step[1:] >= step[:-1]))).all():
         return None
     return np.lexsort((step, episode))
 
@@ -220,5 +220,8 @@ def _episode_bounds(episode: LabelColumn | None) -> tuple[Any, Any]:
     """Return the first and the last row of every episode; all rows where there are none."""
     if episode is None:
         return slice(None), slice(None)
-    change = np.flatnonzero(np.diff(episode.codes)) + 1
-    return np.append(0, change), np.append(change, len(episode.codes)) - 1
+    codes = episode.codes
+    is_first = np.ones(len(codes) + 1, dtype=bool)  # the row after the last one would be
+    np.not_equal(codes[1:], codes[:-1], out=is_first[1:-1])
+    first = np.flatnonzero(is_first)
+    return first[:-1], first[1:] - 1

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from skmdp._counts import Floats, TransitionCounts, count_transitions, merge_counts
+from skmdp._counts import (
+    Floats,
+    Integers,
+    TransitionCounts,
+    count_transitions,
+    merge_counts,
+    merge_sorted,
+)
 from skmdp._episodes import Transitions
-from skmdp._labels import Codes, LabelIndex, index_labels
+from skmdp._labels import LabelIndex, match_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +68,7 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
     )
 
 
-def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Codes]:
+def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
     """Add up two logs; what either has not seen is new to the other.
 
     Returns the sum, and the code in it of each state of the earlier log.
@@ -84,7 +93,8 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Codes]:
     states, old_state, new_state = _union(earlier.states, later.states)
     actions, old_action, new_action = _union(earlier.actions, later.actions)
     counts = merge_counts(
-        [(earlier.counts, old_state, old_action), (later.counts, new_state, new_action)],
+        (earlier.counts, old_state, old_action),
+        (later.counts, new_state, new_action),
         len(states),
         len(actions),
     )
@@ -107,9 +117,26 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Codes]:
     return both, old_state
 
 
-def _union(earlier: LabelIndex, later: LabelIndex) -> tuple[LabelIndex, Codes, Codes]:
-    """Return the labels of both, and the new code of each one's labels."""
-    union, (old, new) = index_labels(
-        earlier.as_columns(), later.as_columns(), other="the same column in earlier batches"
-    )
-    return union, old, new
+def _union(earlier: LabelIndex, later: LabelIndex) -> tuple[LabelIndex, Integers, Integers]:
+    """Return the labels of both, and the new code of each one's labels, which rise as before."""
+    columns: list[npt.NDArray[Any]] = []
+    keys: list[npt.NDArray[np.int64]] = []
+    for j, column in enumerate(later.as_columns()):
+        matched = match_kind(
+            column,
+            earlier.kinds[j],
+            other="the same column in earlier batches",
+            fractional="error",
+        )
+        values, places = merge_sorted(earlier.columns[j], matched.values)
+        columns.append(values)
+        if j == 0:
+            codes = places
+            continue
+        renumbered = []
+        for index, codes_before, place in zip((earlier, later), codes, places, strict=True):
+            prefix, part = np.divmod(index.keys[j - 1], len(index.columns[j]))
+            renumbered.append(codes_before[prefix] * len(values) + place[part])
+        occurring, codes = merge_sorted(*renumbered)
+        keys.append(occurring)
+    return LabelIndex(earlier.names, earlier.kinds, tuple(columns), tuple(keys)), *codes

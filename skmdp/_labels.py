@@ -78,8 +78,10 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
     """Hash a column of labels, once; refuse what cannot be sorted or told apart."""
     if series.dtype == object:
         _check_one_kind(series, name)
+    # Not the series itself: pandas would make an Index of its distinct labels.
+    array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
     try:
-        codes, uniques = pd.factorize(series)
+        codes, uniques = pd.factorize(array)
     except (TypeError, NotImplementedError) as error:  # the latter: nested Arrow types
         raise TypeError(
             f"Column {name!r} of dtype {series.dtype} cannot be hashed ({error}); labels must be "
@@ -95,9 +97,11 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
             f"Column {name!r} contains infinity (inf), first at row {row} (counting from 0); "
             "infinity is no label. Drop these rows or give them a label of their own."
         )
-    if np.isnan(values).any():  # Arrow tells NaN from null; for labels both are missing.
-        recode = np.where(np.isnan(values), MISSING, np.arange(len(values), dtype=np.int32))
-        column = LabelColumn(name, kind, np.append(recode, MISSING)[column.codes], values)
+    is_number = ~np.isnan(values)
+    if not is_number.all():  # Arrow tells NaN from null; for labels both are missing.
+        recode = np.where(is_number, np.cumsum(is_number) - 1, MISSING).astype(np.int32)
+        codes = np.append(recode, np.int32(MISSING))[column.codes]
+        column = LabelColumn(name, kind, codes, values[is_number])
     return column
 
 
@@ -171,15 +175,16 @@ def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
         return kind, _as_float64(values, name)
     if kind == "int":
         limits = np.iinfo(np.int64)
-        for extreme in (values.max(), values.min()) if len(values) else ():
+        may_exceed = values.dtype.kind != "i" and len(values)
+        for extreme in (values.max(), values.min()) if may_exceed else ():
             if not limits.min <= int(extreme) <= limits.max:
                 raise ValueError(
                     f"Column {name!r} holds the integer {extreme}, which exceeds 64 bits signed. "
                     "Convert the column to strings."
                 )
-        return kind, values.astype(np.int64)
+        return kind, values.astype(np.int64, copy=False)
     if kind == "str":
-        return kind, values.astype(object)
+        return kind, values.astype(object, copy=False)
     if kind == "datetime":
         microseconds = values.astype("M8[us]")  # one unit for all, unless it would lose something
         return kind, microseconds if (microseconds == values).all() else values
@@ -200,7 +205,7 @@ def _as_float64(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     return numbers
 
 
-def _match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -> LabelColumn:
+def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -> LabelColumn:
     """Bring a column to the kind of another one, or say why it cannot be matched.
 
     Integers that pandas turned into floats (the NaN of a terminal row) become integers again.
@@ -248,13 +253,22 @@ def _sorted_union(
     A rank array ends with one more entry, MISSING, so that code -1 looks up MISSING.
     """
     # An empty side (no next state at all) has a dtype of its own, which must not win.
-    codes, uniques = pd.factorize(np.concatenate([a for a in arrays if len(a)] or arrays[:1]))
-    order = np.argsort(uniques, kind="stable")
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    bounds = np.cumsum([len(values) for values in arrays])[:-1]
-    ranks = [np.append(part, np.int32(MISSING)) for part in np.split(rank[codes], bounds)]
-    return np.asarray(uniques)[order], ranks
+    values = np.concatenate([array for array in arrays if len(array)] or arrays[:1])
+    if values.dtype == object:  # strings hash faster than they sort, and Python sorts them best
+        codes, uniques = pd.factorize(values)
+        order = np.array(sorted(range(len(uniques)), key=uniques.tolist().__getitem__), dtype=int)
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        union, codes = uniques[order], rank[codes]
+    else:
+        union, codes = np.unique(values, return_inverse=True)
+    ranks, start = [], 0
+    for array in arrays:
+        rank = np.full(len(array) + 1, MISSING, dtype=np.int32)
+        rank[:-1] = codes[start : start + len(array)]
+        ranks.append(rank)
+        start += len(array)
+    return union, ranks
 
 
 def _recode(codes: Codes, rank: Codes) -> Codes:
@@ -341,7 +355,7 @@ class LabelIndex:
         for j, column in enumerate(columns):
             require_no_missing(column)
             known = f"{self.names[j]!r} in fit"
-            matched = _match_kind(column, self.kinds[j], other=known, fractional="keep")
+            matched = match_kind(column, self.kinds[j], other=known, fractional="keep")
             values = self.columns[j]
             part = pd.Index(values).get_indexer(pd.Index(matched.values))[matched.codes]
             if codes is None:
@@ -359,13 +373,11 @@ class LabelIndex:
         return np.column_stack([part.astype(np.float64) for part in parts])
 
 
-def index_labels(
-    *sides: Sequence[LabelColumn], other: str | None = None
-) -> tuple[LabelIndex, list[Codes]]:
+def index_labels(*sides: Sequence[LabelColumn]) -> tuple[LabelIndex, list[Codes]]:
     """Give the labels that occur on any side (state, next state) numbers, in sorted order.
 
-    Every side holds the same columns; the first one (``other``, in an error) settles the kinds and
-    must be complete. The columns' codes are taken over: recoded in place, and returned.
+    Every side holds the same columns; the first one settles the kinds and must be complete. The
+    columns' codes are taken over: recoded in place, and returned.
     Returns the index and each side's codes (MISSING where a label is missing).
     """
     first = sides[0]
@@ -379,10 +391,10 @@ def index_labels(
                 'keep. Convert it, for example with .dt.tz_convert("UTC").dt.tz_localize(None).'
             )
         matched = [
-            _match_kind(
+            match_kind(
                 side[j],
                 column.kind,
-                other=other or f"column {column.name!r}",
+                other=f"column {column.name!r}",
                 fractional="error",
             )
             for side in sides

@@ -41,6 +41,27 @@ Bools = npt.NDArray[np.bool_]
 FEATURE_ROLES = Roles((), "y", None, "reward", "episode", None, None)
 
 
+class Table:
+    """An eager table of any library, for what is asked of it here: names, and one column at a time.
+
+    pandas' own tables are taken as they are: narwhals asks more of each column than reading the
+    column of a small table takes.
+    """
+
+    def __init__(self, native: pd.DataFrame | nw.DataFrame[Any]) -> None:
+        self._native = native
+        self.columns = list(native.columns)
+
+    def __len__(self) -> int:
+        return len(self._native)
+
+    def column(self, name: str) -> pd.Series:
+        """Take one column as a pandas Series, without copying it where possible."""
+        if isinstance(self._native, pd.DataFrame):
+            return self._native[name]
+        return _pandas_series(self._native.get_column(name))
+
+
 def read_table(
     X: Any, roles: Roles, sample_weight: Any = None, *, propensities: Any = None
 ) -> Transitions:
@@ -53,22 +74,22 @@ def read_table(
     _require_columns(frame, roles)
     if not len(frame):
         raise ValueError("The table is empty: it has 0 rows. At least one transition is needed.")
-    states = [read_labels(_pandas_column(frame, name), name) for name in roles.state]
+    states = [read_labels(frame.column(name), name) for name in roles.state]
     for column in states:
         require_no_missing(column)
     next_states = _read_next_states(frame, roles)
-    action = read_labels(_pandas_column(frame, roles.action), roles.action)
+    action = read_labels(frame.column(roles.action), roles.action)
     require_no_missing(action)
     rewards = None
     if roles.reward is not None:
-        rewards = read_rewards(_pandas_column(frame, roles.reward), roles.reward)
+        rewards = read_rewards(frame.column(roles.reward), roles.reward)
     episode = _read_episodes(frame, roles, required=next_states is None)
     step, step_numbers = None, None
     if episode is not None and roles.step is not None and roles.step in frame.columns:
-        step, step_numbers = _read_steps(_pandas_column(frame, roles.step), roles.step)
+        step, step_numbers = _read_steps(frame.column(roles.step), roles.step)
     terminated = None
     if roles.terminated is not None and roles.terminated in frame.columns:
-        terminated = _read_terminated(_pandas_column(frame, roles.terminated), roles.terminated)
+        terminated = _read_terminated(frame.column(roles.terminated), roles.terminated)
     weights = read_weights(sample_weight, len(frame))
     taken_with = None if propensities is None else _read_propensities(frame, propensities)
     return link_rows(
@@ -125,19 +146,20 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
     """Read every column of a 2-D array or table as labels of the state."""
     frame = as_frame(X)
     if frame is not None:
-        if not all(frame.shape):
+        shape = (len(frame), len(frame.columns))
+        if not all(shape):
             raise ValueError(
-                f"Found array with {frame.shape[0]} sample(s) and {frame.shape[1]} feature(s) "
-                f"(shape={frame.shape}) while a minimum of 1 is required."
+                f"Found array with {shape[0]} sample(s) and {shape[1]} feature(s) "
+                f"(shape={shape}) while a minimum of 1 is required."
             )
-        return [read_labels(_pandas_column(frame, name), name) for name in frame.columns]
+        return [read_labels(frame.column(name), name) for name in frame.columns]
     array = check_array(X, dtype=None, input_name="X")
     if array.dtype.kind in "USf" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # numpy made strings or floats of everything
     return [read_labels(pd.Series(array[:, j]), f"x{j}") for j in range(array.shape[1])]
 
 
-def read_state_columns(frame: nw.DataFrame[Any], names: Sequence[str]) -> list[LabelColumn]:
+def read_state_columns(frame: Table, names: Sequence[str]) -> list[LabelColumn]:
     """Read the states of a table by their columns' names, whatever else the table holds."""
     missing = [name for name in names if name not in frame.columns]
     if missing:
@@ -145,7 +167,7 @@ def read_state_columns(frame: nw.DataFrame[Any], names: Sequence[str]) -> list[L
             f"The table has no column {_quoted(missing)}, which held the state in fit. "
             f"It has the column(s) {_quoted(frame.columns)}."
         )
-    return [read_labels(_pandas_column(frame, name), name) for name in names]
+    return [read_labels(frame.column(name), name) for name in names]
 
 
 def read_state_labels(labels: Any, name: str) -> LabelColumn:
@@ -188,7 +210,7 @@ def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
     return weights
 
 
-def _read_propensities(frame: nw.DataFrame[Any], propensities: Any) -> Floats:
+def _read_propensities(frame: Table, propensities: Any) -> Floats:
     """Read the probability of every logged action: a number above 0, at most 1."""
     name = propensities if isinstance(propensities, str) else "behavior"
     if isinstance(propensities, str):
@@ -197,7 +219,7 @@ def _read_propensities(frame: nw.DataFrame[Any], propensities: Any) -> Floats:
                 f"The table has no column {name!r} of propensities. It has the column(s) "
                 f"{_quoted(frame.columns)}."
             )
-        propensities = frame.get_column(name)
+        propensities = frame.column(name)
     numbers = read_rewards(_as_series(propensities, name), name)
     check_consistent_length(frame, numbers)
     bad = (numbers <= 0) | (numbers > 1)
@@ -249,7 +271,7 @@ def episode_codes(X: Any, name: str) -> Codes:
             f"Rows cannot be split by episode: expected a table with a column {name!r}, got "
             f"{found}. Name the column with episode=..., or hand in groups."
         )
-    return label_codes(frame.get_column(name), name)
+    return label_codes(frame.column(name), name)
 
 
 def label_codes(labels: Any, name: str) -> Codes:
@@ -259,8 +281,12 @@ def label_codes(labels: Any, name: str) -> Codes:
     return column.codes
 
 
-def as_frame(X: Any) -> nw.DataFrame[Any] | None:
-    """Return an eager table as a narwhals frame, None where X is no table."""
+def as_frame(X: Any) -> Table | None:
+    """Return an eager table, None where X is no table."""
+    if isinstance(X, Table):
+        return X
+    if isinstance(X, pd.DataFrame) and X.columns.is_unique:
+        return Table(X)
     try:
         frame = nw.from_native(X, pass_through=True)
     except DuplicateError as error:
@@ -269,11 +295,11 @@ def as_frame(X: Any) -> nw.DataFrame[Any] | None:
         raise TypeError(
             f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
         )
-    return frame if isinstance(frame, nw.DataFrame) else None
+    return Table(frame) if isinstance(frame, nw.DataFrame) else None
 
 
-def _as_table(X: Any) -> nw.DataFrame[Any]:
-    """Return X as a narwhals frame, or say what a table is."""
+def _as_table(X: Any) -> Table:
+    """Return X as a table, or say what a table is."""
     frame = as_frame(X)
     if frame is None:
         hint = (
@@ -286,11 +312,6 @@ def _as_table(X: Any) -> nw.DataFrame[Any]:
             f"{type(X).__name__}.{hint}"
         )
     return frame
-
-
-def _pandas_column(frame: nw.DataFrame[Any], name: str) -> pd.Series:
-    """Take one column of a table as a pandas Series, without copying it where possible."""
-    return _pandas_series(frame.get_column(name))
 
 
 def _pandas_series(series: nw.Series[Any]) -> pd.Series:
@@ -331,7 +352,7 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def _require_columns(frame: nw.DataFrame[Any], roles: Roles) -> None:
+def _require_columns(frame: Table, roles: Roles) -> None:
     """Raise for a named column that the table lacks, or that has two roles."""
     needed = {"action": (roles.action,), "state": roles.state}
     if roles.reward is not None:
@@ -368,7 +389,7 @@ def _require_columns(frame: nw.DataFrame[Any], roles: Roles) -> None:
         )
 
 
-def _read_next_states(frame: nw.DataFrame[Any], roles: Roles) -> list[LabelColumn] | None:
+def _read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     """Read the next states if the table has them: all columns, present or missing together."""
     names = roles.next_state
     if names is None:
@@ -382,7 +403,7 @@ def _read_next_states(frame: nw.DataFrame[Any], roles: Roles) -> list[LabelColum
                 f"The table has next-state column(s) {_quoted(there)} but not {_quoted(absent)}. "
                 "Add what is missing, or name the columns with next_state=..."
             )
-    columns = [read_labels(_pandas_column(frame, name), name) for name in names]
+    columns = [read_labels(frame.column(name), name) for name in names]
     missing = columns[0].codes == MISSING
     for column in columns[1:]:
         differs = missing != (column.codes == MISSING)
@@ -396,7 +417,7 @@ def _read_next_states(frame: nw.DataFrame[Any], roles: Roles) -> list[LabelColum
     return columns
 
 
-def _read_episodes(frame: nw.DataFrame[Any], roles: Roles, *, required: bool) -> LabelColumn | None:
+def _read_episodes(frame: Table, roles: Roles, *, required: bool) -> LabelColumn | None:
     if roles.episode is None or roles.episode not in frame.columns:
         if not required:
             return None
@@ -407,7 +428,7 @@ def _read_episodes(frame: nw.DataFrame[Any], roles: Roles, *, required: bool) ->
             "a column that tells which rows belong together, and name them with next_state=... or "
             f"episode=... The table has the column(s) {_quoted(frame.columns)}."
         )
-    column = read_labels(_pandas_column(frame, roles.episode), roles.episode)
+    column = read_labels(frame.column(roles.episode), roles.episode)
     require_no_missing(column)
     return column
 

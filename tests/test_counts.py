@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import skmdp._counts
-from skmdp._counts import count_transitions
+from skmdp._counts import count_transitions, merge_counts, merge_sorted
 
 ROWS = st.lists(
     st.tuples(
@@ -71,6 +71,44 @@ def test_blocks_change_nothing(rows):
         patch.setattr(skmdp._counts, "BLOCK_ROWS", 2)
         blocked = count(rows)
     assert triples(blocked) == triples(whole)
+
+
+@given(ROWS, ROWS, st.booleans(), st.booleans())
+def test_merged_counts_are_the_counts_of_all_rows(first, second, first_weighted, second_weighted):
+    """The first log numbers its states 0, 1, 2, 3; in the union these are 0, 2, 3, 5."""
+    new_state, new_action = np.array([0, 2, 3, 5]), np.array([0, 1, 2])
+    renamed = [(new_state[s], a, -1 if t < 0 else new_state[t], w, r) for s, a, t, w, r in first]
+    merged = merge_counts(
+        (count(first, first_weighted), new_state, new_action),
+        (count(second, second_weighted), np.arange(1, 5), new_action),
+        n_states=6,
+        n_actions=3,
+    )
+    both = [
+        *((*row[:3], row[3] if first_weighted else 1.0, row[4]) for row in renamed),
+        *(
+            (s + 1, a, -1 if t < 0 else t + 1, w if second_weighted else 1.0, r)
+            for s, a, t, w, r in second
+        ),
+    ]
+    whole = count(both, n_states=6)
+    parts = [count(first, first_weighted), count(second, second_weighted)]
+    assert sum(merged.n_rows) == sum(part.n_rows.sum() for part in parts)
+    for key, (weight, _, reward) in triples(whole).items():
+        assert triples(merged)[key][::2] == (weight, reward)
+    for name in ("pair_state", "pair_action", "indptr", "next_states"):
+        assert_array_equal(getattr(merged, name), getattr(whole, name))
+        assert getattr(merged, name).dtype == np.int32
+    are_whole = all(part.n_rows is part.weights for part in parts)
+    assert (merged.n_rows is merged.weights) == are_whole
+
+
+@given(st.sets(st.integers(0, 20), min_size=1), st.sets(st.integers(0, 20), min_size=1))
+def test_sorted_arrays_merge(earlier, later):
+    union, places = merge_sorted(np.array(sorted(earlier)), np.array(sorted(later)))
+    assert union.tolist() == sorted(earlier | later)
+    for values, at in zip((earlier, later), places, strict=True):
+        assert union[at].tolist() == sorted(values)
 
 
 def test_margins_sum_to_the_total():

@@ -94,6 +94,16 @@ def test_states_of_several_columns_and_floats_for_integers():
     assert_allclose(streamed.visit_counts_, whole.visit_counts_)
 
 
+@given(st.lists(st.tuples(*[st.sampled_from("abcd")] * 3, st.integers(0, 2)), min_size=2))
+def test_states_of_several_columns_add_up_in_any_split(rows):
+    log = pd.DataFrame(rows, columns=["x", "y", "next_x", "action"])
+    log = log.assign(next_y=log["y"].shift(fill_value="e"), reward=np.arange(len(log)) % 3)
+    half = len(log) // 2
+    keys = {"state": ["x", "y"]}
+    whole = MarkovPolicyEstimator(tol=1e-10, **keys).fit(log)
+    same(stream([log.iloc[:half], log.iloc[half:]], **keys), whole)
+
+
 def test_features_add_up():
     X = np.arange(12).reshape(6, 2) % 3
     y, reward, episode = list("ababab"), np.arange(6.0), [0, 0, 0, 1, 1, 1]

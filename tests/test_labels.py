@@ -203,6 +203,19 @@ def test_integers_meet_float_states():
     assert_array_equal(index.encode([read([2, 3])]), [1, UNKNOWN])
 
 
+def test_nan_of_arrow_is_missing_among_integers():
+    arrow = pd.Series(pa.array([2.0, float("nan"), None, 1.0]), dtype=pd.ArrowDtype(pa.float64()))
+    index, (_, next_codes) = index_labels([read([1, 2])], [read_labels(arrow, "next_state")])
+    assert_array_equal(next_codes, [1, MISSING, MISSING, 0])
+    assert_array_equal(index.labels, [1, 2])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_short_floats_are_the_numbers_they_print(dtype):
+    index, _ = index_labels([read([0.1, 2.5], dtype=dtype)])
+    assert_array_equal(index.labels, [0.1, 2.5])
+
+
 def test_strings_never_match_integers():
     with pytest.raises(
         TypeError, match=r"'next_state' holds labels of kind 'str' \(first value '1'"
