@@ -186,6 +186,25 @@ def test_deterministic_worlds_need_no_correction(seed, n_steps, gamma):
         assert_allclose([dr, wdr], dm, atol=1e-8)
 
 
+@given(st.integers(0, 1000), st.sampled_from([0.5, 0.9]))
+def test_weighing_rows_by_visits_is_the_direct_method(seed, gamma):
+    """Marginal importance weights d(s, a) / n(s, a) add nothing to counts, nor do corrections."""
+    asked = candidate(random_log(seed, n_episodes=20), gamma=gamma)
+    log, estimate = asked.replay, asked.estimate
+    counts = log.counts
+    d = estimate.visits
+    visits = np.sum(d.steps[: d.length], axis=0) + (log.horizon - d.length) * d.steps[-1]
+    if estimate.uncovered > 0:
+        return
+    pair = counts.triple_pair[log.triple]
+    weight = (visits[counts.pair_state] * asked.choice / counts.pair_weights)[pair]
+    assert_allclose(weight @ log.rewards, estimate.value, atol=1e-6)
+    V = estimate.values.at(log.horizon)
+    Q = pair_process_values(counts, 0.0, gamma, V)
+    following = np.append(V, 0.0)[counts.next_states[log.triple]]
+    assert_allclose(weight @ (log.rewards + gamma * following - Q[pair]), 0, atol=1e-9)
+
+
 def test_corrections_take_the_steps_that_are_left():
     """On a cut log V depends on the steps to go; the sum telescopes to what was earned."""
     table = random_log(6, cut=3)
