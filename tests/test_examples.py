@@ -1,9 +1,11 @@
 """The examples run as the README says."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -61,3 +63,56 @@ def test_learning_to_search_draws_its_figure(tmp_path):
     means = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:5]}
     assert means["learned"] < means["binary"] < means["linear"] < means["random"]
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_promise_is_too_rosy_and_other_pumps_tell(tmp_path):
+    printed = run("plot_04_is_it_better_than_the_log.py", tmp_path / "figure.png")
+    one, twenty = printed.split("20 other logs")
+    today = int(re.search("([0-9]+) in truth", one)[1])
+    textbook, safe = (_numbers_after(name, one) for name in ("textbook", "min_count=20"))
+    for _, _, lower, upper, truth, *_ in (textbook, safe):
+        assert lower <= truth <= upper
+    promised, _, _, upper, truth, _, gain_lower, gain_upper = textbook
+    assert promised > upper  # the promise is beyond what the other pumps allow
+    assert promised > truth
+    assert gain_lower < 0 < gain_upper  # not shown to be better
+    assert truth < today
+    _, _, _, _, truth, _, gain_lower, _ = safe
+    assert gain_lower > 0  # shown to be better, and it is
+    assert truth > max(today, textbook[4])
+    assert "X holds just the transitions that the policy was learned from" in one
+    promised, estimate, truth, rosy, _, _, _ = _numbers_after("textbook", twenty)
+    assert promised - truth > 20 > 5 > abs(estimate - truth)
+    assert rosy > 10
+    promised, estimate, truth, rosy, _, rightly, wrongly = _numbers_after("min_count=20", twenty)
+    assert max(promised, estimate, truth) - min(promised, estimate, truth) < 5
+    assert (rightly, wrongly) == (20, 0)
+    assert rosy < 5
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_thin_data_and_what_helps(tmp_path):
+    printed = run("plot_05_thin_data.py", tmp_path / "figure.png", 8)
+    random, good = (
+        {
+            knob: _numbers_after(knob, log)[::2]  # the means; the quantiles are in between
+            for knob in ("textbook", 'prior_strength="auto"', "min_count=5", "pessimism=0.25")
+        }
+        for log in printed.split("Logs of ")[1:]
+    )
+    for log in (random, good):
+        assert all(value[-1] > 90 for value in log.values())  # much data: all near the optimum
+        assert all(value[0] < value[-1] <= 100 for value in log.values())
+        for textbook, auto in list(zip(log["textbook"], log['prior_strength="auto"'], strict=True))[
+            :2
+        ]:
+            assert auto > textbook
+    assert random["min_count=5"][0] < random["textbook"][0] - 30
+    assert all(np.array(good["min_count=5"]) > good["textbook"])
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _numbers_after(name, printed):
+    """Return the whole numbers of the line that starts with a name."""
+    line = next(line for line in printed.splitlines() if line.startswith(name))
+    return [int(found) for found in re.findall(r"-?[0-9]+", line.removeprefix(name))]
