@@ -16,6 +16,7 @@ is PDIS or PDWIS for V = 0 and x = r, and DR or WDR for x = r + gamma V(s') - Q(
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,39 +44,50 @@ class EpisodeWeights:
     log_end: Floats
     lengths: Integers
 
-    def _multiplicities(self, multiplicities: Floats | None) -> Floats:
-        taking_part = (self.lengths > 0).astype(np.float64)
-        return taking_part if multiplicities is None else taking_part * multiplicities
+    @cached_property
+    def _ending(self) -> Integers:
+        """Episodes whose last weight is not zero: few, where the policy is deterministic."""
+        return np.flatnonzero(~np.isneginf(self.log_end) & (self.lengths > 0))
+
+    def _n_drawn(self, multiplicities: Floats | None) -> float:
+        """Return how many episodes there are, those without decisions left out."""
+        takes_part = self.lengths > 0
+        return float(takes_part.sum() if multiplicities is None else takes_part @ multiplicities)
+
+    def _end_weights(self, multiplicities: Floats | None = None) -> tuple[Integers, Floats, float]:
+        """Return episodes, their last weights, scaled so that the largest is 1, and its logarithm.
+
+        A weight counts as often as its episode was drawn.
+        """
+        episodes = self._ending
+        if multiplicities is not None:
+            episodes = episodes[multiplicities[episodes] > 0]
+        largest = float(self.log_end[episodes].max(initial=-np.inf))
+        weights = np.exp(self.log_end[episodes] - largest)
+        if multiplicities is not None:
+            weights *= multiplicities[episodes]
+        return episodes, weights, largest
 
     def effective_sample_size(self) -> float:
         """Return (sum W)^2 / sum W^2 over the episodes' last weights, 0 if all of them are 0."""
-        weights, _ = self._end_weights()
-        squares = float(weights @ weights)
-        return float(weights.sum()) ** 2 / squares if squares else 0.0
+        _, weights, _ = self._end_weights()
+        return float(weights.sum()) ** 2 / float(weights @ weights) if len(weights) else 0.0
 
     def share_without_weight(self) -> float:
         """Return the share of the episodes whose last weight is zero."""
-        return float(np.isneginf(self.log_end[self.lengths > 0]).mean())
-
-    def _end_weights(self, multiplicities: Floats | None = None) -> tuple[Floats, float]:
-        """Return the last weights, scaled so that the largest is 1, and the scale's logarithm."""
-        m = self._multiplicities(multiplicities)
-        largest = self.log_end[m > 0].max(initial=-np.inf)
-        if np.isneginf(largest):
-            return np.zeros(len(m)), 0.0
-        return m * np.exp(np.where(m > 0, self.log_end, -np.inf) - largest), float(largest)
+        return 1 - len(self._ending) / self._n_drawn(None)
 
     def whole_episodes(
         self, returns: Floats, multiplicities: Floats | None = None, *, normalized: bool
     ) -> float:
         """Return IS, or WIS where ``normalized``, from the return of each episode."""
-        weights, log_scale = self._end_weights(multiplicities)
-        total = float(weights @ returns)
+        episodes, weights, log_scale = self._end_weights(multiplicities)
+        total = float(weights @ returns[episodes])
         if normalized:
-            return total / weights.sum() if weights.any() else np.nan
-        n = self._multiplicities(multiplicities).sum()
+            return total / float(weights.sum()) if len(weights) else np.nan
         with np.errstate(over="ignore"):
-            return total * float(np.exp(log_scale)) / n if total else 0.0
+            scale = float(np.exp(log_scale))
+        return total * scale / self._n_drawn(multiplicities) if total else 0.0
 
     def per_decision(
         self,
@@ -89,30 +101,34 @@ class EpisodeWeights:
 
         Steps at which all episodes weigh nothing are left out.
         """
-        m, n_steps = self._multiplicities(multiplicities), len(self.scale)
-        weighted = self.weights * m[self.episode]
+        n_steps, weighted = len(self.scale), self.weights
+        if multiplicities is not None:
+            weighted = weighted * multiplicities[self.episode]
         totals = np.bincount(self.step, weighted * amounts, minlength=n_steps)
         discounts = gamma ** np.arange(n_steps, dtype=np.float64)
         if normalized:
             alive = np.bincount(self.step, weighted, minlength=n_steps)
             with np.errstate(divide="ignore"):
-                log_all = np.logaddexp(self.scale + np.log(alive), self._log_ended(m)[:n_steps])
+                log_ended = self._log_ended(multiplicities)[:n_steps]
+                log_all = np.logaddexp(self.scale + np.log(alive), log_ended)
         else:
-            log_all = np.full(n_steps, np.log(m.sum()))
+            log_all = np.full(n_steps, np.log(self._n_drawn(multiplicities)))
         counts = totals != 0
         with np.errstate(over="ignore"):
             shares = np.exp(self.scale[counts] - log_all[counts])
             return float((discounts[counts] * totals[counts]) @ shares)
 
-    def _log_ended(self, m: Floats) -> Floats:
+    def _log_ended(self, multiplicities: Floats | None) -> Floats:
         """Return log of the sum of the weights of episodes that ended before each step."""
-        n_steps = len(self.scale)
+        n_steps, episodes = len(self.scale), self._ending
+        log_end, length = self.log_end[episodes], self.lengths[episodes]
+        if multiplicities is not None:
+            with np.errstate(divide="ignore"):
+                log_end = log_end + np.log(multiplicities[episodes])
         largest = np.full(n_steps + 1, -np.inf)
-        takes_part = m > 0
-        np.maximum.at(largest, self.lengths[takes_part], self.log_end[takes_part])
+        np.maximum.at(largest, length, log_end)
         level = np.where(np.isneginf(largest), 0.0, largest)
-        scaled = m * np.exp(np.where(takes_part, self.log_end, -np.inf) - level[self.lengths])
-        sums = np.bincount(self.lengths, scaled, minlength=n_steps + 1)
+        sums = np.bincount(length, np.exp(log_end - level[length]), minlength=n_steps + 1)
         with np.errstate(divide="ignore"):
             return np.logaddexp.accumulate(level + np.log(sums))
 

@@ -20,11 +20,12 @@ from sklearn.utils import check_random_state
 from skmdp._counts import TransitionCounts
 from skmdp._evaluation import (
     DirectEstimate,
-    Path,
     evaluate_directly,
     follow_horizon,
+    follow_values,
     influence_of_rows,
     pair_process_values,
+    policy_process,
 )
 from skmdp._importance import EpisodeWeights, discounted_returns, weigh_episodes
 
@@ -37,6 +38,8 @@ METHODS = (*MODEL_METHODS, *IMPORTANCE_METHODS)
 
 # Relative change of the values below which following stops: small beside any standard error.
 TOLERANCE = 1e-10
+# The same in a resample, where chance moves the value far more.
+RESAMPLE_TOLERANCE = 1e-6
 # From so many episodes on, the spread between them gives the standard error; below, that of rows.
 ENOUGH_EPISODES = 20
 
@@ -123,22 +126,11 @@ class Replay:
         n = np.bincount(self.start_codes, draws, minlength=self.counts.n_states)
         return np.asarray(n / n.sum())
 
-    def evaluate(
-        self, choice: Floats | None, counts: TransitionCounts, starts: Floats
-    ) -> DirectEstimate:
-        """Estimate the value of a policy by the direct method, with the paths it went."""
-        return evaluate_directly(
-            counts,
-            choice,
-            starts,
-            prior_strength=self.prior_strength,
-            longest=self.longest,
-            is_cut=self.is_cut,
-            horizon=self.horizon,
-            gamma=self.gamma,
-            tolerance=TOLERANCE,
-            keep_paths=True,
-        )
+    def follow(self, choice: Floats | None, counts: TransitionCounts, starts: Floats) -> float:
+        """Return the value of a policy in a resample by the direct method."""
+        process = policy_process(counts, choice, self.prior_strength)
+        values = follow_values(*process, self.horizon, self.gamma, RESAMPLE_TOLERANCE, keep=False)
+        return float(starts @ values.at(self.horizon))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +143,19 @@ class Candidate:
     @cached_property
     def estimate(self) -> DirectEstimate:
         """What the direct method says."""
-        return self.replay.evaluate(self.choice, self.replay.counts, self.replay.starts())
+        log = self.replay
+        return evaluate_directly(
+            log.counts,
+            self.choice,
+            log.starts(),
+            prior_strength=log.prior_strength,
+            longest=log.longest,
+            is_cut=log.is_cut,
+            horizon=log.horizon,
+            gamma=log.gamma,
+            tolerance=TOLERANCE,
+            keep_paths=True,
+        )
 
     @cached_property
     def influence(self) -> tuple[Floats, Floats]:
@@ -174,6 +178,14 @@ class Candidate:
             log_ratios = log_choice[log.triple] - log.log_propensities
         return weigh_episodes(log.lengths, log_ratios, log.horizon)
 
+    @cached_property
+    def _moved_by_episodes(self) -> Floats:
+        """What one more draw of each episode moves the value of the direct method by."""
+        of_rows, start_values = self.influence
+        n = len(start_values)
+        moved = np.bincount(self.replay.episode, of_rows, minlength=n)
+        return np.asarray(moved + (start_values - self.estimate.value) / n)
+
     def values(
         self,
         methods: Sequence[str],
@@ -182,56 +194,67 @@ class Candidate:
     ) -> Floats:
         """Return the estimate of each method, (n_methods,), for the log or a resample of it.
 
-        For the logged policy the importance methods give the mean return, and the model methods
-        what the direct one gives.
+        In a resample, what dr and wdr correct is the direct estimate to first order: its influence
+        function, and one backup of the log's values in the resampled process. For the logged policy
+        the importance methods give the mean return, and dr and wdr have nothing to correct.
         """
-        log, found = self.replay, {}
-        if not set(methods).isdisjoint(MODEL_METHODS):
-            counts, estimate = log.counts, self.estimate
-            if resampled is not None:
-                counts, starts = resampled
-                estimate = log.evaluate(self.choice, counts, starts)
-            found = dict.fromkeys(MODEL_METHODS, estimate.value)
-        if self.choice is None and log.lengths is not None:
-            taking_part = (log.lengths > 0) * (1.0 if draws is None else draws)
-            found |= dict.fromkeys(
-                IMPORTANCE_METHODS, float(taking_part @ log.returns / taking_part.sum())
-            )
-        elif self.choice is not None:
-            for method in set(methods) - {"dm"}:
-                normalized = method.startswith("w") or method == "pdwis"
-                if method in ("is", "wis"):
-                    found[method] = self.weights.whole_episodes(
-                        log.returns, draws, normalized=normalized
-                    )
-                    continue
-                amounts = log.rewards[self.weights.rows]
-                if method in MODEL_METHODS:
-                    amounts = self._corrections(counts, estimate.values)
-                corrected = self.weights.per_decision(
-                    amounts, log.gamma, draws, normalized=normalized
-                )
-                found[method] = found.get(method, 0.0) + corrected
-        return np.array([found[method] for method in methods])
+        return np.array([self._value(method, draws, resampled) for method in methods])
 
-    def _corrections(self, counts: TransitionCounts, values: Path | None) -> Floats:
-        """Return r + gamma V(s') - Q(s, a) of every row with weight, with as many steps to go."""
+    def _value(
+        self,
+        method: str,
+        draws: Floats | None,
+        resampled: tuple[TransitionCounts, Floats] | None,
+    ) -> float:
+        log, is_logged = self.replay, self.choice is None
+        if method == "dm" and resampled is not None:
+            return log.follow(self.choice, *resampled)
+        direct = 0.0
+        if method in MODEL_METHODS:
+            direct = self.estimate.value
+            if draws is not None:
+                direct += float((draws - 1) @ self._moved_by_episodes)
+            if method == "dm" or is_logged:
+                return direct
+        if is_logged:
+            assert log.lengths is not None
+            takes_part = (log.lengths > 0) * (1.0 if draws is None else draws)
+            return float(takes_part @ log.returns / takes_part.sum())
+        normalized = method.startswith("w") or method == "pdwis"
+        if method in ("is", "wis"):
+            return self.weights.whole_episodes(log.returns, draws, normalized=normalized)
+        amounts = log.rewards[self.weights.rows]
+        if method in MODEL_METHODS:
+            amounts = amounts + self._corrections(log.counts if resampled is None else resampled[0])
+        return direct + self.weights.per_decision(amounts, log.gamma, draws, normalized=normalized)
+
+    @cached_property
+    def _by_steps_left(self) -> tuple[Integers, Integers]:
+        """Rows with weight sorted by how many steps are left after them, and these numbers."""
+        left = self.replay.horizon - 1 - self.weights.step
+        order = np.argsort(left, kind="stable")
+        return order, left[order]
+
+    def _corrections(self, counts: TransitionCounts) -> Floats:
+        """Return gamma V(s') - Q(s, a) of every row with weight, with as many steps to go.
+
+        V is that of the log, Q one backup of it in the process of the counts.
+        """
+        log, values = self.replay, self.estimate.values
         assert values is not None
-        log, weights = self.replay, self.weights
-        triple = log.triple[weights.rows]
-        left = log.horizon - 1 - weights.step
+        order, left = self._by_steps_left
+        triple = log.triple[self.weights.rows]
         if not values.drift.any():
             left = np.minimum(left, values.length)  # beyond, V no longer changes
-        amounts = log.rewards[weights.rows].copy()
-        order = np.argsort(left, kind="stable")
-        bounds = np.flatnonzero(np.diff(left[order], prepend=-1, append=-1))
+        corrections = np.empty(len(left))
+        bounds = np.flatnonzero(np.diff(left, prepend=-1, append=-1))
         for first, last in pairwise(bounds):
             rows = order[first:last]
-            V = values.at(int(left[rows[0]]))
+            V = values.at(int(left[first]))
             Q = pair_process_values(counts, log.prior_strength, log.gamma, V)
             change = log.gamma * np.append(V, 0.0)[counts.next_states] - Q[counts.triple_pair]
-            amounts[rows] += change[triple[rows]]
-        return amounts
+            corrections[rows] = change[triple[rows]]
+        return corrections
 
 
 def standard_error(

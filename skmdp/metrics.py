@@ -502,7 +502,7 @@ class _Estimates:
     candidates: Sequence[Candidate]
     names: Sequence[str]
     values: Floats  # (n_candidates, n_methods)
-    resampled: Floats | None  # (n_bootstrap, n_candidates, n_methods)
+    resampled: dict[str, Floats] | None  # by method, each (n_bootstrap, n_candidates)
     n_episodes: int | None
 
     def interval(self, j: int, z: float, against: int | None = None) -> dict[str, Floats]:
@@ -517,9 +517,9 @@ class _Estimates:
                 error[i] = self._analytic_error(j, against)
                 lower[i], upper[i] = value[i] - z * error[i], value[i] + z * error[i]
             elif self.resampled is not None:
-                draws = self.resampled[:, j, i]
+                draws = self.resampled[name][:, j]
                 if against is not None:
-                    draws = draws - self.resampled[:, against, i]
+                    draws = draws - self.resampled[name][:, against]
                 if np.isfinite(draws).all():
                     tail = ndtr(-z)
                     error[i] = draws.std(ddof=1)
@@ -561,9 +561,10 @@ def _estimate(
         seeds = check_random_state(random_state).randint(2**31 - 1, size=n_bootstrap)
         blocks = np.array_split(seeds, min(n_bootstrap, effective_n_jobs(n_jobs)))
         parts = Parallel(n_jobs=n_jobs)(
-            delayed(resample_values)(candidates, names, block) for block in blocks
+            delayed(resample_values)(candidates, needs_episodes, block) for block in blocks
         )
-        resampled = np.concatenate(parts)
+        values = np.moveaxis(np.concatenate(parts), 2, 0)
+        resampled = dict(zip(needs_episodes, values, strict=True))
     values = np.array([candidate.values(names) for candidate in candidates])
     return _Estimates(candidates, names, values, resampled, n_episodes)
 

@@ -1,5 +1,7 @@
 """A log asked about policies: influence, resampling, doubly robust estimates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from test_importance import HAND
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._counts import count_transitions
-from skmdp._evaluation import choice_of_actions, pair_process_values
+from skmdp._evaluation import choice_of_actions, evaluate_directly, pair_process_values
 from skmdp._evidence import gather
 from skmdp._replay import METHODS, Candidate, Replay, resample_values, standard_error
 from skmdp._table import read_table
@@ -87,6 +89,7 @@ def test_influence_is_the_derivative_by_an_episodes_weight(
     kappa, gamma, horizon, cut, as_logged, monkeypatch
 ):
     monkeypatch.setattr("skmdp._replay.TOLERANCE", 1e-14)
+    monkeypatch.setattr("skmdp._replay.RESAMPLE_TOLERANCE", 1e-14)
     table = random_log(0, n_episodes=30, cut=cut)
     asked = candidate(table, kappa=kappa, gamma=gamma, horizon=horizon)
     log = asked.replay
@@ -99,7 +102,7 @@ def test_influence_is_the_derivative_by_an_episodes_weight(
         for change in (1e-4, -1e-4):
             draws = np.ones(30)
             draws[i] += change
-            values.append(log.evaluate(choice, *log.resample(draws)).value)
+            values.append(log.follow(choice, *log.resample(draws)))
         assert_allclose(moved[i] / 30, (values[0] - values[1]) / 2e-4, rtol=1e-5, atol=1e-7)
 
 
@@ -125,6 +128,42 @@ def test_analytic_error_is_that_of_the_bootstrap(gamma, cut):
     values = resample_values([asked], ["dm"], range(400))[:, 0, 0]
     error = standard_error(*asked.influence, asked.replay.episode, 300)
     assert_allclose(error, values.std(), rtol=0.1)
+
+
+@pytest.mark.parametrize(("kappa", "cut"), [(0.0, 3), (2.0, 2)])
+def test_resamples_of_corrected_estimates_move_as_if_estimated_anew(kappa, cut):
+    """To first order: the definition asks for V and Q of every resample."""
+    asked = candidate(random_log(10, n_episodes=600, cut=cut), kappa=kappa, gamma=0.9)
+    log = asked.replay
+    found, anew = [], []
+    for seed in range(60):
+        drawn = np.random.default_rng(seed).integers(600, size=600)
+        draws = np.bincount(drawn, minlength=600).astype(float)
+        resampled = log.resample(draws)
+        found.append(asked.values(["dr", "wdr"], draws, resampled))
+        other = Candidate(replace(log, counts=resampled[0]), asked.choice)
+        vars(other)["weights"] = asked.weights
+        vars(other)["estimate"] = evaluate_directly(
+            resampled[0],
+            asked.choice,
+            resampled[1],
+            prior_strength=kappa,
+            longest=log.longest,
+            is_cut=log.is_cut,
+            gamma=0.9,
+            keep_paths=True,
+        )
+        x = log.rewards[asked.weights.rows] + other._corrections(resampled[0])
+        anew.append(
+            [
+                other.estimate.value + asked.weights.per_decision(x, 0.9, draws, normalized=each)
+                for each in (False, True)
+            ]
+        )
+    found, anew = np.array(found), np.array(anew)
+    assert_allclose(found.std(axis=0), anew.std(axis=0), rtol=0.05)
+    for j in (0, 1):
+        assert np.corrcoef(found[:, j], anew[:, j])[0, 1] > 0.98
 
 
 def test_row_form_agrees_with_the_episode_form():
