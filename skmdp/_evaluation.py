@@ -46,6 +46,8 @@ LOOK_EVERY = 8
 # Share of the episodes still running, relative to the tolerance, below which they do not matter.
 NEGLIGIBLE_SHARE = 0.1
 UNCOVERED_WARNING = 0.01
+# Fewer rows than this do not show how much chance there is in what a pair does.
+FEW_ROWS = 5
 OUTLASTING_WARNING = 0.10
 
 
@@ -72,7 +74,8 @@ class DirectEstimate:
     """A policy's estimated value and what qualifies it.
 
     ``state_values`` (n_states,) are those with the whole horizon to go. ``uncovered`` is the share
-    of the policy's decisions that the log lacks, ``outlasting`` the share of its episodes that are
+    of the policy's decisions that the log lacks, ``thin`` the share of those that fewer than five
+    rows speak for (what is lacking included), ``outlasting`` the share of its episodes that are
     longer than any logged one (None where that is unknown). ``values`` and ``visits`` hold V_h and
     d_t (None unless asked for).
     """
@@ -82,6 +85,7 @@ class DirectEstimate:
     horizon: int
     prior_strength: float
     uncovered: float
+    thin: float
     outlasting: float | None
     values: Path | None
     visits: Path | None
@@ -136,18 +140,19 @@ def evaluate_directly(
         state_values=state_values,
         horizon=horizon,
         prior_strength=prior_strength,
-        uncovered=float(decisions @ _lacking(counts, choice)) / taken if taken else 0.0,
+        uncovered=float(decisions @ _lacking(counts, choice, 0)) / taken if taken else 0.0,
+        thin=float(decisions @ _lacking(counts, choice, FEW_ROWS - 1)) / taken if taken else 0.0,
         outlasting=outlasting,
         values=values if keep_paths else None,
         visits=visits if keep_paths else None,
     )
 
 
-def _lacking(counts: TransitionCounts, choice: Floats | None) -> Floats:
-    """Return the probability of an action that the log lacks in each state, (n_states,)."""
+def _lacking(counts: TransitionCounts, choice: Floats | None, at_most: float) -> Floats:
+    """Return the probability of an action with at most so many rows, by state, (n_states,)."""
     if choice is None:
         return np.zeros(counts.n_states)
-    logged = np.where(counts.pair_weights > 0, choice, 0.0)
+    logged = np.where(counts.pair_weights > at_most, choice, 0.0)
     return np.asarray(1.0 - _sum_by(counts.pair_state, logged, counts.n_states))
 
 

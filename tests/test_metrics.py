@@ -66,7 +66,7 @@ def test_a_result_shows_what_matters():
     shown = repr(evaluate_policy(LEARNED, TEST, methods="dm")).splitlines()
     assert shown[0].split()[:4] == ["method", "value", "lower", "upper"]
     assert shown[1].split()[0] == "dm"
-    assert "2000 episodes, 0.0% of the decisions untried" in shown[2]
+    assert "2000 episodes; of the decisions 0.0% untried, 0.0% with fewer" in shown[2]
 
 
 def test_confidence_level_widens():
@@ -199,6 +199,16 @@ def test_untried_decisions_are_warned_of():
     thin = TEST[(TEST["action"] != "rest") | (TEST["state"] != "c")]
     (message,) = only_warning("rest", thin, methods="dm")
     assert "of the decisions that the policy would take" in message
+
+
+def test_decisions_with_few_rows_are_counted():
+    rows = [(e, "a", "x" if e < 4 else "y", None, 1.0) for e in range(40)]
+    rows += [(40 + e, "b", "x", None, 1.0) for e in range(5)]
+    table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
+    result = evaluate_policy("x", table, methods="dm")
+    assert result.thin_share == pytest.approx(40 / 45)  # a has four rows of x, b five
+    assert result.untried_share == 0
+    assert evaluate_policy("behavior", table, methods="dm").thin_share == 0
 
 
 def test_outlasting_episodes_are_warned_of():
