@@ -349,12 +349,15 @@ class LabelIndex:
             )
         ]
 
-    def encode(self, columns: Sequence[LabelColumn]) -> Codes:
-        """Return the codes of labels, UNKNOWN where a label is not in the index."""
+    def encode(self, columns: Sequence[LabelColumn], *, where: str = "in fit") -> Codes:
+        """Return the codes of labels, UNKNOWN where a label is not in the index.
+
+        ``where`` says in an error where the labels of the index were seen.
+        """
         codes: npt.NDArray[Any] | None = None
         for j, column in enumerate(columns):
             require_no_missing(column)
-            known = f"{self.names[j]!r} in fit"
+            known = f"{self.names[j]!r} {where}"
             matched = match_kind(column, self.kinds[j], other=known, fractional="keep")
             values = self.columns[j]
             part = pd.Index(values).get_indexer(pd.Index(matched.values))[matched.codes]

@@ -135,7 +135,7 @@ def _predicted_actions(policy: Any, log: Transitions, roles: Roles) -> Codes:
     states = pd.DataFrame(dict(zip(roles.state, log.states.parts(acted), strict=True)))
     answers = read_state_labels(policy.predict(states), roles.action)
     actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
-    actions[acted] = log.actions.encode([answers])
+    actions[acted] = log.actions.encode([answers], where="in X")
     return actions
 
 
@@ -149,12 +149,19 @@ def _looked_up_actions(
     )
     if not keys:
         raise ValueError("The policy is empty; it must name an action for every state.")
-    parts = list(zip(*keys, strict=True)) if len(roles.state) > 1 else [keys]
+    n_columns = len(roles.state)
+    strange = [key for key in keys if not (isinstance(key, tuple) and len(key) == n_columns)]
+    if n_columns > 1 and strange:
+        raise ValueError(
+            f"The policy names the state {strange[0]!r}; a state of {n_columns} columns is a tuple "
+            f"of the values of {list(roles.state)}."
+        )
+    parts = list(zip(*keys, strict=True)) if n_columns > 1 else [keys]
     columns = [
         read_state_labels(pd.Series(list(part)), name)
         for part, name in zip(parts, roles.state, strict=True)
     ]
-    codes = log.states.encode(columns)
+    codes = log.states.encode(columns, where="in X")
     known = codes != UNKNOWN
     if len(np.unique(codes[known])) < known.sum():
         raise ValueError("The policy names a state twice; it must name one action for each.")
@@ -183,7 +190,8 @@ def _looked_up_actions(
 
 def _action_codes(answers: Sequence[Any], log: Transitions, roles: Roles) -> Codes:
     """Return the codes of a hand-written policy's actions, all of which the log must have."""
-    codes = log.actions.encode([read_state_labels(pd.Series(list(answers)), roles.action)])
+    labels = read_state_labels(pd.Series(list(answers)), roles.action)
+    codes = log.actions.encode([labels], where="in X")
     never = np.flatnonzero(codes == UNKNOWN)
     if len(never):
         raise ValueError(

@@ -88,6 +88,9 @@ def test_states_of_several_columns():
     other = split[split["episode"] < 1000]
     names = MarkovPolicyEstimator(state=["a", "b"])
     assert_allclose(value(by_key, other, columns=names), value(policy, other))
+    for key in ("c", ("c",)):
+        with pytest.raises(ValueError, match=r"a state of 2 columns is a tuple .* \['a', 'b'\]"):
+            value({**by_key, key: "rest"}, other, columns=names)
     series = pd.Series(by_key.values(), index=pd.MultiIndex.from_tuples(by_key))
     assert_allclose(value(series, other, columns=names), value(policy, other))
 
@@ -109,8 +112,8 @@ def test_columns_of_other_names():
         (dict.fromkeys(NAMES, "jog"), ValueError, "answers 'jog', an action that X never logs"),
         ({"c": "rest"}, ValueError, r"no action for 3 state\(s\) that X acts in, such as ''"),
         ({}, ValueError, "The policy is empty"),
-        ({1: "rest"}, TypeError, "labels of different kinds"),
-        (3, TypeError, "labels of different kinds"),
+        ({1: "rest"}, TypeError, "'state' in X holds labels of kind 'str'; labels of different"),
+        (3, TypeError, "'action' in X holds labels of kind 'str'; labels of different kinds"),
         (
             pd.Series(["rest"] * 5, index=[*NAMES, "c"]),
             ValueError,
