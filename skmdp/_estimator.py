@@ -92,7 +92,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         did is believed with weight ``n / (n + prior_strength)``, else what all rows of the state
         did, whatever the action. 0 believes every row. ``"auto"`` takes the strength that best
         predicts each row's next state from the other rows (it looks at transitions, not at
-        rewards); sample weights must then be whole numbers.
+        rewards), the advice for thin data; sample weights must then be whole numbers.
     pessimism : float, default=0.0
         Number of standard errors, in [0, 1], subtracted from the value of every action, so that
         of two actions of equal promise the better known one is advised. Needs ``gamma`` below 1

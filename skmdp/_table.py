@@ -61,6 +61,12 @@ class Table:
             return self._native[name]
         return _pandas_series(self._native.get_column(name))
 
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Any:
+        """Return some rows as a table of the same library; pandas keeps its index."""
+        if isinstance(self._native, pd.DataFrame):
+            return self._native.iloc[rows]
+        return self._native[rows, :].to_native()
+
 
 def read_table(
     X: Any, roles: Roles, sample_weight: Any = None, *, propensities: Any = None

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 from sklearn.utils import check_consistent_length
 
-from skmdp._table import episode_codes, label_codes
+from skmdp._labels import Codes
+from skmdp._table import as_frame, episode_codes, label_codes
 
-__all__ = ["EpisodeKFold"]
+__all__ = ["EpisodeKFold", "EpisodeShuffleSplit", "train_test_split_episodes"]
 
 
 class EpisodeKFold(GroupKFold):
@@ -100,15 +101,157 @@ class EpisodeKFold(GroupKFold):
         [0 2] [1 3]
         [1 3] [0 2]
         """
-        if groups is None:
-            codes = episode_codes(X, self.episode)
-        else:
-            codes = label_codes(groups, "groups")
-            check_consistent_length(X, codes)
-        n_episodes = int(codes.max(initial=-1)) + 1
+        codes, n_episodes = _episodes(X, groups, self.episode)
         if n_episodes < self.n_splits:
             raise ValueError(
                 f"n_splits={self.n_splits} folds need at least {self.n_splits} episodes, but there "
                 f"are {n_episodes}. Lower n_splits; one long episode cannot be split by episodes."
             )
         yield from super().split(np.empty((len(codes), 0)), y, codes)
+
+
+class EpisodeShuffleSplit(GroupShuffleSplit):
+    """Random splits into training and test episodes that never cut an episode.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of splits.
+    episode : str, default="episode"
+        Column of the table that tells which rows belong together. Not used where ``groups`` are
+        handed in.
+    test_size : float or int, default=None
+        Share, or number, of the episodes in the test set. None: what ``train_size`` leaves, or
+        0.2 of them.
+    train_size : float or int, default=None
+        Share, or number, of the episodes in the training set. None: what ``test_size`` leaves.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    See Also
+    --------
+    EpisodeKFold : Every episode is in the test set once.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skmdp.model_selection import EpisodeShuffleSplit
+    >>> log = pd.DataFrame({"episode": ["a", "a", "b", "b", "b", "c"], "state": range(6)})
+    >>> for train, test in EpisodeShuffleSplit(n_splits=1, random_state=0).split(log):
+    ...     print(train, test)
+    [0 1 2 3 4] [5]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        *,
+        episode: str = "episode",
+        test_size: float | None = None,
+        train_size: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            n_splits, test_size=test_size, train_size=train_size, random_state=random_state
+        )
+        self.episode = episode
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Generate the rows of the training and the test set of every split.
+
+        Parameters
+        ----------
+        X : table or array of shape (n_samples, n_features)
+            The log. Its episode column is read unless ``groups`` are given.
+        y : array-like of shape (n_samples,), default=None
+            Ignored.
+        groups : array-like of shape (n_samples,), default=None
+            Episode of every row.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Positions of rows.
+
+        Raises
+        ------
+        ValueError
+            If there are no episodes to split by, or only one.
+
+        Examples
+        --------
+        >>> from skmdp.model_selection import EpisodeShuffleSplit
+        >>> splits = EpisodeShuffleSplit(n_splits=1, test_size=1, random_state=1)
+        >>> for train, test in splits.split([[0], [1], [2], [3]], groups=["a", "b", "a", "b"]):
+        ...     print(train, test)
+        [1 3] [0 2]
+        """
+        codes, n_episodes = _episodes(X, groups, self.episode)
+        if n_episodes < 2:
+            raise ValueError(
+                "A split needs at least 2 episodes, but there is only one. One long episode cannot "
+                "be split by episodes."
+            )
+        yield from super().split(np.empty((len(codes), 0)), y, codes)
+
+
+def train_test_split_episodes(
+    table: Any,
+    *,
+    episode: str = "episode",
+    test_size: float | None = None,
+    train_size: float | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[Any, Any]:
+    """Split a log into one to learn from and one to evaluate on, by whole episodes.
+
+    Parameters
+    ----------
+    table : table of shape (n_transitions, n_columns)
+        The log (pandas, polars or pyarrow).
+    episode : str, default="episode"
+        Column that tells which rows belong together.
+    test_size : float or int, default=None
+        Share, or number, of the test episodes. None: what ``train_size`` leaves, or 0.2 of them.
+    train_size : float or int, default=None
+        Share, or number, of the training episodes. None: what ``test_size`` leaves.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Returns
+    -------
+    train, test : tables
+        Of the same library, rows in the order of ``table``; of pandas, with its index.
+
+    Raises
+    ------
+    ValueError
+        If the table has no episode column, or one episode only.
+
+    Examples
+    --------
+    >>> from skmdp.datasets import load_climb
+    >>> from skmdp.model_selection import train_test_split_episodes
+    >>> train, test = train_test_split_episodes(load_climb(), test_size=1, random_state=0)
+    >>> train["episode"].nunique(), test["episode"].nunique()
+    (3, 1)
+    """
+    splits = EpisodeShuffleSplit(
+        1, episode=episode, test_size=test_size, train_size=train_size, random_state=random_state
+    )
+    train, test = next(splits.split(table))
+    frame = as_frame(table)
+    assert frame is not None  # else it could not have been split
+    return frame.take(train), frame.take(test)
+
+
+def _episodes(X: Any, groups: Any, episode: str) -> tuple[Codes, int]:
+    """Return the episode of every row as a code, and the number of episodes."""
+    if groups is None:
+        codes = episode_codes(X, episode)
+    else:
+        codes = label_codes(groups, "groups")
+        check_consistent_length(X, codes)
+    return codes, int(codes.max(initial=-1)) + 1

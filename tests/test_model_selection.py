@@ -5,11 +5,15 @@ import pyarrow as pa
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_validate
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import make_search_log
-from skmdp.model_selection import EpisodeKFold
+from skmdp.model_selection import (
+    EpisodeKFold,
+    EpisodeShuffleSplit,
+    train_test_split_episodes,
+)
 
 LOG = make_search_log(300, length=4, random_state=0)
 # A hundred episodes do not hold every decision of a policy learned from two hundred others.
@@ -112,3 +116,64 @@ def test_episodes_that_lie_scattered_stay_whole():
     scattered = pd.concat([LOG[::2], LOG[1::2]])
     for train, test in EpisodeKFold(3).split(scattered):
         assert not set(scattered["episode"].iloc[train]) & set(scattered["episode"].iloc[test])
+
+
+# ------------------------------------------------------------------------------- random splits
+
+
+def test_shuffled_splits_never_cut_an_episode():
+    splitter = EpisodeShuffleSplit(3, test_size=0.25, random_state=0)
+    assert splitter.get_n_splits() == 3
+    for train, test in splitter.split(LOG):
+        assert not set(LOG["episode"].iloc[train]) & set(LOG["episode"].iloc[test])
+        assert sorted([*train, *test]) == list(range(len(LOG)))
+        assert LOG["episode"].iloc[test].nunique() == 75
+    by_groups = splitter.split(np.zeros((len(LOG), 1)), groups=LOG["episode"])
+    for (_, test), (_, other) in zip(splitter.split(LOG), by_groups, strict=True):
+        assert_array_equal(test, other)
+
+
+@pytest.mark.parametrize("splitter", [EpisodeKFold(3), EpisodeShuffleSplit(2, random_state=0)])
+@pytest.mark.parametrize("routing", [False, True])
+@SMALL_FOLDS
+def test_splitters_in_every_search(splitter, routing):
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent")
+    grid = {"min_count": [5, 20]}
+    with sklearn.config_context(enable_metadata_routing=routing):
+        nested = cross_validate(
+            GridSearchCV(policy, grid, cv=splitter, n_jobs=2), LOG, cv=splitter, error_score="raise"
+        )
+        sampled = RandomizedSearchCV(policy, grid, n_iter=2, cv=splitter, random_state=0).fit(LOG)
+    assert np.isfinite(nested["test_score"]).all()
+    assert sampled.best_params_["min_count"] in (5, 20)
+
+
+@pytest.mark.parametrize("convert", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_tables_are_split_into_their_like(convert):
+    table = convert(LOG)
+    train, test = train_test_split_episodes(table, test_size=100, random_state=0)
+    assert type(train) is type(test) is type(table)
+    expected = [
+        LOG.iloc[rows]
+        for rows in next(EpisodeShuffleSplit(1, test_size=100, random_state=0).split(LOG))
+    ]
+    for part, rows in zip((train, test), expected, strict=True):
+        frame = part if isinstance(part, pd.DataFrame) else part.to_pandas()
+        if convert is pd.DataFrame:
+            assert_array_equal(frame.index, rows.index)
+        pd.testing.assert_frame_equal(
+            frame.reset_index(drop=True), rows.reset_index(drop=True), check_dtype=False
+        )
+    assert expected[1]["episode"].nunique() == 100
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (LOG[LOG["episode"] == 0], "needs at least 2 episodes, but there is only one"),
+        (LOG.drop(columns="episode"), "expected a table with a column 'episode'"),
+    ],
+)
+def test_what_cannot_be_split_at_random_is_named(X, message):
+    with pytest.raises(ValueError, match=message):
+        train_test_split_episodes(X)
