@@ -21,6 +21,8 @@ from skmdp._replay import Candidate, Replay
 from skmdp._table import read_state_labels, read_table
 
 BEHAVIOR = "behavior"
+# Share of rows that may lead elsewhere than to the next one: logs have gaps.
+UNORDERED_WARNING = 0.01
 
 
 class PolicyLogs:
@@ -47,6 +49,7 @@ class PolicyLogs:
         if key not in self._read:
             X = self._X if transformer is None else transformer.transform(self._X)
             log = read_table(X, self._roles, propensities=self._behavior)
+            _warn_if_unordered(log)
             self._read[key] = log, *self._replay(log)
         return self._read[key]
 
@@ -107,6 +110,26 @@ class PolicyLogs:
         return same_triples and all(  # sums in another order differ in their last bits
             np.allclose(getattr(here, name), getattr(then, name), rtol=1e-9)
             for name in ("weights", "reward_sums")
+        )
+
+
+def _warn_if_unordered(log: Transitions) -> None:
+    """Warn if rows do not lead to the rows after them: where episodes start then is by chance."""
+    if log.episode_lengths is None:
+        return
+    last = np.zeros(len(log.state_codes), dtype=bool)
+    ends = np.cumsum(log.episode_lengths[log.episode_lengths > 0]) - 1
+    last[ends] = True
+    inside = np.flatnonzero(~last)
+    broken = np.count_nonzero(log.next_codes[inside] != log.state_codes[inside + 1])
+    if broken > UNORDERED_WARNING * len(inside):
+        warnings.warn(
+            f"In {broken} of {len(inside)} places a row of X does not lead to the state of the "
+            "next row of its episode. If rows are out of order, sort them or name the column that "
+            "orders them with step=...: what episodes start with, and importance methods, depend "
+            "on it.",
+            UserWarning,
+            stacklevel=6,
         )
 
 

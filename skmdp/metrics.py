@@ -220,7 +220,7 @@ def evaluate_policy(
         1 % of the policy's decisions; if more than 10 % of its episodes would outlast every logged
         one; if methods disagree by more than their errors; if ``X`` is the log that the policy
         was learned from; if there is one episode only, so that there is no interval; if a mapping
-        names states that ``X`` never acts in.
+        names states that ``X`` never acts in; if the rows of episodes do not follow one another.
 
     See Also
     --------
@@ -560,6 +560,8 @@ def _estimate(
             "Add one (and name it with episode=...), or use methods='dm'."
         )
     n_episodes = None if lengths is None else len(lengths)
+    # First, so that what they need is not computed again by every job.
+    values = np.array([candidate.values(names) for candidate in candidates])
     resampled = None
     if n_episodes == 1:
         warnings.warn(
@@ -574,9 +576,8 @@ def _estimate(
         parts = Parallel(n_jobs=n_jobs)(
             delayed(resample_values)(candidates, needs_episodes, block) for block in blocks
         )
-        values = np.moveaxis(np.concatenate(parts), 2, 0)
-        resampled = dict(zip(needs_episodes, values, strict=True))
-    values = np.array([candidate.values(names) for candidate in candidates])
+        by_method = np.moveaxis(np.concatenate(parts), 2, 0)
+        resampled = dict(zip(needs_episodes, by_method, strict=True))
     return _Estimates(candidates, names, values, resampled, n_episodes)
 
 

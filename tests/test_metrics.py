@@ -79,7 +79,8 @@ def test_confidence_level_widens():
 
 
 def test_capped_prior_is_at_most_one():
-    irrelevant = labelled(3).assign(next_state=None)  # one-step decisions: nothing to learn
+    one_step = labelled(3).assign(next_state=None)  # nothing to learn of what follows
+    irrelevant = one_step.assign(episode=np.arange(len(one_step)))
     assert evaluate_policy("rest", irrelevant, methods="dm").prior_strength == 1.0
     strengths = [
         evaluate_policy(LEARNED, TEST, methods="dm", prior_strength=kappa).prior_strength
@@ -191,8 +192,18 @@ def test_few_effective_episodes_are_warned_of_once():
 def test_the_training_log_is_recognised():
     (message,) = only_warning(LEARNED, TRAIN, methods="dm")
     assert "just the transitions that the policy was learned from" in message
-    shuffled = TRAIN.sample(frac=1, random_state=0)
-    assert len(only_warning(LEARNED, shuffled, methods="dm")) == 1
+    # The sums of rewards differ in their last bits.
+    other = TRAIN.assign(order=-TRAIN["episode"]).sort_values("order", kind="stable")
+    assert len(only_warning(LEARNED, other, methods="dm")) == 1
+
+
+def test_rows_out_of_order_are_warned_of():
+    shuffled = TEST.sample(frac=1, random_state=0)
+    (message,) = only_warning(LEARNED, shuffled, methods="dm")
+    assert "places a row of X does not lead to the state of the next row" in message
+    stepped = TEST.assign(step=TEST.groupby("episode").cumcount()).sample(frac=1, random_state=0)
+    assert only_warning(LEARNED, stepped, methods="dm") == []
+    assert only_warning(LEARNED, shuffled.drop(columns="episode"), methods="dm") == []
 
 
 def test_untried_decisions_are_warned_of():
@@ -213,8 +224,8 @@ def test_decisions_with_few_rows_are_counted():
 
 def test_outlasting_episodes_are_warned_of():
     rows = [(e, s, "go", s + 1 if s < 2 else None, -1) for e in range(30) for s in range(3)]
-    rows += [(30 + e, s, "stay", s, -1) for e in range(30) for s in (0, 1)]
-    rows += [(30 + e, 2, "go", None, -1) for e in range(30)]
+    slow = [(0, "stay", 0), (0, "go", 1), (1, "stay", 1), (1, "go", 2), (2, "go", None)]
+    rows += [(30 + e, *row, -1) for e in range(30) for row in slow]
     table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
     table = table.astype({"next_state": "Int64"})
     messages = only_warning({0: "stay", 1: "stay", 2: "go"}, table, methods="dm")
