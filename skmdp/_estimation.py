@@ -181,8 +181,6 @@ def subtract_errors(
     The variance of a state, which stands in where a pair has few rows, is taken at the given
     values and held. Pairs that were never logged have no error.
     """
-    if gamma == 1:
-        raise ValueError("pessimism needs gamma below 1, such as 0.999.")
     if counts.reward_squares is None:
         raise ValueError(
             "pessimism needs the squares of rewards, which earlier batches were read without. "

@@ -433,6 +433,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         """
         if self.handle_unknown == "nearest":
             _require_numbers(evidence)
+        if self.pessimism > 0 and self.gamma == 1:
+            raise ValueError("pessimism needs gamma below 1, such as 0.999.")
         prior_strength = self._choose_prior_strength(evidence)
         mdp, pair_weights = estimate_mdp(
             evidence.counts,

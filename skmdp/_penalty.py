@@ -49,6 +49,11 @@ class Penalty:
     def _outcome_pair(self) -> Integers:
         return np.repeat(np.arange(len(self.visits)), np.diff(self.outcomes.indptr))
 
+    @cached_property
+    def largest_reward(self) -> float:
+        """Largest mean reward of an outcome, in absolute terms: rounding is relative to it."""
+        return float(np.abs(self.outcomes.data.imag).max(initial=0.0))
+
     def amounts(self, values: Floats, gamma: float) -> Floats:
         """Return what is taken off each pair, (n_pairs,), under the given state values."""
         n, pair, share = self.visits, self._outcome_pair, self.outcomes.data.real

@@ -202,6 +202,7 @@ def modified_policy_iteration(
     most_steps = 1 / (1 - gamma) if gamma < 1 else _most_steps(mdp)
     rounding = most_steps * _rounding_error(mdp)
     largest_reward = np.abs(mdp.rewards).max(initial=0.0)
+    largest_term = max(largest_reward, 0.0 if mdp.penalty is None else mdp.penalty.largest_reward)
     V = np.zeros(mdp.n_states)
     if initial_values is not None:
         V[mdp.acting_states] = initial_values[mdp.acting_states]
@@ -214,7 +215,7 @@ def modified_policy_iteration(
         V = TV + gamma * most_steps * level
         largest_value = max(np.abs(TV).max(initial=0.0), np.abs(V).max(initial=0.0))
         proven = gamma * most_steps * residual
-        noise = rounding * (largest_reward + largest_value)
+        noise = rounding * (largest_term + largest_value)
         bound = proven + noise
         history.append(bound)
         target = tol * max(largest_reward, np.abs(V).max(initial=0.0))

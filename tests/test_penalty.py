@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, process
+from sklearn.exceptions import ConvergenceWarning
 from test_estimation import END, count, estimate
 
 from skmdp import MarkovPolicyEstimator
@@ -101,6 +102,15 @@ def test_values_are_within_the_proven_bound(rows, kappa, beta, max_iter):
     error = np.abs(solution.state_values - truth).max()
     assert error <= solution.value_error_bound + 1e-12
     assert solution.converged or max_iter < 50
+
+
+def test_rounding_is_relative_to_the_largest_outcome():
+    """Two rewards of 1e12 cancel in the mean, but not in the variance."""
+    mdp = penalised([(0, 0, 1, 1e12), (0, 0, 2, -1e12)], np.zeros(3))
+    assert mdp.penalty.largest_reward == 1e12
+    with pytest.warns(ConvergenceWarning, match="float64 cannot prove more"):
+        solution = modified_policy_iteration(mdp, 0.9, tol=1e-18)
+    assert solution.value_error_bound > np.finfo(float).eps * 1e12
 
 
 def test_a_pair_seen_once_is_not_certain():
