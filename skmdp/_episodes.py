@@ -44,7 +44,8 @@ class Transitions:
     the first states of the episodes, or all states where episodes are unknown. Rows lie episode by
     episode: ``episode_lengths`` (n_episodes,) counts those of each (None: unknown). ``longest`` is
     the number of rows of the longest episode, those that do not count included (None: unknown);
-    ``is_cut`` says whether some episode was still going on at its last row.
+    ``is_cut`` says whether some episode was still going on at its last row. ``beside`` holds
+    further columns, each (n,), that were asked for.
     """
 
     states: LabelIndex
@@ -62,6 +63,7 @@ class Transitions:
     episode_lengths: RowNumbers | None
     longest: int | None
     is_cut: bool
+    beside: tuple[LabelColumn, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,7 @@ class LogRows:
     terminated: Bools | None = None
     weights: Floats | None = None
     propensities: Floats | None = None
+    beside: tuple[LabelColumn, ...] = ()
 
     def select(self, order: RowNumbers | None) -> LogRows:
         """Return the rows of positive weight in the given order."""
@@ -99,6 +102,7 @@ class LogRows:
             terminated=None if self.terminated is None else self.terminated[rows],
             weights=None if weights is None else weights[rows],
             propensities=None if self.propensities is None else self.propensities[rows],
+            beside=tuple(column.take(rows) for column in self.beside),
         )
 
 
@@ -121,6 +125,9 @@ def link_rows(rows: LogRows) -> Transitions:
                 f"Every row is truncated: column {rows.roles.terminated!r} is False and the next "
                 "state missing in all of them, so what followed is unknown everywhere."
             )
+    beside = rows.beside
+    if truncated is not None:
+        beside = tuple(column.take(np.flatnonzero(~truncated)) for column in beside)
     first, last = _episode_bounds(rows.episode)
     is_cut, longest, lengths = False, None, None
     if rows.episode is not None:
@@ -148,6 +155,7 @@ def link_rows(rows: LogRows) -> Transitions:
         episode_lengths=lengths,
         longest=longest,
         is_cut=is_cut,
+        beside=beside,
     )
 
 

@@ -462,7 +462,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         chosen = greedy_pairs(
             mdp.first_pairs,
             solution.q_values,
-            tolerance=_tie_tolerance(solution, self.gamma),
+            tolerance=tie_tolerance(solution.state_values, self.gamma, solution.value_error_bound),
             preference=pair_weights,
         )
         # Everything has been read and computed: nothing from here on can fail halfway.
@@ -532,9 +532,15 @@ class MarkovPolicyEstimator(BaseEstimator):
         )
 
     def _read_log(
-        self, X: Any, y: Any, reward: Any, episode: Any, sample_weight: Any
+        self,
+        X: Any,
+        y: Any,
+        reward: Any,
+        episode: Any,
+        sample_weight: Any,
+        beside: Sequence[LabelColumn] = (),
     ) -> Transitions:
-        """Read a log in the form that ``y`` decides."""
+        """Read a log in the form that ``y`` decides; ``beside`` are columns to keep in its order."""
         name = type(self).__name__
         frame = as_frame(X)
         if y is None:
@@ -551,13 +557,14 @@ class MarkovPolicyEstimator(BaseEstimator):
                     "holds them as columns. Put them in the table, or name its columns: "
                     f"{name}(reward=..., episode=...)."
                 )
-            return read_table(X if frame is None else frame, self._roles(), sample_weight)
+            table = X if frame is None else frame
+            return read_table(table, self._roles(), sample_weight, beside=beside)
         if frame is not None and {self.action, *self._roles().state} <= set(frame.columns):
             raise ValueError(
                 "y was given, so every column of X would be a feature of the state, but X has the "
                 f"action column {self.action!r} itself. Hand in the table without y."
             )
-        return read_features(X, y, reward, episode, sample_weight)
+        return read_features(X, y, reward, episode, sample_weight, beside=beside)
 
     # --------------------------------------------------------------------------------- prediction
 
@@ -843,9 +850,35 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> bool(policy.score(test) > mean_of_the_log)
         True
         """
+        log = self._read_log_to_score(X, y, reward, episode, sample_weight)
+        actions = self._actions_in(log)
+        if log.rewards is None:
+            return agreement(actions[log.state_codes], log)
+        evidence = gather(log)
+        estimate = evaluate_directly(
+            evidence.counts,
+            choice_of_actions(evidence.counts, actions),
+            evidence.initial_distribution,
+            prior_strength=choose_prior_strength(evidence.counts),
+            longest=log.longest,
+            is_cut=log.is_cut,
+        )
+        warn_if_unsupported(estimate.uncovered, estimate.outlasting, is_cut=log.is_cut)
+        return estimate.value
+
+    def _read_log_to_score(
+        self,
+        X: Any,
+        y: Any,
+        reward: Any,
+        episode: Any,
+        sample_weight: Any,
+        beside: Sequence[LabelColumn] = (),
+    ) -> Transitions:
+        """Read a log in the form of fit, with rewards if those of fit had rewards."""
         check_is_fitted(self)
         self._check_form(X, y)
-        log = self._read_log(X, y, reward, episode, sample_weight)
+        log = self._read_log(X, y, reward, episode, sample_weight, beside)
         if self._evidence.has_rewards != (log.rewards is not None):
             fitted, here, request = (
                 ("with", "there are none to score it with. Hand in reward=...", "score")
@@ -856,19 +889,7 @@ class MarkovPolicyEstimator(BaseEstimator):
                 f"This policy was fitted {fitted} rewards, but {here}; in a pipeline or search "
                 f"call set_{request}_request(reward=True) on the estimator."
             )
-        if log.rewards is None:
-            return self._agreement(log)
-        evidence = gather(log)
-        estimate = evaluate_directly(
-            evidence.counts,
-            choice_of_actions(evidence.counts, self._actions_in(log)),
-            evidence.initial_distribution,
-            prior_strength=choose_prior_strength(evidence.counts),
-            longest=log.longest,
-            is_cut=log.is_cut,
-        )
-        warn_if_unsupported(estimate.uncovered, estimate.outlasting, is_cut=log.is_cut)
-        return estimate.value
+        return log
 
     def _check_form(self, X: Any, y: Any) -> None:
         """Raise unless X and y come in the form of fit: a table, or features and actions."""
@@ -899,10 +920,6 @@ class MarkovPolicyEstimator(BaseEstimator):
         actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
         actions[acted] = log.actions.encode(self._evidence.actions.as_columns())[advised]
         return actions
-
-    def _agreement(self, log: Transitions) -> float:
-        agrees = self._actions_in(log)[log.state_codes] == log.action_codes
-        return float(np.average(agrees, weights=log.weights))
 
     # -------------------------------------------------------------------------------------- views
 
@@ -1089,10 +1106,15 @@ class MarkovPolicyEstimator(BaseEstimator):
         return rows
 
 
-def _tie_tolerance(solution: Solution, gamma: float) -> float:
+def tie_tolerance(state_values: Floats, gamma: float, value_error_bound: float) -> float:
     """Return how far apart two Q may be that the solver cannot tell apart."""
-    largest = float(np.abs(solution.state_values).max(initial=0.0))
-    return max(1e-9 * largest, 2 * gamma * solution.value_error_bound)
+    largest = float(np.abs(state_values).max(initial=0.0))
+    return max(1e-9 * largest, 2 * gamma * value_error_bound)
+
+
+def agreement(action_codes: Codes, log: Transitions) -> float:
+    """Return the weighted share of rows where the logged action is the one given, (n,)."""
+    return float(np.average(action_codes == log.action_codes, weights=log.weights))
 
 
 def _most(weights: Floats) -> np.intp:

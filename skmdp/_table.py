@@ -67,16 +67,59 @@ class Table:
             return self._native.iloc[rows]
         return self._native[rows, :].to_native()
 
+    def features(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return some columns as a plain pandas table, whatever library they come from."""
+        return pd.DataFrame({name: _plain_array(self.column(name)) for name in names}, copy=False)
+
+    def exchange(
+        self,
+        dropped: Sequence[str],
+        before: dict[str, npt.NDArray[Any]],
+        after: dict[str, npt.NDArray[Any]],
+        present: Bools,
+    ) -> Any:
+        """Return a table of the same library with other columns in place of those dropped.
+
+        Those of ``before`` come first, one value a row; those of ``after`` last, with a value for
+        each row marked ``present``, missing in the others. pandas keeps its index.
+        """
+        kept = [name for name in self.columns if name not in set(dropped)]
+        if isinstance(self._native, pd.DataFrame):
+            index = self._native.index
+            last = {name: _spread(values, present) for name, values in after.items()}
+            parts = [pd.DataFrame(columns, index=index) for columns in (before, last)]
+            return pd.concat([parts[0], self._native[kept], parts[1]], axis=1)
+        backend = self._native.implementation
+        parts = [nw.from_dict(before, backend=backend)] if before else []
+        parts.append(self._native.select(kept))
+        if after:
+            where = np.where(present, np.cumsum(present) - 1, 0)
+            filled = {
+                name: values[where] if len(values) else np.zeros(len(present))
+                for name, values in after.items()
+            }
+            mark = f"present {''.join(after)}"  # a name that none of them has
+            marked = nw.from_dict({**filled, mark: present}, backend=backend)
+            missing = [nw.when(nw.col(mark)).then(nw.col(name)).alias(name) for name in after]
+            parts.append(marked.select(missing))
+        return nw.concat(parts, how="horizontal").to_native()
+
 
 def read_table(
-    X: Any, roles: Roles, sample_weight: Any = None, *, propensities: Any = None
+    X: Any,
+    roles: Roles,
+    sample_weight: Any = None,
+    *,
+    propensities: Any = None,
+    beside: Sequence[LabelColumn] = (),
 ) -> Transitions:
     """Read a transitions table.
 
     ``propensities`` names a column or holds one number a row: the probability with which the
-    logged action was taken.
+    logged action was taken. ``beside`` are columns read before, of this table or of one whose rows
+    are the same; they are put in the order of the transitions.
     """
-    frame = _as_table(X)
+    frame = as_table(X)
     _require_columns(frame, roles)
     if not len(frame):
         raise ValueError("The table is empty: it has 0 rows. At least one transition is needed.")
@@ -111,16 +154,35 @@ def read_table(
             terminated=terminated,
             weights=weights,
             propensities=taken_with,
+            beside=tuple(beside),
         )
     )
 
 
+def read_columns(X: Any, names: Sequence[str]) -> list[LabelColumn]:
+    """Read columns of a table as labels, whatever their role; labels may be missing."""
+    frame = as_table(X)
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"The table has no column {_quoted(missing)}. It has the column(s) "
+            f"{_quoted(frame.columns)}."
+        )
+    return [read_labels(frame.column(name), name) for name in names]
+
+
 def read_features(
-    X: Any, y: Any, reward: Any = None, episode: Any = None, sample_weight: Any = None
+    X: Any,
+    y: Any,
+    reward: Any = None,
+    episode: Any = None,
+    sample_weight: Any = None,
+    *,
+    beside: Sequence[LabelColumn] = (),
 ) -> Transitions:
     """Read state features, logged actions and what was handed in beside them.
 
-    Without episodes every row is a decision of its own.
+    Without episodes every row is a decision of its own. ``beside`` as in ``read_table``.
     """
     states = read_feature_columns(X)
     for column in states:
@@ -144,6 +206,7 @@ def read_features(
             rewards=rewards,
             episode=episodes,
             weights=read_weights(sample_weight, n_rows),
+            beside=tuple(beside),
         )
     )
 
@@ -287,6 +350,18 @@ def label_codes(labels: Any, name: str) -> Codes:
     return column.codes
 
 
+def take_rows(values: Any, rows: npt.NDArray[np.integer[Any]]) -> Any:
+    """Return some rows of a table, an array, a column or a list."""
+    frame = as_frame(values)
+    if frame is not None:
+        return frame.take(rows)
+    if is_one_dimensional(values):
+        return _as_series(values, "values").iloc[rows]
+    if isinstance(values, list | tuple):
+        values = np.asarray(values, dtype=object)
+    return values[rows]
+
+
 def as_frame(X: Any) -> Table | None:
     """Return an eager table, None where X is no table."""
     if isinstance(X, Table):
@@ -304,7 +379,7 @@ def as_frame(X: Any) -> Table | None:
     return Table(frame) if isinstance(frame, nw.DataFrame) else None
 
 
-def _as_table(X: Any) -> Table:
+def as_table(X: Any, wanted: str = "Expected a table of transitions") -> Table:
     """Return X as a table, or say what a table is."""
     frame = as_frame(X)
     if frame is None:
@@ -313,11 +388,16 @@ def _as_table(X: Any) -> Table:
             if isinstance(X, str | bytes) or hasattr(X, "__fspath__")
             else " Make it a pandas.DataFrame with named columns first."
         )
-        raise TypeError(
-            f"Expected a table of transitions (pandas, polars or pyarrow), got "
-            f"{type(X).__name__}.{hint}"
-        )
+        raise TypeError(f"{wanted} (pandas, polars or pyarrow), got {type(X).__name__}.{hint}")
     return frame
+
+
+def convert_table(table: Any, library: str) -> Any:
+    """Return a table as one of pandas or polars, or as it is ("default")."""
+    if library == "default":
+        return table
+    frame = nw.from_native(table, eager_only=True)
+    return frame.to_pandas() if library == "pandas" else frame.to_polars()
 
 
 def _pandas_series(series: nw.Series[Any]) -> pd.Series:
@@ -336,6 +416,26 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     elif kind.endswith("_view"):  # which pandas does not know
         arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
+
+
+def _plain_array(series: pd.Series) -> npt.NDArray[Any]:
+    """Return a column as numpy knows it: numbers as numbers, missing as NaN; labels as objects."""
+    options: dict[str, Any] = {}
+    if not isinstance(series.dtype, np.dtype):
+        if not pd.api.types.is_numeric_dtype(series.dtype):
+            options = {"dtype": object, "na_value": np.nan}
+        elif series.hasnans:
+            options = {"dtype": np.float64, "na_value": np.nan}
+    return np.asarray(series.to_numpy(**options))
+
+
+def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
+    """Return one value a row, missing where none is present."""
+    if present.all():
+        return values
+    spread = np.full(len(present), np.nan, dtype=float if values.dtype.kind in "iuf" else object)
+    spread[present] = values
+    return spread
 
 
 def _as_series(values: Any, name: str, *, warn: bool = False) -> pd.Series:

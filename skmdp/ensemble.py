@@ -1,0 +1,625 @@
+"""Several policies as one: average what they expect, so that none of their errors decides."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import config_context
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from skmdp._counts import TransitionCounts
+from skmdp._episodes import Transitions
+from skmdp._estimation import choose_prior_strength
+from skmdp._estimator import MarkovPolicyEstimator, agreement, tie_tolerance
+from skmdp._evaluation import evaluate_directly, warn_if_unsupported
+from skmdp._evidence import gather
+from skmdp._labels import UNKNOWN, Codes
+from skmdp._table import episode_codes, label_codes, read_state_labels, take_rows
+
+__all__ = ["PolicyBagging"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.integer[Any]]
+Bools = npt.NDArray[np.bool_]
+
+MAX_SEED = np.iinfo(np.int32).max
+
+
+class PolicyBagging(BaseEstimator):
+    """Average policies that see the same log through different eyes.
+
+    Fits clones of a pipeline, each with other seeds (and, with ``bootstrap``, on other episodes),
+    and takes the action with the highest mean Q. States made of measurements cut the world at
+    borders that mean nothing; policies whose borders lie elsewhere err elsewhere, and on average
+    less.
+
+    Parameters
+    ----------
+    estimator : MarkovPolicyEstimator or Pipeline
+        What to clone; a pipeline ends in a ``MarkovPolicyEstimator``. Every parameter named
+        ``random_state`` in it gets a seed of its own in each clone.
+    n_estimators : int, default=10
+        Number of clones.
+    bootstrap : bool, default=False
+        Whether each clone learns from episodes drawn with replacement, as many as there are, or
+        from the whole log.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the seeds and draws.
+    n_jobs : int, default=None
+        Number of clones to fit at a time. None means 1, -1 all processors.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The fitted clones.
+    actions_ : ndarray of shape (n_actions,)
+        Every action that a clone has seen, sorted.
+    classes_ : ndarray of shape (n_actions,)
+        The same as ``actions_``.
+    n_features_in_ : int
+        Number of state columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the state columns, where they have names.
+
+    See Also
+    --------
+    skmdp.preprocessing.StateEncoder : Makes states of measurements; ``shift_bins`` gives bins with
+        seeds.
+
+    Notes
+    -----
+    A clone whose model does not admit an action in a state counts it there as the smallest Q of
+    the state minus the clone's usual spread of Q within a state. A clone that does not know a
+    state has no say there. Of actions that tie, the one that more clones advise is taken, then the
+    lowest label: with one clone, ``predict`` is that of the clone.
+
+    Fitting and predicting cost ``n_estimators`` times what one clone costs.
+
+    References
+    ----------
+    L. Breiman, "Bagging predictors", Machine Learning 24 (1996). S. Whiteson et al.,
+    "Generalized domains for empirical evaluations in reinforcement learning" (2009), on the
+    tilings whose shifted grids this resembles.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.ensemble import PolicyBagging
+    >>> from skmdp.preprocessing import StateEncoder
+    >>> rng = np.random.default_rng(0)
+    >>> log = pd.DataFrame({"heat": rng.uniform(size=500), "action": rng.integers(2, size=500)})
+    >>> log["reward"] = np.where(log["action"] == (log["heat"] > 0.6), 1.0, -1.0)
+    >>> log["next_heat"] = np.nan  # every episode is one decision
+    >>> pipe = make_pipeline(
+    ...     StateEncoder(state="heat", n_states=4, shift_bins=True),
+    ...     MarkovPolicyEstimator(state="heat"))
+    >>> policies = PolicyBagging(pipe, random_state=0).fit(log)
+    >>> policies.predict([[0.2], [0.9]])
+    array([0, 1])
+    >>> policies.predict_proba([[0.58]])  # where the clones differ
+    array([[0.6, 0.4]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "bootstrap": ["boolean"],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        n_estimators: int = 10,
+        *,
+        bootstrap: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.bootstrap = bootstrap
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        reward: Any = None,
+        episode: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Fit the clones.
+
+        Parameters
+        ----------
+        X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
+            As in ``MarkovPolicyEstimator.fit``.
+        y : array-like of shape (n_transitions,), default=None
+            The logged actions, where ``X`` holds features.
+        reward : array-like of shape (n_transitions,), default=None
+            With ``y`` only: reward of every row.
+        episode : array-like of shape (n_transitions,), default=None
+            With ``y`` only: episode of every row.
+        sample_weight : array-like of shape (n_transitions,), default=None
+            How often each row counts, for the last step of a pipeline.
+
+        Returns
+        -------
+        self : PolicyBagging
+            The fitted ensemble.
+
+        Raises
+        ------
+        TypeError
+            If ``estimator`` is neither a ``MarkovPolicyEstimator`` nor a pipeline that ends in one.
+        ValueError
+            If the log cannot be read, as in ``MarkovPolicyEstimator.fit``; with ``bootstrap``, if
+            it has no episodes.
+
+        Warns
+        -----
+        UserWarning
+            If all clones are the same, because nothing in them has a seed.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import make_search_log
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> log = make_search_log(300, length=6, random_state=0)
+        >>> single = MarkovPolicyEstimator(gamma=0.99, handle_unknown="most_frequent")
+        >>> policies = PolicyBagging(single, bootstrap=True, random_state=0).fit(log)
+        >>> len({policy.n_transitions_ for policy in policies.estimators_}) > 1
+        True
+        """
+        _require_policy(self.estimator)
+        rng = check_random_state(self.random_state)
+        members = [_with_seeds(clone(self.estimator), rng) for _ in range(self.n_estimators)]
+        if not self.bootstrap and not _seeded(self.estimator) and self.n_estimators > 1:
+            warnings.warn(
+                "All members are the same: nothing in estimator has a random_state. Say "
+                "bootstrap=True, or let an encoder vary, as StateEncoder(shift_bins=True) or "
+                "KMeans do.",
+                UserWarning,
+                stacklevel=3,
+            )
+        log = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
+        draws = self._draw_episodes(X, y, episode, rng)
+        fitted = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fit_member)(member, X, y, log, drawn)
+            for member, drawn in zip(members, draws, strict=True)
+        )
+        policies = [_policy_of(member) for member in fitted]
+        self.actions_ = np.unique(np.concatenate([policy.actions_ for policy in policies]))
+        self.n_features_in_ = fitted[0].n_features_in_
+        if hasattr(fitted[0], "feature_names_in_"):
+            self.feature_names_in_ = fitted[0].feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.estimators_ = fitted
+        return self
+
+    def _draw_episodes(
+        self, X: Any, y: Any, episode: Any, rng: np.random.RandomState
+    ) -> list[tuple[Integers, Integers] | None]:
+        """Return for each member the episode of every row and how often each episode is drawn."""
+        if not self.bootstrap:
+            return [None] * self.n_estimators
+        if y is None:
+            codes = episode_codes(X, _policy_of(self.estimator).episode)
+        elif episode is not None:
+            codes = label_codes(episode, "episode")
+        else:  # every row is a decision of its own
+            codes = np.arange(len(y), dtype=np.int32)
+        n_episodes = int(codes.max()) + 1
+        return [
+            (codes, np.bincount(rng.randint(n_episodes, size=n_episodes), minlength=n_episodes))
+            for _ in range(self.n_estimators)
+        ]
+
+    @property
+    def classes_(self) -> npt.NDArray[Any]:
+        """Labels of the actions, (n_actions,); the columns of ``predict_proba``."""
+        return self.actions_
+
+    # --------------------------------------------------------------------------------- prediction
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the action with the highest mean Q in each state.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``MarkovPolicyEstimator.predict``.
+
+        Returns
+        -------
+        actions : ndarray of shape (n_samples,)
+            Labels from ``actions_``. In a state that no clone knows, what most clones answer by
+            their ``handle_unknown``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``MarkovPolicyEstimator.predict``.
+
+        Warns
+        -----
+        UserWarning
+            If no clone knows some state, and ``handle_unknown="warn"``.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> single = MarkovPolicyEstimator()
+        >>> policies = PolicyBagging(single, bootstrap=True, random_state=0).fit(load_climb())
+        >>> policies.predict(["low", "high"])
+        array(['climb', 'climb'], dtype=object)
+        """
+        return self.actions_[self._decide(X)[0]]
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the share of clones that advise each action.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``predict``.
+
+        Returns
+        -------
+        shares : ndarray of shape (n_samples, n_actions)
+            In the order of ``actions_``. The largest is not always what ``predict`` answers, which
+            goes by mean Q.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``predict``.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> policies = PolicyBagging(MarkovPolicyEstimator(), 1, random_state=0).fit(load_climb())
+        >>> policies.predict_proba(["low"])
+        array([[1., 0.]])
+        """
+        return self._decide(X)[2] / len(self.estimators_)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Return the mean Q of each action in each state.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``predict``.
+
+        Returns
+        -------
+        q_values : ndarray of shape (n_samples, n_actions)
+            In the order of ``actions_``. -inf where no clone admits the action, NaN in states that
+            no clone knows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``predict``.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> single = MarkovPolicyEstimator(gamma=0.5)
+        >>> policies = PolicyBagging(single, 1, random_state=0).fit(load_climb())
+        >>> policies.decision_function(["high"]).round(3)
+        array([[0.5  , 0.125]])
+        """
+        return self._decide(X)[1]
+
+    def score_samples(self, X: Any) -> Floats:
+        """Return the mean Q of the advised action, the value of each state.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``predict``.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,)
+            NaN in states that no clone knows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``predict``.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import load_climb
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> single = MarkovPolicyEstimator(gamma=0.5)
+        >>> policies = PolicyBagging(single, 1, random_state=0).fit(load_climb())
+        >>> policies.score_samples(["top", "bottom"]).round(6)
+        array([1., 0.])
+        """
+        actions, q_values, _ = self._decide(X)
+        return q_values[np.arange(len(actions)), actions]
+
+    def q_spread(self, X: Any) -> Floats:
+        """Return how far the clones differ about Q.
+
+        Parameters
+        ----------
+        X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
+            States, as in ``predict``.
+
+        Returns
+        -------
+        spread : ndarray of shape (n_samples, n_actions)
+            Standard deviation of Q over the clones that admit the action in the state; NaN where
+            fewer than two do. It tells what comes of other borders and, with ``bootstrap``, other
+            episodes; it is no interval.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in ``predict``.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import make_search_log
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> single = MarkovPolicyEstimator(gamma=0.99, handle_unknown="most_frequent")
+        >>> policies = PolicyBagging(single, bootstrap=True, random_state=0)
+        >>> policies = policies.fit(make_search_log(300, length=6, random_state=0))
+        >>> policies.q_spread(["000000"]).shape == (1, len(policies.actions_))
+        True
+        """
+        stacked = np.stack([q_values for q_values, _, _ in self._ask(X)])
+        admitted = np.isfinite(stacked)
+        n = admitted.sum(axis=0)
+        stacked[~admitted] = 0.0
+        mean = stacked.sum(axis=0) / np.maximum(n, 1)
+        squares = np.where(admitted, (stacked - mean) ** 2, 0.0).sum(axis=0)
+        return np.asarray(np.sqrt(np.divide(squares, n - 1, out=np.full(n.shape, np.nan), where=n > 1)))
+
+    def _ask(self, X: Any) -> Any:
+        """Yield what each member says: Q (n, n_actions), votes (n,) and the member's policy.
+
+        Q is -inf where an action is not admitted, and NaN in unknown states; votes are positions
+        in ``actions_``.
+        """
+        check_is_fitted(self)
+        for member in self.estimators_:
+            policy, states = _policy_of(member), _transformed(member, X)
+            codes, columns = policy._read_states(states)
+            place = np.searchsorted(self.actions_, policy.actions_)
+            q_values = np.full((len(codes), len(self.actions_)), -np.inf)
+            q_values[:, place] = policy._q_rows(codes)
+            q_values[codes == UNKNOWN] = np.nan
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".* not seen in fit", UserWarning)
+                votes = place[policy._decide(codes, columns)]
+            yield q_values, votes, policy
+
+    def _decide(self, X: Any) -> tuple[Integers, Floats, Floats]:
+        """Return the advised actions (n,), their mean Q and votes, each (n, n_actions)."""
+        nothing = np.zeros((1, len(self.actions_)))  # grows to one row a state
+        total, votes, known, admitted = nothing, nothing, np.zeros((1, 1)), nothing > 0
+        tolerance = 0.0
+        for q_values, advised, policy in self._ask(X):
+            knows = ~np.isnan(q_values[:, :1])
+            admits = np.isfinite(q_values)
+            lowest = np.where(admits, q_values, np.inf).min(axis=1, keepdims=True)
+            counted = np.where(admits, q_values, lowest - _usual_spread(policy))
+            total = total + np.where(knows, counted, 0.0)
+            known, admitted = known + knows, admitted | admits
+            votes = votes + (advised[:, np.newaxis] == np.arange(nothing.shape[1]))
+            tolerance += tie_tolerance(
+                policy.state_values_, policy.gamma, policy.value_error_bound_
+            )
+        mean = np.divide(total, known, out=np.full(total.shape, np.nan), where=known > 0)
+        mean[~admitted & (known > 0)] = -np.inf
+        best = np.where(known > 0, mean.max(axis=1, keepdims=True), -np.inf)
+        near = ~(mean < best - tolerance / len(self.estimators_))
+        actions = np.where(near, votes, -1).argmax(axis=1)
+        self._warn_of_unknown(np.flatnonzero(known[:, 0] == 0))
+        return actions, mean, votes
+
+    def _warn_of_unknown(self, rows: Integers) -> None:
+        if len(rows) and _policy_of(self.estimators_[0]).handle_unknown == "warn":
+            warnings.warn(
+                f"{len(rows)} row(s) hold a state that no member has seen in fit, first row "
+                f"{rows[0]} (counting from 0). They get the action that most members logged most. "
+                "Choose handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if "
+                "not.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    # ------------------------------------------------------------------------------------- scores
+
+    def score(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        reward: Any = None,
+        episode: Any = None,
+        sample_weight: Any = None,
+    ) -> float:
+        """Return the estimated reward per episode of following the policy.
+
+        As ``MarkovPolicyEstimator.score``, in the states of each clone, averaged: what a clone
+        takes for one state, the ensemble may act in differently; there it counts as taking each
+        action as often as it advises it on the rows of ``X``.
+
+        Parameters
+        ----------
+        X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
+            A log in the same form as in ``fit``, but other rows.
+        y : array-like of shape (n_transitions,), default=None
+            The logged actions, after a fit with ``y``.
+        reward : array-like of shape (n_transitions,), default=None
+            With ``y`` only: reward of every row.
+        episode : array-like of shape (n_transitions,), default=None
+            With ``y`` only: episode of every row.
+        sample_weight : array-like of shape (n_transitions,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        score : float
+            Reward per episode, higher is better. For a log without rewards: the weighted share of
+            rows where the policy agrees with the logged action.
+
+        Raises
+        ------
+        ValueError
+            As in ``MarkovPolicyEstimator.score``.
+
+        Warns
+        -----
+        UserWarning
+            As in ``MarkovPolicyEstimator.score``.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.datasets import make_search_log
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> single = MarkovPolicyEstimator(gamma=0.99, min_count=5, handle_unknown="most_frequent")
+        >>> policies = PolicyBagging(single, bootstrap=True, random_state=0)
+        >>> policies = policies.fit(make_search_log(3000, length=4, random_state=0))
+        >>> test = make_search_log(1000, length=4, random_state=1)
+        >>> bool(policies.score(test) > test["reward"].sum() / 1000)
+        True
+        """
+        check_is_fitted(self)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*no member has seen in fit", UserWarning)
+            answers = read_state_labels(self.predict(X), "action")
+        values, uncovered, outlasting, is_cut = [], [], [], False
+        for member in self.estimators_:
+            policy = _policy_of(member)
+            log = policy._read_log_to_score(
+                _transformed(member, X), y, reward, episode, sample_weight, [answers]
+            )
+            taken = log.actions.encode([log.beside[0]])
+            if log.rewards is None:
+                return agreement(taken, log)
+            evidence = gather(log)
+            estimate = evaluate_directly(
+                evidence.counts,
+                _shares_of_pairs(evidence.counts, log, taken),
+                evidence.initial_distribution,
+                prior_strength=choose_prior_strength(evidence.counts),
+                longest=log.longest,
+                is_cut=log.is_cut,
+            )
+            values.append(estimate.value)
+            uncovered.append(estimate.uncovered)
+            outlasting.append(np.nan if estimate.outlasting is None else estimate.outlasting)
+            is_cut |= log.is_cut
+        lasting = float(np.mean(outlasting))
+        warn_if_unsupported(
+            float(np.mean(uncovered)), None if np.isnan(lasting) else lasting, is_cut=is_cut
+        )
+        return float(np.mean(values))
+
+
+def _require_policy(estimator: Any) -> None:
+    policy = _policy_of(estimator)
+    if not isinstance(policy, MarkovPolicyEstimator):
+        raise TypeError(
+            f"estimator must be a MarkovPolicyEstimator or a pipeline that ends in one, got "
+            f"{type(policy).__name__}. A search goes around the ensemble: "
+            "GridSearchCV(PolicyBagging(...), ...)."
+        )
+
+
+def _policy_of(member: Any) -> Any:
+    """Return the last step of a pipeline, or the estimator itself."""
+    return member.steps[-1][1] if isinstance(member, Pipeline) else member
+
+
+def _transformed(member: Any, X: Any) -> Any:
+    """Return what a member's policy sees of X."""
+    return member[:-1].transform(X) if isinstance(member, Pipeline) and len(member) > 1 else X
+
+
+def _seeded(estimator: Any) -> list[str]:
+    """Return the names of the parameters that hold a seed."""
+    return sorted(
+        name
+        for name in estimator.get_params(deep=True)
+        if name == "random_state" or name.endswith("__random_state")
+    )
+
+
+def _with_seeds(estimator: Any, rng: np.random.RandomState) -> Any:
+    seeds = {name: rng.randint(MAX_SEED) for name in _seeded(estimator)}
+    return estimator.set_params(**seeds) if seeds else estimator
+
+
+def _fit_member(
+    member: Any, X: Any, y: Any, beside: dict[str, Any], drawn: tuple[Integers, Integers] | None
+) -> Any:
+    """Fit one member, on the drawn episodes: the episode of every row, and how often each counts.
+
+    An episode drawn twice weighs twice; its rows are not copied.
+    """
+    if drawn is not None:
+        episode, times = drawn
+        rows = np.flatnonzero(times[episode])
+        weights = times[episode[rows]].astype(np.float64)
+        X, y = take_rows(X, rows), None if y is None else take_rows(y, rows)
+        beside = {k: None if v is None else take_rows(v, rows) for k, v in beside.items()}
+        given = beside["sample_weight"]
+        beside["sample_weight"] = weights if given is None else weights * np.asarray(given)
+    prefix = f"{member.steps[-1][0]}__" if isinstance(member, Pipeline) else ""
+    options = {prefix + name: value for name, value in beside.items() if value is not None}
+    # Where they go is known: the last step, whatever its requests.
+    with config_context(enable_metadata_routing=False):
+        return member.fit(*((X,) if y is None else (X, y)), **options)
+
+
+def _usual_spread(policy: MarkovPolicyEstimator) -> float:
+    """Return the mean distance between the best and the worst admissible Q of a state."""
+    q_values, first = policy._pair_q_values, policy.mdp_.first_pairs
+    spread = np.maximum.reduceat(q_values, first) - np.minimum.reduceat(q_values, first)
+    choices = np.diff(np.append(first, len(q_values))) > 1
+    return float(spread[choices].mean()) if choices.any() else 1.0
+
+
+def _shares_of_pairs(counts: TransitionCounts, log: Transitions, taken: Codes) -> Floats:
+    """Return pi(a|s) of every logged pair: how often the rows of s are answered with a."""
+    pair = counts.find_pairs(log.state_codes, taken)
+    weights = np.ones(len(pair)) if log.weights is None else log.weights
+    there = pair >= 0
+    n = np.bincount(pair[there], weights[there], minlength=len(counts.pair_state))
+    return np.asarray(n / counts.state_weights[counts.pair_state])
