@@ -281,6 +281,29 @@ class MarkovPolicyEstimator(BaseEstimator):
             )
         super().__setstate__(state)
 
+    def get_metadata_routing(self) -> Any:
+        """Return what is asked of metadata: ``score`` asks for what ``fit`` asks for.
+
+        A policy fitted on rewards cannot be scored without them, and in a search a forgotten
+        ``set_score_request`` would end in NaN scores. What was said with ``set_score_request``
+        stands.
+
+        Returns
+        -------
+        routing : MetadataRequest
+            The requests of this estimator.
+
+        Examples
+        --------
+        >>> import sklearn
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> with sklearn.config_context(enable_metadata_routing=True):
+        ...     policy = MarkovPolicyEstimator().set_fit_request(reward=True, episode="groups")
+        ...     policy.get_metadata_routing().score.requests["episode"]
+        'groups'
+        """
+        return score_asks_as_fit(super().get_metadata_routing())
+
     # ----------------------------------------------------------------------------------- learning
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -540,7 +563,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         sample_weight: Any,
         beside: Sequence[LabelColumn] = (),
     ) -> Transitions:
-        """Read a log in the form that ``y`` decides; ``beside`` are columns to keep in its order."""
+        """Read a log in the form that ``y`` decides; put columns ``beside`` it in its order."""
         name = type(self).__name__
         frame = as_frame(X)
         if y is None:
@@ -1104,6 +1127,15 @@ class MarkovPolicyEstimator(BaseEstimator):
         )[codes[known]]
         rows[np.repeat(known, np.diff(cells.indptr)), cells.indices] = cells.data
         return rows
+
+
+def score_asks_as_fit(routing: Any) -> Any:
+    """Let score request what fit requests, where nothing was said of score."""
+    for name in ("reward", "episode"):
+        asked = routing.fit.requests[name]
+        if asked is not None and routing.score.requests[name] is None:
+            routing.score.add_request(param=name, alias=asked)
+    return routing
 
 
 def tie_tolerance(state_values: Floats, gamma: float, value_error_bound: float) -> float:

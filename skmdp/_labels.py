@@ -241,7 +241,8 @@ def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -
     raise ValueError(
         f"Column {column.name!r} holds {values[fraction][0].item()!r} (row "
         f"{column.row_of(fraction)}, counting from 0), but {other} holds integers only. Make "
-        "both columns float or both integer."
+        "both columns float or both integer; if an encoder made these integers, such as "
+        "StateEncoder, name the next-state columns there as well."
     )
 
 

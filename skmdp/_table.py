@@ -426,7 +426,9 @@ def _plain_array(series: pd.Series) -> npt.NDArray[Any]:
             options = {"dtype": object, "na_value": np.nan}
         elif series.hasnans:
             options = {"dtype": np.float64, "na_value": np.nan}
-    return np.asarray(series.to_numpy(**options))
+    array = np.asarray(series.to_numpy(**options))
+    # One precision for all: clusters found in doubles cannot be asked about singles.
+    return array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array
 
 
 def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:

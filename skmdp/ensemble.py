@@ -19,7 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 from skmdp._counts import TransitionCounts
 from skmdp._episodes import Transitions
 from skmdp._estimation import choose_prior_strength
-from skmdp._estimator import MarkovPolicyEstimator, agreement, tie_tolerance
+from skmdp._estimator import (
+    MarkovPolicyEstimator,
+    agreement,
+    score_asks_as_fit,
+    tie_tolerance,
+)
 from skmdp._evaluation import evaluate_directly, warn_if_unsupported
 from skmdp._evidence import gather
 from skmdp._labels import UNKNOWN, Codes
@@ -133,6 +138,28 @@ class PolicyBagging(BaseEstimator):
         self.bootstrap = bootstrap
         self.random_state = random_state
         self.n_jobs = n_jobs
+
+    def get_metadata_routing(self) -> Any:
+        """Return what is asked of metadata: ``score`` asks for what ``fit`` asks for.
+
+        Requests are made of the ensemble; what it is handed goes to the last step of each clone.
+
+        Returns
+        -------
+        routing : MetadataRequest
+            The requests of this estimator.
+
+        Examples
+        --------
+        >>> import sklearn
+        >>> from skmdp import MarkovPolicyEstimator
+        >>> from skmdp.ensemble import PolicyBagging
+        >>> with sklearn.config_context(enable_metadata_routing=True):
+        ...     policies = PolicyBagging(MarkovPolicyEstimator()).set_fit_request(reward=True)
+        ...     policies.get_metadata_routing().score.requests["reward"]
+        True
+        """
+        return score_asks_as_fit(super().get_metadata_routing())
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -405,7 +432,9 @@ class PolicyBagging(BaseEstimator):
         stacked[~admitted] = 0.0
         mean = stacked.sum(axis=0) / np.maximum(n, 1)
         squares = np.where(admitted, (stacked - mean) ** 2, 0.0).sum(axis=0)
-        return np.asarray(np.sqrt(np.divide(squares, n - 1, out=np.full(n.shape, np.nan), where=n > 1)))
+        return np.asarray(
+            np.sqrt(np.divide(squares, n - 1, out=np.full(n.shape, np.nan), where=n > 1))
+        )
 
     def _ask(self, X: Any) -> Any:
         """Yield what each member says: Q (n, n_actions), votes (n,) and the member's policy.

@@ -1,19 +1,26 @@
-"""Splits that keep episodes whole."""
+"""Splits that keep episodes whole, and a choice that prefers small models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length
 
 from skmdp._labels import Codes
 from skmdp._table import as_frame, episode_codes, label_codes
 
-__all__ = ["EpisodeKFold", "EpisodeShuffleSplit", "train_test_split_episodes"]
+__all__ = [
+    "EpisodeKFold",
+    "EpisodeShuffleSplit",
+    "fewest_states",
+    "score_with_size",
+    "train_test_split_episodes",
+]
 
 
 class EpisodeKFold(GroupKFold):
@@ -245,6 +252,125 @@ def train_test_split_episodes(
     frame = as_frame(table)
     assert frame is not None  # else it could not have been split
     return frame.take(train), frame.take(test)
+
+
+def score_with_size(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
+    """Score a policy, and count its states: the ``scoring`` of a search that prefers small models.
+
+    Parameters
+    ----------
+    estimator : fitted MarkovPolicyEstimator, PolicyBagging, or pipeline that ends in one
+        What is scored.
+    X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
+        The log to score on.
+    y : array-like of shape (n_transitions,), default=None
+        The logged actions, after a fit with ``y``.
+
+    Returns
+    -------
+    scores : dict
+        ``"score"``: that of the estimator; ``"n_states"``: its number of states, of an ensemble
+        the mean.
+
+    Raises
+    ------
+    TypeError
+        If what is scored has no states.
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import load_climb
+    >>> from skmdp.model_selection import score_with_size
+    >>> sizes = score_with_size(MarkovPolicyEstimator().fit(load_climb()), load_climb())
+    >>> sizes["n_states"]
+    5.0
+    """
+    n_states = _count_states(estimator)
+    score = estimator.score(X) if y is None else estimator.score(X, y)
+    return {"score": score, "n_states": n_states}
+
+
+def fewest_states(tolerance: float = 0.05) -> Callable[[dict[str, Any]], int]:
+    """Choose the smallest model that is almost as good as the best: the ``refit`` of a search.
+
+    A held-out score tells bad state encodings from good ones, but not well enough between the good
+    ones: of many candidates, that with the best score is often too fine. Of those whose mean score
+    is within the tolerance of the best, this takes the one with the fewest states, and of several
+    with as many states, the best.
+
+    Parameters
+    ----------
+    tolerance : float, default=0.05
+        How much may be missing to the best score, as a share of its absolute value.
+
+    Returns
+    -------
+    choose : callable
+        To be handed to a search as ``refit``, whose ``scoring`` is ``score_with_size``.
+
+    Raises
+    ------
+    ValueError
+        If the tolerance is negative. In the search: if ``scoring`` does not tell the number of
+        states, or no candidate could be scored.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import make_search_log
+    >>> from skmdp.model_selection import EpisodeKFold, fewest_states, score_with_size
+    >>> search = GridSearchCV(
+    ...     MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.99),
+    ...     {"min_count": [10, 20]}, cv=EpisodeKFold(n_splits=3),
+    ...     scoring=score_with_size, refit=fewest_states(tolerance=0.1))
+    >>> search = search.fit(make_search_log(6000, length=4, random_state=0))
+    >>> sorted(search.best_params_)
+    ['min_count']
+
+    The size must be told:
+
+    >>> fewest_states()({"mean_test_score": [1.0]})
+    Traceback (most recent call last):
+    ...
+    ValueError: fewest_states needs to know the number of states: say scoring=score_with_size...
+    """
+    if tolerance < 0:
+        raise ValueError(f"tolerance must be at least 0, got {tolerance}.")
+
+    def choose(cv_results: dict[str, Any]) -> int:
+        if not {"mean_test_score", "mean_test_n_states"} <= set(cv_results):
+            raise ValueError(
+                "fewest_states needs to know the number of states: say scoring=score_with_size in "
+                "the search, beside refit=fewest_states()."
+            )
+        scores = np.asarray(cv_results["mean_test_score"], dtype=np.float64)
+        sizes = np.asarray(cv_results["mean_test_n_states"], dtype=np.float64)
+        if np.isnan(scores).all():
+            raise ValueError(
+                "No candidate could be scored: every mean score is NaN. Say error_score='raise' to "
+                "see why."
+            )
+        best = np.nanmax(scores)
+        near = np.flatnonzero(scores >= best - tolerance * abs(best))
+        smallest = near[sizes[near] == sizes[near].min()]
+        return int(smallest[np.argmax(scores[smallest])])
+
+    return choose
+
+
+def _count_states(estimator: Any) -> float:
+    """Return the number of states of a fitted policy, of an ensemble's members the mean."""
+    policy = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if hasattr(policy, "estimators_"):
+        return float(np.mean([_count_states(member) for member in policy.estimators_]))
+    if not hasattr(policy, "states_"):
+        raise TypeError(
+            f"{type(policy).__name__} has no states to count; score_with_size is for policies, "
+            "such as MarkovPolicyEstimator and PolicyBagging, and pipelines that end in one."
+        )
+    return float(len(policy.states_))
 
 
 def _episodes(X: Any, groups: Any, episode: str) -> tuple[Codes, int]:

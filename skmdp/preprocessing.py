@@ -92,7 +92,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     See Also
     --------
     skmdp.ensemble.PolicyBagging : Averages over encoders, which pays more than a better encoder.
-    skmdp.inspection.markov_test : Do the states tell all that the measurements tell?
+    skmdp.inspection.markov_test : Whether the states tell all that the measurements tell.
 
     Notes
     -----
@@ -136,6 +136,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         "shift_bins": ["boolean"],
         "random_state": ["random_state"],
     }
+
+    n_features_in_: int
 
     def __init__(
         self,
@@ -242,7 +244,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         """Fit; return what is encoded, and the table's measurements it is made of, if a table."""
         if self.state is None:
             X = self._check_array(X, reset=True)
-            transformer = self._sized(y, "y", int(self.n_features_in_), self.n_states)
+            transformer = self._sized(y, "y", len(X), self.n_features_in_, self.n_states)
             self._fit_bins(transformer, X, y)
             self._table_columns, self.transformer_ = None, transformer
             return _encode(transformer, self._method_of(transformer), X), None
@@ -252,8 +254,10 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         n_states = self.n_states
         if n_states is None and self.transformer is None:
             n_states = "auto"
+        if self.transformer is None:
+            _require_numbers(measured.states)
         actions = frame.column(self.action) if self.action in frame.columns else None
-        transformer = self._sized(actions, self.action, len(names), n_states)
+        transformer = self._sized(actions, self.action, len(frame), len(names), n_states)
         on_states = measured.nexts is None or self.fit_on == "state"
         with measured.naming_what_is_missing(transformer):
             self._fit_bins(
@@ -272,13 +276,13 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     def _fit_bins(self, transformer: Any, rows: Any, y: Any) -> None:
         """Fit the transformer; cut the ends of the default bins, and shift bins if asked for."""
-        transformer.fit(*((rows,) if y is None else (rows, y)))
+        transformer.fit(rows, y)
         if self.transformer is None:
             _cut_ends(transformer, np.asarray(rows, dtype=np.float64))
         if self.shift_bins:
             _shift_bins(_last_step(transformer)[0], check_random_state(self.random_state))
 
-    def _sized(self, actions: Any, action: str, n_columns: int, n_states: Any) -> Any:
+    def _sized(self, actions: Any, action: str, n_rows: int, n_columns: int, n_states: Any) -> Any:
         """Return a clone of the transformer, with its size set by n_states unless that is None."""
         if self.transformer is None:
             # Of many rows it would draw some, so that no two fits were the same.
@@ -298,6 +302,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             )
         if size == "n_bins":
             n_states = _bins_per_column(n_states, n_columns)
+        elif size == "n_clusters":
+            n_states = min(n_states, n_rows)
         return transformer.set_params(**{prefix + size: n_states})
 
     def _method_of(self, transformer: Any) -> str:
@@ -450,6 +456,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             inner = get_tags(self.transformer).transformer_tags
             predicts = inner is None or is_clusterer(self.transformer)
             tags.transformer_tags.preserves_dtype = [] if predicts else inner.preserves_dtype
+            tags.input_tags.allow_nan = get_tags(self.transformer).input_tags.allow_nan
         return tags
 
     def _check_array(self, X: Any, *, reset: bool) -> Any:
@@ -472,7 +479,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
                 f"X has {states.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        return states.set_axis(list(self.feature_names_in_), axis=1).infer_objects()
+        names = list(self.feature_names_in_)
+        return Table(states.set_axis(names, axis=1).infer_objects()).features(names)
 
     def _next_names(
         self, columns: Sequence[str], *, must_have: bool = False
@@ -599,7 +607,7 @@ class _Measured:
             for column in (*self.names, *(self.nexts or ())):
                 missing = self.frame.column(column).isna().to_numpy(dtype=bool)
                 if column in (self.nexts or ()):
-                    missing &= self.present
+                    missing = missing & self.present
                 try:
                     raise_if_missing(column, missing, remedy)
                 except ValueError as explained:
@@ -622,6 +630,18 @@ def _last_step(transformer: Any) -> tuple[Any, str]:
         name, transformer = transformer.steps[-1]
         prefix += f"{name}__"
     return transformer, prefix
+
+
+def _require_numbers(states: pd.DataFrame) -> None:
+    """Raise unless every column can be put into bins."""
+    for name, column in states.items():
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            raise ValueError(
+                f"Column {name!r} holds {column.iloc[0]!r} at row 0, and bins need numbers. If it "
+                "is a label, leave it out of StateEncoder(state=...), which leaves other columns "
+                "as they are, and name it in the policy: "
+                f"MarkovPolicyEstimator(state=[..., {name!r}])."
+            )
 
 
 def _affordable_states(actions: Any, action: str) -> int:

@@ -13,10 +13,12 @@ import skmdp
 MODULES = [
     "skmdp",
     "skmdp.datasets",
+    "skmdp.ensemble",
     "skmdp.inspection",
     "skmdp.metrics",
     "skmdp.mdp",
     "skmdp.model_selection",
+    "skmdp.preprocessing",
     "skmdp.solvers",
 ]
 

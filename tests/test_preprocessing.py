@@ -1,0 +1,512 @@
+"""State encoders: one transformer for states and next states, in every kind of table."""
+
+import pickle
+from unittest import SkipTest
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    StandardScaler,
+)
+from sklearn.tree import DecisionTreeRegressor
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+from skmdp import MarkovPolicyEstimator
+from skmdp.preprocessing import StateEncoder
+
+STATE = ["heat", "wear"]
+HALVES = KBinsDiscretizer(2, encode="ordinal", strategy="uniform")
+
+
+def make_log(n_episodes=60, length=5, seed=0):
+    """Return a log of two measurements between 0 and 10, with next states."""
+    rng = np.random.default_rng(seed)
+    path = rng.uniform(0, 10, size=(n_episodes, length + 1, 2))
+    n = n_episodes * length
+    following = path[:, 1:].copy()
+    following[:, -1] = np.nan
+    return pd.DataFrame(
+        {
+            "machine": np.repeat(np.arange(n_episodes), length),
+            "heat": path[:, :-1, 0].ravel(),
+            "note": np.resize(["a", "b", None], n),
+            "wear": path[:, :-1, 1].ravel(),
+            "action": np.resize([0, 1], n),
+            "next_heat": following[..., 0].ravel(),
+            "next_wear": following[..., 1].ravel(),
+            "reward": rng.normal(size=n),
+        }
+    )
+
+
+LOG = make_log()
+AS = {"pandas": lambda t: t, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+
+
+def to_pandas(table):
+    return table if isinstance(table, pd.DataFrame) else table.to_pandas()
+
+
+# ------------------------------------------------------------------------- scikit-learn's checks
+
+VARIANTS = [
+    StateEncoder(),
+    StateEncoder(KMeans(2, n_init=1, random_state=0)),
+    StateEncoder(StandardScaler(), fit_on="state"),
+    StateEncoder(shift_bins=True, random_state=0),
+]
+
+
+@parametrize_with_checks(VARIANTS)
+def test_scikit_learn_check(estimator, check):
+    try:
+        check(estimator)
+    except SkipTest as reason:
+        pytest.fail(f"skipped: {reason}")
+
+
+def test_no_check_is_lost():
+    results = check_estimator(StateEncoder(), on_skip=None)
+    assert {result["status"] for result in results} == {"passed"}
+    assert len(results) >= 47
+
+
+# --------------------------------------------------------------------------------- what is encoded
+
+
+@pytest.mark.parametrize("library", AS)
+def test_states_and_next_states_are_encoded_alike(library):
+    table = AS[library](LOG)
+    encoded = StateEncoder(HALVES, state=STATE).fit_transform(table)
+    assert type(encoded) is type(table)
+    encoded = to_pandas(encoded)
+    kept = ["machine", "note", "action", "reward"]
+    assert list(encoded.columns) == [*STATE, *kept, "next_heat", "next_wear"]
+    pd.testing.assert_frame_equal(encoded[kept], LOG[kept], check_dtype=False)
+    pooled = np.vstack(
+        [LOG[STATE], LOG[["next_heat", "next_wear"]].dropna().set_axis(STATE, axis=1)]
+    )
+    middle = (pooled.min(axis=0) + pooled.max(axis=0)) / 2
+    assert_array_equal(encoded[STATE], LOG[STATE] >= middle)
+    ends = LOG["next_heat"].isna()
+    for name, border in zip(STATE, middle, strict=True):
+        following = encoded[f"next_{name}"]
+        assert_array_equal(following.isna(), ends)
+        assert_array_equal(following[~ends], LOG.loc[~ends, f"next_{name}"] >= border)
+
+
+@pytest.mark.parametrize("library", AS)
+@pytest.mark.parametrize(
+    "transformer",
+    [
+        None,
+        HALVES,
+        KMeans(4, random_state=0),
+        MiniBatchKMeans(4, random_state=0, n_init=3),
+        make_pipeline(StandardScaler(), KMeans(4, random_state=0)),
+        GaussianMixture(3, random_state=0),
+        PCA(1),
+        StandardScaler(),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:.*hold a single row:UserWarning")
+def test_fit_transform_is_fit_and_transform(library, transformer):
+    table = AS[library](LOG)
+    encoder = StateEncoder(transformer, state=STATE)
+    at_once = to_pandas(encoder.fit_transform(table))
+    then = to_pandas(encoder.fit(table).transform(table))
+    pd.testing.assert_frame_equal(at_once, then)
+    assert_array_equal(encoder.get_feature_names_out(), at_once.columns)
+
+
+def test_integers_are_codes_and_other_numbers_stay():
+    encoded = StateEncoder(HALVES, state=STATE).fit_transform(LOG)
+    assert encoded[STATE].dtypes.tolist() == [np.int64, np.int64]
+    scaled = StateEncoder(FunctionTransformer(), state=STATE)
+    with pytest.warns(UserWarning, match="300 of 300 states hold a single row"):
+        encoded = scaled.fit_transform(LOG)
+    pd.testing.assert_frame_equal(encoded[STATE], LOG[STATE])
+    whole = scaled.transform(LOG[STATE].round())
+    assert whole["heat"].dtype == np.float64
+
+
+def test_pandas_keeps_its_index():
+    log = LOG.set_index(pd.Index(np.arange(len(LOG))[::-1] // 2, name="day"))
+    encoded = StateEncoder(HALVES, state=STATE).fit_transform(log)
+    pd.testing.assert_index_equal(encoded.index, log.index)
+    assert_array_equal(
+        encoded["heat"], StateEncoder(HALVES, state=STATE).fit_transform(LOG)["heat"]
+    )
+
+
+@pytest.mark.parametrize("library", AS)
+def test_next_states_may_be_absent_later(library):
+    encoder = StateEncoder(HALVES, state=STATE).fit(AS[library](LOG))
+    expected = encoder.transform(LOG)[STATE]
+    alone = encoder.transform(AS[library](LOG[STATE[::-1]]))
+    pd.testing.assert_frame_equal(to_pandas(alone), expected)
+    assert_array_equal(encoder.transform(LOG[STATE].to_numpy()), expected)
+    assert_array_equal(encoder.transform(LOG[STATE].to_numpy().tolist()), expected)
+
+
+def test_one_column_may_come_as_a_list():
+    encoder = StateEncoder(HALVES, state="heat").fit(LOG)
+    assert_array_equal(encoder.transform([0.0, 10.0]), [[0], [1]])
+    assert_array_equal(encoder.transform(pd.Series([0.0, 10.0])), [[0], [1]])
+
+
+def test_a_log_may_end_everywhere_or_nowhere():
+    ended = LOG.assign(next_heat=np.nan, next_wear=np.nan)
+    for library, convert in AS.items():
+        encoded = to_pandas(StateEncoder(HALVES, state=STATE).fit_transform(convert(ended)))
+        assert encoded[["next_heat", "next_wear"]].isna().all(axis=None), library
+    going = LOG.dropna(subset="next_heat")
+    encoded = StateEncoder(HALVES, state=STATE).fit_transform(going)
+    assert encoded["next_heat"].dtype == np.int64
+
+
+def test_clusters_are_one_column_that_a_policy_finds_by_default():
+    encoder = StateEncoder(KMeans(4, random_state=0), state=STATE)
+    pipe = make_pipeline(encoder, MarkovPolicyEstimator(episode="machine")).fit(LOG)
+    assert_array_equal(pipe[-1].states_, range(4))
+    encoded = pipe[0].transform(LOG)
+    assert_array_equal(encoded.columns[[0, -1]], ["state", "next_state"])
+    assert_array_equal(pipe.predict(LOG[STATE]), pipe[-1].predict(encoded["state"]))
+    assert_array_equal(pipe.predict(LOG[STATE].astype(np.float32)), pipe.predict(LOG[STATE]))
+
+
+@pytest.mark.filterwarnings("ignore:300 of 300 states hold a single row:UserWarning")
+def test_a_transformer_with_other_columns_names_them():
+    encoded = StateEncoder(PCA(1), state=STATE, fit_on="state").fit(LOG).transform(LOG)
+    assert_array_equal(encoded.columns[[0, -1]], ["pca0", "next_pca0"])
+    assert_allclose(encoded["pca0"].mean(), 0, atol=1e-12)
+
+
+def test_a_transformer_without_names_keeps_those_of_the_columns():
+    class Doubler(BaseEstimator):
+        def fit(self, X, y=None):
+            return self
+
+        def transform(self, X):
+            return 2 * X
+
+    with pytest.warns(UserWarning, match="single row"):
+        encoded = StateEncoder(Doubler(), state=STATE).fit_transform(LOG)
+    assert_allclose(encoded[["heat", "next_wear"]], 2 * LOG[["heat", "next_wear"]])
+
+
+def test_labels_may_be_encoded_too():
+    log = pd.DataFrame({"stage": ["I", "II"] * 3, "dose": 1, "after": ["II", None, "III"] * 2})
+    encoder = StateEncoder(OrdinalEncoder(), state="stage", next_state="after", action="dose")
+    for convert in AS.values():
+        encoded = to_pandas(encoder.fit_transform(convert(log)))
+        assert_array_equal(encoded["stage"], [0, 1] * 3)
+        assert_array_equal(encoded["after"].astype(float), [1, np.nan, 2] * 2)
+    assert_array_equal(clone(encoder).fit(log).transform([["III"]]), [[2]])
+
+
+def test_fit_on_states_alone_does_not_know_what_only_follows():
+    log = pd.DataFrame({"stage": ["I", "II"] * 3, "dose": 1, "next_stage": ["II", "III"] * 3})
+    with pytest.raises(ValueError, match="unknown categories"):
+        StateEncoder(OrdinalEncoder(), state="stage", fit_on="state").fit(log)
+
+
+@pytest.mark.parametrize("library", AS)
+def test_extension_types_are_numbers(library):
+    log = LOG[[*STATE, "action", "next_heat", "next_wear"]]
+    plain = StateEncoder(HALVES, state=STATE).fit_transform(log)
+    nullable = StateEncoder(HALVES, state=STATE).fit_transform(
+        log.convert_dtypes(dtype_backend="numpy_nullable" if library == "pandas" else "pyarrow")
+    )
+    assert_array_equal(nullable[STATE], plain[STATE])
+
+
+def test_leaves_of_a_tree_are_states():
+    tree = DecisionTreeRegressor(max_leaf_nodes=4).fit(LOG[STATE], LOG["heat"] * LOG["wear"])
+    encoder = StateEncoder(FrozenEstimator(tree), state=STATE, method="apply").fit(LOG)
+    encoded = encoder.transform(LOG)
+    assert_array_equal(encoded["state"], tree.apply(LOG[STATE]))
+    array_form = StateEncoder(DecisionTreeRegressor(max_leaf_nodes=4), method="apply")
+    array_form.fit(LOG[STATE], LOG["heat"] * LOG["wear"])
+    assert_array_equal(array_form.transform(LOG[STATE])[:, 0], encoded["state"])
+    assert_array_equal(array_form.get_feature_names_out(), ["state"])
+    no_next = LOG.drop(columns=["next_heat", "next_wear"])
+    in_table = StateEncoder(DecisionTreeRegressor(), state=STATE, method="apply", n_states=4).fit(
+        no_next, LOG["heat"] * LOG["wear"]
+    )
+    assert_array_equal(in_table.transform(LOG[STATE])["state"], encoded["state"])
+
+
+def test_a_transformer_that_takes_missing_measurements():
+    log = LOG.copy()
+    log.loc[3, "heat"] = np.nan  # the state of row 3 and the next one of row 2
+    log.loc[2, "next_heat"] = np.nan
+    encoder = StateEncoder(make_pipeline(SimpleImputer(), HALVES), state=STATE)
+    encoded = encoder.fit_transform(log)
+    assert encoded[STATE].notna().all(axis=None)
+    assert encoded.loc[2, "next_heat"] == encoded.loc[3, "heat"]
+    assert_array_equal(encoded["next_heat"].isna(), LOG["next_heat"].isna())
+
+
+# ------------------------------------------------------------------------------------ how many bins
+
+
+def test_default_bins_are_even_between_the_outer_quantiles():
+    log = LOG.assign(heat=LOG["heat"].where(LOG.index != 7, 1e6))  # an outlier
+    encoder = StateEncoder(state=STATE, n_states=16, fit_on="state").fit(log)
+    low, high = np.quantile(log["heat"], [0.01, 0.99])
+    assert_allclose(encoder.transformer_.bin_edges_[0], np.linspace(low, high, 5))
+    encoded = encoder.transform(log)["heat"]
+    assert_array_equal(np.bincount(encoded) > 40, [True] * 4)
+    assert encoded[7] == 3
+
+
+def test_a_rare_value_is_not_cut_off():
+    log = LOG.assign(heat=np.where(LOG.index == 7, 1.0, 0.0)).drop(
+        columns=["next_heat", "next_wear"]
+    )
+    with pytest.warns(UserWarning, match="single row"):
+        encoder = StateEncoder(state="heat", n_states=2).fit(log)
+    assert encoder.transform(log)["heat"].sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_actions", "n_states"),
+    [(60, 2, 25), (3000, 2, 150), (3000, 3, 100), (90000, 2, 1000)],
+)
+def test_the_budget_gives_each_action_ten_rows_in_each_state(n_rows, n_actions, n_states):
+    log = pd.DataFrame({"x": np.arange(n_rows), "drug": np.arange(n_rows) % n_actions})
+    for default in (
+        StateEncoder(state="x", action="drug"),
+        StateEncoder(HALVES, state="x", action="drug", n_states="auto"),
+    ):
+        encoder = default.fit(log)
+        assert encoder.transformer_.n_bins_.tolist() == [n_states]
+
+
+@pytest.mark.parametrize(("n_columns", "n_bins"), [(1, 150), (2, 12), (3, 5), (4, 3), (7, 2)])
+def test_bins_of_all_columns_stay_within_the_budget(n_columns, n_bins):
+    names = [f"x{j}" for j in range(n_columns)]
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame(rng.integers(2, size=(3000, n_columns)) / 1, columns=names)
+    encoder = StateEncoder(state=names).fit(log.assign(action=np.arange(3000) % 2))
+    assert encoder.transformer_.n_bins_.tolist() == [n_bins] * n_columns
+    assert n_bins**n_columns <= 150 < (n_bins + 1) ** n_columns
+
+
+def test_the_budget_sets_the_size_of_what_has_one():
+    for transformer in (KMeans(random_state=0), make_pipeline(StandardScaler(), KMeans())):
+        encoder = StateEncoder(transformer, state=STATE, n_states=6).fit(LOG)
+        assert len(np.unique(encoder.transform(LOG)["state"])) == 6
+    assert StateEncoder(KMeans(3), state=STATE).fit(LOG).transformer_.n_clusters == 3
+    assert (
+        StateEncoder(KMeans(), n_states="auto")
+        .fit(LOG[STATE], LOG["action"])
+        .transformer_.n_clusters
+        == 25
+    )
+    with pytest.raises(ValueError, match="n_states has nothing to set: PCA"):
+        StateEncoder(PCA(1), state=STATE, n_states=6).fit(LOG)
+
+
+def test_more_clusters_than_rows_are_not_asked_for():
+    log = LOG.iloc[:10]
+    with pytest.warns(UserWarning, match="single row"):
+        encoder = StateEncoder(KMeans(random_state=0), state=STATE, n_states="auto").fit(log)
+    assert encoder.transformer_.n_clusters == 10
+
+
+def test_the_number_of_actions_must_be_known():
+    for table in (LOG.drop(columns="action"), LOG.rename(columns={"action": "do"})):
+        with pytest.raises(
+            ValueError, match=r"there is no 'action'. Name the column with action=..."
+        ):
+            StateEncoder(state=STATE).fit(table)
+    assert StateEncoder(state=STATE, n_states=9).fit(LOG.drop(columns="action"))
+    with pytest.raises(ValueError, match="hand in y"):
+        StateEncoder(n_states="auto").fit(LOG[STATE])
+
+
+def test_bins_of_many_columns_are_refused():
+    table = pd.DataFrame(np.zeros((500, 6)), columns=[*"abcdef"]).assign(action=0)
+    message = r"6 columns in two bins each make 64 states, more than the 50 of n_states.*KMeans\(\)"
+    with pytest.raises(ValueError, match=message):
+        StateEncoder(state=[*"abcdef"]).fit(table)
+
+
+def test_thin_states_are_warned_of():
+    fine = KBinsDiscretizer(30, encode="ordinal", strategy="uniform")
+    with pytest.warns(UserWarning, match=r"states hold a single row.*Make fewer states"):
+        StateEncoder(fine, state=STATE).fit(LOG)
+
+
+def test_shifted_bins_are_moved_by_one_part_of_a_bin_in_each_column():
+    bins = KBinsDiscretizer(5, encode="ordinal", strategy="uniform", subsample=None)
+    still = StateEncoder(bins, state=STATE).fit(LOG).transformer_.bin_edges_
+    seen = []
+    for seed in range(6):
+        encoder = StateEncoder(bins, state=STATE, shift_bins=True, random_state=seed).fit(LOG)
+        for before, after in zip(still, encoder.transformer_.bin_edges_, strict=True):
+            part = (after - before)[1:-1] / np.diff(before)[0]
+            assert_allclose(part, part[0])
+            assert_allclose((after - before)[[0, -1]], 0)
+            seen.append(part[0])
+    assert -0.5 < min(seen) < -0.1 < 0.1 < max(seen) < 0.5
+    again = StateEncoder(bins, state=STATE, shift_bins=True, random_state=5).fit(LOG)
+    pd.testing.assert_frame_equal(again.transform(LOG), encoder.transform(LOG))
+    with pytest.raises(
+        ValueError, match="shift_bins moves the borders of a KBinsDiscretizer.*KMeans"
+    ):
+        StateEncoder(KMeans(2), state=STATE, shift_bins=True).fit(LOG)
+
+
+# -------------------------------------------------------------------------------------- array form
+
+
+def test_without_state_it_is_the_transformer():
+    X = LOG[STATE]
+    bins = KBinsDiscretizer(4, encode="ordinal", strategy="uniform")
+    assert_array_equal(StateEncoder(bins).fit_transform(X), clone(bins).fit_transform(X))
+    assert_array_equal(StateEncoder(bins).fit(X).get_feature_names_out(), STATE)
+    assert StateEncoder().fit(X).transformer_.n_bins_.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_output_may_be_set(library):
+    kind = {"pandas": pd.DataFrame, "polars": pl.DataFrame}[library]
+    for table in (LOG, pl.from_pandas(LOG)):
+        encoder = StateEncoder(HALVES, state=STATE).set_output(transform=library)
+        assert isinstance(encoder.fit_transform(table), kind)
+        assert isinstance(clone(encoder).fit(table).transform(table), kind)
+        assert isinstance(encoder.set_output().fit_transform(table), kind)
+        with sklearn.config_context(transform_output=library):
+            assert isinstance(StateEncoder(HALVES, state=STATE).fit_transform(table), kind)
+    with pytest.raises(ValueError, match="transform must be 'default', 'pandas', 'polars'"):
+        encoder.set_output(transform="arrow")
+
+
+def test_names_out_are_checked():
+    encoder = StateEncoder(HALVES, state=STATE).fit(LOG)
+    assert_array_equal(encoder.get_feature_names_out(STATE), encoder.get_feature_names_out())
+    with pytest.raises(ValueError, match="not equal to feature_names_in_"):
+        encoder.get_feature_names_out(STATE[::-1])
+
+
+# -------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="heat"), "no column 'heat' for the state.*'wear'"),
+        (lambda t: t.drop(columns="next_wear"), "no column 'next_wear' for the next state"),
+        (lambda t: t.rename(columns={"note": "state"}), "to be called 'state', but the table has"),
+    ],
+)
+def test_tables_that_cannot_be_encoded(change, message):
+    encoder = StateEncoder(KMeans(2, random_state=0), state=STATE).fit(LOG)
+    before = pickle.dumps(encoder)
+    with pytest.raises(ValueError, match=message):
+        encoder.transform(change(LOG))
+    with pytest.raises(ValueError, match=message):
+        StateEncoder(KMeans(2), state=STATE).fit_transform(change(LOG))
+    assert pickle.dumps(encoder) == before
+
+
+def test_next_states_under_other_names():
+    log = LOG.rename(columns={"next_heat": "heat2", "next_wear": "wear2"})
+    encoder = StateEncoder(HALVES, state=STATE, next_state=["heat2", "wear2"])
+    assert_array_equal(
+        encoder.fit_transform(log)[["heat2", "wear2"]],
+        StateEncoder(HALVES, state=STATE).fit_transform(LOG)[["next_heat", "next_wear"]],
+    )
+    with pytest.raises(ValueError, match="'heat2', 'wear2' for the next state"):
+        encoder.fit(LOG)
+    with pytest.raises(ValueError, match=r"next_state names 1 column\(s\) and state 2"):
+        StateEncoder(HALVES, state=STATE, next_state="heat2").fit(log)
+    # A policy that knows the names, behind an encoder that does not, must not learn from raw ones.
+    policy = MarkovPolicyEstimator(state=STATE, next_state=["heat2", "wear2"], episode=None)
+    with pytest.raises(ValueError, match=r"'heat2' holds .*integers only.*StateEncoder"):
+        make_pipeline(StateEncoder(HALVES, state=STATE), policy).fit(log)
+
+
+def test_a_missing_measurement_is_named():
+    log = LOG.copy()
+    log.loc[4, "wear"] = np.nan
+    message = (
+        r"Column 'wear' contains NaN or None in 1 row\(s\), first at row 4 .*KBinsDiscretizer does "
+        r"not take them: put an imputer before it.*SimpleImputer\(\)"
+    )
+    for default in (StateEncoder(state=STATE), StateEncoder(HALVES, state=STATE)):
+        with pytest.raises(ValueError, match=message):
+            default.fit(log)
+        with pytest.raises(ValueError, match=message):
+            default.fit(LOG).transform(log)
+    log = LOG.copy()
+    log.loc[5, "next_wear"] = np.nan
+    with pytest.raises(
+        ValueError, match=r"'next_wear' contains NaN or None in 1 row\(s\), .* row 5"
+    ):
+        StateEncoder(state=STATE).fit(log)
+
+
+def test_labels_without_numbers_are_the_transformers_own_error():
+    log = LOG.assign(heat="hot", next_heat=LOG["next_heat"].notna().map({True: "hot"}))
+    with pytest.raises(ValueError, match="could not convert string to float"):
+        StateEncoder(HALVES, state=STATE).fit(log)
+    with pytest.raises(ValueError, match=r"Column 'heat' holds .*leave it out of StateEncoder"):
+        StateEncoder(state=STATE).fit(log)
+
+
+def test_transformers_that_cannot_make_states():
+    class Half(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            return self
+
+        def transform(self, X):
+            return X[::2]
+
+    with pytest.raises(
+        ValueError, match="Half made 270 rows of 540; a state needs one row for each"
+    ):
+        StateEncoder(Half(), state=STATE).fit(LOG)
+    with pytest.raises(
+        ValueError, match=r"OneHotEncoder answers a sparse matrix.*sparse_output=False"
+    ):
+        StateEncoder(OneHotEncoder(), state=STATE).fit(LOG)
+    with pytest.raises(ValueError, match="has no method 'predict', so it cannot tell the state"):
+        StateEncoder(AgglomerativeClustering(), state=STATE).fit(LOG)
+
+
+def test_what_is_no_table_or_has_another_width():
+    with pytest.raises(
+        TypeError, match=r"StateEncoder\(state=...\) is fitted on a table .*ndarray"
+    ):
+        StateEncoder(state=STATE).fit(LOG[STATE].to_numpy())
+    encoder = StateEncoder(HALVES, state=STATE)
+    with pytest.raises(NotFittedError):
+        encoder.transform(LOG)
+    with pytest.raises(ValueError, match="X has 3 features, but StateEncoder is expecting 2"):
+        encoder.fit(LOG).transform([[1.0, 2.0, 3.0]])
+    with pytest.raises(ValueError, match="state names no column"):
+        StateEncoder(state=[]).fit(LOG)
+    with pytest.raises(ValueError, match="'n_states' parameter of StateEncoder must be"):
+        StateEncoder(state=STATE, n_states=0).fit(LOG)
