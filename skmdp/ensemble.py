@@ -301,7 +301,8 @@ class PolicyBagging(BaseEstimator):
         >>> policies.predict(["low", "high"])
         array(['climb', 'climb'], dtype=object)
         """
-        return self.actions_[self._decide(X)[0]]
+        actions, _, _ = self._decide(X)
+        return self.actions_[actions]
 
     def predict_proba(self, X: Any) -> Floats:
         """Return the share of clones that advise each action.
@@ -457,6 +458,7 @@ class PolicyBagging(BaseEstimator):
 
     def _decide(self, X: Any) -> tuple[Integers, Floats, Floats]:
         """Return the advised actions (n,), their mean Q and votes, each (n, n_actions)."""
+        check_is_fitted(self)
         nothing = np.zeros((1, len(self.actions_)))  # grows to one row a state
         total, votes, known, admitted = nothing, nothing, np.zeros((1, 1)), nothing > 0
         tolerance = 0.0

@@ -1,19 +1,46 @@
-"""What a fitted policy says, and what supports it."""
+"""What a fitted policy says, what supports it, and whether the state is enough to decide by."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from skmdp._episodes import Roles, Transitions
 from skmdp._estimation import most_logged_pairs
 from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._labels import UNKNOWN
+from skmdp._labels import MISSING, NUMERIC_KINDS, TIME_KINDS, UNKNOWN, LabelColumn
+from skmdp._markov import (
+    Gain,
+    NextState,
+    Outcome,
+    Reward,
+    adjust_for_several,
+    first_rows,
+    join_codes,
+    measure_gains,
+    previous_codes,
+    quantile_codes,
+)
+from skmdp._policies import UNORDERED_WARNING, _unwrapped
+from skmdp._table import as_table, read_columns, read_table
 
-__all__ = ["policy_table", "supported"]
+__all__ = ["markov_test", "policy_table", "supported"]
 
+Codes = npt.NDArray[np.integer[Any]]
+
+# A column of more distinct numbers or times is cut at quantiles.
+MOST_LABELS = 10
+N_BINS = 5
 _COLUMNS = ("action", "value", "margin", "state_visits", "action_visits", "most_logged_action")
 
 
@@ -155,3 +182,304 @@ def supported(policy: MarkovPolicyEstimator, X: Any) -> pd.DataFrame:
         },
         index=X.index if isinstance(X, pd.DataFrame | pd.Series) else None,
     )
+
+
+@validate_params(
+    {
+        "columns": [str, "array-like", None],
+        "alpha": [Interval(Real, 0, 1, closed="neither")],
+        "n_splits": [Interval(Integral, 2, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def markov_test(
+    X: Any,
+    columns: str | Sequence[str] | None = None,
+    *,
+    policy: Any = None,
+    alpha: float = 0.05,
+    n_splits: int = 5,
+    random_state: int | np.random.RandomState | None = None,
+) -> pd.DataFrame:
+    """Test whether the state is enough: whether anything else predicts what follows.
+
+    A policy learned here knows the current state only, which is enough if next state and reward
+    depend on nothing but state and action. The test looks for what else they depend on: the
+    state before, the action before, and any column of the table that you name.
+
+    Parameters
+    ----------
+    X : table of shape (n_transitions, n_columns)
+        A log with episodes (pandas, polars or pyarrow).
+    columns : str or sequence of str, default=None
+        Columns to test beside the previous state and the previous action. They should be known
+        when the action is taken. Numbers and times of more than 10 different values are cut at
+        their quantiles into 5 groups; missing values are a group of their own.
+    policy : MarkovPolicyEstimator or Pipeline, default=None
+        An estimator, fitted or not, whose parameters name the columns of ``X``; None: the default
+        names. Or a fitted pipeline that ends in one: states are then what it makes of ``X``, while
+        ``columns`` are read from ``X`` itself, so that a column may be tested that its
+        transformers coarsen.
+    alpha : float, default=0.05
+        Probability, at most, of any finding where there is nothing to find. Intervals are of level
+        1 - alpha.
+    n_splits : int, default=5
+        Number of folds of whole episodes, at most one for each episode.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds and of the shuffles.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        One row per tested column: ``column`` (``"previous state"``, ``"previous action"``, then
+        ``columns``), ``next_state_gain`` with ``next_state_lower`` and ``next_state_upper``, the
+        same of ``reward`` (NaN for a log without rewards), ``p_value`` (the smaller of both
+        outcomes, adjusted for all tests made), ``verdict`` (in words).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the log cannot be read, has no episodes or only one, or lacks a column; if a column is
+        tested that is the action or the episode, or tells what followed.
+    NotFittedError
+        If a pipeline is not fitted.
+
+    Warns
+    -----
+    UserWarning
+        If the rows of episodes do not follow one another, so that the previous ones are not known.
+
+    See Also
+    --------
+    skmdp.model_selection.EpisodeKFold : Choose between state columns by what a policy earns.
+
+    Notes
+    -----
+    With z the column, P(s'|s,a) is estimated from counts that are shrunk towards the shares of all
+    next states (an end is one of them), and P(s'|s,a,z) from counts shrunk towards P(s'|s,a), each
+    as far as best predicts every training row from the others. The gain of a row held out is
+    log P(s'|s,a,z) - log P(s'|s,a), in nats: 0 for a column without use, 0.69 for one that settles
+    which of two equally likely states follows. For rewards, means are shrunk likewise, and the gain
+    is what the squared error falls by, over twice the variance of the rewards of a pair. Gains are
+    averaged over rows; error and test (Student's t, one-sided) are those of a ratio of sums over
+    episodes, as the rows of one episode go together.
+
+    So that a column does not pass for better smoothing, it is also compared with itself, shuffled
+    among the rows of each pair, and the less favorable of the two comparisons counts. A gain below
+    0.001 counts as none. P-values are adjusted by Holm's method, and with k episodes that differ
+    from 0 none is below 2^-k. All this is cautious: none of 4400 simulated logs without anything to
+    find, of 30 and of 300 episodes, gave a finding. In 200 episodes of ten rows among five states
+    and two actions, a column that a fifth of the chance hangs on was found in two of three logs,
+    one that 30 % hang on in nearly all.
+
+    On a finding, make the column part of the state (``state=[...]``; for a previous one, add a
+    column that holds it), then test again, and look at what a policy earns on other episodes: more
+    columns mean fewer rows for each state, so a small gain may not be worth it. Where it is not
+    known when deciding, treat values as those of an incomplete state.
+
+    What it cannot show. No sign is no proof: a column tells only where the same state, action and
+    value of it occur several times, in several episodes, so of a log with few rows per pair it
+    finds only strong effects. Two columns that tell only together, longer histories, and what is in
+    no column stay unseen. That a column predicts does not make it a cause; a finding on the reward
+    may be one on the spread of states that a coarse state lumps. A column of the state itself adds
+    nothing, unless a pipeline coarsens it. Rows whose next state is unknown (truncated) take no
+    part; an episode cut off by a limit must be marked so (``terminated``), or else its end depends
+    on the steps before, which is found.
+
+    O(n_transitions log n_transitions) for each column and outcome.
+
+    References
+    ----------
+    T. W. Anderson and L. A. Goodman, "Statistical inference about Markov chains", Annals of
+    Mathematical Statistics 28 (1957): the likelihood ratio of a longer history. C. Shi, R. Wan,
+    R. Song, W. Lu and L. Leng, "Does the Markov decision process fit the data: testing for the
+    Markov property in sequential decision making", ICML (2020). S. Geisser, "The predictive sample
+    reuse method with applications", Journal of the American Statistical Association 70 (1975):
+    shrinking by how well left-out rows are predicted. S. Holm, "A simple sequentially rejective
+    multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+
+    Examples
+    --------
+    A lift goes up and down between three floors. Which way it goes, the floor does not tell:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skmdp.inspection import markov_test
+    >>> rng = np.random.default_rng(0)
+    >>> ride = rng.integers(4, size=(50, 1)) + np.arange(10)
+    >>> floors = np.array(["ground", "first", "second", "first"])[ride % 4]
+    >>> log = pd.DataFrame({"episode": np.repeat(np.arange(50), 10), "state": floors.ravel()})
+    >>> log = log.assign(action="wait", terminated=False, noise=rng.normal(size=500), reward=0.0)
+    >>> table = markov_test(log, "noise", random_state=0)
+    >>> table[["column", "p_value"]].round(3)
+                column  p_value
+    0   previous state      0.0
+    1  previous action      1.0
+    2            noise      1.0
+    >>> table["verdict"][0], round(float(table["next_state_gain"][0]), 2)
+    ('predicts the next state: the state is not enough, add it', 0.3)
+
+    With the previous floor in the state there is nothing left to find:
+
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> log["before"] = log.groupby("episode")["state"].shift().fillna("none")
+    >>> better = MarkovPolicyEstimator(state=["state", "before"])
+    >>> markov_test(log, policy=better, random_state=0)["verdict"].unique().tolist()
+    ['no sign that it adds to the state']
+    """
+    transformer, estimator = _unwrapped(MarkovPolicyEstimator() if policy is None else policy)
+    if not isinstance(estimator, MarkovPolicyEstimator):
+        raise TypeError(
+            "policy must be a MarkovPolicyEstimator, or a pipeline that ends in one, got "
+            f"{type(estimator).__name__}."
+        )
+    names = [columns] if isinstance(columns, str) else list(() if columns is None else columns)
+    roles = estimator._roles()
+    _require_known_before(names, roles)
+    beside = read_columns(X, names)
+    if transformer is not None:
+        check_is_fitted(transformer)
+        X = transformer.transform(X)
+    log, episodes = _read_by_episode(X, roles, beside)
+    _warn_if_unlinked(log, episodes)
+    tested = [
+        previous_codes(log.state_codes, episodes),
+        previous_codes(log.action_codes, episodes),
+        *(_groups(column) for column in log.beside),
+    ]
+    pairs = join_codes(log.state_codes, log.action_codes)
+    gains = {
+        name: measure_gains(
+            outcome,
+            pairs,
+            tested,
+            episodes=episodes,
+            n_splits=n_splits,
+            rng=check_random_state(random_state),
+        )
+        for name, outcome in _outcomes(log).items()
+    }
+    labels = ["previous state", "previous action", *names]
+    return _findings(labels, gains, alpha, n_episodes=int(episodes[-1]) + 1)
+
+
+def _require_known_before(names: Sequence[str], roles: Roles) -> None:
+    """Raise for a column that is given in any case, or that tells what followed."""
+    next_states = roles.next_state or tuple(f"next_{name}" for name in roles.state)
+    taken = dict.fromkeys(next_states, "next_state")
+    for role in ("action", "reward", "episode", "terminated"):
+        taken[getattr(roles, role)] = role
+    for name in names:
+        if name in taken:
+            raise ValueError(
+                f"Column {name!r} has the role {taken[name]!r}: it is given in any case, or tells "
+                "what followed, so there is nothing to test. Name columns that were known before "
+                "the action was taken."
+            )
+
+
+def _read_by_episode(
+    X: Any, roles: Roles, beside: Sequence[LabelColumn]
+) -> tuple[Transitions, Codes]:
+    """Read a log sorted by the labels of its episodes, and the rank of each row's, (n,).
+
+    So folds and shuffles are the same however the episodes lie in the table.
+    """
+    frame = as_table(X)
+    if roles.episode is None or roles.episode not in frame.columns:
+        raise ValueError(
+            f"The test needs episodes, but the table has no column {roles.episode!r} for the role "
+            "'episode': the previous row is that of the same episode, and errors come from "
+            "comparing episodes. Name the column: MarkovPolicyEstimator(episode=...) as policy."
+        )
+    if any(len(column.codes) != len(frame) for column in beside):
+        raise ValueError(
+            f"The pipeline made {len(frame)} rows of {len(beside[0].codes)}, so that columns of X "
+            "cannot be set beside them. Test them with transformers that keep every row."
+        )
+    log = read_table(frame, roles, beside=[*read_columns(frame, [roles.episode]), *beside])
+    episode, *others = log.beside
+    ranks = np.unique(episode.values, return_inverse=True)[1][episode.codes]
+    if ranks.max() == 0:
+        raise ValueError(
+            f"The test compares episodes, but column {roles.episode!r} holds only one, "
+            f"{episode.label_at(0)!r}, with rows that count. At least 2 are needed, and some 30 "
+            "for it to find much."
+        )
+    order = np.argsort(ranks, kind="stable")
+    by_rank = replace(
+        log,
+        state_codes=log.state_codes[order],
+        action_codes=log.action_codes[order],
+        next_codes=log.next_codes[order],
+        rewards=None if log.rewards is None else log.rewards[order],
+        beside=tuple(column.take(order) for column in others),
+    )
+    return by_rank, ranks[order]
+
+
+def _warn_if_unlinked(log: Transitions, episodes: Codes) -> None:
+    """Warn if rows do not lead to the rows after them: the previous state is not known then."""
+    inside = np.flatnonzero(~first_rows(episodes))
+    broken = np.count_nonzero(log.next_codes[inside - 1] != log.state_codes[inside])
+    if broken > UNORDERED_WARNING * len(inside):
+        warnings.warn(
+            f"In {broken} of {len(inside)} places a row of X does not lead to the state of the "
+            "next row of its episode, so the previous state and action may be those of another "
+            "row. If rows are out of order, sort them or name the column that orders them with "
+            "step=...",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _groups(column: LabelColumn) -> Codes:
+    """Return labels as codes, (n,): continuous ones cut at quantiles, the missing one last."""
+    distinct, ranks = np.unique(column.values, return_inverse=True)
+    codes = np.append(ranks, len(distinct))[column.codes]  # MISSING looks up the last entry
+    if column.kind in (*NUMERIC_KINDS, *TIME_KINDS) and len(distinct) > MOST_LABELS:
+        present = column.codes != MISSING
+        codes[present] = quantile_codes(codes[present], N_BINS)
+    return codes
+
+
+def _outcomes(log: Transitions) -> dict[str, Outcome]:
+    """Return what is to be predicted: the next state, an end being one more, and the reward."""
+    n_states = len(log.states)
+    ends = log.next_codes == MISSING
+    outcomes: dict[str, Outcome] = {
+        "next_state": NextState(np.where(ends, n_states, log.next_codes), n_states + 1)
+    }
+    if log.rewards is not None:
+        outcomes["reward"] = Reward(log.rewards)
+    return outcomes
+
+
+def _findings(
+    labels: Sequence[str], gains: dict[str, list[Gain]], alpha: float, n_episodes: int
+) -> pd.DataFrame:
+    """Put the gains of all columns, (n_columns,) for each outcome, in a table and in words."""
+    table = pd.DataFrame({"column": labels})
+    for outcome in ("next_state", "reward"):
+        found = gains.get(outcome, [Gain(np.nan, np.nan, np.nan)] * len(labels))
+        bounds = np.array([gain.interval(1 - alpha, n_episodes) for gain in found])
+        table[f"{outcome}_gain"] = [gain.mean for gain in found]
+        table[f"{outcome}_lower"], table[f"{outcome}_upper"] = bounds.T
+    p_values = np.array([[gain.p_value for gain in found] for found in gains.values()])
+    adjusted = adjust_for_several(p_values.ravel()).reshape(p_values.shape)
+    table["p_value"] = adjusted.min(axis=0)
+    words = [outcome.replace("_", " ") for outcome in gains]
+    table["verdict"] = [
+        _verdict([word for word, is_found in zip(words, column, strict=True) if is_found])
+        for column in (adjusted < alpha).T
+    ]
+    return table
+
+
+def _verdict(predicted: Sequence[str]) -> str:
+    """Say what a column predicts that the state does not tell."""
+    if not predicted:
+        return "no sign that it adds to the state"
+    what = " and ".join(f"the {word}" for word in predicted)
+    return f"predicts {what}: the state is not enough, add it"

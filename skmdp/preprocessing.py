@@ -657,7 +657,7 @@ def _affordable_states(actions: Any, action: str) -> int:
 
 
 def _bins_per_column(n_states: int, n_columns: int) -> int:
-    """Return the number of bins of each column that n_states allow."""
+    """Return the number of bins of each column that n_states allow, at least two."""
     if 2**n_columns > n_states:
         raise ValueError(
             f"{n_columns} columns in two bins each make {2**n_columns} states, more than the "

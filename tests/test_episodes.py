@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._episodes import Roles
-from skmdp._table import read_features, read_table
+from skmdp._table import read_columns, read_features, read_table
 
 ROLES = Roles(("state",), "action", None, "reward", "episode", "step", "terminated")
 
@@ -153,3 +153,14 @@ def test_a_role_set_to_none_is_not_read(terminated):
 def test_a_log_without_rewards():
     policy = MarkovPolicyEstimator(reward=None).fit(table("ee", "ab").drop(columns="reward"))
     assert_array_equal(policy.state_values_, [0, 0])
+
+
+def test_columns_beside_go_with_their_rows():
+    rows = table("efefe", "axbyc", step=[3, 2, 1, 1, 2], terminated=[False] * 5, mark=list("abcde"))
+    rows["next_state"] = ["b", None, "c", "x", "a"]
+    (mark,) = read_columns(rows, ["mark"])
+    log = read_table(rows, ROLES, beside=[mark], sample_weight=[1, 1, 0, 1, 1])
+    (beside,) = log.beside
+    assert moves(log) == ["ca", "ab", "yx"]  # without the row of no weight and the truncated one
+    assert beside.values[beside.codes].tolist() == ["e", "a", "d"]
+    assert read_table(rows, ROLES).beside == ()
