@@ -255,7 +255,9 @@ def test_search_over_what_is_inside():
         cv=EpisodeKFold(3),
         error_score="raise",
     ).fit(LOG)
-    assert search.best_params_ == {"estimator__stateencoder__n_states": 8}
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    n_states = search.best_params_["estimator__stateencoder__n_states"]
+    assert {len(m[-1].states_) for m in search.best_estimator_.estimators_} == {n_states}
 
 
 def test_requests_are_made_of_the_ensemble():
@@ -299,7 +301,7 @@ def test_seedless_members_are_warned_of():
 
 
 def test_what_cannot_be_bagged():
-    with pytest.raises(TypeError, match="estimator must be a MarkovPolicyEstimator .*got KMeans"):
+    with pytest.raises(TypeError, match=r"estimator must be a MarkovPolicyEstimator .*got KMeans"):
         PolicyBagging(KMeans()).fit(LOG)
     with pytest.raises(TypeError, match=r"got GridSearchCV. A search goes around the ensemble"):
         PolicyBagging(GridSearchCV(PIPE, {})).fit(LOG)

@@ -373,7 +373,7 @@ def test_shifted_bins_are_moved_by_one_part_of_a_bin_in_each_column():
     again = StateEncoder(bins, state=STATE, shift_bins=True, random_state=5).fit(LOG)
     pd.testing.assert_frame_equal(again.transform(LOG), encoder.transform(LOG))
     with pytest.raises(
-        ValueError, match="shift_bins moves the borders of a KBinsDiscretizer.*KMeans"
+        ValueError, match=r"shift_bins moves the borders of a KBinsDiscretizer.*KMeans"
     ):
         StateEncoder(KMeans(2), state=STATE, shift_bins=True).fit(LOG)
 
