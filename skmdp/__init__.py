@@ -8,6 +8,8 @@ A table has one row per decision: episode, state, action, next state, reward. Wh
    ``skmdp.metrics.evaluate_policy``, with intervals and the difference to what was logged
 4. search over parameters: ``GridSearchCV`` with ``skmdp.model_selection.EpisodeKFold``, which
    keeps episodes whole
+5. raw measurements: ``skmdp.preprocessing.StateEncoder`` in a pipeline, averages by
+   ``skmdp.ensemble.PolicyBagging``, and ``skmdp.inspection.markov_test`` to see what is missing
 
 Logs to try it on, and logs from environments and arrays, are in ``skmdp.datasets``; the model and
 its solver, usable without a log, in ``skmdp.mdp`` and ``skmdp.solvers``.

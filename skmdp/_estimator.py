@@ -352,6 +352,12 @@ class MarkovPolicyEstimator(BaseEstimator):
         ConvergenceWarning
             If the solver stopped before ``tol`` was met.
 
+        Notes
+        -----
+        Hand in whole episodes. Where next states are read off the following row, a row that was
+        drawn away, as by a splitter that cuts episodes, makes the row before it lead elsewhere or
+        end: split with ``EpisodeKFold``. A column of whole ``step`` numbers makes that an error.
+
         Examples
         --------
         Features and actions, here one-step decisions with a reward each:
@@ -791,7 +797,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         scale[scale == 0] = 1.0
         wanted = np.column_stack([column.values[column.codes[rows]] for column in columns])
         acting = self.mdp_.acting_states
-        search = NearestNeighbors(n_neighbors=1).fit(known[acting] / scale)
+        search = NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(known[acting] / scale)
         nearest = search.kneighbors(wanted.astype(np.float64) / scale, return_distance=False)
         return np.asarray(acting[nearest[:, 0]])
 
@@ -859,8 +865,9 @@ class MarkovPolicyEstimator(BaseEstimator):
         transitions for each step of the horizon. Unknown states are scored by what ``predict``
         answers, silently.
 
-        Splitters that cut episodes (a plain ``cv=5``) make the score meaningless: use
-        ``EpisodeKFold``.
+        Splitters that cut episodes (a plain ``cv=5``, or any that draws rows) change what is
+        scored: every piece counts as an episode, so it starts in the middle, earns less, and ends
+        where the next row was taken away. Use ``EpisodeKFold`` or ``EpisodeShuffleSplit``.
 
         Examples
         --------
