@@ -159,6 +159,16 @@ def link_rows(rows: LogRows) -> Transitions:
     )
 
 
+def count_unlinked(state_codes: Codes, next_codes: Codes, is_first: Bools) -> tuple[int, int]:
+    """Return how many rows do not lead to the state of the row after them, and of how many.
+
+    All (n,), rows lying episode by episode; ``is_first`` marks the first row of each episode.
+    """
+    inside = np.flatnonzero(~is_first)
+    broken = np.count_nonzero(next_codes[inside - 1] != state_codes[inside])
+    return int(broken), len(inside)
+
+
 def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers | None:
     """Return the rows sorted by episode, then step, then row; None if they lie so already."""
     before, after = episode[:-1], episode[1:]

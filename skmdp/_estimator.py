@@ -26,7 +26,12 @@ from skmdp._estimation import (
     subtract_errors,
     trust_in_pairs,
 )
-from skmdp._evaluation import choice_of_actions, evaluate_directly, warn_if_unsupported
+from skmdp._evaluation import (
+    DirectEstimate,
+    choice_of_actions,
+    evaluate_directly,
+    warn_if_unsupported,
+)
 from skmdp._evidence import Evidence, add, gather
 from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
 from skmdp._table import (
@@ -885,14 +890,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         if log.rewards is None:
             return agreement(actions[log.state_codes], log)
         evidence = gather(log)
-        estimate = evaluate_directly(
-            evidence.counts,
-            choice_of_actions(evidence.counts, actions),
-            evidence.initial_distribution,
-            prior_strength=choose_prior_strength(evidence.counts),
-            longest=log.longest,
-            is_cut=log.is_cut,
-        )
+        choice = choice_of_actions(evidence.counts, actions)
+        estimate = evaluate_for_score(evidence, log, choice)
         warn_if_unsupported(estimate.uncovered, estimate.outlasting, is_cut=log.is_cut)
         return estimate.value
 
@@ -1134,6 +1133,18 @@ class MarkovPolicyEstimator(BaseEstimator):
         )[codes[known]]
         rows[np.repeat(known, np.diff(cells.indptr)), cells.indices] = cells.data
         return rows
+
+
+def evaluate_for_score(evidence: Evidence, log: Transitions, choice: Floats) -> DirectEstimate:
+    """Evaluate a policy, pi(a|s) of the log's pairs, as ``score`` does."""
+    return evaluate_directly(
+        evidence.counts,
+        choice,
+        evidence.initial_distribution,
+        prior_strength=choose_prior_strength(evidence.counts),
+        longest=log.longest,
+        is_cut=log.is_cut,
+    )
 
 
 def score_asks_as_fit(routing: Any) -> Any:

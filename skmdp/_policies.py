@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._episodes import Roles, Transitions
+from skmdp._episodes import Roles, Transitions, count_unlinked
 from skmdp._estimation import choose_prior_strength
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation import choice_of_actions
@@ -117,14 +117,13 @@ def _warn_if_unordered(log: Transitions) -> None:
     """Warn if rows do not lead to the rows after them: where episodes start then is by chance."""
     if log.episode_lengths is None:
         return
-    last = np.zeros(len(log.state_codes), dtype=bool)
-    ends = np.cumsum(log.episode_lengths[log.episode_lengths > 0]) - 1
-    last[ends] = True
-    inside = np.flatnonzero(~last)
-    broken = np.count_nonzero(log.next_codes[inside] != log.state_codes[inside + 1])
-    if broken > UNORDERED_WARNING * len(inside):
+    is_first = np.zeros(len(log.state_codes), dtype=bool)
+    lengths = log.episode_lengths[log.episode_lengths > 0]
+    is_first[np.cumsum(lengths) - lengths] = True
+    broken, n_inside = count_unlinked(log.state_codes, log.next_codes, is_first)
+    if broken > UNORDERED_WARNING * n_inside:
         warnings.warn(
-            f"In {broken} of {len(inside)} places a row of X does not lead to the state of the "
+            f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
             "next row of its episode. If rows are out of order, sort them or name the column that "
             "orders them with step=...: what episodes start with, and importance methods, depend "
             "on it.",

@@ -18,14 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmdp._counts import TransitionCounts
 from skmdp._episodes import Transitions
-from skmdp._estimation import choose_prior_strength
 from skmdp._estimator import (
     MarkovPolicyEstimator,
     agreement,
+    evaluate_for_score,
     score_asks_as_fit,
     tie_tolerance,
 )
-from skmdp._evaluation import evaluate_directly, warn_if_unsupported
+from skmdp._evaluation import warn_if_unsupported
 from skmdp._evidence import gather
 from skmdp._labels import UNKNOWN, Codes
 from skmdp._table import episode_codes, label_codes, read_state_labels, take_rows
@@ -564,14 +564,8 @@ class PolicyBagging(BaseEstimator):
             if log.rewards is None:
                 return agreement(taken, log)
             evidence = gather(log)
-            estimate = evaluate_directly(
-                evidence.counts,
-                _shares_of_pairs(evidence.counts, log, taken),
-                evidence.initial_distribution,
-                prior_strength=choose_prior_strength(evidence.counts),
-                longest=log.longest,
-                is_cut=log.is_cut,
-            )
+            shares = _shares_of_pairs(evidence.counts, log, taken)
+            estimate = evaluate_for_score(evidence, log, shares)
             values.append(estimate.value)
             uncovered.append(estimate.uncovered)
             outlasting.append(np.nan if estimate.outlasting is None else estimate.outlasting)

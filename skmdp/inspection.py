@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._episodes import Roles, Transitions
+from skmdp._episodes import Roles, Transitions, count_unlinked
 from skmdp._estimation import most_logged_pairs
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._labels import MISSING, NUMERIC_KINDS, TIME_KINDS, UNKNOWN, LabelColumn
@@ -421,11 +421,10 @@ def _read_by_episode(
 
 def _warn_if_unlinked(log: Transitions, episodes: Codes) -> None:
     """Warn if rows do not lead to the rows after them: the previous state is not known then."""
-    inside = np.flatnonzero(~first_rows(episodes))
-    broken = np.count_nonzero(log.next_codes[inside - 1] != log.state_codes[inside])
-    if broken > UNORDERED_WARNING * len(inside):
+    broken, n_inside = count_unlinked(log.state_codes, log.next_codes, first_rows(episodes))
+    if broken > UNORDERED_WARNING * n_inside:
         warnings.warn(
-            f"In {broken} of {len(inside)} places a row of X does not lead to the state of the "
+            f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
             "next row of its episode, so the previous state and action may be those of another "
             "row. If rows are out of order, sort them or name the column that orders them with "
             "step=...",

@@ -91,7 +91,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     See Also
     --------
-    skmdp.ensemble.PolicyBagging : Averages over encoders, which pays more than a better encoder.
+    skmdp.ensemble.PolicyBagging : Averages over encoders, which often pays more than a better one.
     skmdp.inspection.markov_test : Whether the states tell all that the measurements tell.
 
     Notes

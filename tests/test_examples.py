@@ -112,6 +112,29 @@ def test_thin_data_and_what_helps(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_pipeline_from_raw_measurements(tmp_path):
+    printed = run("plot_06_pipeline_from_raw_measurements.py", tmp_path / "figure.png")
+    today = int(re.search("([0-9]+) in truth", printed)[1])
+    found = re.findall(r"(wear.*?) +(\d+) +(\d+) .* (\d+) \+- +\d+ +(-?\d+)(  chosen)?\n", printed)
+    rows = [(name, *map(int, numbers), mark) for name, *numbers, mark in found]
+    assert len(rows) == 8
+    ((chosen, _, n_states, score, truth, _),) = [row for row in rows if row[-1]]
+    best = max(row[3] for row in rows)
+    assert chosen == "wear, temperature"  # what matters, and no more
+    assert truth > 2 * today
+    assert truth > max(row[4] for row in rows) - 15
+    assert abs(score - truth) < 20
+    for name, _, others, other_score, other_truth, _ in rows:
+        if name == "wear":  # too little to tell what follows: too rosy
+            assert other_truth < min(truth, other_score) - 20
+        elif others == 64:  # few rows each: too shy
+            assert today < other_score < other_truth - 20
+        assert others >= n_states or other_score < 0.96 * best  # else fewest_states took it
+    averaged = int(re.search("shifted bins: ([0-9]+) in truth", printed)[1])
+    assert averaged > truth - 5
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
 def _numbers_after(name, printed):
     """Return the whole numbers of the line that starts with a name."""
     line = next(line for line in printed.splitlines() if line.startswith(name))
