@@ -11,7 +11,7 @@ import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.cluster import AgglomerativeClustering, KMeans, MiniBatchKMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -119,7 +119,6 @@ def test_states_and_next_states_are_encoded_alike(library):
         None,
         HALVES,
         KMeans(4, random_state=0),
-        MiniBatchKMeans(4, random_state=0, n_init=3),
         make_pipeline(StandardScaler(), KMeans(4, random_state=0)),
         GaussianMixture(3, random_state=0),
         PCA(1),
