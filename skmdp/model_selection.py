@@ -277,6 +277,11 @@ def score_with_size(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
     TypeError
         If what is scored has no states.
 
+    Notes
+    -----
+    For logs in tables: scikit-learn routes no rewards and episodes to a function, so policies that
+    were fitted on features with rewards cannot be scored by it.
+
     Examples
     --------
     >>> from skmdp import MarkovPolicyEstimator
