@@ -100,7 +100,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     encode matters more than how: a column that decides nothing still multiplies the states.
     Between more and fewer states, choose by cross-validation with
     :func:`skmdp.model_selection.fewest_states`; a policy on encoded states should have
-    ``min_count=5`` or so. More than five or six columns that all matter are no problem for a
+    ``min_count=5`` or so and ``prior_strength="auto"``. More than five or six columns that all matter are no problem for a
     tabular method with less than some 50,000 rows.
 
     Next states are encoded where at least one of their columns is there, and stay missing where
