@@ -100,8 +100,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     encode matters more than how: a column that decides nothing still multiplies the states.
     Between more and fewer states, choose by cross-validation with
     :func:`skmdp.model_selection.fewest_states`; a policy on encoded states should have
-    ``min_count=5`` or so and ``prior_strength="auto"``. More than five or six columns that all matter are no problem for a
-    tabular method with less than some 50,000 rows.
+    ``min_count=5`` or so and ``prior_strength="auto"``. Where more than five or six columns all
+    matter and there are less than some 50,000 rows, a tabular method is the wrong tool.
 
     Next states are encoded where at least one of their columns is there, and stay missing where
     all are missing: there the episode ended.
