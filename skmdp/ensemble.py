@@ -71,9 +71,9 @@ class PolicyBagging(BaseEstimator):
     classes_ : ndarray of shape (n_actions,)
         The same as ``actions_``.
     n_features_in_ : int
-        Number of state columns.
+        Number of features that the clones see, where they tell it.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the state columns, where they have names.
+        Names of these features, where they have names.
 
     See Also
     --------
@@ -91,9 +91,9 @@ class PolicyBagging(BaseEstimator):
 
     References
     ----------
-    L. Breiman, "Bagging predictors", Machine Learning 24 (1996). S. Whiteson et al.,
-    "Generalized domains for empirical evaluations in reinforcement learning" (2009), on the
-    tilings whose shifted grids this resembles.
+    L. Breiman, "Bagging predictors", Machine Learning 24 (1996). R. S. Sutton and A. G. Barto,
+    "Reinforcement Learning: An Introduction", 2nd edition, MIT Press (2018), section 9.5.4, on
+    tilings, whose shifted grids these resemble.
 
     Examples
     --------
@@ -234,11 +234,11 @@ class PolicyBagging(BaseEstimator):
         )
         policies = [_policy_of(member) for member in fitted]
         self.actions_ = np.unique(np.concatenate([policy.actions_ for policy in policies]))
-        self.n_features_in_ = fitted[0].n_features_in_
-        if hasattr(fitted[0], "feature_names_in_"):
-            self.feature_names_in_ = fitted[0].feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        for name in ("n_features_in_", "feature_names_in_"):  # where the first step has them
+            if hasattr(fitted[0], name):
+                setattr(self, name, getattr(fitted[0], name))
+            elif hasattr(self, name):
+                delattr(self, name)
         self.estimators_ = fitted
         return self
 

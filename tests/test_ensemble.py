@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -327,3 +327,21 @@ def test_names_go_when_they_are_gone():
     assert_array_equal(bag.feature_names_in_, ["heat"])
     assert not hasattr(bag.fit(X.to_numpy(), y), "feature_names_in_")
     assert bag.n_features_in_ == 1
+
+
+class Nameless(BaseEstimator):
+    """A transformer that does not tell how many features it sees."""
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_a_first_step_may_tell_nothing_of_its_features():
+    pipe = make_pipeline(Nameless(), MarkovPolicyEstimator(state="heat"))
+    bag = PolicyBagging(pipe, 1).fit(LOG)
+    assert not hasattr(bag, "n_features_in_")
+    assert bag.predict(LOG).shape == (len(LOG),)
