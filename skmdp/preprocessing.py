@@ -250,6 +250,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             return _encode(transformer, self._method_of(transformer), X), None
         names = _as_tuple(self.state)
         frame = as_table(X, f"{type(self).__name__}(state=...) is fitted on a table")
+        if not len(frame):
+            raise ValueError("The table is empty: it has 0 rows, so there are no states to fit on.")
         measured = self._measure(frame, must_have_next=self.next_state is not None)
         n_states = self.n_states
         if n_states is None and self.transformer is None:
@@ -519,6 +521,10 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
                 else "state names no column; a state needs at least one."
             )
         nexts = self._next_names(frame.columns, must_have=must_have_next)
+        named = [*names, *(nexts or ())]
+        twice = [name for name in named if named.count(name) > 1]
+        if twice:
+            raise ValueError(f"Column {twice[0]!r} is named twice for state and next_state.")
         states = frame.features(names)
         if nexts is None:
             return _Measured(frame, states, states, names, None, np.zeros(len(frame), dtype=bool))

@@ -505,6 +505,11 @@ def test_what_is_no_table_or_has_another_width():
         encoder.transform(LOG)
     with pytest.raises(ValueError, match="X has 3 features, but StateEncoder is expecting 2"):
         encoder.fit(LOG).transform([[1.0, 2.0, 3.0]])
+    with pytest.raises(ValueError, match="The table is empty: it has 0 rows"):
+        StateEncoder(state=STATE).fit(LOG.iloc[:0])
+    for twice in ({"state": ["heat", "heat"]}, {"state": STATE, "next_state": ["wear", "dust"]}):
+        with pytest.raises(ValueError, match=r"Column '(heat|wear)' is named twice"):
+            StateEncoder(**twice, n_states=4).fit(LOG.assign(dust=0.0))
     with pytest.raises(ValueError, match="state names no column"):
         StateEncoder(state=[]).fit(LOG)
     with pytest.raises(ValueError, match="'n_states' parameter of StateEncoder must be"):
