@@ -405,6 +405,8 @@ def test_output_may_be_set(library):
 def test_names_out_are_checked():
     encoder = StateEncoder(HALVES, state=STATE).fit(LOG)
     assert_array_equal(encoder.get_feature_names_out(STATE), encoder.get_feature_names_out())
+    with pytest.raises(ValueError, match=r"length equal to number of features \(2\), got 1"):
+        encoder.get_feature_names_out(["heat"])
     with pytest.raises(ValueError, match="not equal to feature_names_in_"):
         encoder.get_feature_names_out(STATE[::-1])
 
