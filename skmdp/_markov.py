@@ -75,6 +75,7 @@ class NextState:
         """Return the log-likelihood."""
         return np.log(expected)
 
+    # Outcome asks for both arguments; only a reward needs them.
     def unit(self, pairs: Codes, training: Floats) -> float:  # noqa: ARG002
         """Log-likelihoods are nats."""
         return 1.0

@@ -39,6 +39,8 @@ LOW_END, HIGH_END = 0.01, 0.99
 SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
 
 
+# scikit-learn has no types, so mypy does not know the keyword. None: its own wrapper would rename a
+# table's columns by those of the table in fit.
 class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Turn measurements into states, the same way before and after each transition.
 

@@ -12,7 +12,7 @@ import sklearn
 import skops.io
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401  # by being imported
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import (
@@ -114,7 +114,13 @@ def test_two_processes_find_the_same():
 
 
 @pytest.mark.filterwarnings("ignore:X lacks:UserWarning")  # folds of folds are small
-def test_other_searches_and_nested_ones():
+@pytest.mark.parametrize("routing", [False, True])
+def test_other_searches_and_nested_ones(routing):
+    with sklearn.config_context(enable_metadata_routing=routing):
+        _search_in_other_ways()
+
+
+def _search_in_other_ways():
     options = {"cv": EpisodeShuffleSplit(2, random_state=0), "error_score": "raise"}
     random = RandomizedSearchCV(PIPE, GRID, n_iter=2, random_state=0, **options).fit(LOG)
     assert np.isfinite(random.cv_results_["mean_test_score"]).all()
