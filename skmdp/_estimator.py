@@ -16,35 +16,32 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmdp._bellman import greedy_pairs
-from skmdp._episodes import Roles, Transitions
-from skmdp._estimation import (
-    choose_prior_strength,
+from skmdp._estimation.pessimism import subtract_errors
+from skmdp._estimation.prior_strength import choose_prior_strength
+from skmdp._estimation.process import (
     estimate_mdp,
     expected_rewards,
     state_probabilities,
-    subtract_errors,
     trust_in_pairs,
 )
-from skmdp._evaluation import (
-    DirectEstimate,
-    choice_of_actions,
-    evaluate_directly,
-    warn_if_unsupported,
-)
-from skmdp._evidence import Evidence, add, gather
-from skmdp._labels import NUMERIC_KINDS, UNKNOWN, Codes, LabelColumn
-from skmdp._table import (
-    as_frame,
-    is_one_dimensional,
+from skmdp._evaluation.direct import choice_of_actions
+from skmdp._log.episodes import Roles, Transitions
+from skmdp._log.evidence import Evidence, add, gather
+from skmdp._log.frames import as_frame, is_one_dimensional
+from skmdp._log.labels import UNKNOWN, LabelColumn
+from skmdp._log.reading import (
     read_feature_columns,
     read_features,
     read_state_columns,
     read_state_labels,
     read_table,
 )
+from skmdp._policy import position_of_largest, require_numbers, tie_tolerance
+from skmdp._scoring import agreement, evaluate_for_score, score_asks_as_fit, warn_if_unsupported
+from skmdp._typing import Codes, Floats, Integers
 from skmdp._version import __version__
-from skmdp.mdp import MDP, Floats, Integers
+from skmdp.mdp import MDP
+from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
 
 
@@ -466,7 +463,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         ``last_values`` are those of a stream, whose first batches may be too thin for min_count.
         """
         if self.handle_unknown == "nearest":
-            _require_numbers(evidence)
+            require_numbers(evidence)
         if self.pessimism > 0 and self.gamma == 1:
             raise ValueError("pessimism needs gamma below 1, such as 0.999.")
         prior_strength = self._choose_prior_strength(evidence)
@@ -535,7 +532,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         counts = evidence.counts
         self._evidence = evidence
         self._pair_q_values = solution.q_values
-        self._default_code = int(_most(counts.action_weights))
+        self._default_code = int(position_of_largest(counts.action_weights))
         self._policy_codes = np.full(counts.n_states, self._default_code, dtype=np.int32)
         self._policy_codes[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
         self.states_, self.actions_ = evidence.states.labels, evidence.actions.labels
@@ -796,7 +793,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         self, columns: list[LabelColumn], rows: npt.NDArray[np.intp]
     ) -> npt.NDArray[np.intp]:
         """Return the code of the nearest state with logged actions, for some rows."""
-        _require_numbers(self._evidence)
+        require_numbers(self._evidence)
         known = self._evidence.states.numbers()
         scale = known.std(axis=0)
         scale[scale == 0] = 1.0
@@ -1133,52 +1130,6 @@ class MarkovPolicyEstimator(BaseEstimator):
         )[codes[known]]
         rows[np.repeat(known, np.diff(cells.indptr)), cells.indices] = cells.data
         return rows
-
-
-def evaluate_for_score(evidence: Evidence, log: Transitions, choice: Floats) -> DirectEstimate:
-    """Evaluate a policy, pi(a|s) of the log's pairs, as ``score`` does."""
-    return evaluate_directly(
-        evidence.counts,
-        choice,
-        evidence.initial_distribution,
-        prior_strength=choose_prior_strength(evidence.counts),
-        longest=log.longest,
-        is_cut=log.is_cut,
-    )
-
-
-def score_asks_as_fit(routing: Any) -> Any:
-    """Let score request what fit requests, where nothing was said of score."""
-    for name in ("reward", "episode"):
-        asked = routing.fit.requests[name]
-        if asked is not None and routing.score.requests[name] is None:
-            routing.score.add_request(param=name, alias=asked)
-    return routing
-
-
-def tie_tolerance(state_values: Floats, gamma: float, value_error_bound: float) -> float:
-    """Return how far apart two Q may be that the solver cannot tell apart."""
-    largest = float(np.abs(state_values).max(initial=0.0))
-    return max(1e-9 * largest, 2 * gamma * value_error_bound)
-
-
-def agreement(action_codes: Codes, log: Transitions) -> float:
-    """Return the weighted share of rows where the logged action is the one given, (n,)."""
-    return float(np.average(action_codes == log.action_codes, weights=log.weights))
-
-
-def _most(weights: Floats) -> np.intp:
-    """Return the first position of the largest weight, to one part in 1e9."""
-    return np.argmax(weights >= weights.max() * (1 - 1e-9))
-
-
-def _require_numbers(evidence: Evidence) -> None:
-    for name, kind in zip(evidence.states.names, evidence.states.kinds, strict=True):
-        if kind not in NUMERIC_KINDS:
-            raise ValueError(
-                f"handle_unknown='nearest' needs numeric state columns, but column {name!r} holds "
-                f"labels of kind {kind!r}. Encode it as numbers or choose another handle_unknown."
-            )
 
 
 def _name_endless_loop(error: EndlessLoopError, evidence: Evidence) -> ValueError:

@@ -16,25 +16,18 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._counts import TransitionCounts
-from skmdp._episodes import Transitions
-from skmdp._estimator import (
-    MarkovPolicyEstimator,
-    agreement,
-    evaluate_for_score,
-    score_asks_as_fit,
-    tie_tolerance,
-)
-from skmdp._evaluation import warn_if_unsupported
-from skmdp._evidence import gather
-from skmdp._labels import UNKNOWN, Codes
-from skmdp._table import episode_codes, label_codes, read_state_labels, take_rows
+from skmdp._estimation.counts import TransitionCounts
+from skmdp._estimator import MarkovPolicyEstimator
+from skmdp._log.episodes import Transitions
+from skmdp._log.evidence import gather
+from skmdp._log.frames import take_rows
+from skmdp._log.labels import UNKNOWN
+from skmdp._log.reading import episode_codes, label_codes, read_state_labels
+from skmdp._policy import before_last_step, last_step, tie_tolerance
+from skmdp._scoring import agreement, evaluate_for_score, score_asks_as_fit, warn_if_unsupported
+from skmdp._typing import Codes, Floats, Integers
 
 __all__ = ["PolicyBagging"]
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
-Bools = npt.NDArray[np.bool_]
 
 MAX_SEED = np.iinfo(np.int32).max
 
@@ -232,7 +225,7 @@ class PolicyBagging(BaseEstimator):
             delayed(_fit_member)(member, X, y, log, drawn)
             for member, drawn in zip(members, draws, strict=True)
         )
-        policies = [_policy_of(member) for member in fitted]
+        policies = [last_step(member) for member in fitted]
         self.actions_ = np.unique(np.concatenate([policy.actions_ for policy in policies]))
         for name in ("n_features_in_", "feature_names_in_"):  # where the first step has them
             if hasattr(fitted[0], name):
@@ -249,7 +242,7 @@ class PolicyBagging(BaseEstimator):
         if not self.bootstrap:
             return [None] * self.n_estimators
         if y is None:
-            codes = episode_codes(X, _policy_of(self.estimator).episode)
+            codes = episode_codes(X, last_step(self.estimator).episode)
         elif episode is not None:
             codes = label_codes(episode, "episode")
         else:  # every row is a decision of its own
@@ -445,7 +438,7 @@ class PolicyBagging(BaseEstimator):
         """
         check_is_fitted(self)
         for member in self.estimators_:
-            policy, states = _policy_of(member), _transformed(member, X)
+            policy, states = last_step(member), before_last_step(member, X)
             codes, columns = policy._read_states(states)
             place = np.searchsorted(self.actions_, policy.actions_)
             q_values = np.full((len(codes), len(self.actions_)), -np.inf)
@@ -482,7 +475,7 @@ class PolicyBagging(BaseEstimator):
         return actions, mean, votes
 
     def _warn_of_unknown(self, rows: Integers) -> None:
-        if len(rows) and _policy_of(self.estimators_[0]).handle_unknown == "warn":
+        if len(rows) and last_step(self.estimators_[0]).handle_unknown == "warn":
             warnings.warn(
                 f"{len(rows)} row(s) hold a state that no member has seen in fit, first row "
                 f"{rows[0]} (counting from 0). They get the action that most members logged most. "
@@ -556,9 +549,9 @@ class PolicyBagging(BaseEstimator):
             answers = read_state_labels(self.predict(X), "action")
         values, uncovered, outlasting, is_cut = [], [], [], False
         for member in self.estimators_:
-            policy = _policy_of(member)
+            policy = last_step(member)
             log = policy._read_log_to_score(
-                _transformed(member, X), y, reward, episode, sample_weight, [answers]
+                before_last_step(member, X), y, reward, episode, sample_weight, [answers]
             )
             taken = log.actions.encode([log.beside[0]])
             if log.rewards is None:
@@ -578,23 +571,13 @@ class PolicyBagging(BaseEstimator):
 
 
 def _require_policy(estimator: Any) -> None:
-    policy = _policy_of(estimator)
+    policy = last_step(estimator)
     if not isinstance(policy, MarkovPolicyEstimator):
         raise TypeError(
             f"estimator must be a MarkovPolicyEstimator or a pipeline that ends in one, got "
             f"{type(policy).__name__}. A search goes around the ensemble: "
             "GridSearchCV(PolicyBagging(...), ...)."
         )
-
-
-def _policy_of(member: Any) -> Any:
-    """Return the last step of a pipeline, or the estimator itself."""
-    return member.steps[-1][1] if isinstance(member, Pipeline) else member
-
-
-def _transformed(member: Any, X: Any) -> Any:
-    """Return what a member's policy sees of X."""
-    return member[:-1].transform(X) if isinstance(member, Pipeline) and len(member) > 1 else X
 
 
 def _seeded(estimator: Any) -> list[str]:

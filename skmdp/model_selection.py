@@ -11,8 +11,9 @@ from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length
 
-from skmdp._labels import Codes
-from skmdp._table import as_frame, episode_codes, label_codes
+from skmdp._log.frames import as_frame
+from skmdp._log.reading import episode_codes, label_codes
+from skmdp._typing import Codes
 
 __all__ = [
     "EpisodeKFold",

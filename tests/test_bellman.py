@@ -2,7 +2,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import process, random_process
 
-from skmdp._bellman import greedy_pairs, maximize, pair_values
+from skmdp.mdp._bellman import greedy_pairs, maximize, pair_values
 
 
 def test_operators_equal_loops():

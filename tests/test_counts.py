@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-import skmdp._counts
-from skmdp._counts import count_transitions, merge_counts, merge_sorted
+import skmdp._estimation.counts
+from skmdp._estimation.counts import count_transitions, merge_counts, merge_sorted
 
 ROWS = st.lists(
     st.tuples(
@@ -68,7 +68,7 @@ def test_sums_equal_a_loop_over_rows(rows, weighted):
 def test_blocks_change_nothing(rows):
     whole = count(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skmdp._counts, "BLOCK_ROWS", 2)
+        patch.setattr(skmdp._estimation.counts, "BLOCK_ROWS", 2)
         blocked = count(rows)
     assert triples(blocked) == triples(whole)
 

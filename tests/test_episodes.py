@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._episodes import Roles
-from skmdp._table import read_columns, read_features, read_table
+from skmdp._log.episodes import Roles
+from skmdp._log.reading import read_columns, read_features, read_table
 
 ROLES = Roles(("state",), "action", None, "reward", "episode", "step", "terminated")
 

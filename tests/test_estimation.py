@@ -8,14 +8,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense
 
-from skmdp._counts import count_transitions
-from skmdp._estimation import (
-    PRIOR_STRENGTHS,
-    admissible_pairs,
-    choose_prior_strength,
-    estimate_mdp,
-    most_logged_pairs,
-)
+from skmdp._estimation.counts import count_transitions
+from skmdp._estimation.prior_strength import PRIOR_STRENGTHS, choose_prior_strength
+from skmdp._estimation.process import admissible_pairs, estimate_mdp, most_logged_pairs
 
 END = -1
 

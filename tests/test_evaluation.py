@@ -10,8 +10,13 @@ from test_estimation import count
 from test_estimator import logs
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._estimation import choose_prior_strength
-from skmdp._evaluation import choice_of_actions, evaluate_directly, follow_horizon, policy_process
+from skmdp._estimation.prior_strength import choose_prior_strength
+from skmdp._evaluation.direct import (
+    choice_of_actions,
+    evaluate_directly,
+    follow_horizon,
+    policy_process,
+)
 
 END = -1
 
@@ -293,7 +298,7 @@ def test_score_equals_brute_force(log):
     weights = [row["weight"] for row in rows]
     policy = MarkovPolicyEstimator().fit(table, sample_weight=weights)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skmdp._estimator.choose_prior_strength", lambda _: 0.7)
+        patch.setattr("skmdp._scoring.choose_prior_strength", lambda _: 0.7)
         score = policy.score(table, sample_weight=weights)
     expected = brute_force_score(linked, policy.policy_map(), 0.7)
     assert score == pytest.approx(expected, rel=1e-3, abs=1e-4)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from skmdp._importance import discounted_returns, weigh_episodes
+from skmdp._evaluation.importance import discounted_returns, weigh_episodes
 
 # Four episodes over states 0, 1 and actions 0, 1; -1 is the end. gamma = 1/2. Logged half and half.
 HAND = [

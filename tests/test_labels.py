@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from skmdp._labels import (
+from skmdp._log.labels import (
     MISSING,
     UNKNOWN,
     LabelColumn,
@@ -279,7 +279,7 @@ def test_label_names_one_state():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_backends_agree(kind):
-    from skmdp._table import label_codes
+    from skmdp._log.reading import label_codes
 
     labels = KINDS[kind]
     expected = [labels.index(label) for label in labels]
@@ -290,7 +290,8 @@ def test_backends_agree(kind):
 
 
 def test_dictionaries_go_by_value():
-    from skmdp._table import as_frame, read_state_columns
+    from skmdp._log.frames import as_frame
+    from skmdp._log.reading import read_state_columns
 
     for table in (
         pa.table({"state": pa.array([7, 5, 7]).dictionary_encode()}),
@@ -305,7 +306,7 @@ def test_dictionaries_go_by_value():
 def test_polars_without_pyarrow(monkeypatch):
     import narwhals.stable.v2 as nw
 
-    from skmdp._table import label_codes
+    from skmdp._log.reading import label_codes
 
     def refuse(self):
         raise ModuleNotFoundError("pyarrow")

@@ -19,7 +19,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._markov import (
+from skmdp.datasets import make_garnet, sample_transitions
+from skmdp.inspection import markov_test
+from skmdp.inspection._gains import (
     NEGLIGIBLE,
     STRENGTHS,
     NextState,
@@ -33,8 +35,6 @@ from skmdp._markov import (
     quantile_codes,
     shuffle_within,
 )
-from skmdp.datasets import make_garnet, sample_transitions
-from skmdp.inspection import markov_test
 from skmdp.model_selection import EpisodeKFold
 
 NO_SIGN = "no sign that it adds to the state"

@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from test_estimation import END, count, estimate
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._bellman import maximize, pair_values
-from skmdp._estimation import subtract_errors
+from skmdp._estimation.pessimism import subtract_errors
+from skmdp.mdp._bellman import maximize, pair_values
 from skmdp.solvers import modified_policy_iteration
 
 ROWS = st.lists(
@@ -97,7 +97,9 @@ def test_values_are_within_the_proven_bound(rows, kappa, beta, max_iter):
     for _ in range(400):  # 0.9 ** 400 is below rounding
         truth = maximize(mdp, pair_values(mdp, 0.9, truth))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skmdp.solvers._warn_not_converged", lambda *_: None)
+        patch.setattr(
+            "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_: None
+        )
         solution = modified_policy_iteration(mdp, 0.9, max_iter=max_iter)
     error = np.abs(solution.state_values - truth).max()
     assert error <= solution.value_error_bound + 1e-12

@@ -12,11 +12,11 @@ from test_evaluation import random_log
 from test_importance import HAND
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._counts import count_transitions
-from skmdp._evaluation import choice_of_actions, evaluate_directly, pair_process_values
-from skmdp._evidence import gather
-from skmdp._replay import METHODS, Candidate, Replay, resample_values, standard_error
-from skmdp._table import read_table
+from skmdp._estimation.counts import count_transitions
+from skmdp._evaluation.direct import choice_of_actions, evaluate_directly, pair_process_values
+from skmdp._evaluation.replay import METHODS, Candidate, Replay, resample_values, standard_error
+from skmdp._log.evidence import gather
+from skmdp._log.reading import read_table
 from skmdp.datasets import make_garnet, sample_transitions
 
 ROLES = MarkovPolicyEstimator()._roles()
@@ -88,8 +88,8 @@ def candidate(table, **options):
 def test_influence_is_the_derivative_by_an_episodes_weight(
     kappa, gamma, horizon, cut, as_logged, monkeypatch
 ):
-    monkeypatch.setattr("skmdp._replay.TOLERANCE", 1e-14)
-    monkeypatch.setattr("skmdp._replay.RESAMPLE_TOLERANCE", 1e-14)
+    monkeypatch.setattr("skmdp._evaluation.replay.TOLERANCE", 1e-14)
+    monkeypatch.setattr("skmdp._evaluation.replay.RESAMPLE_TOLERANCE", 1e-14)
     table = random_log(0, n_episodes=30, cut=cut)
     asked = candidate(table, kappa=kappa, gamma=gamma, horizon=horizon)
     log = asked.replay

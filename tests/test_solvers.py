@@ -10,7 +10,8 @@ from processes import dense, exact_values, process, random_process
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
-from skmdp.solvers import EndlessLoopError, endless_pair, modified_policy_iteration
+from skmdp.solvers import EndlessLoopError, modified_policy_iteration
+from skmdp.solvers._total_reward import endless_pair
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
 # 1/2, action 1 leaves at once for the costly state 1.
@@ -47,7 +48,9 @@ def test_mass_that_is_hardly_missing_still_counts(missing):
     mdp = process({(0, 0): (1.0, {0: 1 - missing})})
     for gamma in (0.999, 0.999999):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("skmdp.solvers._warn_not_converged", lambda *_: None)
+            patch.setattr(
+                "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_: None
+            )
             solution = modified_policy_iteration(mdp, gamma, max_iter=20)
         truth = 1 / (1 - gamma * (1 - missing))
         assert abs(solution.state_values[0] - truth) <= solution.value_error_bound
@@ -126,9 +129,11 @@ def test_values_are_within_the_proven_bound_and_the_bound_within_tol(mdp, gamma,
 @given(PROCESSES, st.integers(1, 3))
 def test_bound_holds_when_stopped_early(mdp, max_iter):
     with np.errstate(all="raise"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skmdp.solvers.INNER_SWEEPS", 1)
-        patch.setattr("skmdp.solvers.INNER_ROUNDS", 1)
-        patch.setattr("skmdp.solvers._warn_not_converged", lambda *_: None)
+        patch.setattr("skmdp.solvers._sweeps.INNER_SWEEPS", 1)
+        patch.setattr("skmdp.solvers._sweeps.INNER_ROUNDS", 1)
+        patch.setattr(
+            "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_: None
+        )
         solution = modified_policy_iteration(mdp, 0.95, tol=1e-9, max_iter=max_iter)
     error = np.abs(solution.state_values - exact_values(mdp, 0.95)).max()
     assert error <= solution.value_error_bound + 1e-10
@@ -263,7 +268,7 @@ def test_pairs_may_do_as_their_state_does():
 
 
 def test_a_stay_too_long_to_bound_proves_nothing(monkeypatch):
-    monkeypatch.setattr("skmdp.solvers.MAX_ITER_OF_STEPS", 1)
+    monkeypatch.setattr("skmdp.solvers._total_reward.MAX_ITER_OF_STEPS", 1)
     with pytest.warns(ConvergenceWarning):
         solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 0.99})}), 1.0, max_iter=5)
     assert not solution.converged

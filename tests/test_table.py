@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._table import read_features, read_rewards, read_weights
+from skmdp._log.reading import read_features, read_rewards, read_weights
 from skmdp.datasets import load_climb
 
 LOG = pd.DataFrame(

@@ -14,10 +14,10 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._evaluation import UNCOVERED_WARNING
-from skmdp._policies import PolicyLogs
-from skmdp._replay import resample_values
+from skmdp._evaluation.replay import resample_values
+from skmdp._scoring import UNCOVERED_WARNING
 from skmdp.metrics import evaluate_policy
+from skmdp.metrics._candidates import PolicyLogs
 from skmdp.model_selection import EpisodeKFold
 
 # Gymnasium counts up the version of an environment that it mends.

@@ -21,10 +21,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
+from skmdp._typing import Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)

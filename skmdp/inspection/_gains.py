@@ -13,20 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
-Codes = npt.NDArray[np.integer[Any]]
-Floats = npt.NDArray[np.float64]
+from skmdp._typing import Floats, Integers
 
 # How many rows the wider expectation counts for; an infinite one has no use of the narrower.
 STRENGTHS = np.append(10.0 ** np.arange(-3, 3.5, 0.5), np.inf)
+
+
 # Nats per row. Where nothing is left to chance, every further split lets the last 1/1000 of a
 # row's prior go, in all rows alike; that is smoothing, and no evidence however sure.
 NEGLIGIBLE = 1e-3
+
+
 # Relative to the largest reward: below, the spread of equal sums is that of their roundings.
 ROUNDING = 1e-12
 
@@ -34,10 +37,10 @@ ROUNDING = 1e-12
 class Outcome(Protocol):
     """What follows a row, as something to be expected from the rows that share its cell."""
 
-    def joint(self, cells: Codes) -> Codes:
+    def joint(self, cells: Integers) -> Integers:
         """Return the cells within which rows are added up, for the cells that rows share."""
 
-    def sums(self, joint: Codes, training: Floats) -> Floats:
+    def sums(self, joint: Integers, training: Floats) -> Floats:
         """Return what the other training rows of each row's cell speak for."""
 
     def expected(self, training: Floats) -> Floats:
@@ -46,7 +49,7 @@ class Outcome(Protocol):
     def score(self, expected: Floats) -> Floats:
         """Return how well each row was expected: its log-likelihood, but for the unit."""
 
-    def unit(self, pairs: Codes, training: Floats) -> float:
+    def unit(self, pairs: Integers, training: Floats) -> float:
         """Return the nats of one unit of score."""
 
 
@@ -54,14 +57,14 @@ class Outcome(Protocol):
 class NextState:
     """The next state: a row's expectation is the probability of the one that it led to."""
 
-    codes: Codes
+    codes: Integers
     n_codes: int
 
-    def joint(self, cells: Codes) -> Codes:
+    def joint(self, cells: Integers) -> Integers:
         """Tell apart the rows of a cell by where they led."""
         return join_codes(cells, self.codes)
 
-    def sums(self, joint: Codes, training: Floats) -> Floats:
+    def sums(self, joint: Integers, training: Floats) -> Floats:
         """Count the other training rows of the cell that led to the same state."""
         return sum_of_others(joint, training)
 
@@ -76,7 +79,7 @@ class NextState:
         return np.log(expected)
 
     # Outcome asks for both arguments; only a reward needs them.
-    def unit(self, pairs: Codes, training: Floats) -> float:  # noqa: ARG002
+    def unit(self, pairs: Integers, training: Floats) -> float:  # noqa: ARG002
         """Log-likelihoods are nats."""
         return 1.0
 
@@ -87,11 +90,11 @@ class Reward:
 
     values: Floats
 
-    def joint(self, cells: Codes) -> Codes:
+    def joint(self, cells: Integers) -> Integers:
         """Rewards of a cell are added up whatever they are."""
         return cells
 
-    def sums(self, joint: Codes, training: Floats) -> Floats:
+    def sums(self, joint: Integers, training: Floats) -> Floats:
         """Add up the rewards of the other training rows of the cell."""
         return sum_of_others(joint, training, self.values)
 
@@ -104,7 +107,7 @@ class Reward:
         """Return the squared error, the smaller the better."""
         return -((self.values - expected) ** 2)
 
-    def unit(self, pairs: Codes, training: Floats) -> float:
+    def unit(self, pairs: Integers, training: Floats) -> float:
         """Return 1 / (2 variance) of the rewards of a pair; 0 if a pair settles its reward."""
         n = np.bincount(pairs, training)
         mean = np.bincount(pairs, training * self.values) / np.maximum(n, 1.0)
@@ -128,31 +131,31 @@ class Gain:
         return self.mean - half, self.mean + half
 
 
-def join_codes(left: Codes, right: Codes) -> Codes:
+def join_codes(left: Integers, right: Integers) -> Integers:
     """Return the number of each pair of codes among those that occur, (n,)."""
     keys = left.astype(np.int64) * (int(right.max()) + 1) + right
     return np.asarray(np.unique(keys, return_inverse=True)[1])
 
 
-def previous_codes(codes: Codes, episodes: Codes) -> Codes:
+def previous_codes(codes: Integers, episodes: Integers) -> Integers:
     """Return the code of the row before, plus 1; 0 for the first row of an episode, (n,)."""
     previous = np.append(0, codes[:-1].astype(np.int64) + 1)
     previous[first_rows(episodes)] = 0
     return previous
 
 
-def first_rows(episodes: Codes) -> npt.NDArray[np.bool_]:
+def first_rows(episodes: Integers) -> npt.NDArray[np.bool_]:
     """Return which rows start an episode, (n,), rows lying episode by episode."""
     return np.append(True, episodes[1:] != episodes[:-1])
 
 
-def quantile_codes(ranks: Codes, n_bins: int) -> Codes:
+def quantile_codes(ranks: Integers, n_bins: int) -> Integers:
     """Cut ranks at quantiles of their rows into at most ``n_bins`` codes; equal ones stay so."""
     shares = np.arange(1, n_bins) / n_bins
     return np.searchsorted(np.quantile(ranks, shares, method="inverted_cdf"), ranks)
 
 
-def shuffle_within(codes: Codes, cells: Codes, rng: np.random.RandomState) -> Codes:
+def shuffle_within(codes: Integers, cells: Integers, rng: np.random.RandomState) -> Integers:
     """Shuffle codes among the rows of each cell, (n,)."""
     shuffled = np.empty_like(codes)
     at_random = np.lexsort((rng.uniform(size=len(codes)), cells))
@@ -160,12 +163,12 @@ def shuffle_within(codes: Codes, cells: Codes, rng: np.random.RandomState) -> Co
     return shuffled
 
 
-def deal_folds(episodes: Codes, n_splits: int, rng: np.random.RandomState) -> Codes:
+def deal_folds(episodes: Integers, n_splits: int, rng: np.random.RandomState) -> Integers:
     """Deal whole episodes to folds at random, as evenly as can be, (n,)."""
     return np.asarray(rng.permutation(int(episodes.max()) + 1) % n_splits)[episodes]
 
 
-def sum_of_others(codes: Codes, training: Floats, values: Floats | float = 1.0) -> Floats:
+def sum_of_others(codes: Integers, training: Floats, values: Floats | float = 1.0) -> Floats:
     """Add up the values of the other training rows of each row's code, (n,)."""
     counted = training * values
     return np.bincount(codes, counted)[codes] - counted
@@ -173,10 +176,10 @@ def sum_of_others(codes: Codes, training: Floats, values: Floats | float = 1.0) 
 
 def measure_gains(
     outcome: Outcome,
-    pairs: Codes,
-    columns: Sequence[Codes],
+    pairs: Integers,
+    columns: Sequence[Integers],
     *,
-    episodes: Codes,
+    episodes: Integers,
     n_splits: int,
     rng: np.random.RandomState,
 ) -> list[Gain]:
@@ -200,7 +203,9 @@ def measure_gains(
     ]
 
 
-def cross_fit(outcome: Outcome, pairs: Codes, columns: Sequence[Codes], folds: Codes) -> Floats:
+def cross_fit(
+    outcome: Outcome, pairs: Integers, columns: Sequence[Integers], folds: Integers
+) -> Floats:
     """Return the nats that each column adds to the pair in rows held out, (n_columns, n)."""
     held_out = [folds == fold for fold in range(int(folds.max()) + 1)]
     trainings = [1.0 - rows for rows in held_out]
@@ -216,7 +221,7 @@ def cross_fit(outcome: Outcome, pairs: Codes, columns: Sequence[Codes], folds: C
 
 
 def _shrink(
-    outcome: Outcome, cells: Codes, trainings: Sequence[Floats], priors: Sequence[Floats]
+    outcome: Outcome, cells: Integers, trainings: Sequence[Floats], priors: Sequence[Floats]
 ) -> list[Floats]:
     """Return the expectation of every row in its cell, shrunk towards the prior, fold by fold."""
     joint = outcome.joint(cells)
@@ -249,7 +254,7 @@ def shrink(sums: Floats, n: Floats, prior: Floats, strength: float) -> Floats:
     return prior if np.isinf(strength) else (sums + strength * prior) / (n + strength)
 
 
-def mean_gain(gain: Floats, episodes: Codes) -> Gain:
+def mean_gain(gain: Floats, episodes: Integers) -> Gain:
     """Average over rows, with the error of a ratio of sums over episodes (clusters)."""
     sums, n = np.bincount(episodes, gain), np.bincount(episodes)
     mean = float(sums.sum() / n.sum())

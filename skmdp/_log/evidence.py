@@ -8,16 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._counts import (
-    Floats,
-    Integers,
-    TransitionCounts,
-    count_transitions,
-    merge_counts,
-    merge_sorted,
-)
-from skmdp._episodes import Transitions
-from skmdp._labels import LabelIndex, match_kind
+from skmdp._estimation.counts import TransitionCounts, count_transitions, merge_counts, merge_sorted
+from skmdp._log.episodes import Transitions
+from skmdp._log.labels import LabelIndex, match_kind
+from skmdp._typing import Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)

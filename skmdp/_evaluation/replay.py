@@ -13,33 +13,35 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 
-from skmdp._counts import TransitionCounts
-from skmdp._evaluation import (
+from skmdp._estimation.counts import TransitionCounts
+from skmdp._evaluation.direct import (
     DirectEstimate,
     evaluate_directly,
     follow_horizon,
     follow_values,
-    influence_of_rows,
     pair_process_values,
     policy_process,
 )
-from skmdp._importance import EpisodeWeights, discounted_returns, weigh_episodes
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
+from skmdp._evaluation.importance import EpisodeWeights, discounted_returns, weigh_episodes
+from skmdp._evaluation.influence import influence_of_rows
+from skmdp._typing import Floats, Integers
 
 MODEL_METHODS = ("dm", "dr", "wdr")
 IMPORTANCE_METHODS = ("is", "wis", "pdis", "pdwis")
 METHODS = (*MODEL_METHODS, *IMPORTANCE_METHODS)
 
+
 # Relative change of the values below which following stops: small beside any standard error.
 TOLERANCE = 1e-10
+
+
 # The same in a resample, where chance moves the value far more.
 RESAMPLE_TOLERANCE = 1e-6
+
+
 # From so many episodes on, the spread between them gives the standard error; below, that of rows.
 ENOUGH_EPISODES = 20
 

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._labels import MISSING, Codes, LabelColumn, LabelIndex, index_labels
+from skmdp._log.labels import MISSING, LabelColumn, LabelIndex, index_labels
+from skmdp._typing import Bools, Codes, Floats
 
-Floats = npt.NDArray[np.float64]
 RowNumbers = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 NO_ROW = -1
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,26 +12,23 @@ import pandas as pd
 from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone, is_clusterer
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmdp._labels import raise_if_missing
-from skmdp._table import Table, as_frame, as_table, convert_table, is_one_dimensional, label_codes
+from skmdp._log.frames import Table, as_frame, as_table, convert_table, is_one_dimensional
+from skmdp._typing import Array
+from skmdp.preprocessing._bins import (
+    affordable_states,
+    bins_per_column,
+    cut_ends,
+    require_numbers,
+    shift_bins,
+    warn_of_single_rows,
+)
+from skmdp.preprocessing._measured import Measured, last_step
 
-__all__ = ["StateEncoder"]
-
-Array = npt.NDArray[Any]
-Bools = npt.NDArray[np.bool_]
-
-# Share of the states that may hold a single row.
-SINGLE_ROW_WARNING = 0.10
-# The rows that a state should have per action, and the fewest and most states worth having.
-ROWS_PER_ACTION, FEWEST_STATES, MOST_STATES = 10, 25, 1000
-# What lies beyond these quantiles goes to the outermost bins: a range is hostage to its outliers.
-LOW_END, HIGH_END = 0.01, 0.99
 # Parameters of transformers that say into how many parts they divide what they see.
 SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
 
@@ -242,7 +236,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         return self._output(X, encoded, present)
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def _fit(self, X: Any, y: Any) -> tuple[Array, _Measured | None]:
+    def _fit(self, X: Any, y: Any) -> tuple[Array, Measured | None]:
         """Fit; return what is encoded, and the table's measurements it is made of, if a table."""
         if self.state is None:
             X = self._check_array(X, reset=True)
@@ -259,7 +253,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if n_states is None and self.transformer is None:
             n_states = "auto"
         if self.transformer is None:
-            _require_numbers(measured.states)
+            require_numbers(measured.states)
         actions = frame.column(self.action) if self.action in frame.columns else None
         transformer = self._sized(actions, self.action, len(frame), len(names), n_states)
         on_states = measured.nexts is None or self.fit_on == "state"
@@ -270,7 +264,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
                 y if on_states else None,
             )
             encoded = _encode(transformer, self._method_of(transformer), measured.rows)
-        _warn_of_single_rows(encoded[: len(frame)])
+        warn_of_single_rows(encoded[: len(frame)])
         self.feature_names_in_ = np.array(names, dtype=object)
         self.n_features_in_ = len(names)
         self._table_columns = frame.columns
@@ -282,9 +276,9 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         """Fit the transformer; cut the ends of the default bins, and shift bins if asked for."""
         transformer.fit(rows, y)
         if self.transformer is None:
-            _cut_ends(transformer, np.asarray(rows, dtype=np.float64))
+            cut_ends(transformer, np.asarray(rows, dtype=np.float64))
         if self.shift_bins:
-            _shift_bins(_last_step(transformer)[0], check_random_state(self.random_state))
+            shift_bins(last_step(transformer)[0], check_random_state(self.random_state))
 
     def _sized(self, actions: Any, action: str, n_rows: int, n_columns: int, n_states: Any) -> Any:
         """Return a clone of the transformer, with its size set by n_states unless that is None."""
@@ -296,8 +290,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if n_states is None:
             return transformer
         if n_states == "auto":
-            n_states = _affordable_states(actions, action)
-        last, prefix = _last_step(transformer)
+            n_states = affordable_states(actions, action)
+        last, prefix = last_step(transformer)
         size = next((name for name in SIZES if name in last.get_params()), None)
         if size is None:
             raise ValueError(
@@ -305,7 +299,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
                 f"{SIZES[-1]}. Set its size itself, and leave n_states at None."
             )
         if size == "n_bins":
-            n_states = _bins_per_column(n_states, n_columns)
+            n_states = bins_per_column(n_states, n_columns)
         elif size == "n_clusters":
             n_states = min(n_states, n_rows)
         return transformer.set_params(**{prefix + size: n_states})
@@ -511,7 +505,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             )
         return nexts
 
-    def _measure(self, frame: Table, *, must_have_next: bool = False) -> _Measured:
+    def _measure(self, frame: Table, *, must_have_next: bool = False) -> Measured:
         """Take the measurements of a table: states, and below them the next states it has."""
         names = _as_tuple(self.state or ())
         missing = [name for name in names if name not in frame.columns]
@@ -529,13 +523,13 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             raise ValueError(f"Column {twice[0]!r} is named twice for state and next_state.")
         states = frame.features(names)
         if nexts is None:
-            return _Measured(frame, states, states, names, None, np.zeros(len(frame), dtype=bool))
+            return Measured(frame, states, states, names, None, np.zeros(len(frame), dtype=bool))
         following = frame.features(nexts).set_axis(list(names), axis=1)
         present = ~following.isna().to_numpy().all(axis=1)
         rows = states
         if present.any():
             rows = pd.concat([states, following[present]], ignore_index=True)
-        return _Measured(frame, rows, states, names, nexts, present)
+        return Measured(frame, rows, states, names, nexts, present)
 
     def _encoded_names(
         self, names: tuple[str, ...], nexts: tuple[str, ...] | None = None
@@ -557,7 +551,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             for column, whole in zip(encoded.T, self._is_whole, strict=True)
         ]
 
-    def _output(self, X: Any, encoded: Array, measured: _Measured | None) -> Any:
+    def _output(self, X: Any, encoded: Array, measured: Measured | None) -> Any:
         """Put what is encoded into the kind of table that X is, or that was asked for."""
         config = getattr(self, "_sklearn_output_config", {})
         wanted = config.get("transform", get_config()["transform_output"])
@@ -585,44 +579,6 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         return convert_table(table, wanted)
 
 
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """The measurements of a table under the names of its state columns.
-
-    ``rows`` holds the ``states``, and below them the next states of the rows marked ``present``.
-    ``nexts`` names the next-state columns, None if the table has none.
-    """
-
-    frame: Table
-    rows: pd.DataFrame
-    states: pd.DataFrame
-    names: tuple[str, ...]
-    nexts: tuple[str, ...] | None
-    present: Bools
-
-    @contextmanager
-    def naming_what_is_missing(self, transformer: Any) -> Iterator[None]:
-        """Say which column and row a transformer stumbled over, if it is for a missing value."""
-        try:
-            yield
-        except (TypeError, ValueError) as error:
-            name = type(_last_step(transformer)[0]).__name__
-            remedy = (
-                f"{name} does not take them: put an imputer before it, as in StateEncoder("
-                f"make_pipeline(SimpleImputer(), {name}(...)), state=...). A next state counts as "
-                "missing only where all of its columns are."
-            )
-            for column in (*self.names, *(self.nexts or ())):
-                missing = self.frame.column(column).isna().to_numpy(dtype=bool)
-                if column in (self.nexts or ()):
-                    missing = missing & self.present
-                try:
-                    raise_if_missing(column, missing, remedy)
-                except ValueError as explained:
-                    raise explained from error
-            raise
-
-
 def _as_tuple(columns: str | Sequence[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns)
 
@@ -631,77 +587,12 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
-def _last_step(transformer: Any) -> tuple[Any, str]:
-    """Return the step that makes the states, and what goes before the names of its parameters."""
-    prefix = ""
-    while isinstance(transformer, Pipeline):
-        name, transformer = transformer.steps[-1]
-        prefix += f"{name}__"
-    return transformer, prefix
-
-
-def _require_numbers(states: pd.DataFrame) -> None:
-    """Raise unless every column can be put into bins."""
-    for name, column in states.items():
-        if not pd.api.types.is_numeric_dtype(column.dtype):
-            raise ValueError(
-                f"Column {name!r} holds {column.iloc[0]!r} at row 0, and bins need numbers. If it "
-                "is a label, leave it out of StateEncoder(state=...), which leaves other columns "
-                "as they are, and name it in the policy: "
-                f"MarkovPolicyEstimator(state=[..., {name!r}])."
-            )
-
-
-def _affordable_states(actions: Any, action: str) -> int:
-    """Return how many states the rows of a log support."""
-    if actions is None:
-        raise ValueError(
-            f'n_states="auto" depends on the number of actions, but there is no {action!r}. Name '
-            "the column with action=... (of an array, hand in y), or give n_states a number."
-        )
-    codes = label_codes(actions, action)
-    affordable = len(codes) // (ROWS_PER_ACTION * (int(codes.max()) + 1))
-    return int(np.clip(affordable, FEWEST_STATES, MOST_STATES))
-
-
-def _bins_per_column(n_states: int, n_columns: int) -> int:
-    """Return the number of bins of each column that n_states allow, at least two."""
-    if 2**n_columns > n_states:
-        raise ValueError(
-            f"{n_columns} columns in two bins each make {2**n_columns} states, more than the "
-            f"{n_states} of n_states. Name fewer columns in state=..., or cluster them: "
-            'StateEncoder(make_pipeline(StandardScaler(), KMeans()), n_states="auto", state=...).'
-        )
-    return int(n_states ** (1 / n_columns) + 1e-9)
-
-
-def _cut_ends(bins: KBinsDiscretizer, rows: Array) -> None:
-    """Space the bins of each column evenly between its low and its high quantile."""
-    ends = np.quantile(rows, [LOW_END, HIGH_END], axis=0).T
-    for j, (low, high) in enumerate(ends):
-        if low < high:  # else almost all are one value, and the others are what tells
-            bins.bin_edges_[j] = np.linspace(low, high, len(bins.bin_edges_[j]))
-
-
-def _shift_bins(bins: Any, rng: np.random.RandomState) -> None:
-    """Move the inner borders of each column by the same random part of the bins beside them."""
-    if not isinstance(bins, KBinsDiscretizer):
-        raise ValueError(
-            f"shift_bins moves the borders of a KBinsDiscretizer, but the transformer is "
-            f"{type(bins).__name__}. Leave it at False; the seed of a clusterer does as much."
-        )
-    for j, edges in enumerate(bins.bin_edges_):
-        part, widths = rng.uniform(-0.5, 0.5), np.diff(edges)
-        step = widths[1:] if part > 0 else widths[:-1]
-        bins.bin_edges_[j] = np.concatenate([edges[:1], edges[1:-1] + part * step, edges[-1:]])
-
-
 def _encode(transformer: Any, method: str, rows: Any) -> Array:
     """Return the states of some rows, (n, n_columns_out)."""
     encoded = getattr(transformer, method)(rows)
     if issparse(encoded):
         raise ValueError(
-            f"{type(_last_step(transformer)[0]).__name__} answers a sparse matrix; states need a "
+            f"{type(last_step(transformer)[0]).__name__} answers a sparse matrix; states need a "
             'few dense columns. Use encode="ordinal", sparse_output=False or the like.'
         )
     encoded = np.asarray(encoded)
@@ -709,7 +600,7 @@ def _encode(transformer: Any, method: str, rows: Any) -> Array:
         encoded = encoded[:, np.newaxis]
     if len(encoded) != len(rows):
         raise ValueError(
-            f"{type(_last_step(transformer)[0]).__name__} made {len(encoded)} rows of {len(rows)}; "
+            f"{type(last_step(transformer)[0]).__name__} made {len(encoded)} rows of {len(rows)}; "
             "a state needs one row for each. Drop rows from the log before the pipeline."
         )
     return encoded
@@ -720,18 +611,3 @@ def _is_whole(column: Array) -> bool:
     if column.dtype.kind in "iu":
         return True
     return column.dtype.kind == "f" and bool((column == np.floor(column)).all())
-
-
-def _warn_of_single_rows(encoded: Array) -> None:
-    """Warn if many states hold a single row."""
-    columns = list(range(encoded.shape[1]))
-    rows = pd.DataFrame(encoded).groupby(columns, sort=False, dropna=False).size()
-    single = int((rows == 1).sum())
-    if single > SINGLE_ROW_WARNING * len(rows):
-        warnings.warn(
-            f"{single} of {len(rows)} states hold a single row; what a policy learns there is one "
-            'outcome. Make fewer states (fewer columns or bins, n_states="auto", KMeans), or keep '
-            "the policy to what is often logged (min_count=5).",
-            UserWarning,
-            stacklevel=4,
-        )

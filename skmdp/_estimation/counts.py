@@ -14,13 +14,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, get_index_dtype
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
+from skmdp._typing import Bools, Floats, Integers
 
 # Rows packed at a time: small enough for the sort to stay in cache, and a bound on extra memory.
 BLOCK_ROWS = 2**20
+
+
+def sum_by_code(codes: Integers, amounts: Floats | Bools, n: int) -> Floats:
+    """Add up the amounts of each code, (n,)."""
+    return np.asarray(np.bincount(codes, amounts, minlength=n), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,23 +70,17 @@ class TransitionCounts:
     @cached_property
     def state_weights(self) -> Floats:
         """n(s), (n_states,)."""
-        return np.bincount(self.pair_state, self.pair_weights, minlength=self.n_states).astype(
-            np.float64, copy=False
-        )
+        return sum_by_code(self.pair_state, self.pair_weights, self.n_states)
 
     @cached_property
     def state_rewards(self) -> Floats:
         """Weighted sum of the rewards of s, (n_states,)."""
-        return np.bincount(self.pair_state, self.pair_rewards, minlength=self.n_states).astype(
-            np.float64, copy=False
-        )
+        return sum_by_code(self.pair_state, self.pair_rewards, self.n_states)
 
     @cached_property
     def action_weights(self) -> Floats:
         """n(a), (n_actions,)."""
-        return np.bincount(self.pair_action, self.pair_weights, minlength=self.n_actions).astype(
-            np.float64, copy=False
-        )
+        return sum_by_code(self.pair_action, self.pair_weights, self.n_actions)
 
     @cached_property
     def triple_pair(self) -> Integers:
@@ -178,7 +176,7 @@ def merge_counts(
         )
     )
     pair_state, triple_pair = pairs // n_actions, triples // width
-    indptr = np.zeros(len(pairs) + 1, dtype=_row_type(len(triples)))
+    indptr = np.zeros(len(pairs) + 1, dtype=get_index_dtype(maxval=len(triples)))
     np.cumsum(np.bincount(triple_pair), out=indptr[1:])  # no pair is without triples
 
     def total(earlier_sums: Floats, later_sums: Floats) -> Floats:
@@ -250,21 +248,13 @@ def _from_triples(
         n_actions=n_actions,
         pair_state=state[first].astype(np.int32),
         pair_action=action[first].astype(np.int32),
-        indptr=indptr.astype(_row_type(len(state))),
+        indptr=indptr.astype(get_index_dtype(maxval=len(state))),
         next_states=next_state.astype(np.int32),
         weights=weights,
         n_rows=weights if second is None or count_rows else np.ascontiguousarray(second.real),
         reward_sums=np.ascontiguousarray(total.imag),
         reward_squares=None if second is None or not keep_squares else second.imag.copy(),
     )
-
-
-def _row_type(n_rows: int) -> type[np.integer[Any]]:
-    return np.int32 if n_rows < 2**31 else np.int64
-
-
-def _key_type(n_states: int, n_actions: int) -> type[np.integer[Any]]:
-    return np.int32 if n_actions * (n_states + 1) < 2**31 else np.int64
 
 
 def _sum_rows(
@@ -284,7 +274,7 @@ def _sum_rows(
     """
     width = n_states + 1
     shape = (n_states, n_actions * width)
-    code = _key_type(n_states, n_actions)
+    code = get_index_dtype(maxval=n_actions * width)
     parts: list[Triples] = []
     for start in range(0, len(states), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)

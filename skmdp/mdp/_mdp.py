@@ -10,12 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 
-from skmdp._penalty import Penalty
-
-__all__ = ["MDP"]
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
+from skmdp._typing import Floats, Integers
+from skmdp.mdp._penalty import Penalty
 
 
 @dataclass(frozen=True, eq=False)

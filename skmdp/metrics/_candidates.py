@@ -11,16 +11,19 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._episodes import Roles, Transitions, count_unlinked
-from skmdp._estimation import choose_prior_strength
+from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._evaluation import choice_of_actions
-from skmdp._evidence import Evidence, gather
-from skmdp._labels import UNKNOWN, Codes
-from skmdp._replay import Candidate, Replay
-from skmdp._table import read_state_labels, read_table
+from skmdp._evaluation.direct import choice_of_actions
+from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._log.episodes import Roles, Transitions, count_unlinked
+from skmdp._log.evidence import Evidence, gather
+from skmdp._log.labels import UNKNOWN
+from skmdp._log.reading import read_state_labels, read_table
+from skmdp._typing import Codes
 
 BEHAVIOR = "behavior"
+
+
 # Share of rows that may lead elsewhere than to the next one: logs have gaps.
 UNORDERED_WARNING = 0.01
 
@@ -41,7 +44,7 @@ class PolicyLogs:
         self._X = X
         self._behavior = behavior
         self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
-        self._roles = _common_roles([_unwrapped(policy)[1] for policy in policies], columns)
+        self._roles = _common_roles([unwrapped(policy)[1] for policy in policies], columns)
         self._read: dict[int | None, tuple[Transitions, Evidence, Replay]] = {}
 
     def _of(self, transformer: Any) -> tuple[Transitions, Evidence, Replay]:
@@ -81,7 +84,7 @@ class PolicyLogs:
 
     def candidate(self, policy: Any) -> Candidate:
         """Return a policy as what it would choose among the log's pairs."""
-        transformer, policy = _unwrapped(policy)
+        transformer, policy = unwrapped(policy)
         log, evidence, replay = self._of(transformer)
         if isinstance(policy, str) and policy == BEHAVIOR:
             return Candidate(replay, None)
@@ -99,7 +102,7 @@ class PolicyLogs:
 
     def is_training_log(self, policy: Any) -> bool:
         """Whether a fitted policy was learned from just these transitions."""
-        transformer, policy = _unwrapped(policy)
+        transformer, policy = unwrapped(policy)
         if not isinstance(policy, MarkovPolicyEstimator):
             return False
         here, then = self._of(transformer)[1].counts, policy._evidence.counts
@@ -132,7 +135,7 @@ def _warn_if_unordered(log: Transitions) -> None:
         )
 
 
-def _unwrapped(policy: Any) -> tuple[Any, Any]:
+def unwrapped(policy: Any) -> tuple[Any, Any]:
     """Return what a pipeline does to the table before its last step, or None, and that step."""
     policy = getattr(policy, "best_estimator_", policy)
     if isinstance(policy, Pipeline):

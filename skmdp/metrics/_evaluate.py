@@ -1,39 +1,28 @@
-"""Off-policy evaluation: what a policy would have earned, from a log that others made."""
+"""What a policy would have earned, from a log that others made."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from joblib import effective_n_jobs
-from scipy.special import ndtr, ndtri
-from sklearn.utils import check_random_state
+from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from sklearn.utils.parallel import Parallel, delayed
 
 from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._evaluation import warn_if_unsupported
-from skmdp._policies import BEHAVIOR, PolicyLogs
-from skmdp._replay import (
-    METHODS,
-    Candidate,
-    resample_values,
-    standard_error,
-)
-
-__all__ = ["PolicyEvaluation", "compare_policies", "evaluate_policy", "policy_scorer"]
-
-Floats = npt.NDArray[np.float64]
+from skmdp._evaluation.replay import METHODS, standard_error
+from skmdp._scoring import warn_if_unsupported
+from skmdp.metrics._candidates import BEHAVIOR, PolicyLogs
+from skmdp.metrics._intervals import estimate_with_errors
 
 # Below, importance methods speak of a handful of episodes.
 ENOUGH_EFFECTIVE_EPISODES = 30
+
+
 # Standard errors (of a difference) beyond which two methods contradict each other.
 DISAGREEMENT = 2.0
 
@@ -287,7 +276,7 @@ def evaluate_policy(
     names = _method_names(methods)
     logs = PolicyLogs(X, [policy], columns, behavior, gamma, horizon, prior_strength)
     candidates = [logs.candidate(policy), logs.candidate(BEHAVIOR)]
-    found = _estimate(candidates, names, n_bootstrap, random_state, n_jobs)
+    found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)
     z = float(ndtri((1 + confidence_level) / 2))
     target, logged = candidates
     log = target.replay
@@ -405,7 +394,7 @@ def compare_policies(
     names = _method_names(methods)
     logs = PolicyLogs(X, list(policies.values()), columns, behavior, gamma, horizon, prior_strength)
     candidates = [logs.candidate(policy) for policy in policies.values()]
-    found = _estimate(candidates, names, n_bootstrap, random_state, n_jobs)
+    found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)
     z = float(ndtri((1 + confidence_level) / 2))
     parts = []
     for j, (name, candidate) in enumerate(zip(policies, candidates, strict=True)):
@@ -422,163 +411,12 @@ def compare_policies(
     return table.iloc[order].reset_index(drop=True)
 
 
-def policy_scorer(
-    method: str = "dm",
-    *,
-    gamma: float = 1.0,
-    horizon: int | None = None,
-    prior_strength: float | str = "auto",
-    confidence_level: float = 0.95,
-    lower_bound: bool = False,
-    n_bootstrap: int = 200,
-    random_state: int | np.random.RandomState | None = 0,
-) -> Callable[..., float]:
-    """Make a scorer for ``GridSearchCV`` and the like out of ``evaluate_policy``.
-
-    Parameters
-    ----------
-    method : str, default="dm"
-        Method of ``evaluate_policy``.
-    gamma : float, default=1.0
-        Discount in [0, 1].
-    horizon : int, default=None
-        Number of steps to follow the policy.
-    prior_strength : float, "auto" or "capped", default="auto"
-        As in ``evaluate_policy``; ``"auto"`` is the better criterion.
-    confidence_level : float, default=0.95
-        Of the two-sided interval whose lower end is taken.
-    lower_bound : bool, default=False
-        Whether to score by the lower end of the interval instead of the estimate.
-    n_bootstrap : int, default=200
-        Resamples behind that lower end, for other methods than ``"dm"``.
-    random_state : int, RandomState instance or None, default=0
-        Seed of the resamples.
-
-    Returns
-    -------
-    scorer : callable
-        ``scorer(estimator, X)`` returns a float, higher is better. With the defaults it is what
-        the estimator's own ``score`` returns.
-
-    Examples
-    --------
-    >>> from sklearn.model_selection import cross_val_score
-    >>> from skmdp import MarkovPolicyEstimator
-    >>> from skmdp.datasets import make_search_log
-    >>> from skmdp.metrics import policy_scorer
-    >>> from skmdp.model_selection import EpisodeKFold
-    >>> log = make_search_log(6000, length=4, random_state=0)
-    >>> policy = MarkovPolicyEstimator(min_count=40, handle_unknown="most_frequent")
-    >>> scores = {
-    ...     lower: cross_val_score(
-    ...         policy, log, cv=EpisodeKFold(3), scoring=policy_scorer(lower_bound=lower))
-    ...     for lower in (False, True)
-    ... }
-    >>> bool((scores[True] < scores[False]).all())
-    True
-    """
-    return partial(
-        _score_policy,
-        methods=method,
-        gamma=gamma,
-        horizon=horizon,
-        prior_strength=prior_strength,
-        confidence_level=confidence_level,
-        n_bootstrap=n_bootstrap if lower_bound and method != "dm" else 0,
-        random_state=random_state,
-        column="lower" if lower_bound else "value",
-    )
-
-
-def _score_policy(estimator: Any, X: Any, _y: Any = None, *, column: str, **options: Any) -> float:
-    """Score as scikit-learn asks for it; a table holds its actions itself, so _y is not used."""
-    return float(evaluate_policy(estimator, X, **options).estimates[column].iloc[0])
-
-
 def _method_names(methods: Sequence[str] | str) -> list[str]:
     names = [methods] if isinstance(methods, str) else list(methods)
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names or len(set(names)) < len(names):
         raise ValueError(f"methods must be different ones of {list(METHODS)}, got {names}.")
     return names
-
-
-# ------------------------------------------------------------------------- estimates, intervals
-
-
-@dataclass(frozen=True, eq=False)
-class _Estimates:
-    """Values of candidates by methods, and what their errors are made of."""
-
-    candidates: Sequence[Candidate]
-    names: Sequence[str]
-    values: Floats  # (n_candidates, n_methods)
-    resampled: dict[str, Floats] | None  # by method, each (n_bootstrap, n_candidates)
-    n_episodes: int | None
-
-    def interval(self, j: int, z: float, against: int | None = None) -> dict[str, Floats]:
-        """Return value, standard_error, lower and upper of each method, each (n_methods,).
-
-        Of candidate j, or of its difference to another one.
-        """
-        value = self.values[j] - (0.0 if against is None else self.values[against])
-        error, lower, upper = (np.full(len(self.names), np.nan) for _ in range(3))
-        for i, name in enumerate(self.names):
-            if name == "dm":
-                error[i] = self._analytic_error(j, against)
-                lower[i], upper[i] = value[i] - z * error[i], value[i] + z * error[i]
-            elif self.resampled is not None:
-                draws = self.resampled[name][:, j]
-                if against is not None:
-                    draws = draws - self.resampled[name][:, against]
-                if np.isfinite(draws).all():
-                    tail = ndtr(-z)
-                    error[i] = draws.std(ddof=1)
-                    lower[i], upper[i] = np.quantile(draws, [tail, 1 - tail])
-        return {"value": value, "standard_error": error, "lower": lower, "upper": upper}
-
-    def _analytic_error(self, j: int, against: int | None) -> float:
-        of_rows, starts = self.candidates[j].influence
-        if against is not None:
-            other_rows, other_starts = self.candidates[against].influence
-            of_rows, starts = of_rows - other_rows, starts - other_starts
-        return standard_error(of_rows, starts, self.candidates[j].replay.episode, self.n_episodes)
-
-
-def _estimate(
-    candidates: Sequence[Candidate],
-    names: Sequence[str],
-    n_bootstrap: int,
-    random_state: int | np.random.RandomState | None,
-    n_jobs: int | None,
-) -> _Estimates:
-    lengths = candidates[0].replay.lengths
-    needs_episodes = [name for name in names if name != "dm"]
-    if lengths is None and needs_episodes:
-        raise ValueError(
-            f"The method(s) {needs_episodes} weigh whole episodes, but X has no episode column. "
-            "Add one (and name it with episode=...), or use methods='dm'."
-        )
-    n_episodes = None if lengths is None else len(lengths)
-    # First, so that what they need is not computed again by every job.
-    values = np.array([candidate.values(names) for candidate in candidates])
-    resampled = None
-    if n_episodes == 1:
-        warnings.warn(
-            "X holds one episode only, so nothing tells how much chance there is in the estimate: "
-            "no interval. Hand in more episodes.",
-            UserWarning,
-            stacklevel=4,
-        )
-    elif needs_episodes and n_bootstrap:
-        seeds = check_random_state(random_state).randint(2**31 - 1, size=n_bootstrap)
-        blocks = np.array_split(seeds, min(n_bootstrap, effective_n_jobs(n_jobs)))
-        parts = Parallel(n_jobs=n_jobs)(
-            delayed(resample_values)(candidates, needs_episodes, block) for block in blocks
-        )
-        by_method = np.moveaxis(np.concatenate(parts), 2, 0)
-        resampled = dict(zip(needs_episodes, by_method, strict=True))
-    return _Estimates(candidates, names, values, resampled, n_episodes)
 
 
 def _warn(result: PolicyEvaluation, is_cut: bool, *, is_training_log: bool) -> None:

@@ -17,13 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
+from skmdp._estimation.counts import sum_by_code
+from skmdp._typing import Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +102,10 @@ class EpisodeWeights:
         n_steps, weighted = len(self.scale), self.weights
         if multiplicities is not None:
             weighted = weighted * multiplicities[self.episode]
-        totals = np.bincount(self.step, weighted * amounts, minlength=n_steps)
+        totals = sum_by_code(self.step, weighted * amounts, n_steps)
         discounts = gamma ** np.arange(n_steps, dtype=np.float64)
         if normalized:
-            alive = np.bincount(self.step, weighted, minlength=n_steps)
+            alive = sum_by_code(self.step, weighted, n_steps)
             with np.errstate(divide="ignore"):
                 log_ended = self._log_ended(multiplicities)[:n_steps]
                 log_all = np.logaddexp(self.scale + np.log(alive), log_ended)
@@ -182,4 +180,4 @@ def discounted_returns(
     earned = gamma ** step.astype(np.float64) * rewards
     if horizon is not None:
         earned[step >= horizon] = 0.0
-    return np.bincount(episode, earned, minlength=len(lengths)).astype(np.float64, copy=False)
+    return sum_by_code(episode, earned, len(lengths))

@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from skmdp.mdp import MDP, Floats, Integers
+from skmdp._typing import Floats, Integers
+from skmdp.mdp._mdp import MDP
 
 
 def pair_values(mdp: MDP, gamma: float, V: Floats) -> Floats:

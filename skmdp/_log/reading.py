@@ -11,98 +11,29 @@ numpy arrays. What goes out: ``Transitions``. The contract:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from numbers import Real
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from narwhals.exceptions import DuplicateError
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length
 
-from skmdp._episodes import LogRows, Roles, Transitions, link_rows
-from skmdp._labels import (
+from skmdp._log.episodes import LogRows, Roles, Transitions, link_rows
+from skmdp._log.frames import Table, as_frame, as_series, as_table, quoted, shown
+from skmdp._log.labels import (
     EXACT_FLOAT,
     MISSING,
     NUMERIC_KINDS,
     TIME_KINDS,
-    Codes,
     LabelColumn,
     raise_if_missing,
     read_labels,
     require_no_missing,
 )
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from skmdp._typing import Bools, Codes, Floats
 
 FEATURE_ROLES = Roles((), "y", None, "reward", "episode", None, None)
-
-
-class Table:
-    """An eager table of any library, for what is asked of it here: names, and one column at a time.
-
-    pandas' own tables are taken as they are: narwhals asks more of each column than reading the
-    column of a small table takes.
-    """
-
-    def __init__(self, native: pd.DataFrame | nw.DataFrame[Any]) -> None:
-        self._native = native
-        self.columns = list(native.columns)
-
-    def __len__(self) -> int:
-        return len(self._native)
-
-    def column(self, name: str) -> pd.Series:
-        """Take one column as a pandas Series, without copying it where possible."""
-        if isinstance(self._native, pd.DataFrame):
-            return self._native[name]
-        return _pandas_series(self._native.get_column(name))
-
-    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Any:
-        """Return some rows as a table of the same library; pandas keeps its index."""
-        if isinstance(self._native, pd.DataFrame):
-            return self._native.iloc[rows]
-        return self._native[rows, :].to_native()
-
-    def features(self, names: Sequence[str]) -> pd.DataFrame:
-        """Return some columns as a plain pandas table, whatever library they come from."""
-        return pd.DataFrame({name: _plain_array(self.column(name)) for name in names}, copy=False)
-
-    def exchange(
-        self,
-        dropped: Sequence[str],
-        before: dict[str, npt.NDArray[Any]],
-        after: dict[str, npt.NDArray[Any]],
-        present: Bools,
-    ) -> Any:
-        """Return a table of the same library with other columns in place of those dropped.
-
-        Those of ``before`` come first, one value a row; those of ``after`` last, with a value for
-        each row marked ``present``, missing in the others. pandas keeps its index.
-        """
-        kept = [name for name in self.columns if name not in set(dropped)]
-        if isinstance(self._native, pd.DataFrame):
-            index = self._native.index
-            last = {name: _spread(values, present) for name, values in after.items()}
-            parts = [pd.DataFrame(columns, index=index) for columns in (before, last)]
-            return pd.concat([parts[0], self._native[kept], parts[1]], axis=1)
-        backend = self._native.implementation
-        parts = [nw.from_dict(before, backend=backend)] if before else []
-        parts.append(self._native.select(kept))
-        if after:
-            where = np.where(present, np.cumsum(present) - 1, 0)
-            filled = {
-                name: values[where] if len(values) else np.zeros(len(present))
-                for name, values in after.items()
-            }
-            mark = f"present {''.join(after)}"  # a name that none of them has
-            marked = nw.from_dict({**filled, mark: present}, backend=backend)
-            missing = [nw.when(nw.col(mark)).then(nw.col(name)).alias(name) for name in after]
-            parts.append(marked.select(missing))
-        return nw.concat(parts, how="horizontal").to_native()
 
 
 def read_table(
@@ -165,8 +96,8 @@ def read_columns(X: Any, names: Sequence[str]) -> list[LabelColumn]:
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise ValueError(
-            f"The table has no column {_quoted(missing)}. It has the column(s) "
-            f"{_quoted(frame.columns)}."
+            f"The table has no column {quoted(missing)}. It has the column(s) "
+            f"{quoted(frame.columns)}."
         )
     return [read_labels(frame.column(name), name) for name in names]
 
@@ -187,15 +118,15 @@ def read_features(
     states = read_feature_columns(X)
     for column in states:
         require_no_missing(column)
-    action = read_labels(_as_series(y, "y", warn=True), "y")
+    action = read_labels(as_series(y, "y", warn=True), "y")
     require_no_missing(action)
     n_rows = len(states[0].codes)
-    rewards = None if reward is None else read_rewards(_as_series(reward, "reward"), "reward")
+    rewards = None if reward is None else read_rewards(as_series(reward, "reward"), "reward")
     if episode is None:
         codes = np.arange(n_rows, dtype=np.int32)
         episodes = LabelColumn("episode", "int", codes, codes)
     else:
-        episodes = read_labels(_as_series(episode, "episode"), "episode")
+        episodes = read_labels(as_series(episode, "episode"), "episode")
         require_no_missing(episodes)
     check_consistent_length(states[0].codes, action.codes, rewards, episodes.codes)
     return link_rows(
@@ -233,22 +164,15 @@ def read_state_columns(frame: Table, names: Sequence[str]) -> list[LabelColumn]:
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise ValueError(
-            f"The table has no column {_quoted(missing)}, which held the state in fit. "
-            f"It has the column(s) {_quoted(frame.columns)}."
+            f"The table has no column {quoted(missing)}, which held the state in fit. "
+            f"It has the column(s) {quoted(frame.columns)}."
         )
     return [read_labels(frame.column(name), name) for name in names]
 
 
 def read_state_labels(labels: Any, name: str) -> LabelColumn:
     """Read a 1-D list, array or column of state labels."""
-    return read_labels(_as_series(labels, name), name)
-
-
-def is_one_dimensional(X: Any) -> bool:
-    """Whether X is a list, array or column of labels."""
-    if isinstance(nw.from_native(X, pass_through=True, allow_series=True), nw.Series):
-        return True
-    return np.ndim(X if hasattr(X, "ndim") else np.asarray(X, dtype=object)) == 1
+    return read_labels(as_series(labels, name), name)
 
 
 def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
@@ -286,10 +210,10 @@ def _read_propensities(frame: Table, propensities: Any) -> Floats:
         if name not in frame.columns:
             raise ValueError(
                 f"The table has no column {name!r} of propensities. It has the column(s) "
-                f"{_quoted(frame.columns)}."
+                f"{quoted(frame.columns)}."
             )
         propensities = frame.column(name)
-    numbers = read_rewards(_as_series(propensities, name), name)
+    numbers = read_rewards(as_series(propensities, name), name)
     check_consistent_length(frame, numbers)
     bad = (numbers <= 0) | (numbers > 1)
     if bad.any():
@@ -313,7 +237,7 @@ def read_rewards(series: pd.Series, name: str) -> Floats:
         if not is_number.all() or not len(is_number):
             row = int(np.argmin(is_number.to_numpy(dtype=bool)))
             raise ValueError(
-                f"Column {name!r} must hold numbers, got {_shown(series, row)} at row {row} "
+                f"Column {name!r} must hold numbers, got {shown(series, row)} at row {row} "
                 f"(counting from 0) of a column of dtype {series.dtype}. Convert it, for example "
                 "with pandas.to_numeric."
             )
@@ -335,7 +259,7 @@ def episode_codes(X: Any, name: str) -> Codes:
     """Read the episode column of a table as codes, in order of appearance."""
     frame = as_frame(X)
     if frame is None or name not in frame.columns:
-        found = type(X).__name__ if frame is None else f"column(s) {_quoted(frame.columns)}"
+        found = type(X).__name__ if frame is None else f"column(s) {quoted(frame.columns)}"
         raise ValueError(
             f"Rows cannot be split by episode: expected a table with a column {name!r}, got "
             f"{found}. Name the column with episode=..., or hand in groups."
@@ -345,119 +269,9 @@ def episode_codes(X: Any, name: str) -> Codes:
 
 def label_codes(labels: Any, name: str) -> Codes:
     """Read a 1-D list, array or column of labels, none missing, as codes."""
-    column = read_labels(_as_series(labels, name), name)
+    column = read_labels(as_series(labels, name), name)
     require_no_missing(column)
     return column.codes
-
-
-def take_rows(values: Any, rows: npt.NDArray[np.integer[Any]]) -> Any:
-    """Return some rows of a table, an array, a column or a list."""
-    frame = as_frame(values)
-    if frame is not None:
-        return frame.take(rows)
-    if is_one_dimensional(values):
-        return _as_series(values, "values").iloc[rows]
-    if isinstance(values, list | tuple):
-        values = np.asarray(values, dtype=object)
-    return values[rows]
-
-
-def as_frame(X: Any) -> Table | None:
-    """Return an eager table, None where X is no table."""
-    if isinstance(X, Table):
-        return X
-    if isinstance(X, pd.DataFrame) and X.columns.is_unique:
-        return Table(X)
-    try:
-        frame = nw.from_native(X, pass_through=True)
-    except DuplicateError as error:
-        raise ValueError(f"The table has two columns of one name: {error}. Rename one.") from error
-    if isinstance(frame, nw.LazyFrame):
-        raise TypeError(
-            f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
-        )
-    return Table(frame) if isinstance(frame, nw.DataFrame) else None
-
-
-def as_table(X: Any, wanted: str = "Expected a table of transitions") -> Table:
-    """Return X as a table, or say what a table is."""
-    frame = as_frame(X)
-    if frame is None:
-        hint = (
-            " Read the file first, for example with pandas.read_csv."
-            if isinstance(X, str | bytes) or hasattr(X, "__fspath__")
-            else " Make it a pandas.DataFrame with named columns first."
-        )
-        raise TypeError(f"{wanted} (pandas, polars or pyarrow), got {type(X).__name__}.{hint}")
-    return frame
-
-
-def convert_table(table: Any, library: str) -> Any:
-    """Return a table as one of pandas or polars, or as it is ("default")."""
-    if library == "default":
-        return table
-    frame = nw.from_native(table, eager_only=True)
-    return frame.to_pandas() if library == "pandas" else frame.to_polars()
-
-
-def _pandas_series(series: nw.Series[Any]) -> pd.Series:
-    if series.implementation.is_pandas():
-        native: pd.Series = series.to_native()
-        return native
-    arrow = None
-    if series.dtype != nw.Object:
-        with suppress(ModuleNotFoundError):  # polars without pyarrow
-            arrow = series.to_arrow()
-    if arrow is None:
-        return pd.Series(series.to_list(), dtype=object).infer_objects()
-    kind = str(arrow.type)
-    if kind.startswith("dictionary"):  # labels go by value, not by category
-        arrow = arrow.cast(arrow.type.value_type)
-    elif kind.endswith("_view"):  # which pandas does not know
-        arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
-    return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
-
-
-def _plain_array(series: pd.Series) -> npt.NDArray[Any]:
-    """Return a column as numpy knows it: numbers as numbers, missing as NaN; labels as objects."""
-    options: dict[str, Any] = {}
-    if not isinstance(series.dtype, np.dtype):
-        if not pd.api.types.is_numeric_dtype(series.dtype):
-            options = {"dtype": object, "na_value": np.nan}
-        elif series.hasnans:
-            options = {"dtype": np.float64, "na_value": np.nan}
-    array = np.asarray(series.to_numpy(**options))
-    # One precision for all: clusters found in doubles cannot be asked about singles.
-    return array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array
-
-
-def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
-    """Return one value a row, missing where none is present."""
-    if present.all():
-        return values
-    spread = np.full(len(present), np.nan, dtype=float if values.dtype.kind in "iuf" else object)
-    spread[present] = values
-    return spread
-
-
-def _as_series(values: Any, name: str, *, warn: bool = False) -> pd.Series:
-    """Bring a 1-D list, array or column to a pandas Series."""
-    native = nw.from_native(values, pass_through=True, allow_series=True)
-    if isinstance(native, nw.Series):
-        return _pandas_series(native)
-    array = column_or_1d(values, warn=warn)
-    if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
-        array = np.asarray(values, dtype=object).ravel()  # numpy made strings of everything
-    return pd.Series(array, name=name)
-
-
-def _shown(series: pd.Series, row: int) -> str:
-    """Write one value of a column as Python would."""
-    return repr(series.iloc[row : row + 1].tolist()[0])
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)
 
 
 def _require_columns(frame: Table, roles: Roles) -> None:
@@ -476,8 +290,8 @@ def _require_columns(frame: Table, roles: Roles) -> None:
         missing = [name for name in names if name not in frame.columns]
         if missing:
             raise ValueError(
-                f"The table has no column {_quoted(missing)} for the role {role!r}. It has the "
-                f"column(s) {_quoted(frame.columns)}. Name yours: "
+                f"The table has no column {quoted(missing)} for the role {role!r}. It has the "
+                f"column(s) {quoted(frame.columns)}. Name yours: "
                 f"MarkovPolicyEstimator({role}=...)."
             )
     if not roles.state:
@@ -508,7 +322,7 @@ def _read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
         if len(there) < len(names):
             absent = [name for name in names if name not in frame.columns]
             raise ValueError(
-                f"The table has next-state column(s) {_quoted(there)} but not {_quoted(absent)}. "
+                f"The table has next-state column(s) {quoted(there)} but not {quoted(absent)}. "
                 "Add what is missing, or name the columns with next_state=..."
             )
     columns = [read_labels(frame.column(name), name) for name in names]
@@ -529,12 +343,12 @@ def _read_episodes(frame: Table, roles: Roles, *, required: bool) -> LabelColumn
     if roles.episode is None or roles.episode not in frame.columns:
         if not required:
             return None
-        nexts = _quoted([f"next_{name}" for name in roles.state])
+        nexts = quoted([f"next_{name}" for name in roles.state])
         raise ValueError(
             f"The table has neither next states ({nexts}) nor an episode column "
             f"({roles.episode!r}), so what followed a row is unknown. Add next-state column(s), or "
             "a column that tells which rows belong together, and name them with next_state=... or "
-            f"episode=... The table has the column(s) {_quoted(frame.columns)}."
+            f"episode=... The table has the column(s) {quoted(frame.columns)}."
         )
     column = read_labels(frame.column(roles.episode), roles.episode)
     require_no_missing(column)
@@ -550,7 +364,7 @@ def _read_steps(series: pd.Series, name: str) -> tuple[LabelColumn, npt.NDArray[
     if column.kind not in (*NUMERIC_KINDS, *TIME_KINDS):
         raise TypeError(
             f"Column {name!r} must hold numbers or times to order rows by, got "
-            f"{_shown(series, 0)} at row 0. Convert it, or say step=None to take the rows as they "
+            f"{shown(series, 0)} at row 0. Convert it, or say step=None to take the rows as they "
             "lie."
         )
     if column.kind in TIME_KINDS:
@@ -564,7 +378,7 @@ def _read_terminated(series: pd.Series, name: str) -> Bools:
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred != "boolean" and not pd.api.types.is_bool_dtype(series.dtype):
         raise TypeError(
-            f"Column {name!r} must be bool, got {_shown(series, 0)} at row 0. Convert it with "
+            f"Column {name!r} must be bool, got {shown(series, 0)} at row 0. Convert it with "
             ".astype(bool), or say terminated=None if it means something else."
         )
     raise_if_missing(name, series.isna().to_numpy(dtype=bool), "Fill in True or False.")

@@ -15,14 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Codes = npt.NDArray[np.int32]
+from skmdp._typing import Codes
 
 MISSING = -1
 UNKNOWN = -1
+
+
 # From here on a float no longer holds every integer, so two labels may have become one.
 EXACT_FLOAT = 2**53
 
 _KINDS_IN_WORDS = "strings, numbers, booleans, bytes, dates or datetimes"
+
+
 # What pandas calls the content of an object column -> what we call its kind.
 _INFERRED_KINDS = {
     "string": "str",

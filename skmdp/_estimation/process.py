@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, vstack
 
-from skmdp._bellman import greedy_pairs
-from skmdp._counts import Integers, TransitionCounts
-from skmdp._penalty import Penalty
+from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
-PRIOR_STRENGTHS = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
-# Probability granted to a successor that the state's other rows never led to: seen once in the
-# whole state, it speaks for more smoothing, but must not decide alone.
-RARE_SUCCESSOR = 1e-6
+from skmdp.mdp._bellman import greedy_pairs
 
 
 def expected_rewards(
@@ -167,117 +158,10 @@ def _add_untried(mdp: MDP, weights: Floats, counts: TransitionCounts) -> tuple[M
     )
 
 
-def subtract_errors(
-    mdp: MDP,
-    counts: TransitionCounts,
-    pessimism: float,
-    *,
-    prior_strength: float,
-    gamma: float,
-    state_values: Floats,
-) -> MDP:
-    """Return an estimated process whose values are lowered by ``pessimism`` standard errors.
-
-    The variance of a state, which stands in where a pair has few rows, is taken at the given
-    values and held. Pairs that were never logged have no error.
-    """
-    if counts.reward_squares is None:
-        raise ValueError(
-            "pessimism needs the squares of rewards, which earlier batches were read without. "
-            "Call fit to start anew."
-        )
-    if counts.weights.min() < 1 - 1e-9:
-        raise ValueError(
-            f"pessimism needs weights that sum to at least 1 for every transition, got "
-            f"{counts.weights.min():g}. Weigh rows by how often they count, or use "
-            "prior_strength instead."
-        )
-    n_pairs = len(counts.pair_state)
-    means = counts.reward_sums / counts.weights
-    inner = counts.reward_squares - counts.reward_sums * means
-    # Sums of n squares carry n roundings; what is smaller is no variance.
-    rounding = 4 * np.finfo(np.float64).eps * counts.weights
-    inner[inner < rounding * counts.reward_squares] = 0.0
-    outcomes = counts.matrix(counts.weights / counts.pair_weights[counts.triple_pair] + 1j * means)
-    at = counts.find_pairs(mdp.pair_state, mdp.pair_action)
-    logged = np.flatnonzero(at >= 0)
-    take = csr_array((np.ones(len(logged)), (logged, at[logged])), shape=(len(at), n_pairs))
-    visits = take @ counts.pair_weights
-    visits[at < 0] = 1.0
-    trust = take @ trust_in_pairs(counts, prior_strength)
-    inner_sums = np.bincount(counts.triple_pair, inner, minlength=n_pairs)
-    mean_rewards = expected_rewards(counts, "state_action")
-    return replace(
-        mdp,
-        penalty=Penalty(
-            outcomes=(take @ outcomes).tocsr(),
-            inner_variance=(take @ inner_sums) / visits,
-            state_variance=_state_variances(counts, inner, gamma, state_values)[mdp.pair_state],
-            visits=visits,
-            factor=pessimism * trust,
-            lowest_reward=min(0.0, float(mean_rewards.min())),
-        ),
-    )
-
-
-def _state_variances(
-    counts: TransitionCounts, inner: Floats, gamma: float, state_values: Floats
-) -> Floats:
-    """Return the variance of r + gamma V(s') over all rows of every state, (n_states,).
-
-    ``inner`` (n_triples,) is each triple's sum of squared deviations of r from its own mean.
-    """
-    state = counts.pair_state[counts.triple_pair]
-    worth = counts.reward_sums / counts.weights
-    worth += gamma * np.append(state_values, 0.0)[counts.next_states]
-    n = np.maximum(counts.state_weights, np.finfo(np.float64).tiny)  # states never acted in
-    mean = np.bincount(state, counts.weights * worth, minlength=counts.n_states) / n
-    squares = counts.weights * (worth - mean[state]) ** 2 + inner
-    return np.asarray(np.bincount(state, squares, minlength=counts.n_states) / n)
-
-
 def _lowest_untried_actions(counts: TransitionCounts) -> npt.NDArray[np.int64]:
     """Return the lowest action code never logged in each state, (n_states,)."""
     starts = np.searchsorted(counts.pair_state, np.arange(counts.n_states))
     rank = np.arange(len(counts.pair_state)) - starts[counts.pair_state]
     # Actions of a state ascend, so as long as none is left out, action == rank.
     unbroken = counts.pair_action == rank
-    return np.bincount(counts.pair_state, unbroken, minlength=counts.n_states).astype(np.int64)
-
-
-def choose_prior_strength(counts: TransitionCounts) -> float:
-    """Return the shrinkage that best predicts each row from the others.
-
-    Maximises the leave-one-row-out likelihood of the logged transitions when the distribution of
-    a pair is shrunk towards that of its state with the weight of ``kappa`` rows. It looks at
-    transitions, not at rewards. O(n_triples) per candidate.
-    """
-    n_actions_logged = np.bincount(counts.pair_state, minlength=counts.n_states)
-    state = counts.pair_state[counts.triple_pair]
-    votes = n_actions_logged[state] >= 2  # elsewhere nothing depends on the shrinkage
-    if not votes.any():
-        return 1.0
-    state = state[votes]
-    c, m = counts.weights[votes], counts.n_rows[votes]
-    n = counts.pair_weights[counts.triple_pair][votes]
-    n_s = counts.state_weights[state]
-    w = c / m
-    N_s = _sum_over_actions(counts)[votes]
-    p = np.maximum((N_s - w) / np.maximum(n_s - w, w), RARE_SUCCESSOR)
-    left = np.maximum(c - w, 0.0)
-    likelihoods = np.array(
-        [m @ np.log((left + kappa * p) / (n - w + kappa)) for kappa in PRIOR_STRENGTHS]
-    )
-    best = likelihoods.max()
-    level = PRIOR_STRENGTHS[likelihoods >= best - 1e-9 * abs(best)]
-    return float(level[np.argmin(np.abs(np.log(level)))])
-
-
-def _sum_over_actions(counts: TransitionCounts) -> Floats:
-    """Return N(s, s') for every triple, (n_triples,)."""
-    by_state = counts.state_matrix()
-    width = counts.n_states + 1
-    rows = np.repeat(np.arange(counts.n_states, dtype=np.int64), np.diff(by_state.indptr))
-    wanted = counts.pair_state[counts.triple_pair].astype(np.int64) * width + counts.next_states
-    at = np.searchsorted(rows * width + by_state.indices, wanted)
-    return np.asarray(by_state.data[at])
+    return sum_by_code(counts.pair_state, unbroken, counts.n_states).astype(np.int64)

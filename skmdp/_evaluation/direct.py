@@ -21,34 +21,37 @@ of y over the rows of the pair and of the state, one more row of (s, a) moves th
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array
 
-from skmdp._counts import TransitionCounts
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.integer[Any]]
-Bools = npt.NDArray[np.bool_]
+from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._typing import Bools, Floats, Integers
 
 # A log whose episodes all end is followed to the end: this many times its longest episode.
 TO_THE_END = 10
+
+
 # Steps to follow where the log does not tell episodes.
 HORIZON_WITHOUT_EPISODES = 1000
+
+
 # Relative change of the values below which following stops: enough to compare policies.
 SCORE_TOLERANCE = 1e-6
+
+
 # After so many steps, values are looked at only every so many: looking costs as much as a step.
 LOOK_EVERY = 8
+
+
 # Share of the episodes still running, relative to the tolerance, below which they do not matter.
 NEGLIGIBLE_SHARE = 0.1
-UNCOVERED_WARNING = 0.01
+
+
 # Fewer rows than this do not show how much chance there is in what a pair does.
 FEW_ROWS = 5
-OUTLASTING_WARNING = 0.10
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,39 +156,34 @@ def _lacking(counts: TransitionCounts, choice: Floats | None, at_most: float) ->
     if choice is None:
         return np.zeros(counts.n_states)
     logged = np.where(counts.pair_weights > at_most, choice, 0.0)
-    return np.asarray(1.0 - _sum_by(counts.pair_state, logged, counts.n_states))
+    return np.asarray(1.0 - sum_by_code(counts.pair_state, logged, counts.n_states))
 
 
-def _sum_by(codes: Integers, amounts: Floats, n: int) -> Floats:
-    """Sum amounts by code, (n,)."""
-    return np.bincount(codes, amounts, minlength=n).astype(np.float64, copy=False)
-
-
-def _divide(numerator: Floats, denominator: Floats) -> Floats:
+def divide(numerator: Floats, denominator: Floats) -> Floats:
     """Divide, 0 where the denominator is 0: a resampled log may lack what the log has."""
     out = np.zeros(np.broadcast(numerator, denominator).shape)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
-def _beliefs(
+def beliefs(
     counts: TransitionCounts, choice: Floats | None, prior_strength: float
 ) -> tuple[Floats, Floats]:
     """Return pi lam of every pair, (n_pairs,), and what it leaves of each state, (n_states,)."""
     n = counts.pair_weights
     if choice is None:
         return np.zeros(len(n)), np.ones(counts.n_states)
-    believed = choice * _divide(n, n + prior_strength)
-    return believed, 1 - _sum_by(counts.pair_state, believed, counts.n_states)
+    believed = choice * divide(n, n + prior_strength)
+    return believed, 1 - sum_by_code(counts.pair_state, believed, counts.n_states)
 
 
 def policy_process(
     counts: TransitionCounts, choice: Floats | None, prior_strength: float
 ) -> tuple[Any, Floats]:
     """Return P (n_states, n_states) and R (n_states,) of following a policy."""
-    believed, left = _beliefs(counts, choice, prior_strength)
+    believed, left = beliefs(counts, choice, prior_strength)
     # What one row weighs as the pair's, and as the state's.
-    per_pair = _divide(believed, counts.pair_weights)
-    per_state = _divide(left, counts.state_weights)
+    per_pair = divide(believed, counts.pair_weights)
+    per_state = divide(left, counts.state_weights)
     followed = np.flatnonzero(per_pair)
     place = csr_array(
         (per_pair[followed], (counts.pair_state[followed], followed)),
@@ -202,13 +200,11 @@ def pair_process_values(
 ) -> Floats:
     """Return Q of every logged pair, shrunk as the policy's process is, (n_pairs,)."""
     n, n_s = counts.pair_weights, counts.state_weights
-    trust = _divide(n, n + prior_strength)
+    trust = divide(n, n + prior_strength)
     following = np.append(values, 0.0)
     paid = counts.pair_rewards + gamma * (counts.matrix(counts.weights) @ following)
-    usual = _sum_by(counts.pair_state, paid, counts.n_states)
-    return np.asarray(
-        trust * _divide(paid, n) + (1 - trust) * _divide(usual, n_s)[counts.pair_state]
-    )
+    usual = sum_by_code(counts.pair_state, paid, counts.n_states)
+    return np.asarray(trust * divide(paid, n) + (1 - trust) * divide(usual, n_s)[counts.pair_state])
 
 
 def follow_values(
@@ -289,75 +285,3 @@ def _pushed(steps: list[Floats], vector: Floats, *, keep: bool) -> list[Floats]:
         return [vector]
     steps.append(vector)
     return steps
-
-
-def influence_of_rows(
-    counts: TransitionCounts, choice: Floats | None, estimate: DirectEstimate, gamma: float
-) -> tuple[Floats, Floats]:
-    """Return what moves the value: slope and offset of u = slope r + offset, each (n_triples,).
-
-    ``estimate`` comes from the same arguments, with its paths. O(n_triples) where the values and
-    the visits settle within the horizon, else as often as there are steps.
-    """
-    pair, n, n_s = counts.triple_pair, counts.pair_weights, counts.state_weights
-    state, kappa = counts.pair_state, estimate.prior_strength
-    believed, left = _beliefs(counts, choice, kappa)
-    decisions, following = _visited_values(counts, estimate, gamma)
-    # y of a triple is decisions r + following; here its sum over the triple's rows.
-    y = decisions * counts.reward_sums + following * counts.weights
-    y_pair = _sum_by(pair, y, len(n))
-    y_state = _sum_by(state, y_pair, counts.n_states)
-    of_pair, of_state = _divide(y_pair, n), _divide(y_state, n_s)[state]
-    per_pair, per_state = _divide(believed, n), _divide(left, n_s)[state]
-    trusting = 0.0 if choice is None else choice * kappa / (n + kappa + (n + kappa == 0)) ** 2
-    offset = trusting * (of_pair - of_state) - per_pair * of_pair - per_state * of_state
-    weight = (per_pair + per_state)[pair]
-    return weight * decisions, weight * following + offset[pair]
-
-
-def _visited_values(
-    counts: TransitionCounts, estimate: DirectEstimate, gamma: float
-) -> tuple[Floats, Floats]:
-    """Return D(s) and M(s, s') of every triple, each (n_triples,)."""
-    V, d, H = estimate.values, estimate.visits, estimate.horizon
-    assert V is not None
-    assert d is not None
-    s = counts.pair_state[counts.triple_pair]
-    t = np.minimum(counts.next_states, counts.n_states - 1)
-    early = np.array(d.steps[: d.length]).reshape(d.length, counts.n_states)
-    before, settled = early.sum(axis=0), d.steps[-1]
-    if V.length + d.length <= H:
-        # All early visits meet settled values and all early values settled visits, so the sum
-        # over steps is one over three outer products.
-        late = (H - 1 - V.length - np.arange(d.length)) @ early
-        m = H - d.length - V.length
-        to_come = np.sum(V.steps[: V.length], axis=0) + m * V.steps[-1] + m * (m - 1) / 2 * V.drift
-        M = before[s] * V.steps[-1][t] + late[s] * V.drift[t] + settled[s] * to_come[t]
-    else:
-        M = np.zeros(len(s))
-        for step in range(H):
-            M += d.at(step)[s] * V.at(H - 1 - step)[t]
-    D = before + (H - d.length) * settled
-    return D[s], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
-
-
-def warn_if_unsupported(
-    uncovered: float, outlasting: float | None, *, is_cut: bool, stacklevel: int = 3
-) -> None:
-    """Warn if the log has too little to say about the policy."""
-    if uncovered > UNCOVERED_WARNING:
-        warnings.warn(
-            f"X lacks {uncovered:.1%} of the decisions that the policy would take; there "
-            "the estimate assumes that what X logs in the state goes on happening. Score on more "
-            "rows, or raise min_count so that the policy keeps to what is often logged.",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
-    if outlasting is not None and outlasting > OUTLASTING_WARNING and not is_cut:
-        warnings.warn(
-            f"{outlasting:.1%} of the policy's episodes would last longer than any in X (it may "
-            "loop); their value is extrapolated. Check the policy for loops, or charge a cost per "
-            "step.",
-            UserWarning,
-            stacklevel=stacklevel,
-        )

@@ -1,0 +1,59 @@
+"""What each row of a log moves the value of the direct method by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._evaluation.direct import DirectEstimate, beliefs, divide
+from skmdp._typing import Floats
+
+
+def influence_of_rows(
+    counts: TransitionCounts, choice: Floats | None, estimate: DirectEstimate, gamma: float
+) -> tuple[Floats, Floats]:
+    """Return what moves the value: slope and offset of u = slope r + offset, each (n_triples,).
+
+    ``estimate`` comes from the same arguments, with its paths. O(n_triples) where the values and
+    the visits settle within the horizon, else as often as there are steps.
+    """
+    pair, n, n_s = counts.triple_pair, counts.pair_weights, counts.state_weights
+    state, kappa = counts.pair_state, estimate.prior_strength
+    believed, left = beliefs(counts, choice, kappa)
+    decisions, following = _visited_values(counts, estimate, gamma)
+    # y of a triple is decisions r + following; here its sum over the triple's rows.
+    y = decisions * counts.reward_sums + following * counts.weights
+    y_pair = sum_by_code(pair, y, len(n))
+    y_state = sum_by_code(state, y_pair, counts.n_states)
+    of_pair, of_state = divide(y_pair, n), divide(y_state, n_s)[state]
+    per_pair, per_state = divide(believed, n), divide(left, n_s)[state]
+    trusting = 0.0 if choice is None else choice * kappa / (n + kappa + (n + kappa == 0)) ** 2
+    offset = trusting * (of_pair - of_state) - per_pair * of_pair - per_state * of_state
+    weight = (per_pair + per_state)[pair]
+    return weight * decisions, weight * following + offset[pair]
+
+
+def _visited_values(
+    counts: TransitionCounts, estimate: DirectEstimate, gamma: float
+) -> tuple[Floats, Floats]:
+    """Return D(s) and M(s, s') of every triple, each (n_triples,)."""
+    V, d, H = estimate.values, estimate.visits, estimate.horizon
+    assert V is not None
+    assert d is not None
+    s = counts.pair_state[counts.triple_pair]
+    t = np.minimum(counts.next_states, counts.n_states - 1)
+    early = np.array(d.steps[: d.length]).reshape(d.length, counts.n_states)
+    before, settled = early.sum(axis=0), d.steps[-1]
+    if V.length + d.length <= H:
+        # All early visits meet settled values and all early values settled visits, so the sum
+        # over steps is one over three outer products.
+        late = (H - 1 - V.length - np.arange(d.length)) @ early
+        m = H - d.length - V.length
+        to_come = np.sum(V.steps[: V.length], axis=0) + m * V.steps[-1] + m * (m - 1) / 2 * V.drift
+        M = before[s] * V.steps[-1][t] + late[s] * V.drift[t] + settled[s] * to_come[t]
+    else:
+        M = np.zeros(len(s))
+        for step in range(H):
+            M += d.at(step)[s] * V.at(H - 1 - step)[t]
+    D = before + (H - d.length) * settled
+    return D[s], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)

@@ -1,0 +1,197 @@
+"""Dataframes and columns of any library, as far as they are looked at here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from narwhals.exceptions import DuplicateError
+from sklearn.utils import column_or_1d
+
+from skmdp._typing import Bools
+
+
+class Table:
+    """An eager table of any library, for what is asked of it here: names, and one column at a time.
+
+    pandas' own tables are taken as they are: narwhals asks more of each column than reading the
+    column of a small table takes.
+    """
+
+    def __init__(self, native: pd.DataFrame | nw.DataFrame[Any]) -> None:
+        self._native = native
+        self.columns = list(native.columns)
+
+    def __len__(self) -> int:
+        return len(self._native)
+
+    def column(self, name: str) -> pd.Series:
+        """Take one column as a pandas Series, without copying it where possible."""
+        if isinstance(self._native, pd.DataFrame):
+            return self._native[name]
+        return _pandas_series(self._native.get_column(name))
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Any:
+        """Return some rows as a table of the same library; pandas keeps its index."""
+        if isinstance(self._native, pd.DataFrame):
+            return self._native.iloc[rows]
+        return self._native[rows, :].to_native()
+
+    def features(self, names: Sequence[str]) -> pd.DataFrame:
+        """Return some columns as a plain pandas table, whatever library they come from."""
+        return pd.DataFrame({name: _plain_array(self.column(name)) for name in names}, copy=False)
+
+    def exchange(
+        self,
+        dropped: Sequence[str],
+        before: dict[str, npt.NDArray[Any]],
+        after: dict[str, npt.NDArray[Any]],
+        present: Bools,
+    ) -> Any:
+        """Return a table of the same library with other columns in place of those dropped.
+
+        Those of ``before`` come first, one value a row; those of ``after`` last, with a value for
+        each row marked ``present``, missing in the others. pandas keeps its index.
+        """
+        kept = [name for name in self.columns if name not in set(dropped)]
+        if isinstance(self._native, pd.DataFrame):
+            index = self._native.index
+            last = {name: _spread(values, present) for name, values in after.items()}
+            parts = [pd.DataFrame(columns, index=index) for columns in (before, last)]
+            return pd.concat([parts[0], self._native[kept], parts[1]], axis=1)
+        backend = self._native.implementation
+        parts = [nw.from_dict(before, backend=backend)] if before else []
+        parts.append(self._native.select(kept))
+        if after:
+            where = np.where(present, np.cumsum(present) - 1, 0)
+            filled = {
+                name: values[where] if len(values) else np.zeros(len(present))
+                for name, values in after.items()
+            }
+            mark = f"present {''.join(after)}"  # a name that none of them has
+            marked = nw.from_dict({**filled, mark: present}, backend=backend)
+            missing = [nw.when(nw.col(mark)).then(nw.col(name)).alias(name) for name in after]
+            parts.append(marked.select(missing))
+        return nw.concat(parts, how="horizontal").to_native()
+
+
+def is_one_dimensional(X: Any) -> bool:
+    """Whether X is a list, array or column of labels."""
+    if isinstance(nw.from_native(X, pass_through=True, allow_series=True), nw.Series):
+        return True
+    return np.ndim(X if hasattr(X, "ndim") else np.asarray(X, dtype=object)) == 1
+
+
+def take_rows(values: Any, rows: npt.NDArray[np.integer[Any]]) -> Any:
+    """Return some rows of a table, an array, a column or a list."""
+    frame = as_frame(values)
+    if frame is not None:
+        return frame.take(rows)
+    if is_one_dimensional(values):
+        return as_series(values, "values").iloc[rows]
+    if isinstance(values, list | tuple):
+        values = np.asarray(values, dtype=object)
+    return values[rows]
+
+
+def as_frame(X: Any) -> Table | None:
+    """Return an eager table, None where X is no table."""
+    if isinstance(X, Table):
+        return X
+    if isinstance(X, pd.DataFrame) and X.columns.is_unique:
+        return Table(X)
+    try:
+        frame = nw.from_native(X, pass_through=True)
+    except DuplicateError as error:
+        raise ValueError(f"The table has two columns of one name: {error}. Rename one.") from error
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError(
+            f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
+        )
+    return Table(frame) if isinstance(frame, nw.DataFrame) else None
+
+
+def as_table(X: Any, wanted: str = "Expected a table of transitions") -> Table:
+    """Return X as a table, or say what a table is."""
+    frame = as_frame(X)
+    if frame is None:
+        hint = (
+            " Read the file first, for example with pandas.read_csv."
+            if isinstance(X, str | bytes) or hasattr(X, "__fspath__")
+            else " Make it a pandas.DataFrame with named columns first."
+        )
+        raise TypeError(f"{wanted} (pandas, polars or pyarrow), got {type(X).__name__}.{hint}")
+    return frame
+
+
+def convert_table(table: Any, library: str) -> Any:
+    """Return a table as one of pandas or polars, or as it is ("default")."""
+    if library == "default":
+        return table
+    frame = nw.from_native(table, eager_only=True)
+    return frame.to_pandas() if library == "pandas" else frame.to_polars()
+
+
+def _pandas_series(series: nw.Series[Any]) -> pd.Series:
+    if series.implementation.is_pandas():
+        native: pd.Series = series.to_native()
+        return native
+    arrow = None
+    if series.dtype != nw.Object:
+        with suppress(ModuleNotFoundError):  # polars without pyarrow
+            arrow = series.to_arrow()
+    if arrow is None:
+        return pd.Series(series.to_list(), dtype=object).infer_objects()
+    kind = str(arrow.type)
+    if kind.startswith("dictionary"):  # labels go by value, not by category
+        arrow = arrow.cast(arrow.type.value_type)
+    elif kind.endswith("_view"):  # which pandas does not know
+        arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
+    return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
+
+
+def _plain_array(series: pd.Series) -> npt.NDArray[Any]:
+    """Return a column as numpy knows it: numbers as numbers, missing as NaN; labels as objects."""
+    options: dict[str, Any] = {}
+    if not isinstance(series.dtype, np.dtype):
+        if not pd.api.types.is_numeric_dtype(series.dtype):
+            options = {"dtype": object, "na_value": np.nan}
+        elif series.hasnans:
+            options = {"dtype": np.float64, "na_value": np.nan}
+    array = np.asarray(series.to_numpy(**options))
+    # One precision for all: clusters found in doubles cannot be asked about singles.
+    return array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array
+
+
+def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
+    """Return one value a row, missing where none is present."""
+    if present.all():
+        return values
+    spread = np.full(len(present), np.nan, dtype=float if values.dtype.kind in "iuf" else object)
+    spread[present] = values
+    return spread
+
+
+def as_series(values: Any, name: str, *, warn: bool = False) -> pd.Series:
+    """Bring a 1-D list, array or column to a pandas Series."""
+    native = nw.from_native(values, pass_through=True, allow_series=True)
+    if isinstance(native, nw.Series):
+        return _pandas_series(native)
+    array = column_or_1d(values, warn=warn)
+    if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
+        array = np.asarray(values, dtype=object).ravel()  # numpy made strings of everything
+    return pd.Series(array, name=name)
+
+
+def shown(series: pd.Series, row: int) -> str:
+    """Write one value of a column as Python would."""
+    return repr(series.iloc[row : row + 1].tolist()[0])
+
+
+def quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,6 @@
+"""What a fitted policy says, what supports it, and whether the state is enough to decide by."""
+
+from skmdp.inspection._markov_test import markov_test
+from skmdp.inspection._policy_table import policy_table, supported
+
+__all__ = ["markov_test", "policy_table", "supported"]

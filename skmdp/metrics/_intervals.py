@@ -1,0 +1,93 @@
+"""Estimates of several policies by several methods, and how sure they are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import effective_n_jobs
+from scipy.special import ndtr
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+
+from skmdp._evaluation.replay import Candidate, resample_values, standard_error
+from skmdp._typing import Floats
+
+# ------------------------------------------------------------------------- estimates, intervals
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Values of candidates by methods, and what their errors are made of."""
+
+    candidates: Sequence[Candidate]
+    names: Sequence[str]
+    values: Floats  # (n_candidates, n_methods)
+    resampled: dict[str, Floats] | None  # by method, each (n_bootstrap, n_candidates)
+    n_episodes: int | None
+
+    def interval(self, j: int, z: float, against: int | None = None) -> dict[str, Floats]:
+        """Return value, standard_error, lower and upper of each method, each (n_methods,).
+
+        Of candidate j, or of its difference to another one.
+        """
+        value = self.values[j] - (0.0 if against is None else self.values[against])
+        error, lower, upper = (np.full(len(self.names), np.nan) for _ in range(3))
+        for i, name in enumerate(self.names):
+            if name == "dm":
+                error[i] = self._analytic_error(j, against)
+                lower[i], upper[i] = value[i] - z * error[i], value[i] + z * error[i]
+            elif self.resampled is not None:
+                draws = self.resampled[name][:, j]
+                if against is not None:
+                    draws = draws - self.resampled[name][:, against]
+                if np.isfinite(draws).all():
+                    tail = ndtr(-z)
+                    error[i] = draws.std(ddof=1)
+                    lower[i], upper[i] = np.quantile(draws, [tail, 1 - tail])
+        return {"value": value, "standard_error": error, "lower": lower, "upper": upper}
+
+    def _analytic_error(self, j: int, against: int | None) -> float:
+        of_rows, starts = self.candidates[j].influence
+        if against is not None:
+            other_rows, other_starts = self.candidates[against].influence
+            of_rows, starts = of_rows - other_rows, starts - other_starts
+        return standard_error(of_rows, starts, self.candidates[j].replay.episode, self.n_episodes)
+
+
+def estimate_with_errors(
+    candidates: Sequence[Candidate],
+    names: Sequence[str],
+    n_bootstrap: int,
+    random_state: int | np.random.RandomState | None,
+    n_jobs: int | None,
+) -> Estimates:
+    lengths = candidates[0].replay.lengths
+    needs_episodes = [name for name in names if name != "dm"]
+    if lengths is None and needs_episodes:
+        raise ValueError(
+            f"The method(s) {needs_episodes} weigh whole episodes, but X has no episode column. "
+            "Add one (and name it with episode=...), or use methods='dm'."
+        )
+    n_episodes = None if lengths is None else len(lengths)
+    # First, so that what they need is not computed again by every job.
+    values = np.array([candidate.values(names) for candidate in candidates])
+    resampled = None
+    if n_episodes == 1:
+        warnings.warn(
+            "X holds one episode only, so nothing tells how much chance there is in the estimate: "
+            "no interval. Hand in more episodes.",
+            UserWarning,
+            stacklevel=4,
+        )
+    elif needs_episodes and n_bootstrap:
+        seeds = check_random_state(random_state).randint(2**31 - 1, size=n_bootstrap)
+        blocks = np.array_split(seeds, min(n_bootstrap, effective_n_jobs(n_jobs)))
+        parts = Parallel(n_jobs=n_jobs)(
+            delayed(resample_values)(candidates, needs_episodes, block) for block in blocks
+        )
+        by_method = np.moveaxis(np.concatenate(parts), 2, 0)
+        resampled = dict(zip(needs_episodes, by_method, strict=True))
+    return Estimates(candidates, names, values, resampled, n_episodes)

@@ -1,0 +1,95 @@
+"""How many bins measurements get, and where their borders lie."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import KBinsDiscretizer
+
+from skmdp._log.reading import label_codes
+from skmdp._typing import Array
+
+# Share of the states that may hold a single row.
+SINGLE_ROW_WARNING = 0.10
+
+
+# The rows that a state should have per action, and the fewest and most states worth having.
+ROWS_PER_ACTION, FEWEST_STATES, MOST_STATES = 10, 25, 1000
+
+
+# What lies beyond these quantiles goes to the outermost bins: a range is hostage to its outliers.
+LOW_END, HIGH_END = 0.01, 0.99
+
+
+def require_numbers(states: pd.DataFrame) -> None:
+    """Raise unless every column can be put into bins."""
+    for name, column in states.items():
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            raise ValueError(
+                f"Column {name!r} holds {column.iloc[0]!r} at row 0, and bins need numbers. If it "
+                "is a label, leave it out of StateEncoder(state=...), which leaves other columns "
+                "as they are, and name it in the policy: "
+                f"MarkovPolicyEstimator(state=[..., {name!r}])."
+            )
+
+
+def affordable_states(actions: Any, action: str) -> int:
+    """Return how many states the rows of a log support."""
+    if actions is None:
+        raise ValueError(
+            f'n_states="auto" depends on the number of actions, but there is no {action!r}. Name '
+            "the column with action=... (of an array, hand in y), or give n_states a number."
+        )
+    codes = label_codes(actions, action)
+    affordable = len(codes) // (ROWS_PER_ACTION * (int(codes.max()) + 1))
+    return int(np.clip(affordable, FEWEST_STATES, MOST_STATES))
+
+
+def bins_per_column(n_states: int, n_columns: int) -> int:
+    """Return the number of bins of each column that n_states allow, at least two."""
+    if 2**n_columns > n_states:
+        raise ValueError(
+            f"{n_columns} columns in two bins each make {2**n_columns} states, more than the "
+            f"{n_states} of n_states. Name fewer columns in state=..., or cluster them: "
+            'StateEncoder(make_pipeline(StandardScaler(), KMeans()), n_states="auto", state=...).'
+        )
+    return int(n_states ** (1 / n_columns) + 1e-9)
+
+
+def cut_ends(bins: KBinsDiscretizer, rows: Array) -> None:
+    """Space the bins of each column evenly between its low and its high quantile."""
+    ends = np.quantile(rows, [LOW_END, HIGH_END], axis=0).T
+    for j, (low, high) in enumerate(ends):
+        if low < high:  # else almost all are one value, and the others are what tells
+            bins.bin_edges_[j] = np.linspace(low, high, len(bins.bin_edges_[j]))
+
+
+def shift_bins(bins: Any, rng: np.random.RandomState) -> None:
+    """Move the inner borders of each column by the same random part of the bins beside them."""
+    if not isinstance(bins, KBinsDiscretizer):
+        raise ValueError(
+            f"shift_bins moves the borders of a KBinsDiscretizer, but the transformer is "
+            f"{type(bins).__name__}. Leave it at False; the seed of a clusterer does as much."
+        )
+    for j, edges in enumerate(bins.bin_edges_):
+        part, widths = rng.uniform(-0.5, 0.5), np.diff(edges)
+        step = widths[1:] if part > 0 else widths[:-1]
+        bins.bin_edges_[j] = np.concatenate([edges[:1], edges[1:-1] + part * step, edges[-1:]])
+
+
+def warn_of_single_rows(encoded: Array) -> None:
+    """Warn if many states hold a single row."""
+    columns = list(range(encoded.shape[1]))
+    rows = pd.DataFrame(encoded).groupby(columns, sort=False, dropna=False).size()
+    single = int((rows == 1).sum())
+    if single > SINGLE_ROW_WARNING * len(rows):
+        warnings.warn(
+            f"{single} of {len(rows)} states hold a single row; what a policy learns there is one "
+            'outcome. Make fewer states (fewer columns or bins, n_states="auto", KMeans), or keep '
+            "the policy to what is often logged (min_count=5).",
+            UserWarning,
+            stacklevel=4,
+        )
