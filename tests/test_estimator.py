@@ -58,6 +58,7 @@ def test_scikit_learn_check_with_metadata_routing(estimator, check):
 
 
 @UNKNOWN
+@pytest.mark.smoke
 @pytest.mark.parametrize("routing", [False, True])
 def test_no_check_is_lost(routing):
     """A green run can hide skipped checks: count those that passed."""
@@ -93,6 +94,7 @@ TALK = MarkovPolicyEstimator(gamma=0.9, reward_on="state", tol=1e-12)
 LADDER = ["low", "mid", "high"]
 
 
+@pytest.mark.smoke
 def test_climb_has_the_values_of_the_talk():
     TALK.fit(CLIMB)
     values = dict(zip(TALK.states_, TALK.state_values_, strict=True))
@@ -101,6 +103,7 @@ def test_climb_has_the_values_of_the_talk():
     assert_array_equal(TALK.predict(LADDER), ["climb"] * 3)
 
 
+@pytest.mark.smoke
 def test_climb_is_climbed_with_the_defaults():
     assert_array_equal(MarkovPolicyEstimator().fit(CLIMB).predict(LADDER), ["climb"] * 3)
 

@@ -23,6 +23,7 @@ UNEVEN = pytest.mark.filterwarnings("ignore:Only .* speak for the policy:UserWar
 DISAGREE = pytest.mark.filterwarnings("ignore:Methods disagree:UserWarning")
 
 
+@pytest.mark.smoke
 @UNEVEN
 @pytest.mark.parametrize(
     ("policy", "expected"),
@@ -101,6 +102,7 @@ def test_horizon_of_one_is_the_first_reward():
     assert result.horizon == 1
 
 
+@pytest.mark.smoke
 def test_the_logged_policy_is_no_better_than_itself():
     log = labelled(2, n_episodes=300)  # not cut, so that the model earns what was earned
     result = evaluate_policy("behavior", log, methods=ALL, random_state=0)

@@ -79,6 +79,7 @@ def test_repr_shows_the_parameters():
     )
 
 
+@pytest.mark.smoke
 @SMALL_FOLDS
 @pytest.mark.parametrize("routing", [False, True])
 @pytest.mark.parametrize("n_jobs", [None, 2])
