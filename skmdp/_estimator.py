@@ -36,6 +36,7 @@ from skmdp._log.reading import (
     read_state_labels,
     read_table,
 )
+from skmdp._messages import quoted, shown
 from skmdp._policy import position_of_largest, require_numbers, tie_tolerance
 from skmdp._scoring import agreement, evaluate_for_score, score_asks_as_fit, warn_if_unsupported
 from skmdp._typing import Codes, Floats, Integers
@@ -593,7 +594,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         if frame is not None and {self.action, *self._roles().state} <= set(frame.columns):
             raise ValueError(
                 "y was given, so every column of X would be a feature of the state, but X has the "
-                f"action column {self.action!r} itself. Hand in the table without y."
+                f"action column {shown(self.action)} itself. Hand in the table without y."
             )
         return read_features(X, y, reward, episode, sample_weight, beside=beside)
 
@@ -772,8 +773,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         parts = [column.label_at(unknown[0]) for column in columns]
         first = parts[0] if len(parts) == 1 else tuple(parts)
         message = (
-            f"{len(unknown)} state(s) were not seen in fit, first {first!r} at row {unknown[0]} "
-            "(counting from 0)."
+            f"{len(unknown)} state(s) were not seen in fit, first {shown(first)} at row "
+            f"{unknown[0]} (counting from 0)."
         )
         if self.handle_unknown != "warn":
             raise ValueError(
@@ -782,7 +783,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             )
         default = self._evidence.actions.label(self._default_code)
         warnings.warn(
-            f"{message} They get the most logged action, {default!r}. Choose "
+            f"{message} They get the most logged action, {shown(default)}. Choose "
             "handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if not.",
             UserWarning,
             stacklevel=3,
@@ -1098,7 +1099,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         code = actions.encode([read_state_labels([action], actions.names[0])])[0]
         if code == UNKNOWN:
             raise ValueError(
-                f"Action {action!r} was never logged; the actions are {self.actions_.tolist()}."
+                f"Action {shown(action)} was never logged; the actions are "
+                f"{quoted(self.actions_.tolist())}."
             )
         return np.flatnonzero(self._evidence.counts.pair_action == code)
 
@@ -1136,7 +1138,7 @@ def _name_endless_loop(error: EndlessLoopError, evidence: Evidence) -> ValueErro
     state = evidence.states.label(error.state)
     action = evidence.actions.label(error.action)
     return ValueError(
-        f"gamma=1 needs a log in which no policy can go on for ever, but action {action!r} in "
-        f"state {state!r} can be part of an endless loop, so its value may be infinite. Use a "
+        f"gamma=1 needs a log in which no policy can go on for ever, but action {shown(action)} in "
+        f"state {shown(state)} can be part of an endless loop, so its value may be infinite. Use a "
         "gamma below 1, such as 0.999."
     )

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 
 from skmdp._log.evidence import Evidence
 from skmdp._log.labels import NUMERIC_KINDS
+from skmdp._messages import shown
 from skmdp._typing import Floats
 
 
@@ -27,8 +28,9 @@ def require_numbers(evidence: Evidence) -> None:
     for name, kind in zip(evidence.states.names, evidence.states.kinds, strict=True):
         if kind not in NUMERIC_KINDS:
             raise ValueError(
-                f"handle_unknown='nearest' needs numeric state columns, but column {name!r} holds "
-                f"labels of kind {kind!r}. Encode it as numbers or choose another handle_unknown."
+                f"handle_unknown='nearest' needs numeric state columns, but column {shown(name)} "
+                f"holds labels of kind {kind!r}. Encode it as numbers or choose another "
+                "handle_unknown."
             )
 
 

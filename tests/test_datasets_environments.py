@@ -90,7 +90,7 @@ def test_observations_that_are_no_numbers():
         def reset(self, seed=None, options=None):
             return {"x": 0}, {}
 
-    with pytest.raises(TypeError, match=r"got a dict with the keys \['x'\]. Flatten it"):
+    with pytest.raises(TypeError, match=r"got a dict with the keys 'x'\. Flatten it"):
         collect_transitions(Named())
 
 

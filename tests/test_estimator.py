@@ -518,7 +518,7 @@ def test_views_need_fit(view):
 
 def test_transitions_of_an_action_never_logged():
     policy = MarkovPolicyEstimator().fit(CLIMB)
-    with pytest.raises(ValueError, match=r"Action 'fly' was never logged; .*\['climb', 'sink'\]"):
+    with pytest.raises(ValueError, match=r"Action 'fly' was never logged; .* 'climb', 'sink'"):
         policy.transition_matrix("fly")
 
 

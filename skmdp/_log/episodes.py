@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skmdp._log.labels import MISSING, LabelColumn, LabelIndex, index_labels
+from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats
 
 RowNumbers = npt.NDArray[np.int64]
@@ -121,8 +122,8 @@ def link_rows(rows: LogRows) -> Transitions:
         counts = ~truncated
         if not counts.any():
             raise ValueError(
-                f"Every row is truncated: column {rows.roles.terminated!r} is False and the next "
-                "state missing in all of them, so what followed is unknown everywhere."
+                f"Every row is truncated: column {shown(rows.roles.terminated)} is False and the "
+                "next state missing in all of them, so what followed is unknown everywhere."
             )
     beside = rows.beside
     if truncated is not None:
@@ -193,11 +194,13 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
         at = np.flatnonzero(inside & bad)
         if len(at):
             row, before = int(rows[at[0] + 1]), int(rows[at[0]])
-            found = what if what == "occurs twice" else f"follows step {step.label_at(before)!r}"
+            found = (
+                what if what == "occurs twice" else f"follows step {shown(step.label_at(before))}"
+            )
             raise ValueError(
-                f"Column {step.name!r}: in episode {episode.label_at(row)!r} step "
-                f"{step.label_at(row)!r} {found} (row {row}, counting from 0); next states are "
-                "read off the following row, so none may be missing or repeated, and whole "
+                f"Column {shown(step.name)}: in episode {shown(episode.label_at(row))} step "
+                f"{shown(step.label_at(row))} {found} (row {row}, counting from 0); next states "
+                "are read off the following row, so none may be missing or repeated, and whole "
                 "numbers must count up by one. Repair the steps, add next-state columns, convert "
                 "times to datetimes (they may have gaps), or say step=None to take the rows as "
                 "they lie."
@@ -226,9 +229,9 @@ def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelCol
             row = int(np.argmax(goes_on))
             label = episode.label_at(row)
             raise ValueError(
-                f"Column {rows.roles.terminated!r} is True at row {row} (counting from 0), but "
-                f"episode {label!r} goes on at row {int(following[row])}. Give the rows after an "
-                "end an episode of their own, order the rows, or add next-state columns."
+                f"Column {shown(rows.roles.terminated)} is True at row {row} (counting from 0), "
+                f"but episode {shown(label)} goes on at row {int(following[row])}. Give the rows "
+                "after an end an episode of their own, order the rows, or add next-state columns."
             )
     return [column.take(following) for column in rows.states]
 

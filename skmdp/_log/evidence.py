@@ -11,6 +11,7 @@ import numpy.typing as npt
 from skmdp._estimation.counts import TransitionCounts, count_transitions, merge_counts, merge_sorted
 from skmdp._log.episodes import Transitions
 from skmdp._log.labels import LabelIndex, match_kind
+from skmdp._messages import quoted
 from skmdp._typing import Floats, Integers
 
 
@@ -69,8 +70,8 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
     """
     if earlier.states.names != later.states.names:
         raise ValueError(
-            f"The state columns were {list(earlier.states.names)} before and are "
-            f"{list(later.states.names)} now. Use the same ones, or call fit to start anew."
+            f"The state columns were {quoted(earlier.states.names)} before and are "
+            f"{quoted(later.states.names)} now. Use the same ones, or call fit to start anew."
         )
     if earlier.has_rewards != later.has_rewards:
         before, now = ("with", "without") if earlier.has_rewards else ("without", "with")

@@ -13,6 +13,7 @@ import pandas as pd
 from narwhals.exceptions import DuplicateError
 from sklearn.utils import column_or_1d
 
+from skmdp._messages import shortened
 from skmdp._typing import Bools
 
 
@@ -108,7 +109,9 @@ def as_frame(X: Any) -> Table | None:
     try:
         frame = nw.from_native(X, pass_through=True)
     except DuplicateError as error:
-        raise ValueError(f"The table has two columns of one name: {error}. Rename one.") from error
+        raise ValueError(
+            f"The table has two columns of one name: {shortened(error)}. Rename one."
+        ) from error
     if isinstance(frame, nw.LazyFrame):
         raise TypeError(
             f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
@@ -186,12 +189,3 @@ def as_series(values: Any, name: str, *, warn: bool = False) -> pd.Series:
     if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
         array = np.asarray(values, dtype=object).ravel()  # numpy made strings of everything
     return pd.Series(array, name=name)
-
-
-def shown(series: pd.Series, row: int) -> str:
-    """Write one value of a column as Python would."""
-    return repr(series.iloc[row : row + 1].tolist()[0])
-
-
-def quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skmdp._messages import shortened, shown
 from skmdp._typing import Codes
 
 MISSING = -1
@@ -88,8 +89,9 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
         codes, uniques = pd.factorize(array)
     except (TypeError, NotImplementedError) as error:  # the latter: nested Arrow types
         raise TypeError(
-            f"Column {name!r} of dtype {series.dtype} cannot be hashed ({error}); labels must be "
-            f"{_KINDS_IN_WORDS}. For a state of several parts use one column for each."
+            f"Column {shown(name)} of dtype {shortened(series.dtype)} cannot be hashed "
+            f"({shortened(error)}); labels must be {_KINDS_IN_WORDS}. For a state of several parts "
+            "use one column for each."
         ) from error
     kind, values = _as_numpy(uniques, name)
     column = LabelColumn(name, kind, codes.astype(np.int32), values)
@@ -98,7 +100,7 @@ def read_labels(series: pd.Series, name: str) -> LabelColumn:
     if np.isinf(values).any():
         row = column.row_of(np.isinf(values))
         raise ValueError(
-            f"Column {name!r} contains infinity (inf), first at row {row} (counting from 0); "
+            f"Column {shown(name)} contains infinity (inf), first at row {row} (counting from 0); "
             "infinity is no label. Drop these rows or give them a label of their own."
         )
     is_number = ~np.isnan(values)
@@ -119,8 +121,8 @@ def raise_if_missing(name: str, missing: npt.NDArray[np.bool_], remedy: str) -> 
     """Raise if a value of the named column is missing."""
     if missing.any():
         raise ValueError(
-            f"Column {name!r} contains NaN or None in {int(missing.sum())} row(s), first at row "
-            f"{int(np.argmax(missing))} (counting from 0). {remedy}"
+            f"Column {shown(name)} contains NaN or None in {int(missing.sum())} row(s), first at "
+            f"row {int(np.argmax(missing))} (counting from 0). {remedy}"
         )
 
 
@@ -134,14 +136,14 @@ def _check_one_kind(series: pd.Series, name: str) -> None:
     rows = np.flatnonzero(series.notna().to_numpy())
     first = dict(zip(reversed(types), reversed(rows), strict=True))
     found = ", ".join(
-        f"{kind.__name__} (row {row}: {series.iloc[row]!r})"
+        f"{kind.__name__} (row {row}: {shown(series.iloc[row])})"
         for kind, row in sorted(first.items(), key=lambda item: item[1])
     )
     hint = " For a state of several parts use one column for each." if tuple in first else ""
     raise TypeError(
-        f"Column {name!r}: argument must be uniformly strings or numbers (or one other kind of "
-        f"label: {_KINDS_IN_WORDS}), got {found}; rows count from 0. "
-        f"Convert the column to one kind, for example with .astype(str).{hint}"
+        f"Column {shown(name)}: argument must be uniformly strings or numbers (or one other kind "
+        f"of label: {_KINDS_IN_WORDS}), got {found}; rows count from 0. Convert the column to one "
+        f"kind, for example with .astype(str).{hint}"
     )
 
 
@@ -169,11 +171,12 @@ def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
         except (TypeError, ValueError):  # several time zones, or some without
             kind = None
     if values.dtype.kind == "c" or (values.dtype == object and inferred == "complex"):
-        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
+        raise ValueError(f"Complex data not supported: column {shown(name)} holds complex numbers.")
     if kind is None:
         raise TypeError(
-            f"Column {name!r} of dtype {uniques.dtype} holds no labels of one known kind; labels "
-            f"must be {_KINDS_IN_WORDS}. Convert the column, for example with .astype(str)."
+            f"Column {shown(name)} of dtype {shortened(uniques.dtype)} holds no labels of one "
+            f"known kind; labels must be {_KINDS_IN_WORDS}. Convert the column, for example with "
+            ".astype(str)."
         )
     if kind == "float":
         return kind, _as_float64(values, name)
@@ -183,8 +186,8 @@ def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
         for extreme in (values.max(), values.min()) if may_exceed else ():
             if not limits.min <= int(extreme) <= limits.max:
                 raise ValueError(
-                    f"Column {name!r} holds the integer {extreme}, which exceeds 64 bits signed. "
-                    "Convert the column to strings."
+                    f"Column {shown(name)} holds the integer {extreme}, which exceeds 64 bits "
+                    "signed. Convert the column to strings."
                 )
         return kind, values.astype(np.int64, copy=False)
     if kind == "str":
@@ -203,8 +206,8 @@ def _as_float64(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     numbers = values.astype(np.float64) + 0.0  # so that -0.0 is 0.0
     if values.dtype == object and (np.abs(numbers) >= EXACT_FLOAT).any():
         raise ValueError(
-            f"Column {name!r} mixes fractions with {values[np.abs(numbers).argmax()]!r}: from "
-            "2**53 on, integers are not exact as floats. Convert the column to strings."
+            f"Column {shown(name)} mixes fractions with {shown(values[np.abs(numbers).argmax()])}: "
+            "from 2**53 on, integers are not exact as floats. Convert the column to strings."
         )
     return numbers
 
@@ -223,14 +226,14 @@ def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -
         return LabelColumn(column.name, kind, column.codes, values)
     if {column.kind, kind} != {"int", "float"}:
         raise TypeError(
-            f"Column {column.name!r} holds labels of kind {column.kind!r} (first value "
-            f"{pd.Index(values[:1]).tolist()[0]!r}), but {other} holds labels of kind {kind!r}; "
-            "labels of different kinds cannot be matched. Convert one of them."
+            f"Column {shown(column.name)} holds labels of kind {column.kind!r} (first value "
+            f"{shown(pd.Index(values[:1]).tolist()[0])}), but {other} holds labels of kind "
+            f"{kind!r}; labels of different kinds cannot be matched. Convert one of them."
         )
     large = np.abs(values.astype(np.float64)) >= EXACT_FLOAT
     if large.any():
         raise ValueError(
-            f"Column {column.name!r} holds {values[large][0].item()!r} (row "
+            f"Column {shown(column.name)} holds {shown(values[large][0].item())} (row "
             f"{column.row_of(large)}, counting from 0) against {other} of kind {kind!r}: from "
             "2**53 on, integers that went through float are no longer exact. Keep the column "
             'integer, for example with .astype("Int64"), or use strings.'
@@ -243,7 +246,7 @@ def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -
     if fractional == "keep":
         return column
     raise ValueError(
-        f"Column {column.name!r} holds {values[fraction][0].item()!r} (row "
+        f"Column {shown(column.name)} holds {shown(values[fraction][0].item())} (row "
         f"{column.row_of(fraction)}, counting from 0), but {other} holds integers only. Make "
         "both columns float or both integer; if an encoder made these integers, such as "
         "StateEncoder, name the next-state columns there as well."
@@ -362,7 +365,7 @@ class LabelIndex:
         codes: npt.NDArray[Any] | None = None
         for j, column in enumerate(columns):
             require_no_missing(column)
-            known = f"{self.names[j]!r} {where}"
+            known = f"{shown(self.names[j])} {where}"
             matched = match_kind(column, self.kinds[j], other=known, fractional="keep")
             values = self.columns[j]
             part = pd.Index(values).get_indexer(pd.Index(matched.values))[matched.codes]
@@ -395,14 +398,15 @@ def index_labels(*sides: Sequence[LabelColumn]) -> tuple[LabelIndex, list[Codes]
     for j, column in enumerate(first):
         if column.kind == "datetime with time zone":
             raise TypeError(
-                f"Column {column.name!r} holds datetimes with a time zone, which labels cannot "
-                'keep. Convert it, for example with .dt.tz_convert("UTC").dt.tz_localize(None).'
+                f"Column {shown(column.name)} holds datetimes with a time zone, which labels "
+                "cannot keep. Convert it, for example with "
+                '.dt.tz_convert("UTC").dt.tz_localize(None).'
             )
         matched = [
             match_kind(
                 side[j],
                 column.kind,
-                other=f"column {column.name!r}",
+                other=f"column {shown(column.name)}",
                 fractional="error",
             )
             for side in sides

@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 
 from skmdp._log.episodes import LogRows, Roles, Transitions, link_rows
-from skmdp._log.frames import Table, as_frame, as_series, as_table, quoted, shown
+from skmdp._log.frames import Table, as_frame, as_series, as_table
 from skmdp._log.labels import (
     EXACT_FLOAT,
     MISSING,
@@ -31,6 +31,7 @@ from skmdp._log.labels import (
     read_labels,
     require_no_missing,
 )
+from skmdp._messages import quoted, shortened, shown
 from skmdp._typing import Bools, Codes, Floats
 
 FEATURE_ROLES = Roles((), "y", None, "reward", "episode", None, None)
@@ -209,7 +210,7 @@ def _read_propensities(frame: Table, propensities: Any) -> Floats:
     if isinstance(propensities, str):
         if name not in frame.columns:
             raise ValueError(
-                f"The table has no column {name!r} of propensities. It has the column(s) "
+                f"The table has no column {shown(name)} of propensities. It has the column(s) "
                 f"{quoted(frame.columns)}."
             )
         propensities = frame.column(name)
@@ -219,9 +220,9 @@ def _read_propensities(frame: Table, propensities: Any) -> Floats:
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
-            f"Propensity {numbers[row]:g} at row {row} (counting from 0, column {name!r}) is not "
-            "in (0, 1]: it is the probability with which the logged action was taken, and that "
-            "action was taken. Correct it or drop the row."
+            f"Propensity {numbers[row]:g} at row {row} (counting from 0, column {shown(name)}) is "
+            "not in (0, 1]: it is the probability with which the logged action was taken, and "
+            "that action was taken. Correct it or drop the row."
         )
     return numbers
 
@@ -231,25 +232,27 @@ def read_rewards(series: pd.Series, name: str) -> Floats:
     kinds = {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred == "complex":
-        raise ValueError(f"Complex data not supported: column {name!r} holds complex numbers.")
+        raise ValueError(f"Complex data not supported: column {shown(name)} holds complex numbers.")
     if inferred not in kinds and not pd.api.types.is_numeric_dtype(series.dtype):
         is_number = series.map(lambda value: isinstance(value, Real)) | series.isna()
         if not is_number.all() or not len(is_number):
             row = int(np.argmin(is_number.to_numpy(dtype=bool)))
             raise ValueError(
-                f"Column {name!r} must hold numbers, got {shown(series, row)} at row {row} "
-                f"(counting from 0) of a column of dtype {series.dtype}. Convert it, for example "
-                "with pandas.to_numeric."
+                f"Column {shown(name)} must hold numbers, got {shown(series.iloc[row])} at row "
+                f"{row} (counting from 0) of a column of dtype {series.dtype}. Convert it, for "
+                "example with pandas.to_numeric."
             )
     try:
         rewards: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
     except OverflowError as error:
-        raise ValueError(f"Column {name!r} holds a number beyond float64: {error}.") from error
+        raise ValueError(
+            f"Column {shown(name)} holds a number beyond float64: {shortened(error)}."
+        ) from error
     finite = np.isfinite(rewards)
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(
-            f"Column {name!r} contains NaN, None or infinity (inf) in {int((~finite).sum())} "
+            f"Column {shown(name)} contains NaN, None or infinity (inf) in {int((~finite).sum())} "
             f"row(s), first at row {row} (counting from 0). Drop these rows or fill them in."
         )
     return rewards
@@ -261,7 +264,7 @@ def episode_codes(X: Any, name: str) -> Codes:
     if frame is None or name not in frame.columns:
         found = type(X).__name__ if frame is None else f"column(s) {quoted(frame.columns)}"
         raise ValueError(
-            f"Rows cannot be split by episode: expected a table with a column {name!r}, got "
+            f"Rows cannot be split by episode: expected a table with a column {shown(name)}, got "
             f"{found}. Name the column with episode=..., or hand in groups."
         )
     return label_codes(frame.column(name), name)
@@ -306,8 +309,8 @@ def _require_columns(frame: Table, roles: Roles) -> None:
     twice = [name for name in used if used.count(name) > 1]
     if twice:
         raise ValueError(
-            f"Column {twice[0]!r} is named for two roles; each needs its own column. A role that "
-            "the table does not have, such as step or terminated, may be None."
+            f"Column {shown(twice[0])} is named for two roles; each needs its own column. A role "
+            "that the table does not have, such as step or terminated, may be None."
         )
 
 
@@ -332,9 +335,9 @@ def _read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
         if differs.any():
             row = int(np.argmax(differs))
             raise ValueError(
-                f"Columns {columns[0].name!r} and {column.name!r} must be missing together: at row "
-                f"{row} (counting from 0) one of them is missing. Leave all next-state columns "
-                "empty where the episode ends, and fill all of them elsewhere."
+                f"Columns {shown(columns[0].name)} and {shown(column.name)} must be missing "
+                f"together: at row {row} (counting from 0) one of them is missing. Leave all "
+                "next-state columns empty where the episode ends, and fill all of them elsewhere."
             )
     return columns
 
@@ -346,9 +349,9 @@ def _read_episodes(frame: Table, roles: Roles, *, required: bool) -> LabelColumn
         nexts = quoted([f"next_{name}" for name in roles.state])
         raise ValueError(
             f"The table has neither next states ({nexts}) nor an episode column "
-            f"({roles.episode!r}), so what followed a row is unknown. Add next-state column(s), or "
-            "a column that tells which rows belong together, and name them with next_state=... or "
-            f"episode=... The table has the column(s) {quoted(frame.columns)}."
+            f"({shown(roles.episode)}), so what followed a row is unknown. Add next-state "
+            "column(s), or a column that tells which rows belong together, and name them with "
+            f"next_state=... or episode=... The table has the column(s) {quoted(frame.columns)}."
         )
     column = read_labels(frame.column(roles.episode), roles.episode)
     require_no_missing(column)
@@ -363,9 +366,9 @@ def _read_steps(series: pd.Series, name: str) -> tuple[LabelColumn, npt.NDArray[
     values = column.values
     if column.kind not in (*NUMERIC_KINDS, *TIME_KINDS):
         raise TypeError(
-            f"Column {name!r} must hold numbers or times to order rows by, got "
-            f"{shown(series, 0)} at row 0. Convert it, or say step=None to take the rows as they "
-            "lie."
+            f"Column {shown(name)} must hold numbers or times to order rows by, got "
+            f"{shown(series.iloc[0])} at row 0. Convert it, or say step=None to take the rows as "
+            "they lie."
         )
     if column.kind in TIME_KINDS:
         values = np.argsort(np.argsort(values)).astype(np.float64)
@@ -378,8 +381,8 @@ def _read_terminated(series: pd.Series, name: str) -> Bools:
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred != "boolean" and not pd.api.types.is_bool_dtype(series.dtype):
         raise TypeError(
-            f"Column {name!r} must be bool, got {shown(series, 0)} at row 0. Convert it with "
-            ".astype(bool), or say terminated=None if it means something else."
+            f"Column {shown(name)} must be bool, got {shown(series.iloc[0])} at row 0. Convert it "
+            "with .astype(bool), or say terminated=None if it means something else."
         )
     raise_if_missing(name, series.isna().to_numpy(dtype=bool), "Fill in True or False.")
     terminated: Bools = series.to_numpy(dtype=bool)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.utils import check_random_state
 
+from skmdp._messages import quoted, shortened, shown
+
 
 def collect_transitions(
     env: Any,
@@ -154,7 +156,9 @@ def transitions_from_arrays(
 
 def _require_discrete(space: Any) -> None:
     if not hasattr(space, "n") or not np.isscalar(space.n):
-        raise TypeError(f"The environment's actions must be discrete, got the space {space}.")
+        raise TypeError(
+            f"The environment's actions must be discrete, got the space {shortened(space)}."
+        )
 
 
 def _numbers(observation: Any) -> tuple[Any, ...]:
@@ -162,7 +166,8 @@ def _numbers(observation: Any) -> tuple[Any, ...]:
     if isinstance(observation, dict):
         raise TypeError(
             f"Observations must be numbers, arrays or tuples of them, got a dict with the keys "
-            f"{list(observation)}. Flatten it first (gymnasium.wrappers.FlattenObservation)."
+            f"{quoted(list(observation))}. Flatten it first "
+            "(gymnasium.wrappers.FlattenObservation)."
         )
     if isinstance(observation, tuple):
         return tuple(number for part in observation for number in _numbers(part))
@@ -209,5 +214,7 @@ def _flags(values: npt.ArrayLike, name: str, n_steps: int) -> npt.NDArray[np.boo
     column = _one_column(values, name, n_steps)
     flags: npt.NDArray[np.bool_] = column.astype(bool)
     if not (column == flags).all():
-        raise ValueError(f"{name} must be booleans or 0 and 1, got {column[column != flags][0]!r}.")
+        raise ValueError(
+            f"{name} must be booleans or 0 and 1, got {shown(column[column != flags][0])}."
+        )
     return flags

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.utils import check_random_state
 
+from skmdp._messages import shortened, shown
+
 Integers = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -56,11 +58,11 @@ def transitions_from_observations(observations: Iterable[Mapping[str, Any]]) -> 
             share = observation["reward"] / len(steps)
             rows += [(episode, s["state"], s["action"], s["state_"], share) for s in steps]
         except KeyError as error:
-            raise ValueError(f"Observation {episode} lacks the key {error}.") from error
+            raise ValueError(f"Observation {episode} lacks the key {shortened(error)}.") from error
         except TypeError as error:
             raise ValueError(
                 f"Observation {episode} must be a mapping with a list of state_transitions and a "
-                f"number as reward: {error}."
+                f"number as reward: {shortened(error)}."
             ) from error
         except ZeroDivisionError as error:
             raise ValueError(
@@ -239,7 +241,7 @@ def run_search(
     if policy not in SEARCHERS and not hasattr(policy, "predict"):
         raise ValueError(
             f"policy must be one of {', '.join(SEARCHERS)} or have a predict method, got "
-            f"{policy!r}."
+            f"{shown(policy)}."
         )
     _check_sizes(n_searches, length)
     rng = check_random_state(random_state)

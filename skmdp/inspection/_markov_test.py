@@ -19,6 +19,7 @@ from skmdp._log.episodes import Roles, Transitions, count_unlinked
 from skmdp._log.frames import as_table
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, TIME_KINDS, LabelColumn
 from skmdp._log.reading import read_columns, read_table
+from skmdp._messages import shown
 from skmdp._typing import Integers
 from skmdp.inspection._gains import (
     Gain,
@@ -228,9 +229,9 @@ def _require_known_before(names: Sequence[str], roles: Roles) -> None:
     for name in names:
         if name in taken:
             raise ValueError(
-                f"Column {name!r} has the role {taken[name]!r}: it is given in any case, or tells "
-                "what followed, so there is nothing to test. Name columns that were known before "
-                "the action was taken."
+                f"Column {shown(name)} has the role {taken[name]!r}: it is given in any case, or "
+                "tells what followed, so there is nothing to test. Name columns that were known "
+                "before the action was taken."
             )
 
 
@@ -244,8 +245,8 @@ def _read_by_episode(
     frame = as_table(X)
     if roles.episode is None or roles.episode not in frame.columns:
         raise ValueError(
-            f"The test needs episodes, but the table has no column {roles.episode!r} for the role "
-            "'episode': the previous row is that of the same episode, and errors come from "
+            f"The test needs episodes, but the table has no column {shown(roles.episode)} for the "
+            "role 'episode': the previous row is that of the same episode, and errors come from "
             "comparing episodes. Name the column: MarkovPolicyEstimator(episode=...) as policy."
         )
     if any(len(column.codes) != len(frame) for column in beside):
@@ -258,9 +259,9 @@ def _read_by_episode(
     ranks = np.unique(episode.values, return_inverse=True)[1][episode.codes]
     if ranks.max() == 0:
         raise ValueError(
-            f"The test compares episodes, but column {roles.episode!r} holds only one, "
-            f"{episode.label_at(0)!r}, with rows that count. At least 2 are needed, and some 30 "
-            "for it to find much."
+            f"The test compares episodes, but column {shown(roles.episode)} holds only one, "
+            f"{shown(episode.label_at(0))}, with rows that count. At least 2 are needed, and some "
+            "30 for it to find much."
         )
     order = np.argsort(ranks, kind="stable")
     by_rank = replace(

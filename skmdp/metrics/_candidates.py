@@ -19,6 +19,7 @@ from skmdp._log.episodes import Roles, Transitions, count_unlinked
 from skmdp._log.evidence import Evidence, gather
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.reading import read_state_labels, read_table
+from skmdp._messages import quoted, shortened, shown
 from skmdp._typing import Codes
 
 BEHAVIOR = "behavior"
@@ -149,7 +150,7 @@ def _common_roles(policies: Sequence[Any], columns: MarkovPolicyEstimator | None
     if any(other != roles[0] for other in roles):
         raise ValueError(
             "The policies name the columns of X differently; they must be fitted on tables of the "
-            f"same columns, got {sorted({str(role) for role in roles})}."
+            f"same columns, got {shortened(roles[0])} and others."
         )
     return roles[0]
 
@@ -178,8 +179,8 @@ def _looked_up_actions(
     strange = [key for key in keys if not (isinstance(key, tuple) and len(key) == n_columns)]
     if n_columns > 1 and strange:
         raise ValueError(
-            f"The policy names the state {strange[0]!r}; a state of {n_columns} columns is a tuple "
-            f"of the values of {list(roles.state)}."
+            f"The policy names the state {shown(strange[0])}; a state of {n_columns} columns is a "
+            f"tuple of the values of {quoted(roles.state)}."
         )
     parts = list(zip(*keys, strict=True)) if n_columns > 1 else [keys]
     columns = [
@@ -198,15 +199,15 @@ def _looked_up_actions(
     if len(lacking):
         raise ValueError(
             f"The policy names no action for {len(lacking)} state(s) that X acts in, such as "
-            f"{log.states.label(lacking[0])!r}. Add them, or fit the policy with "
+            f"{shown(log.states.label(lacking[0]))}. Add them, or fit the policy with "
             "MarkovPolicyEstimator, which answers unknown states."
         )
     idle = np.flatnonzero(~(known & acted[codes]))
     if len(idle):
         warnings.warn(
             f"The policy names {len(idle)} state(s) that X never acts in, such as "
-            f"{keys[idle[0]]!r}; nothing is known of what it earns there. Check their spelling, or "
-            "leave them out.",
+            f"{shown(keys[idle[0]])}; nothing is known of what it earns there. Check their "
+            "spelling, or leave them out.",
             UserWarning,
             stacklevel=5,
         )
@@ -220,7 +221,8 @@ def _action_codes(answers: Sequence[Any], log: Transitions, roles: Roles) -> Cod
     never = np.flatnonzero(codes == UNKNOWN)
     if len(never):
         raise ValueError(
-            f"The policy answers {answers[never[0]]!r}, an action that X never logs; what it would "
-            f"earn cannot be told. The actions of X are {log.actions.labels.tolist()}."
+            f"The policy answers {shown(answers[never[0]])}, an action that X never logs; what it "
+            "would earn cannot be told. The actions of X are "
+            f"{quoted(log.actions.labels.tolist())}."
         )
     return codes

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.replay import METHODS, standard_error
+from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
 from skmdp.metrics._candidates import BEHAVIOR, PolicyLogs
 from skmdp.metrics._intervals import estimate_with_errors
@@ -415,7 +416,9 @@ def _method_names(methods: Sequence[str] | str) -> list[str]:
     names = [methods] if isinstance(methods, str) else list(methods)
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names or len(set(names)) < len(names):
-        raise ValueError(f"methods must be different ones of {list(METHODS)}, got {names}.")
+        raise ValueError(
+            f"methods must be different ones of {quoted(METHODS)}, got {quoted(names)}."
+        )
     return names
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.preprocessing import KBinsDiscretizer
 
 from skmdp._log.reading import label_codes
+from skmdp._messages import shown
 from skmdp._typing import Array
 
 # Share of the states that may hold a single row.
@@ -29,10 +30,10 @@ def require_numbers(states: pd.DataFrame) -> None:
     for name, column in states.items():
         if not pd.api.types.is_numeric_dtype(column.dtype):
             raise ValueError(
-                f"Column {name!r} holds {column.iloc[0]!r} at row 0, and bins need numbers. If it "
-                "is a label, leave it out of StateEncoder(state=...), which leaves other columns "
-                "as they are, and name it in the policy: "
-                f"MarkovPolicyEstimator(state=[..., {name!r}])."
+                f"Column {shown(name)} holds {shown(column.iloc[0])} at row 0, and bins need "
+                "numbers. If it is a label, leave it out of StateEncoder(state=...), which leaves "
+                "other columns as they are, and name it in the policy: "
+                f"MarkovPolicyEstimator(state=[..., {shown(name)}])."
             )
 
 
@@ -40,8 +41,8 @@ def affordable_states(actions: Any, action: str) -> int:
     """Return how many states the rows of a log support."""
     if actions is None:
         raise ValueError(
-            f'n_states="auto" depends on the number of actions, but there is no {action!r}. Name '
-            "the column with action=... (of an array, hand in y), or give n_states a number."
+            f'n_states="auto" depends on the number of actions, but there is no {shown(action)}. '
+            "Name the column with action=... (of an array, hand in y), or give n_states a number."
         )
     codes = label_codes(actions, action)
     affordable = len(codes) // (ROWS_PER_ACTION * (int(codes.max()) + 1))

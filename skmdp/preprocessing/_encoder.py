@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._log.frames import Table, as_frame, as_table, convert_table, is_one_dimensional
+from skmdp._messages import quoted, shortened, shown
 from skmdp._typing import Array
 from skmdp.preprocessing._bins import (
     affordable_states,
@@ -295,8 +296,9 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         size = next((name for name in SIZES if name in last.get_params()), None)
         if size is None:
             raise ValueError(
-                f"n_states has nothing to set: {last} has no parameter {', '.join(SIZES[:-1])} or "
-                f"{SIZES[-1]}. Set its size itself, and leave n_states at None."
+                f"n_states has nothing to set: {shortened(last)} has no parameter "
+                f"{', '.join(SIZES[:-1])} or {SIZES[-1]}. Set its size itself, and leave n_states "
+                "at None."
             )
         if size == "n_bins":
             n_states = bins_per_column(n_states, n_columns)
@@ -311,8 +313,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             method = "predict" if predicts else "transform"
         if not hasattr(transformer, method):
             raise ValueError(
-                f"{transformer} has no method {method!r}, so it cannot tell the state of new rows. "
-                "Choose another method=, or a transformer such as KMeans."
+                f"{shortened(transformer)} has no method {method!r}, so it cannot tell the state "
+                "of new rows. Choose another method=, or a transformer such as KMeans."
             )
         return method
 
@@ -405,7 +407,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             )
         elif names is not None and list(names) != list(input_features):
             raise ValueError(
-                f"input_features is not equal to feature_names_in_: {list(names)} were seen in fit."
+                f"input_features is not equal to feature_names_in_: {quoted(names)} were seen in "
+                "fit."
             )
         encoded = self._encoded_names(tuple(input_features))
         if self._table_columns is None:
@@ -441,7 +444,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         """
         if transform not in ("default", "pandas", "polars", None):
             raise ValueError(
-                f"transform must be 'default', 'pandas', 'polars' or None, got {transform!r}."
+                f"transform must be 'default', 'pandas', 'polars' or None, got {shown(transform)}."
             )
         if transform is not None:
             # The name under which clone looks for it.
@@ -499,8 +502,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             return None
         if absent:
             raise ValueError(
-                f"The table has no column {_quoted(absent)} for the next state. It has the "
-                f"column(s) {_quoted(columns)}. Add what is missing, or name the columns with "
+                f"The table has no column {quoted(absent)} for the next state. It has the "
+                f"column(s) {quoted(columns)}. Add what is missing, or name the columns with "
                 "next_state=..."
             )
         return nexts
@@ -511,8 +514,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         missing = [name for name in names if name not in frame.columns]
         if missing or not names:
             raise ValueError(
-                f"The table has no column {_quoted(missing)} for the state. It has the column(s) "
-                f"{_quoted(frame.columns)}. Name yours: StateEncoder(state=...)."
+                f"The table has no column {quoted(missing)} for the state. It has the column(s) "
+                f"{quoted(frame.columns)}. Name yours: StateEncoder(state=...)."
                 if missing
                 else "state names no column; a state needs at least one."
             )
@@ -520,7 +523,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         named = [*names, *(nexts or ())]
         twice = [name for name in named if named.count(name) > 1]
         if twice:
-            raise ValueError(f"Column {twice[0]!r} is named twice for state and next_state.")
+            raise ValueError(f"Column {shown(twice[0])} is named twice for state and next_state.")
         states = frame.features(names)
         if nexts is None:
             return Measured(frame, states, states, names, None, np.zeros(len(frame), dtype=bool))
@@ -572,7 +575,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         taken = {*before, *after} & (set(measured.frame.columns) - set(dropped))
         if taken:
             raise ValueError(
-                f"The encoded states are to be called {_quoted(sorted(taken))}, but the table has "
+                f"The encoded states are to be called {quoted(sorted(taken))}, but the table has "
                 "such a column beside the state columns. Rename it."
             )
         table = measured.frame.exchange(dropped, before, after, measured.present)
@@ -581,10 +584,6 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
 def _as_tuple(columns: str | Sequence[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns)
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)
 
 
 def _encode(transformer: Any, method: str, rows: Any) -> Array:
