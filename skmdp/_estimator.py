@@ -29,6 +29,7 @@ from skmdp._log.episodes import Roles, Transitions
 from skmdp._log.evidence import Evidence, add, gather
 from skmdp._log.frames import as_frame, is_one_dimensional
 from skmdp._log.labels import UNKNOWN, LabelColumn
+from skmdp._log.oddities import warn_if_unordered
 from skmdp._log.reading import (
     read_feature_columns,
     read_features,
@@ -853,8 +854,9 @@ class MarkovPolicyEstimator(BaseEstimator):
         Warns
         -----
         UserWarning
-            If ``X`` lacks more than 1 % of the decisions that the policy would take, or if more
-            than 10 % of its episodes would outlast every logged one.
+            If ``X`` lacks more than 1 % of the decisions that the policy would take, if more
+            than 10 % of its episodes would outlast every logged one, or if the rows of its
+            episodes do not follow one another.
 
         Notes
         -----
@@ -887,6 +889,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         actions = self._actions_in(log)
         if log.rewards is None:
             return agreement(actions[log.state_codes], log)
+        warn_if_unordered(log, stacklevel=2)
         evidence = gather(log)
         choice = choice_of_actions(evidence.counts, actions)
         estimate = evaluate_for_score(evidence, log, choice)

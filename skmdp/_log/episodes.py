@@ -44,8 +44,9 @@ class Transitions:
     the first states of the episodes, or all states where episodes are unknown. Rows lie episode by
     episode: ``episode_lengths`` (n_episodes,) counts those of each (None: unknown). ``longest`` is
     the number of rows of the longest episode, those that do not count included (None: unknown);
-    ``is_cut`` says whether some episode was still going on at its last row. ``beside`` holds
-    further columns, each (n,), that were asked for.
+    ``is_cut`` says whether some episode was still going on at its last row. ``has_gaps`` says
+    whether rows of weight zero were left out between others. ``beside`` holds further columns,
+    each (n,), that were asked for.
     """
 
     states: LabelIndex
@@ -63,6 +64,7 @@ class Transitions:
     episode_lengths: RowNumbers | None
     longest: int | None
     is_cut: bool
+    has_gaps: bool = False
     beside: tuple[LabelColumn, ...] = ()
 
 
@@ -111,6 +113,7 @@ def link_rows(rows: LogRows) -> Transitions:
     order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step_numbers)
     if rows.next_states is None:
         rows = replace(rows, next_states=_infer_next_states(rows, order))
+    has_gaps = rows.weights is not None and not rows.weights.all()
     rows = rows.select(order)
     assert rows.next_states is not None
     states, (state_codes, next_codes) = index_labels(rows.states, rows.next_states)
@@ -155,18 +158,9 @@ def link_rows(rows: LogRows) -> Transitions:
         episode_lengths=lengths,
         longest=longest,
         is_cut=is_cut,
+        has_gaps=has_gaps,
         beside=beside,
     )
-
-
-def count_unlinked(state_codes: Codes, next_codes: Codes, is_first: Bools) -> tuple[int, int]:
-    """Return how many rows do not lead to the state of the row after them, and of how many.
-
-    All (n,), rows lying episode by episode; ``is_first`` marks the first row of each episode.
-    """
-    inside = np.flatnonzero(~is_first)
-    broken = np.count_nonzero(next_codes[inside - 1] != state_codes[inside])
-    return int(broken), len(inside)
 
 
 def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers | None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from skmdp._typing import Floats, Integers
@@ -140,13 +139,8 @@ def join_codes(left: Integers, right: Integers) -> Integers:
 def previous_codes(codes: Integers, episodes: Integers) -> Integers:
     """Return the code of the row before, plus 1; 0 for the first row of an episode, (n,)."""
     previous = np.append(0, codes[:-1].astype(np.int64) + 1)
-    previous[first_rows(episodes)] = 0
+    previous[np.append(True, episodes[1:] != episodes[:-1])] = 0
     return previous
-
-
-def first_rows(episodes: Integers) -> npt.NDArray[np.bool_]:
-    """Return which rows start an episode, (n,), rows lying episode by episode."""
-    return np.append(True, episodes[1:] != episodes[:-1])
 
 
 def quantile_codes(ranks: Integers, n_bins: int) -> Integers:

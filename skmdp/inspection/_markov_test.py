@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
@@ -15,9 +14,10 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._log.episodes import Roles, Transitions, count_unlinked
+from skmdp._log.episodes import Roles, Transitions
 from skmdp._log.frames import as_table
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, TIME_KINDS, LabelColumn
+from skmdp._log.oddities import warn_if_unordered
 from skmdp._log.reading import read_columns, read_table
 from skmdp._messages import shown
 from skmdp._typing import Integers
@@ -27,13 +27,12 @@ from skmdp.inspection._gains import (
     Outcome,
     Reward,
     adjust_for_several,
-    first_rows,
     join_codes,
     measure_gains,
     previous_codes,
     quantile_codes,
 )
-from skmdp.metrics._candidates import UNORDERED_WARNING, unwrapped
+from skmdp.metrics._candidates import unwrapped
 
 # A column of more distinct numbers or times is cut at quantiles.
 MOST_LABELS = 10
@@ -198,7 +197,6 @@ def markov_test(
         check_is_fitted(transformer)
         X = transformer.transform(X)
     log, episodes = _read_by_episode(X, roles, beside)
-    _warn_if_unlinked(log, episodes)
     tested = [
         previous_codes(log.state_codes, episodes),
         previous_codes(log.action_codes, episodes),
@@ -263,6 +261,7 @@ def _read_by_episode(
             f"{shown(episode.label_at(0))}, with rows that count. At least 2 are needed, and some "
             "30 for it to find much."
         )
+    warn_if_unordered(log, stacklevel=4)
     order = np.argsort(ranks, kind="stable")
     by_rank = replace(
         log,
@@ -273,20 +272,6 @@ def _read_by_episode(
         beside=tuple(column.take(order) for column in others),
     )
     return by_rank, ranks[order]
-
-
-def _warn_if_unlinked(log: Transitions, episodes: Integers) -> None:
-    """Warn if rows do not lead to the rows after them: the previous state is not known then."""
-    broken, n_inside = count_unlinked(log.state_codes, log.next_codes, first_rows(episodes))
-    if broken > UNORDERED_WARNING * n_inside:
-        warnings.warn(
-            f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
-            "next row of its episode, so the previous state and action may be those of another "
-            "row. If rows are out of order, sort them or name the column that orders them with "
-            "step=...",
-            UserWarning,
-            stacklevel=4,
-        )
 
 
 def _groups(column: LabelColumn) -> Integers:

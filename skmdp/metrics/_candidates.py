@@ -15,18 +15,15 @@ from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.replay import Candidate, Replay
-from skmdp._log.episodes import Roles, Transitions, count_unlinked
+from skmdp._log.episodes import Roles, Transitions
 from skmdp._log.evidence import Evidence, gather
 from skmdp._log.labels import UNKNOWN
+from skmdp._log.oddities import warn_if_unordered
 from skmdp._log.reading import read_state_labels, read_table
 from skmdp._messages import quoted, shortened, shown
 from skmdp._typing import Codes
 
 BEHAVIOR = "behavior"
-
-
-# Share of rows that may lead elsewhere than to the next one: logs have gaps.
-UNORDERED_WARNING = 0.01
 
 
 class PolicyLogs:
@@ -53,7 +50,7 @@ class PolicyLogs:
         if key not in self._read:
             X = self._X if transformer is None else transformer.transform(self._X)
             log = read_table(X, self._roles, propensities=self._behavior)
-            _warn_if_unordered(log)
+            warn_if_unordered(log, stacklevel=5)
             self._read[key] = log, *self._replay(log)
         return self._read[key]
 
@@ -114,25 +111,6 @@ class PolicyLogs:
         return same_triples and all(  # sums in another order differ in their last bits
             np.allclose(getattr(here, name), getattr(then, name), rtol=1e-9)
             for name in ("weights", "reward_sums")
-        )
-
-
-def _warn_if_unordered(log: Transitions) -> None:
-    """Warn if rows do not lead to the rows after them: where episodes start then is by chance."""
-    if log.episode_lengths is None:
-        return
-    is_first = np.zeros(len(log.state_codes), dtype=bool)
-    lengths = log.episode_lengths[log.episode_lengths > 0]
-    is_first[np.cumsum(lengths) - lengths] = True
-    broken, n_inside = count_unlinked(log.state_codes, log.next_codes, is_first)
-    if broken > UNORDERED_WARNING * n_inside:
-        warnings.warn(
-            f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
-            "next row of its episode. If rows are out of order, sort them or name the column that "
-            "orders them with step=...: what episodes start with, and importance methods, depend "
-            "on it.",
-            UserWarning,
-            stacklevel=6,
         )
 
 
