@@ -114,6 +114,7 @@ def test_two_processes_find_the_same():
 
 
 @pytest.mark.filterwarnings("ignore:X lacks:UserWarning")  # folds of folds are small
+@pytest.mark.filterwarnings("ignore:In .* a row of X does not lead to:UserWarning")  # halving
 @pytest.mark.parametrize("routing", [False, True])
 def test_other_searches_and_nested_ones(routing):
     with sklearn.config_context(enable_metadata_routing=routing):
@@ -320,6 +321,7 @@ def test_a_frozen_policy_is_not_fitted_again():
 
 
 @pytest.mark.filterwarnings("ignore:X lacks:UserWarning")  # in shuffled states
+@pytest.mark.filterwarnings("ignore:In .* a row of X does not lead to:UserWarning")  # shuffled
 def test_permutation_importance_tells_which_measurement_decides():
     both = (
         clone(PIPE)
