@@ -9,38 +9,34 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, diags_array, issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import InconsistentVersionWarning
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skmdp._estimation.pessimism import subtract_errors
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._estimation.process import (
     estimate_mdp,
-    expected_rewards,
-    state_probabilities,
-    trust_in_pairs,
 )
-from skmdp._evaluation.direct import choice_of_actions
-from skmdp._log.episodes import Roles, Transitions
+from skmdp._log.episodes import Roles
 from skmdp._log.evidence import Evidence, add, gather
-from skmdp._log.frames import as_frame, is_one_dimensional
-from skmdp._log.labels import UNKNOWN, LabelColumn
-from skmdp._log.oddities import warn_if_unordered
-from skmdp._log.reading import (
-    read_feature_columns,
-    read_features,
-    read_state_columns,
-    read_state_labels,
-    read_table,
+from skmdp._log.forms import read_log
+from skmdp._messages import shown
+from skmdp._policy import (
+    Policy,
+    fitted_policy,
+    position_of_largest,
+    read_states,
+    require_numbers,
+    tie_tolerance,
 )
-from skmdp._messages import quoted, shown
-from skmdp._policy import position_of_largest, require_numbers, tie_tolerance
-from skmdp._scoring import agreement, evaluate_for_score, score_asks_as_fit, warn_if_unsupported
-from skmdp._typing import Codes, Floats, Integers
+from skmdp._scoring import (
+    check_form,
+    score_asks_as_fit,
+    score_policy,
+)
+from skmdp._typing import Codes, Floats
 from skmdp._version import __version__
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
@@ -379,8 +375,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         ...
         ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
         """
-        log = self._read_log(X, y, reward, episode, sample_weight)
-        return self._learn(gather(log, keep_squares=self.pessimism > 0), X, y)
+        return self._learn(self._count(X, y, reward, episode, sample_weight), X, y)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -447,17 +442,29 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.n_episodes_
         4
         """
-        is_first = not hasattr(self, "_evidence")
+        is_first = not hasattr(self, "_policy")
         if not is_first:
-            self._check_form(X, y)
-        log = self._read_log(X, y, reward, episode, sample_weight)
-        batch = gather(log, keep_squares=self.pessimism > 0)
+            check_form(self, X, y)
+        batch = self._count(X, y, reward, episode, sample_weight)
         if is_first:
             return self._learn(batch, X, y, np.zeros(len(batch.states)))
-        evidence, states_before = add(self._evidence, batch)
+        evidence, states_before = add(self._policy.evidence, batch)
         last_values = np.zeros(len(evidence.states))
         last_values[states_before] = self.state_values_
         return self._learn(evidence, X, y, last_values)
+
+    def _count(self, X: Any, y: Any, reward: Any, episode: Any, sample_weight: Any) -> Evidence:
+        """Read and count a log; squares of rewards are kept where variances are needed."""
+        log = read_log(
+            X,
+            y,
+            self._roles(),
+            reward=reward,
+            episode=episode,
+            sample_weight=sample_weight,
+            reader=type(self).__name__,
+        )
+        return gather(log, keep_squares=self.pessimism > 0)
 
     def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
         """Estimate, solve and choose; then keep it all.
@@ -492,21 +499,33 @@ class MarkovPolicyEstimator(BaseEstimator):
                 state_values=solution.state_values,
             )
             solution = self._solve(mdp, solution.state_values)
+        tolerance = tie_tolerance(solution.state_values, self.gamma, solution.value_error_bound)
         chosen = greedy_pairs(
-            mdp.first_pairs,
-            solution.q_values,
-            tolerance=tie_tolerance(solution.state_values, self.gamma, solution.value_error_bound),
-            preference=pair_weights,
+            mdp.first_pairs, solution.q_values, tolerance=tolerance, preference=pair_weights
         )
+        default = position_of_largest(evidence.counts.action_weights)
+        actions = np.full(mdp.n_states, default, dtype=np.int32)
+        actions[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
         # Everything has been read and computed: nothing from here on can fail halfway.
         if y is None:
             self.feature_names_in_ = np.array(evidence.states.names, dtype=object)
             self.n_features_in_ = len(evidence.states.names)
         else:
             validate_data(self, X, reset=True, skip_check_array=True)
-        self._is_table_form = y is None
-        self.prior_strength_ = prior_strength
-        self._keep(evidence, mdp, solution, chosen)
+        self._policy = Policy(
+            roles=self._roles(),
+            is_table_form=y is None,
+            evidence=evidence,
+            mdp=mdp,
+            reward_on=self.reward_on,
+            prior_strength=prior_strength,
+            pair_q_values=solution.q_values,
+            state_values=solution.state_values,
+            tie_tolerance=tolerance,
+            action_codes=actions,
+            default_code=default,
+        )
+        self._keep(solution)
         return self
 
     def _choose_prior_strength(self, evidence: Evidence) -> float:
@@ -529,20 +548,16 @@ class MarkovPolicyEstimator(BaseEstimator):
             verbose=self.verbose,
         )
 
-    def _keep(self, evidence: Evidence, mdp: MDP, solution: Solution, chosen: Integers) -> None:
-        """Set the fitted attributes; ``chosen`` are the advised pairs of the acting states."""
-        counts = evidence.counts
-        self._evidence = evidence
-        self._pair_q_values = solution.q_values
-        self._default_code = int(position_of_largest(counts.action_weights))
-        self._policy_codes = np.full(counts.n_states, self._default_code, dtype=np.int32)
-        self._policy_codes[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
+    def _keep(self, solution: Solution) -> None:
+        """Set the fitted attributes that are plain numbers and arrays."""
+        policy, evidence = self._policy, self._policy.evidence
         self.states_, self.actions_ = evidence.states.labels, evidence.actions.labels
-        self.default_action_ = self.actions_[self._default_code]
-        self.policy_ = self.actions_[self._policy_codes]
-        self.state_values_ = solution.state_values
-        self.mdp_ = mdp
-        self.initial_distribution_ = mdp.initial_distribution
+        self.default_action_ = self.actions_[policy.default_code]
+        self.policy_ = self.actions_[policy.action_codes]
+        self.state_values_ = policy.state_values
+        self.prior_strength_ = policy.prior_strength
+        self.mdp_ = policy.mdp
+        self.initial_distribution_ = policy.mdp.initial_distribution
         self.n_transitions_ = evidence.n_transitions
         self.n_episodes_ = evidence.n_episodes
         self.n_truncated_ = evidence.n_truncated
@@ -564,40 +579,11 @@ class MarkovPolicyEstimator(BaseEstimator):
             terminated=self.terminated,
         )
 
-    def _read_log(
-        self,
-        X: Any,
-        y: Any,
-        reward: Any,
-        episode: Any,
-        sample_weight: Any,
-        beside: Sequence[LabelColumn] = (),
-    ) -> Transitions:
-        """Read a log in the form that ``y`` decides; put columns ``beside`` it in its order."""
-        name = type(self).__name__
-        frame = as_frame(X)
-        if y is None:
-            is_array = isinstance(X, list | tuple) or hasattr(X, "__array__") or issparse(X)
-            if frame is None and is_array:
-                raise ValueError(
-                    f"This {name} estimator requires y to be passed, but the target y is None. "
-                    "Hand in a transitions table with named columns, or features X and logged "
-                    "actions y."
-                )
-            if reward is not None or episode is not None:
-                raise ValueError(
-                    "reward and episode go with features X and actions y; a transitions table "
-                    "holds them as columns. Put them in the table, or name its columns: "
-                    f"{name}(reward=..., episode=...)."
-                )
-            table = X if frame is None else frame
-            return read_table(table, self._roles(), sample_weight, beside=beside)
-        if frame is not None and {self.action, *self._roles().state} <= set(frame.columns):
-            raise ValueError(
-                "y was given, so every column of X would be a feature of the state, but X has the "
-                f"action column {shown(self.action)} itself. Hand in the table without y."
-            )
-        return read_features(X, y, reward, episode, sample_weight, beside=beside)
+    def __skmdp_policy__(self) -> Policy:
+        return self._policy
+
+    def __skmdp_roles__(self) -> Roles:
+        return self._roles()
 
     # --------------------------------------------------------------------------------- prediction
 
@@ -640,7 +626,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.predict(["mid", "nowhere"])
         array(['climb', 'climb'], dtype=object)
         """
-        actions = self._decide(*self._read_states(X))
+        actions = self._decide(X)
         return self.actions_[actions]
 
     def predict_proba(self, X: Any) -> Floats:
@@ -674,7 +660,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.predict_proba(["low"])
         array([[1., 0.]])
         """
-        actions = self._decide(*self._read_states(X))
+        actions = self._decide(X)
         probabilities = np.zeros((len(actions), len(self.actions_)))
         probabilities[np.arange(len(actions)), actions] = 1.0
         return probabilities
@@ -707,7 +693,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.decision_function(["high"]).round(3)
         array([[0.5  , 0.125]])
         """
-        return self._q_rows(self._read_states(X)[0])
+        codes, _ = read_states(self, X)
+        return self._policy.q_rows(codes)
 
     def score_samples(self, X: Any) -> Floats:
         """Return the value V of each state.
@@ -736,74 +723,13 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.score_samples(["top", "bottom"]).round(6)
         array([1., 0.])
         """
-        codes, _ = self._read_states(X)
+        codes, _ = read_states(self, X)
         return np.append(self.state_values_, np.nan)[codes]
 
-    def _read_states(self, X: Any) -> tuple[Codes, list[LabelColumn]]:
-        """Return the code of each state, UNKNOWN if not seen in fit, and the columns as read."""
-        check_is_fitted(self)
-        frame = as_frame(X)
-        if self._is_table_form and frame is not None:
-            columns = read_state_columns(frame, self._evidence.states.names)
-        elif frame is None and self.n_features_in_ == 1 and is_one_dimensional(X):
-            columns = [read_state_labels(X, self._evidence.states.names[0])]
-        else:
-            columns = read_feature_columns(X)
-            self._check_features(X, len(columns))
-        return self._evidence.states.encode(columns), columns
-
-    def _check_features(self, X: Any, n_columns: int) -> None:
-        """Compare features with those of fit, by number and, where they have them, by name."""
-        if not self._is_table_form:
-            validate_data(self, X, reset=False, skip_check_array=True)
-        elif n_columns != self.n_features_in_:
-            raise ValueError(
-                f"X has {n_columns} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-
-    def _decide(self, codes: Codes, columns: list[LabelColumn]) -> Codes:
-        """Return the action code for each state code, by ``handle_unknown`` where UNKNOWN."""
-        actions = np.append(self._policy_codes, np.int32(self._default_code))[codes]
-        unknown = np.flatnonzero(codes == UNKNOWN)
-        if not len(unknown) or self.handle_unknown == "most_frequent":
-            return actions
-        if self.handle_unknown == "nearest":
-            actions[unknown] = self._policy_codes[self._nearest_states(columns, unknown)]
-            return actions
-        parts = [column.label_at(unknown[0]) for column in columns]
-        first = parts[0] if len(parts) == 1 else tuple(parts)
-        message = (
-            f"{len(unknown)} state(s) were not seen in fit, first {shown(first)} at row "
-            f"{unknown[0]} (counting from 0)."
-        )
-        if self.handle_unknown != "warn":
-            raise ValueError(
-                f"{message} Drop these rows, or choose another handle_unknown: 'most_frequent', "
-                "'nearest' or 'warn'."
-            )
-        default = self._evidence.actions.label(self._default_code)
-        warnings.warn(
-            f"{message} They get the most logged action, {shown(default)}. Choose "
-            "handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if not.",
-            UserWarning,
-            stacklevel=3,
-        )
-        return actions
-
-    def _nearest_states(
-        self, columns: list[LabelColumn], rows: npt.NDArray[np.intp]
-    ) -> npt.NDArray[np.intp]:
-        """Return the code of the nearest state with logged actions, for some rows."""
-        require_numbers(self._evidence)
-        known = self._evidence.states.numbers()
-        scale = known.std(axis=0)
-        scale[scale == 0] = 1.0
-        wanted = np.column_stack([column.values[column.codes[rows]] for column in columns])
-        acting = self.mdp_.acting_states
-        search = NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(known[acting] / scale)
-        nearest = search.kneighbors(wanted.astype(np.float64) / scale, return_distance=False)
-        return np.asarray(acting[nearest[:, 0]])
+    def _decide(self, X: Any) -> Codes:
+        """Return the code of the advised action of each state, (n,)."""
+        codes, columns = read_states(self, X)
+        return self._policy.decide(codes, columns, self.handle_unknown)
 
     # ------------------------------------------------------------------------------------- scores
 
@@ -885,71 +811,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> bool(policy.score(test) > mean_of_the_log)
         True
         """
-        log = self._read_log_to_score(X, y, reward, episode, sample_weight)
-        actions = self._actions_in(log)
-        if log.rewards is None:
-            return agreement(actions[log.state_codes], log)
-        warn_if_unordered(log, stacklevel=2)
-        evidence = gather(log)
-        choice = choice_of_actions(evidence.counts, actions)
-        estimate = evaluate_for_score(evidence, log, choice)
-        warn_if_unsupported(estimate.uncovered, estimate.outlasting, is_cut=log.is_cut)
-        return estimate.value
-
-    def _read_log_to_score(
-        self,
-        X: Any,
-        y: Any,
-        reward: Any,
-        episode: Any,
-        sample_weight: Any,
-        beside: Sequence[LabelColumn] = (),
-    ) -> Transitions:
-        """Read a log in the form of fit, with rewards if those of fit had rewards."""
-        check_is_fitted(self)
-        self._check_form(X, y)
-        log = self._read_log(X, y, reward, episode, sample_weight, beside)
-        if self._evidence.has_rewards != (log.rewards is not None):
-            fitted, here, request = (
-                ("with", "there are none to score it with. Hand in reward=...", "score")
-                if self._evidence.has_rewards
-                else ("without", "it is to be scored with them. Fit it with reward=...", "fit")
-            )
-            raise ValueError(
-                f"This policy was fitted {fitted} rewards, but {here}; in a pipeline or search "
-                f"call set_{request}_request(reward=True) on the estimator."
-            )
-        return log
-
-    def _check_form(self, X: Any, y: Any) -> None:
-        """Raise unless X and y come in the form of fit: a table, or features and actions."""
-        if y is not None and self._is_table_form:
-            raise ValueError(
-                "This policy was fitted on a transitions table; hand in one again, without y."
-            )
-        if y is None and not self._is_table_form and as_frame(X) is not None:
-            raise ValueError(
-                "This policy was fitted on features X and actions y; hand in both again, with "
-                "reward=... and episode=... beside them."
-            )
-        if y is not None:
-            self._check_features(X, self.n_features_in_)
-
-    def _actions_in(self, log: Transitions) -> Codes:
-        """Return what predict answers in the states acted in a log, in the log's action codes.
-
-        -1 in states that are only reached, where no decision is taken, and for actions that the
-        log does not have.
-        """
-        acted = np.flatnonzero(np.bincount(log.state_codes))
-        columns = [column.take(acted) for column in log.states.as_columns()]
-        codes = self._evidence.states.encode(columns)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".* not seen in fit", UserWarning)
-            advised = self._decide(codes, columns)
-        actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
-        actions[acted] = log.actions.encode(self._evidence.actions.as_columns())[advised]
-        return actions
+        return score_policy(self, X, y, reward=reward, episode=episode, sample_weight=sample_weight)
 
     # -------------------------------------------------------------------------------------- views
 
@@ -961,42 +823,23 @@ class MarkovPolicyEstimator(BaseEstimator):
     @property
     def q_values_(self) -> Floats:
         """Value of each action in each state, (n_states, n_actions)."""
-        check_is_fitted(self)
-        return self._q_rows(np.arange(len(self._evidence.states)))
+        policy = fitted_policy(self)
+        return policy.q_rows(np.arange(len(policy.evidence.states)))
 
     @property
     def expected_rewards_(self) -> Floats:
         """Estimated R(s, a), (n_states, n_actions); NaN where the model knows none."""
-        check_is_fitted(self)
-        counts = self._evidence.counts
-        rewards = np.full((counts.n_states, counts.n_actions), np.nan)
-        untried = self.mdp_.uniform_mass
-        if untried is not None:
-            anywhere = untried > 0
-            rewards[self.mdp_.pair_state[anywhere]] = self.mdp_.rewards[anywhere, np.newaxis]
-        rewards[counts.pair_state, counts.pair_action] = expected_rewards(
-            counts, self.reward_on, self.prior_strength_
-        )
-        return rewards
+        return fitted_policy(self).expected_rewards()
 
     @property
     def visit_counts_(self) -> Floats:
         """Weighted number of rows of each state and action, (n_states, n_actions)."""
-        check_is_fitted(self)
-        counts = self._evidence.counts
-        visits = np.zeros((counts.n_states, counts.n_actions))
-        visits[counts.pair_state, counts.pair_action] = counts.pair_weights
-        return visits
+        return fitted_policy(self).visit_counts()
 
     @property
     def behavior_policy_(self) -> Any:
         """Share of each action among the rows of each state, CSR array (n_states, n_actions)."""
-        check_is_fitted(self)
-        counts = self._evidence.counts
-        shares = counts.pair_weights / counts.state_weights[counts.pair_state]
-        bounds = np.searchsorted(counts.pair_state, np.arange(counts.n_states + 1))
-        shape = (counts.n_states, counts.n_actions)
-        return csr_array((shares, counts.pair_action.copy(), bounds), shape=shape)
+        return fitted_policy(self).behavior()
 
     def transition_counts(self, action: Any) -> Any:
         """Return the weighted counts of the transitions of one action.
@@ -1024,8 +867,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> float(policy.transition_counts("climb").sum())
         7.0
         """
-        check_is_fitted(self)
-        return self._action_matrix(action, self._evidence.counts.weights)
+        policy = fitted_policy(self)
+        return policy.action_matrix(action, policy.counts.weights)
 
     def transition_matrix(self, action: Any) -> Any:
         """Return the estimated transition probabilities of one action.
@@ -1056,17 +899,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.transition_matrix("climb").toarray()[2]
         array([0., 0., 0., 1., 0.])
         """
-        check_is_fitted(self)
-        counts = self._evidence.counts
-        trust = trust_in_pairs(counts, self.prior_strength_)
-        believed = counts.weights * (trust / counts.pair_weights)[counts.triple_pair]
-        probabilities = self._action_matrix(action, believed)
-        if self.prior_strength_ == 0:
-            return probabilities
-        doubt = np.zeros(counts.n_states)
-        pairs = self._pairs_of_action(action)
-        doubt[counts.pair_state[pairs]] = 1 - trust[pairs]
-        return (probabilities + diags_array(doubt) @ state_probabilities(counts)).tocsr()
+        return fitted_policy(self).transition_matrix(action)
 
     def policy_map(self) -> dict[Any, Any]:
         """Return the policy as a dict, for serving one decision at a time.
@@ -1090,51 +923,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> MarkovPolicyEstimator().fit(log[log["state"] == "low"]).policy_map()
         {'low': 'climb'}
         """
-        check_is_fitted(self)
-        acting = self.mdp_.acting_states
-        states = self._evidence.states.python_labels(acting)
-        actions = self._evidence.actions.python_labels(self._policy_codes[acting])
-        return dict(zip(states, actions, strict=True))
-
-    def _pairs_of_action(self, action: Any) -> npt.NDArray[np.intp]:
-        """Return the positions of the logged pairs of one action label."""
-        actions = self._evidence.actions
-        code = actions.encode([read_state_labels([action], actions.names[0])])[0]
-        if code == UNKNOWN:
-            raise ValueError(
-                f"Action {shown(action)} was never logged; the actions are "
-                f"{quoted(self.actions_.tolist())}."
-            )
-        return np.flatnonzero(self._evidence.counts.pair_action == code)
-
-    def _action_matrix(self, action: Any, per_triple: Floats) -> Any:
-        """Return the rows of one action of a (n_pairs, n_states + 1) matrix, by state."""
-        counts, pairs = self._evidence.counts, self._pairs_of_action(action)
-        place = csr_array(
-            (np.ones(len(pairs)), (counts.pair_state[pairs], pairs)),
-            shape=(counts.n_states, len(counts.pair_state)),
-        )
-        return (place @ counts.matrix(per_triple))[:, : counts.n_states]
-
-    def _q_rows(self, codes: npt.NDArray[np.integer[Any]]) -> Floats:
-        """Return Q of the given states, (n, n_actions), from the sparse store."""
-        mdp, counts = self.mdp_, self._evidence.counts
-        # What a row holds where nothing was logged; one more for UNKNOWN.
-        blank = np.append(np.zeros(mdp.n_states), np.nan)
-        blank[mdp.acting_states] = -np.inf
-        at = counts.find_pairs(mdp.pair_state, mdp.pair_action)
-        untried = at < 0
-        blank[mdp.pair_state[untried]] = self._pair_q_values[untried]
-        logged = np.full(len(counts.pair_state), -np.inf)
-        logged[at[~untried]] = self._pair_q_values[~untried]
-        rows = np.repeat(blank[codes][:, np.newaxis], mdp.n_actions, axis=1)
-        known = np.flatnonzero(codes != UNKNOWN)
-        bounds = np.searchsorted(counts.pair_state, np.arange(mdp.n_states + 1))
-        cells = csr_array(
-            (logged, counts.pair_action, bounds), shape=(mdp.n_states, mdp.n_actions)
-        )[codes[known]]
-        rows[np.repeat(known, np.diff(cells.indptr)), cells.indices] = cells.data
-        return rows
+        return fitted_policy(self).as_dict()
 
 
 def _name_endless_loop(error: EndlessLoopError, evidence: Evidence) -> ValueError:

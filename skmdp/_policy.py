@@ -1,16 +1,36 @@
-"""What a fitted policy is: states, actions, advice, and how unknown states are answered."""
+"""What a fitted policy is: its evidence, its values, its advice, and its answer to unknown states.
+
+Estimators build a ``Policy`` and hand it out by ``__skmdp_policy__``; ensembles, evaluation and
+inspection ask ``fitted_policy`` for it.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from scipy.sparse import csr_array, diags_array
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skmdp._estimation.counts import TransitionCounts
+from skmdp._estimation.process import expected_rewards, state_probabilities, trust_in_pairs
+from skmdp._log.episodes import Roles, Transitions
 from skmdp._log.evidence import Evidence
-from skmdp._log.labels import NUMERIC_KINDS
-from skmdp._messages import shown
-from skmdp._typing import Floats
+from skmdp._log.frames import as_frame, is_one_dimensional
+from skmdp._log.labels import NUMERIC_KINDS, UNKNOWN, LabelColumn
+from skmdp._log.reading import read_feature_columns, read_state_columns, read_state_labels
+from skmdp._messages import quoted, shown
+from skmdp._typing import Bools, Codes, Floats, Integers
+from skmdp.mdp import MDP
+
+# A spread below this share of the values is the rounding of a column that is constant.
+CONSTANT = 1e-12
+# Standard deviations beyond which distances are all the same; their squares do not overflow.
+FAR_AWAY = 1e100
 
 
 def tie_tolerance(state_values: Floats, gamma: float, value_error_bound: float) -> float:
@@ -19,12 +39,237 @@ def tie_tolerance(state_values: Floats, gamma: float, value_error_bound: float) 
     return max(1e-9 * largest, 2 * gamma * value_error_bound)
 
 
-def position_of_largest(weights: Floats) -> np.intp:
+@dataclass(frozen=True, eq=False)
+class Support:
+    """What a log says about one action in each of some states, (n,).
+
+    Weighted rows of the action and of the state, whether the action may be chosen there, and
+    whether the state was seen, if only as a next state.
+    """
+
+    action_visits: Floats
+    state_visits: Floats
+    is_admissible: Bools
+    is_known: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A policy, and all that it rests on.
+
+    ``roles`` are those of the log that it was learned from, ``is_table_form`` says whether that
+    was a table. ``pair_q_values`` is (n_pairs,) over the pairs of ``mdp``, ``state_values``
+    (n_states,); ``action_codes`` (n_states,) holds the advised action of every state,
+    ``default_code`` the most logged one.
+    """
+
+    roles: Roles
+    is_table_form: bool
+    evidence: Evidence
+    mdp: MDP
+    reward_on: str
+    prior_strength: float
+    pair_q_values: Floats
+    state_values: Floats
+    tie_tolerance: float
+    action_codes: Codes
+    default_code: int
+
+    @property
+    def counts(self) -> TransitionCounts:
+        """What was counted."""
+        return self.evidence.counts
+
+    # ---------------------------------------------------------------------------------- answers
+
+    def decide(self, codes: Codes, columns: Sequence[LabelColumn], handle_unknown: str) -> Codes:
+        """Return the action code of each state, (n,), by ``handle_unknown`` where UNKNOWN."""
+        actions = np.append(self.action_codes, np.int32(self.default_code))[codes]
+        unknown = np.flatnonzero(codes == UNKNOWN)
+        if not len(unknown) or handle_unknown == "most_frequent":
+            return actions
+        if handle_unknown == "nearest":
+            actions[unknown] = self.action_codes[self._nearest_states(columns, unknown)]
+            return actions
+        parts = [column.label_at(unknown[0]) for column in columns]
+        first = parts[0] if len(parts) == 1 else tuple(parts)
+        message = (
+            f"{len(unknown)} state(s) were not seen in fit, first {shown(first)} at row "
+            f"{unknown[0]} (counting from 0)."
+        )
+        if handle_unknown != "warn":
+            raise ValueError(
+                f"{message} Drop these rows, or choose another handle_unknown: 'most_frequent', "
+                "'nearest' or 'warn'."
+            )
+        default = self.evidence.actions.label(self.default_code)
+        warnings.warn(
+            f"{message} They get the most logged action, {shown(default)}. Choose "
+            "handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if not.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return actions
+
+    def decide_silently(
+        self, codes: Codes, columns: Sequence[LabelColumn], handle_unknown: str
+    ) -> Codes:
+        """Return the action code of each state, (n,), without a word about unknown states."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* not seen in fit", UserWarning)
+            return self.decide(codes, columns, handle_unknown)
+
+    def actions_in(self, log: Transitions, handle_unknown: str) -> Codes:
+        """Return the advice in the states acted in a log, in the log's action codes, (n_states,).
+
+        -1 in states that are only reached, where no decision is taken, and for actions that the
+        log does not have.
+        """
+        acted = np.flatnonzero(np.bincount(log.state_codes))
+        columns = [column.take(acted) for column in log.states.as_columns()]
+        advised = self.decide_silently(
+            self.evidence.states.encode(columns), columns, handle_unknown
+        )
+        actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
+        actions[acted] = log.actions.encode(self.evidence.actions.as_columns())[advised]
+        return actions
+
+    def q_rows(self, codes: Integers) -> Floats:
+        """Return Q of the given states, (n, n_actions), from the sparse store."""
+        mdp, counts = self.mdp, self.counts
+        # What a row holds where nothing was logged; one more for UNKNOWN.
+        blank = np.append(np.zeros(mdp.n_states), np.nan)
+        blank[mdp.acting_states] = -np.inf
+        at = counts.find_pairs(mdp.pair_state, mdp.pair_action)
+        untried = at < 0
+        blank[mdp.pair_state[untried]] = self.pair_q_values[untried]
+        logged = np.full(len(counts.pair_state), -np.inf)
+        logged[at[~untried]] = self.pair_q_values[~untried]
+        rows = np.repeat(blank[codes][:, np.newaxis], mdp.n_actions, axis=1)
+        known = np.flatnonzero(codes != UNKNOWN)
+        bounds = np.searchsorted(counts.pair_state, np.arange(mdp.n_states + 1))
+        cells = csr_array(
+            (logged, counts.pair_action, bounds), shape=(mdp.n_states, mdp.n_actions)
+        )[codes[known]]
+        rows[np.repeat(known, np.diff(cells.indptr)), cells.indices] = cells.data
+        return rows
+
+    def _nearest_states(self, columns: Sequence[LabelColumn], rows: Integers) -> Integers:
+        """Return the code of the nearest state with logged actions, for some rows, (n_rows,)."""
+        require_numbers(self.evidence)
+        known, acting = self.evidence.states.numbers(), self.mdp.acting_states
+        wanted = np.column_stack([column.values[column.codes[rows]] for column in columns])
+        # Relative to the largest label, so that no square overflows and a column that differs by
+        # rounding only has no say.
+        size = np.maximum(np.abs(known).max(axis=0), np.finfo(np.float64).tiny)
+        spread = (known / size).std(axis=0)
+        tells = spread > CONSTANT
+        if not tells.any():  # every state is as near as any other
+            return np.full(len(rows), acting[0])
+        with np.errstate(over="ignore"):
+            points, asked = (
+                np.clip(labels[:, tells] / size[tells] / spread[tells], -FAR_AWAY, FAR_AWAY)
+                for labels in (known[acting], wanted.astype(np.float64))
+            )
+        search = NearestNeighbors(n_neighbors=1, algorithm="kd_tree").fit(points)
+        return np.asarray(acting[search.kneighbors(asked, return_distance=False)[:, 0]])
+
+    def support(self, codes: Codes, actions: Codes) -> Support:
+        """Return what the log says about an action in each state, given both codes, (n,)."""
+        mdp, counts = self.mdp, self.counts
+        pair = counts.find_pairs(codes, actions)  # of an unknown state: none
+        # -1 looks up the last entry, which stands for what was never logged.
+        visits = np.append(counts.pair_weights, 0.0)
+        state_visits = np.append(counts.state_weights, 0.0)[codes]
+        may_be_chosen = np.zeros(len(visits), dtype=bool)
+        may_be_chosen[counts.find_pairs(mdp.pair_state, mdp.pair_action)] = True
+        may_be_chosen[-1] = mdp.uniform_mass is not None  # a pair stands for all untried ones
+        return Support(
+            action_visits=visits[pair],
+            state_visits=state_visits,
+            is_admissible=may_be_chosen[pair] & (state_visits > 0),
+            is_known=codes != UNKNOWN,
+        )
+
+    # ----------------------------------------------------------------------------- one action
+
+    def pairs_of_action(self, action: Any) -> Integers:
+        """Return the positions of the logged pairs of one action label."""
+        actions = self.evidence.actions
+        code = actions.encode([read_state_labels([action], actions.names[0])])[0]
+        if code == UNKNOWN:
+            raise ValueError(
+                f"Action {shown(action)} was never logged; the actions are "
+                f"{quoted(actions.labels.tolist())}."
+            )
+        return np.flatnonzero(self.counts.pair_action == code)
+
+    def action_matrix(self, action: Any, per_triple: Floats) -> Any:
+        """Return the rows of one action of a (n_pairs, n_states + 1) matrix, by state."""
+        counts, pairs = self.counts, self.pairs_of_action(action)
+        place = csr_array(
+            (np.ones(len(pairs)), (counts.pair_state[pairs], pairs)),
+            shape=(counts.n_states, len(counts.pair_state)),
+        )
+        return (place @ counts.matrix(per_triple))[:, : counts.n_states]
+
+    # ------------------------------------------------------------------------------------- views
+
+    def expected_rewards(self) -> Floats:
+        """Return R(s, a), (n_states, n_actions), NaN where the model knows none."""
+        mdp, counts = self.mdp, self.counts
+        rewards = np.full((counts.n_states, counts.n_actions), np.nan)
+        if mdp.uniform_mass is not None:
+            anywhere = mdp.uniform_mass > 0
+            rewards[mdp.pair_state[anywhere]] = mdp.rewards[anywhere, np.newaxis]
+        rewards[counts.pair_state, counts.pair_action] = expected_rewards(
+            counts, self.reward_on, self.prior_strength
+        )
+        return rewards
+
+    def visit_counts(self) -> Floats:
+        """Return n(s, a), (n_states, n_actions)."""
+        counts = self.counts
+        visits = np.zeros((counts.n_states, counts.n_actions))
+        visits[counts.pair_state, counts.pair_action] = counts.pair_weights
+        return visits
+
+    def behavior(self) -> Any:
+        """Return the share of each action among the rows of each state, CSR."""
+        counts = self.counts
+        shares = counts.pair_weights / counts.state_weights[counts.pair_state]
+        bounds = np.searchsorted(counts.pair_state, np.arange(counts.n_states + 1))
+        shape = (counts.n_states, counts.n_actions)
+        return csr_array((shares, counts.pair_action.copy(), bounds), shape=shape)
+
+    def transition_matrix(self, action: Any) -> Any:
+        """Return P(s'|s, a) of one action label, CSR (n_states, n_states)."""
+        counts = self.counts
+        trust = trust_in_pairs(counts, self.prior_strength)
+        believed = counts.weights * (trust / counts.pair_weights)[counts.triple_pair]
+        probabilities = self.action_matrix(action, believed)
+        if self.prior_strength == 0:
+            return probabilities
+        doubt = np.zeros(counts.n_states)
+        pairs = self.pairs_of_action(action)
+        doubt[counts.pair_state[pairs]] = 1 - trust[pairs]
+        return (probabilities + diags_array(doubt) @ state_probabilities(counts)).tocsr()
+
+    def as_dict(self) -> dict[Any, Any]:
+        """Return action by state, for the states with logged actions."""
+        acting = self.mdp.acting_states
+        states = self.evidence.states.python_labels(acting)
+        actions = self.evidence.actions.python_labels(self.action_codes[acting])
+        return dict(zip(states, actions, strict=True))
+
+
+def position_of_largest(weights: Floats) -> int:
     """Return the first position of the largest weight, to one part in 1e9."""
-    return np.argmax(weights >= weights.max() * (1 - 1e-9))
+    return int(np.argmax(weights >= weights.max() * (1 - 1e-9)))
 
 
 def require_numbers(evidence: Evidence) -> None:
+    """Raise unless states are points, so that one of them is the nearest."""
     for name, kind in zip(evidence.states.names, evidence.states.kinds, strict=True):
         if kind not in NUMERIC_KINDS:
             raise ValueError(
@@ -34,11 +279,52 @@ def require_numbers(evidence: Evidence) -> None:
             )
 
 
-def last_step(member: Any) -> Any:
-    """Return the last step of a pipeline, or the estimator itself."""
-    return member.steps[-1][1] if isinstance(member, Pipeline) else member
+def fitted_policy(estimator: Any) -> Policy:
+    """Return the policy of a fitted estimator, not of what wraps one."""
+    check_is_fitted(estimator)
+    policy: Policy = estimator.__skmdp_policy__()
+    return policy
 
 
-def before_last_step(member: Any, X: Any) -> Any:
-    """Return what a member's policy sees of X."""
-    return member[:-1].transform(X) if isinstance(member, Pipeline) and len(member) > 1 else X
+def has_policy(estimator: Any) -> bool:
+    """Whether an estimator, fitted or not, is one that learns a ``Policy``."""
+    return hasattr(type(estimator), "__skmdp_policy__")
+
+
+def roles_of(estimator: Any) -> Roles:
+    """Return which columns an estimator reads: those of its fit, else those of its parameters.
+
+    A policy fitted on features has them as columns of the state.
+    """
+    if not hasattr(estimator, "states_"):
+        named: Roles = estimator.__skmdp_roles__()
+        return named
+    policy = fitted_policy(estimator)
+    if policy.is_table_form:
+        return policy.roles
+    return replace(policy.roles, state=policy.evidence.states.names, next_state=None)
+
+
+def read_states(estimator: Any, X: Any) -> tuple[Codes, list[LabelColumn]]:
+    """Return the code of each state, UNKNOWN if not seen in fit, and the columns as read."""
+    policy = fitted_policy(estimator)
+    frame, states = as_frame(X), policy.evidence.states
+    if policy.is_table_form and frame is not None:
+        columns = read_state_columns(frame, states.names)
+    elif frame is None and len(states.names) == 1 and is_one_dimensional(X):
+        columns = [read_state_labels(X, states.names[0])]
+    else:
+        columns = read_feature_columns(X)
+        check_features(estimator, X, len(columns))
+    return states.encode(columns), columns
+
+
+def check_features(estimator: Any, X: Any, n_columns: int) -> None:
+    """Compare features with those of fit, by number and, where they have them, by name."""
+    if not fitted_policy(estimator).is_table_form:
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    elif n_columns != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {n_columns} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._evaluation.direct import DirectEstimate, evaluate_directly
+from skmdp._evaluation.direct import DirectEstimate, choice_of_actions, evaluate_directly
 from skmdp._log.episodes import Transitions
-from skmdp._log.evidence import Evidence
+from skmdp._log.evidence import Evidence, gather
+from skmdp._log.forms import read_log
+from skmdp._log.frames import as_frame
+from skmdp._log.labels import LabelColumn
+from skmdp._log.oddities import warn_if_unordered
+from skmdp._policy import check_features, fitted_policy
 from skmdp._typing import Codes, Floats
 
 UNCOVERED_WARNING = 0.01
@@ -63,3 +69,76 @@ def score_asks_as_fit(routing: Any) -> Any:
 def agreement(action_codes: Codes, log: Transitions) -> float:
     """Return the weighted share of rows where the logged action is the one given, (n,)."""
     return float(np.average(action_codes == log.action_codes, weights=log.weights))
+
+
+def score_policy(
+    estimator: Any, X: Any, y: Any, *, reward: Any, episode: Any, sample_weight: Any
+) -> float:
+    """Return the estimated reward per episode of a fitted estimator's policy.
+
+    Of a log without rewards, the share of rows where it agrees with the logged action.
+    """
+    log = read_log_to_score(
+        estimator, X, y, reward=reward, episode=episode, sample_weight=sample_weight
+    )
+    actions = fitted_policy(estimator).actions_in(log, estimator.handle_unknown)
+    if log.rewards is None:
+        return agreement(actions[log.state_codes], log)
+    warn_if_unordered(log, stacklevel=3)
+    evidence = gather(log)
+    estimate = evaluate_for_score(evidence, log, choice_of_actions(evidence.counts, actions))
+    warn_if_unsupported(estimate.uncovered, estimate.outlasting, is_cut=log.is_cut, stacklevel=4)
+    return estimate.value
+
+
+def read_log_to_score(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    reward: Any = None,
+    episode: Any = None,
+    sample_weight: Any = None,
+    beside: Sequence[LabelColumn] = (),
+) -> Transitions:
+    """Read a log in the form of fit, with rewards if those of fit had rewards."""
+    policy = fitted_policy(estimator)
+    check_form(estimator, X, y)
+    log = read_log(
+        X,
+        y,
+        policy.roles,
+        reward=reward,
+        episode=episode,
+        sample_weight=sample_weight,
+        beside=beside,
+        reader=type(estimator).__name__,
+    )
+    had_rewards = policy.evidence.has_rewards
+    if had_rewards != (log.rewards is not None):
+        fitted, here, request = (
+            ("with", "there are none to score it with. Hand in reward=...", "score")
+            if had_rewards
+            else ("without", "it is to be scored with them. Fit it with reward=...", "fit")
+        )
+        raise ValueError(
+            f"This policy was fitted {fitted} rewards, but {here}; in a pipeline or search "
+            f"call set_{request}_request(reward=True) on the estimator."
+        )
+    return log
+
+
+def check_form(estimator: Any, X: Any, y: Any) -> None:
+    """Raise unless X and y come in the form of fit: a table, or features and actions."""
+    is_table_form = fitted_policy(estimator).is_table_form
+    if y is not None and is_table_form:
+        raise ValueError(
+            "This policy was fitted on a transitions table; hand in one again, without y."
+        )
+    if y is None and not is_table_form and as_frame(X) is not None:
+        raise ValueError(
+            "This policy was fitted on features X and actions y; hand in both again, with "
+            "reward=... and episode=... beside them."
+        )
+    if y is not None:
+        check_features(estimator, X, estimator.n_features_in_)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -10,26 +12,39 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import config_context
 from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.counts import TransitionCounts
-from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
-from skmdp._log.frames import take_rows
-from skmdp._log.labels import UNKNOWN
-from skmdp._log.reading import episode_codes, label_codes, read_state_labels
-from skmdp._policy import before_last_step, last_step, tie_tolerance
-from skmdp._scoring import agreement, evaluate_for_score, score_asks_as_fit, warn_if_unsupported
+from skmdp._log.frames import as_table, take_rows
+from skmdp._log.labels import UNKNOWN, index_labels
+from skmdp._log.reading import (
+    episode_codes,
+    label_codes,
+    read_state_labels,
+    read_weights,
+    require_rows,
+)
+from skmdp._pipelines import last_step, transform, unwrap
+from skmdp._policy import Policy, fitted_policy, has_policy, read_states
+from skmdp._scoring import (
+    agreement,
+    evaluate_for_score,
+    read_log_to_score,
+    score_asks_as_fit,
+    warn_if_unsupported,
+)
 from skmdp._typing import Codes, Floats, Integers
 
 __all__ = ["PolicyBagging"]
 
 MAX_SEED = np.iinfo(np.int32).max
+# Numbers, one for each row and action, that are averaged at a time.
+BLOCK_CELLS = 2**21
 
 
 class PolicyBagging(BaseEstimator):
@@ -220,13 +235,14 @@ class PolicyBagging(BaseEstimator):
                 stacklevel=3,
             )
         log = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
-        draws = self._draw_episodes(X, y, episode, rng)
+        draws = self._draw_episodes(X, y, log, rng)
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_member)(member, X, y, log, drawn)
             for member, drawn in zip(members, draws, strict=True)
         )
-        policies = [last_step(member) for member in fitted]
-        self.actions_ = np.unique(np.concatenate([policy.actions_ for policy in policies]))
+        actions = [fitted_policy(unwrap(member)[1]).evidence.actions for member in fitted]
+        index, self._action_codes = index_labels(*(labels.as_columns() for labels in actions))
+        self.actions_ = index.labels
         for name in ("n_features_in_", "feature_names_in_"):  # where the first step has them
             if hasattr(fitted[0], name):
                 setattr(self, name, getattr(fitted[0], name))
@@ -236,17 +252,20 @@ class PolicyBagging(BaseEstimator):
         return self
 
     def _draw_episodes(
-        self, X: Any, y: Any, episode: Any, rng: np.random.RandomState
+        self, X: Any, y: Any, log: dict[str, Any], rng: np.random.RandomState
     ) -> list[tuple[Integers, Integers] | None]:
         """Return for each member the episode of every row and how often each episode is drawn."""
         if not self.bootstrap:
             return [None] * self.n_estimators
         if y is None:
-            codes = episode_codes(X, last_step(self.estimator).episode)
-        elif episode is not None:
-            codes = label_codes(episode, "episode")
+            require_rows(as_table(X))
+            codes = episode_codes(X, unwrap(self.estimator)[1].episode)
+        elif log["episode"] is not None:
+            codes = label_codes(log["episode"], "episode")
         else:  # every row is a decision of its own
             codes = np.arange(len(y), dtype=np.int32)
+        check_consistent_length(X, codes, y, log["reward"])
+        read_weights(log["sample_weight"], len(codes))
         n_episodes = int(codes.max()) + 1
         return [
             (codes, np.bincount(rng.randint(n_episodes, size=n_episodes), minlength=n_episodes))
@@ -294,8 +313,8 @@ class PolicyBagging(BaseEstimator):
         >>> policies.predict(["low", "high"])
         array(['climb', 'climb'], dtype=object)
         """
-        actions, _, _ = self._decide(X)
-        return self.actions_[actions]
+        actions: Integers = self._average(X, "actions")
+        return np.asarray(self.actions_[actions])
 
     def predict_proba(self, X: Any) -> Floats:
         """Return the share of clones that advise each action.
@@ -325,7 +344,8 @@ class PolicyBagging(BaseEstimator):
         >>> policies.predict_proba(["low"])
         array([[1., 0.]])
         """
-        return self._decide(X)[2] / len(self.estimators_)
+        votes = self._average(X, "votes")
+        return np.asarray(votes / len(self.estimators_))
 
     def decision_function(self, X: Any) -> Floats:
         """Return the mean Q of each action in each state.
@@ -356,7 +376,7 @@ class PolicyBagging(BaseEstimator):
         >>> policies.decision_function(["high"]).round(3)
         array([[0.5  , 0.125]])
         """
-        return self._decide(X)[1]
+        return self._average(X, "q_values")
 
     def score_samples(self, X: Any) -> Floats:
         """Return the mean Q of the advised action, the value of each state.
@@ -386,8 +406,7 @@ class PolicyBagging(BaseEstimator):
         >>> policies.score_samples(["top", "bottom"]).round(6)
         array([1., 0.])
         """
-        actions, q_values, _ = self._decide(X)
-        return q_values[np.arange(len(actions)), actions]
+        return self._average(X, "values")
 
     def q_spread(self, X: Any) -> Floats:
         """Return how far the clones differ about Q.
@@ -420,62 +439,43 @@ class PolicyBagging(BaseEstimator):
         >>> policies.q_spread(["000000"]).shape == (1, len(policies.actions_))
         True
         """
-        stacked = np.stack([q_values for q_values, _, _ in self._ask(X)])
-        admitted = np.isfinite(stacked)
-        n = admitted.sum(axis=0)
-        stacked[~admitted] = 0.0
-        mean = stacked.sum(axis=0) / np.maximum(n, 1)
-        squares = np.where(admitted, (stacked - mean) ** 2, 0.0).sum(axis=0)
-        return np.asarray(
-            np.sqrt(np.divide(squares, n - 1, out=np.full(n.shape, np.nan), where=n > 1))
+        opinions = self._ask(X)
+        rows = np.arange(len(opinions[0].codes))
+        stacked = np.stack([opinion.q_values(rows, len(self.actions_)) for opinion in opinions])
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+            warnings.filterwarnings("ignore", "Degrees of freedom", RuntimeWarning)
+            spread = np.std(stacked, axis=0, ddof=1, where=np.isfinite(stacked))
+        return np.asarray(spread)
+
+    def _ask(self, X: Any) -> list[Opinion]:
+        """Return what each member answers in the states of X."""
+        check_is_fitted(self)
+        opinions = []
+        for member, place in zip(self.estimators_, self._action_codes, strict=True):
+            transformers, estimator = unwrap(member)
+            policy = fitted_policy(estimator)
+            codes, columns = read_states(estimator, transform(transformers, X))
+            votes = policy.decide_silently(codes, columns, estimator.handle_unknown)
+            opinions.append(Opinion(policy, codes, place[votes], place))
+        return opinions
+
+    def _average(self, X: Any, wanted: str) -> npt.NDArray[Any]:
+        """Return one of the averages over all members, with a row for each of X.
+
+        In blocks, which bound the memory of numbers that there is one of for each row and action.
+        """
+        opinions = self._ask(X)
+        n_rows, n_actions = len(opinions[0].codes), len(self.actions_)
+        known = np.any([opinion.codes != UNKNOWN for opinion in opinions], axis=0)
+        self._warn_of_unknown(np.flatnonzero(~known))
+        size = max(1, BLOCK_CELLS // n_actions)
+        blocks = [np.arange(i, min(i + size, n_rows)) for i in range(0, n_rows, size)]
+        return np.concatenate(
+            [getattr(average(opinions, rows, n_actions), wanted) for rows in blocks]
         )
 
-    def _ask(self, X: Any) -> Any:
-        """Yield what each member says: Q (n, n_actions), votes (n,) and the member's policy.
-
-        Q is -inf where an action is not admitted, and NaN in unknown states; votes are positions
-        in ``actions_``.
-        """
-        check_is_fitted(self)
-        for member in self.estimators_:
-            policy, states = last_step(member), before_last_step(member, X)
-            codes, columns = policy._read_states(states)
-            place = np.searchsorted(self.actions_, policy.actions_)
-            q_values = np.full((len(codes), len(self.actions_)), -np.inf)
-            q_values[:, place] = policy._q_rows(codes)
-            q_values[codes == UNKNOWN] = np.nan
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", ".* not seen in fit", UserWarning)
-                votes = place[policy._decide(codes, columns)]
-            yield q_values, votes, policy
-
-    def _decide(self, X: Any) -> tuple[Integers, Floats, Floats]:
-        """Return the advised actions (n,), their mean Q and votes, each (n, n_actions)."""
-        check_is_fitted(self)
-        nothing = np.zeros((1, len(self.actions_)))  # grows to one row a state
-        total, votes, known, admitted = nothing, nothing, np.zeros((1, 1)), nothing > 0
-        tolerance = 0.0
-        for q_values, advised, policy in self._ask(X):
-            knows = ~np.isnan(q_values[:, :1])
-            admits = np.isfinite(q_values)
-            lowest = np.where(admits, q_values, np.inf).min(axis=1, keepdims=True)
-            counted = np.where(admits, q_values, lowest - _usual_spread(policy))
-            total = total + np.where(knows, counted, 0.0)
-            known, admitted = known + knows, admitted | admits
-            votes = votes + (advised[:, np.newaxis] == np.arange(nothing.shape[1]))
-            tolerance += tie_tolerance(
-                policy.state_values_, policy.gamma, policy.value_error_bound_
-            )
-        mean = np.divide(total, known, out=np.full(total.shape, np.nan), where=known > 0)
-        mean[~admitted & (known > 0)] = -np.inf
-        best = np.where(known > 0, mean.max(axis=1, keepdims=True), -np.inf)
-        near = ~(mean < best - tolerance / len(self.estimators_))
-        actions = np.where(near, votes, -1).argmax(axis=1)
-        self._warn_of_unknown(np.flatnonzero(known[:, 0] == 0))
-        return actions, mean, votes
-
     def _warn_of_unknown(self, rows: Integers) -> None:
-        if len(rows) and last_step(self.estimators_[0]).handle_unknown == "warn":
+        if len(rows) and unwrap(self.estimators_[0])[1].handle_unknown == "warn":
             warnings.warn(
                 f"{len(rows)} row(s) hold a state that no member has seen in fit, first row "
                 f"{rows[0]} (counting from 0). They get the action that most members logged most. "
@@ -549,9 +549,15 @@ class PolicyBagging(BaseEstimator):
             answers = read_state_labels(self.predict(X), "action")
         values, uncovered, outlasting, is_cut = [], [], [], False
         for member in self.estimators_:
-            policy = last_step(member)
-            log = policy._read_log_to_score(
-                before_last_step(member, X), y, reward, episode, sample_weight, [answers]
+            transformers, estimator = unwrap(member)
+            log = read_log_to_score(
+                estimator,
+                transform(transformers, X),
+                y,
+                reward=reward,
+                episode=episode,
+                sample_weight=sample_weight,
+                beside=[answers],
             )
             taken = log.actions.encode([log.beside[0]])
             if log.rewards is None:
@@ -570,9 +576,69 @@ class PolicyBagging(BaseEstimator):
         return float(np.mean(values))
 
 
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """What one member answers in some states: codes of the states and of the advice, each (n,).
+
+    ``place`` (n_actions of the member,) is the code of each of its actions in the ensemble.
+    """
+
+    policy: Policy
+    codes: Codes
+    votes: Codes
+    place: Codes
+
+    def q_values(self, rows: Integers, n_actions: int) -> Floats:
+        """Return Q in the ensemble's order, (n_rows, n_actions); NaN where a state is unknown.
+
+        -inf where the member does not admit an action.
+        """
+        q_values = np.full((len(rows), n_actions), -np.inf)
+        q_values[:, self.place] = self.policy.q_rows(self.codes[rows])
+        q_values[self.codes[rows] == UNKNOWN] = np.nan
+        return q_values
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Advised actions (n,), mean Q (n, n_actions) and votes (n, n_actions) of an ensemble."""
+
+    actions: Integers
+    q_values: Floats
+    votes: Floats
+
+    @property
+    def values(self) -> Floats:
+        """Mean Q of the advised action, (n,)."""
+        return np.asarray(self.q_values[np.arange(len(self.actions)), self.actions])
+
+
+def average(opinions: Sequence[Opinion], rows: Integers, n_actions: int) -> Averages:
+    """Average the members' opinions of some rows."""
+    shape = (len(rows), n_actions)
+    total, votes = np.zeros(shape), np.zeros(shape)
+    admitted, known = np.zeros(shape, dtype=bool), np.zeros((len(rows), 1))
+    tolerance = 0.0
+    for opinion in opinions:
+        q_values = opinion.q_values(rows, n_actions)
+        knows, admits = ~np.isnan(q_values[:, :1]), np.isfinite(q_values)
+        lowest = np.where(admits, q_values, np.inf).min(axis=1, keepdims=True)
+        counted = np.where(admits, q_values, lowest - _usual_spread(opinion.policy))
+        total += np.where(knows, counted, 0.0)
+        known += knows
+        admitted |= admits
+        votes[np.arange(len(rows)), opinion.votes[rows]] += 1
+        tolerance += opinion.policy.tie_tolerance
+    mean = np.divide(total, known, out=np.full(shape, np.nan), where=known > 0)
+    mean[~admitted & (known > 0)] = -np.inf
+    best = np.where(known > 0, mean.max(axis=1, keepdims=True), -np.inf)
+    near = ~(mean < best - tolerance / len(opinions))
+    return Averages(np.where(near, votes, -1).argmax(axis=1), mean, votes)
+
+
 def _require_policy(estimator: Any) -> None:
-    policy = last_step(estimator)
-    if not isinstance(policy, MarkovPolicyEstimator):
+    policy, _ = last_step(estimator)
+    if not has_policy(policy):
         raise TypeError(
             f"estimator must be a MarkovPolicyEstimator or a pipeline that ends in one, got "
             f"{type(policy).__name__}. A search goes around the ensemble: "
@@ -609,16 +675,16 @@ def _fit_member(
         beside = {k: None if v is None else take_rows(v, rows) for k, v in beside.items()}
         given = beside["sample_weight"]
         beside["sample_weight"] = weights if given is None else weights * np.asarray(given)
-    prefix = f"{member.steps[-1][0]}__" if isinstance(member, Pipeline) else ""
+    _, prefix = last_step(member)
     options = {prefix + name: value for name, value in beside.items() if value is not None}
     # Where they go is known: the last step, whatever its requests.
     with config_context(enable_metadata_routing=False):
         return member.fit(*((X,) if y is None else (X, y)), **options)
 
 
-def _usual_spread(policy: MarkovPolicyEstimator) -> float:
+def _usual_spread(policy: Policy) -> float:
     """Return the mean distance between the best and the worst admissible Q of a state."""
-    q_values, first = policy._pair_q_values, policy.mdp_.first_pairs
+    q_values, first = policy.pair_q_values, policy.mdp.first_pairs
     spread = np.maximum.reduceat(q_values, first) - np.minimum.reduceat(q_values, first)
     choices = np.diff(np.append(first, len(q_values))) > 1
     return float(spread[choices].mean()) if choices.any() else 1.0

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length
 
 from skmdp._log.frames import as_frame
 from skmdp._log.reading import episode_codes, label_codes
+from skmdp._pipelines import unwrap
 from skmdp._typing import Codes
 
 __all__ = [
@@ -377,7 +377,7 @@ def fewest_states(tolerance: float = 0.05) -> Callable[[dict[str, Any]], int]:
 
 def _count_states(estimator: Any) -> float:
     """Return the number of states of a fitted policy, of an ensemble's members the mean."""
-    policy = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    _, policy = unwrap(estimator)
     if hasattr(policy, "estimators_"):
         return float(np.mean([_count_states(member) for member in policy.estimators_]))
     if not hasattr(policy, "states_"):

@@ -18,6 +18,7 @@ from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from skmdp import MarkovPolicyEstimator
+from skmdp._policy import fitted_policy
 from skmdp.datasets import load_climb, make_search_log
 from skmdp.ensemble import PolicyBagging
 from skmdp.model_selection import EpisodeKFold
@@ -169,7 +170,7 @@ def test_bootstrap_draws_whole_episodes():
     single = MarkovPolicyEstimator(state="heat", handle_unknown="most_frequent")
     bag = PolicyBagging(single, 3, bootstrap=True, random_state=0).fit(log)
     for member in bag.estimators_:
-        n = member._evidence.counts.state_weights
+        n = fitted_policy(member).counts.state_weights
         assert n.sum() == len(log)
         assert set(n) <= set(4.0 * np.arange(1, 10))
         assert 100 < member.n_episodes_ < 160  # two thirds of 200, drawn with replacement
@@ -182,7 +183,7 @@ def test_bootstrap_of_features_and_weights():
     single = MarkovPolicyEstimator(handle_unknown="most_frequent")
     bag = PolicyBagging(single, 2, bootstrap=True, random_state=0)
     bag.fit(X, y, reward=LOG["reward"], episode=LOG["episode"], sample_weight=weights)
-    total = [member._evidence.counts.weights.sum() for member in bag.estimators_]
+    total = [fitted_policy(member).counts.weights.sum() for member in bag.estimators_]
     assert_allclose(total, weights.sum(), rtol=0.1)
     rows = PolicyBagging(single, 2, bootstrap=True, random_state=0).fit(X.to_numpy(), y.tolist())
     assert rows.estimators_[0].n_episodes_ == pytest.approx(0.63 * len(LOG), rel=0.1)

@@ -123,7 +123,7 @@ def test_columns_of_other_names():
         (
             MarkovPolicyEstimator().fit([[1], [2]], [0, 1], reward=[0, 1]),
             ValueError,
-            "fitted on features X and actions y",
+            "no column 'x0' for the role 'state'",
         ),
     ],
 )

@@ -53,8 +53,7 @@ def read_table(
     """
     frame = as_table(X)
     _require_columns(frame, roles)
-    if not len(frame):
-        raise ValueError("The table is empty: it has 0 rows. At least one transition is needed.")
+    require_rows(frame)
     states = [read_labels(frame.column(name), name) for name in roles.state]
     for column in states:
         require_no_missing(column)
@@ -89,6 +88,12 @@ def read_table(
             beside=tuple(beside),
         )
     )
+
+
+def require_rows(frame: Table) -> None:
+    """Raise for a table without rows."""
+    if not len(frame):
+        raise ValueError("The table is empty: it has 0 rows. At least one transition is needed.")
 
 
 def read_columns(X: Any, names: Sequence[str]) -> list[LabelColumn]:

@@ -20,6 +20,8 @@ from skmdp._log.labels import MISSING, NUMERIC_KINDS, TIME_KINDS, LabelColumn
 from skmdp._log.oddities import warn_if_unordered
 from skmdp._log.reading import read_columns, read_table
 from skmdp._messages import shown
+from skmdp._pipelines import transform, unwrap
+from skmdp._policy import has_policy, roles_of
 from skmdp._typing import Integers
 from skmdp.inspection._gains import (
     Gain,
@@ -32,7 +34,6 @@ from skmdp.inspection._gains import (
     previous_codes,
     quantile_codes,
 )
-from skmdp.metrics._candidates import unwrapped
 
 # A column of more distinct numbers or times is cut at quantiles.
 MOST_LABELS = 10
@@ -183,19 +184,19 @@ def markov_test(
     >>> markov_test(log, policy=better, random_state=0)["verdict"].unique().tolist()
     ['no sign that it adds to the state']
     """
-    transformer, estimator = unwrapped(MarkovPolicyEstimator() if policy is None else policy)
-    if not isinstance(estimator, MarkovPolicyEstimator):
+    transformers, estimator = unwrap(MarkovPolicyEstimator() if policy is None else policy)
+    if not has_policy(estimator):
         raise TypeError(
             "policy must be a MarkovPolicyEstimator, or a pipeline that ends in one, got "
             f"{type(estimator).__name__}."
         )
     names = [columns] if isinstance(columns, str) else list(() if columns is None else columns)
-    roles = estimator._roles()
+    roles = roles_of(estimator)
     _require_known_before(names, roles)
     beside = read_columns(X, names)
-    if transformer is not None:
+    for transformer in transformers:
         check_is_fitted(transformer)
-        X = transformer.transform(X)
+    X = transform(transformers, X)
     log, episodes = _read_by_episode(X, roles, beside)
     tested = [
         previous_codes(log.state_codes, episodes),

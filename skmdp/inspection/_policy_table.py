@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,23 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.process import most_logged_pairs
-from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._log.labels import UNKNOWN
+from skmdp._log.labels import LabelIndex, index_labels
+from skmdp._log.reading import read_state_labels
+from skmdp._pipelines import transform, unwrap
+from skmdp._policy import Policy, fitted_policy, has_policy, read_states
+from skmdp._typing import Integers
+from skmdp.ensemble import PolicyBagging
 
 _COLUMNS = ("action", "value", "margin", "state_visits", "action_visits", "most_logged_action")
 
 
-def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
+def policy_table(policy: Any) -> pd.DataFrame:
     """Return a fitted policy as a table, one row per state with logged actions.
 
     Parameters
     ----------
-    policy : MarkovPolicyEstimator
-        A fitted policy.
+    policy : MarkovPolicyEstimator, PolicyBagging, or pipeline or search that ends in one
+        A fitted policy. States behind a pipeline are those that it makes.
 
     Returns
     -------
@@ -36,6 +41,8 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
     ------
     NotFittedError
         If the policy is not fitted.
+    TypeError
+        If it is none of these, or an ensemble whose members make states of their own.
 
     Notes
     -----
@@ -55,12 +62,23 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
     3     mid  climb  0.250   0.188            2.0
     4     top  climb  1.000   0.000            1.0
     """
-    check_is_fitted(policy)
-    mdp, counts = policy.mdp_, policy._evidence.counts
+    _, estimator = unwrap(policy)
+    if isinstance(estimator, PolicyBagging):
+        states, answers = _answers_of_ensemble(estimator)
+    elif has_policy(estimator):
+        states, answers = _answers_of_policy(fitted_policy(estimator))
+    else:
+        raise _not_a_policy(estimator)
+    return pd.DataFrame(states | dict(zip(_COLUMNS, answers, strict=True)))
+
+
+def _answers_of_policy(policy: Policy) -> tuple[dict[Hashable, Any], tuple[Any, ...]]:
+    """Return the states of a policy, and the further columns of its table."""
+    mdp, counts = policy.mdp, policy.counts
     acting = mdp.acting_states
-    actions = policy._policy_codes[acting]
-    advised = np.flatnonzero(mdp.pair_action == policy._policy_codes[mdp.pair_state])
-    q = policy._pair_q_values
+    actions = policy.action_codes[acting]
+    advised = np.flatnonzero(mdp.pair_action == policy.action_codes[mdp.pair_state])
+    q = policy.pair_q_values
     others = q.copy()
     others[advised] = -np.inf
     runner_up = np.maximum.reduceat(others, mdp.first_pairs)
@@ -69,32 +87,77 @@ def policy_table(policy: MarkovPolicyEstimator) -> pd.DataFrame:
     n_untried = counts.n_actions - np.diff(np.append(counts.first_pairs, len(counts.pair_state)))
     runner_up = np.where((taken < 0) & (n_untried > 1), q[advised], runner_up)
     visits = np.append(counts.pair_weights, 0.0)
-    most_logged = counts.pair_action[most_logged_pairs(counts)]
-    index = policy._evidence.states
-    states = {}
-    for name, part in zip(index.names, index.parts(acting), strict=True):
-        label = name
-        while label in _COLUMNS or (label != name and label in index.names):
-            label = f"state_{label}"
-        states[label] = part
-    values = (
-        policy.actions_[actions],
-        policy.state_values_[acting],
+    labels = policy.evidence.actions.labels
+    return _named(policy.evidence.states, acting), (
+        labels[actions],
+        policy.state_values[acting],
         np.where(np.isneginf(runner_up), np.nan, q[advised] - runner_up),
         counts.state_weights[acting],
         visits[taken],
-        policy.actions_[most_logged],
+        labels[counts.pair_action[most_logged_pairs(counts)]],
     )
-    return pd.DataFrame({**states, **dict(zip(_COLUMNS, values, strict=True))})
 
 
-def supported(policy: MarkovPolicyEstimator, X: Any) -> pd.DataFrame:
+def _answers_of_ensemble(ensemble: PolicyBagging) -> tuple[dict[Hashable, Any], tuple[Any, ...]]:
+    """Return the states that members act in, and the further columns of the ensemble's table."""
+    check_is_fitted(ensemble)
+    members = [unwrap(member) for member in ensemble.estimators_]
+    if any(transformers for transformers, _ in members):
+        raise TypeError(
+            "The members of this ensemble make states of their own, so that it has no table of "
+            "states. Ask for some states with supported(ensemble, X), or for one member: "
+            "policy_table(ensemble.estimators_[0])."
+        )
+    policies = [fitted_policy(estimator) for _, estimator in members]
+    index, places = index_labels(*(policy.evidence.states.as_columns() for policy in policies))
+    is_acting = np.zeros(len(index), dtype=bool)
+    logged = np.zeros((len(index), len(ensemble.actions_)))
+    for policy, place in zip(policies, places, strict=True):
+        is_acting[place[policy.mdp.acting_states]] = True
+        columns = np.searchsorted(ensemble.actions_, policy.evidence.actions.labels)
+        logged[np.ix_(place, columns)] += policy.visit_counts() / len(policies)
+    acting = np.flatnonzero(is_acting)
+    states = pd.DataFrame(dict(zip(index.names, index.parts(acting), strict=True)))
+    logged, actions = logged[acting], np.searchsorted(ensemble.actions_, ensemble.predict(states))
+    q, rows = ensemble.decision_function(states), np.arange(len(acting))
+    others = q.copy()
+    others[rows, actions] = -np.inf
+    runner_up = others.max(axis=1)
+    return _named(index, acting), (
+        ensemble.actions_[actions],
+        q[rows, actions],
+        np.where(np.isneginf(runner_up), np.nan, q[rows, actions] - runner_up),
+        logged.sum(axis=1),
+        logged[rows, actions],
+        ensemble.actions_[logged.argmax(axis=1)],
+    )
+
+
+def _named(states: LabelIndex, acting: Integers) -> dict[Hashable, Any]:
+    """Return the columns of some states, under names that no other column of the table has."""
+    columns: dict[Hashable, Any] = {}
+    for name, part in zip(states.names, states.parts(acting), strict=True):
+        label: Any = name
+        while label in _COLUMNS or (label != name and label in states.names):
+            label = f"state_{label}"
+        columns[label] = part
+    return columns
+
+
+def _not_a_policy(estimator: Any) -> TypeError:
+    return TypeError(
+        "policy must be a MarkovPolicyEstimator, a PolicyBagging, or a pipeline or search that "
+        f"ends in one, got {type(estimator).__name__}. Hand in the fitted estimator itself."
+    )
+
+
+def supported(policy: Any, X: Any) -> pd.DataFrame:
     """Return what the log says about the advice for some states, row by row.
 
     Parameters
     ----------
-    policy : MarkovPolicyEstimator
-        A fitted policy.
+    policy : MarkovPolicyEstimator, PolicyBagging, or pipeline or search that ends in one
+        A fitted policy. States behind a pipeline are those that it makes.
     X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
         States, as in ``predict``.
 
@@ -133,23 +196,28 @@ def supported(policy: MarkovPolicyEstimator, X: Any) -> pd.DataFrame:
     0  climb            2.0           3.0           True      True
     1  climb            0.0           0.0          False     False
     """
-    codes, columns = policy._read_states(X)
-    actions = policy._decide(codes, columns)
-    mdp, counts = policy.mdp_, policy._evidence.counts
-    pair = counts.find_pairs(codes, actions)  # of an unknown state: none
-    # -1 looks up the last entry, which stands for what was never logged.
-    visits = np.append(counts.pair_weights, 0.0)
-    state_visits = np.append(counts.state_weights, 0.0)[codes]
-    may_be_chosen = np.zeros(len(visits), dtype=bool)
-    may_be_chosen[counts.find_pairs(mdp.pair_state, mdp.pair_action)] = True
-    may_be_chosen[-1] = mdp.uniform_mass is not None  # a pair that stands for all untried ones
+    transformers, estimator = unwrap(policy)
+    is_ensemble = isinstance(estimator, PolicyBagging)
+    if not (is_ensemble or has_policy(estimator)):
+        raise _not_a_policy(estimator)
+    check_is_fitted(estimator)
+    table = transform(transformers, X)
+    actions = estimator.predict(table)
+    answers = [read_state_labels(actions, "action")]
+    members = estimator.estimators_ if is_ensemble else [estimator]
+    found = []
+    for member in members:
+        own_transformers, last = unwrap(member)
+        own = fitted_policy(last)
+        codes, _ = read_states(last, transform(own_transformers, table))
+        found.append(own.support(codes, own.evidence.actions.encode(answers)))
     return pd.DataFrame(
         {
-            "action": policy.actions_[actions],
-            "action_visits": visits[pair],
-            "state_visits": state_visits,
-            "is_admissible": may_be_chosen[pair] & (state_visits > 0),
-            "is_known": codes != UNKNOWN,
+            "action": actions,
+            "action_visits": np.mean([one.action_visits for one in found], axis=0),
+            "state_visits": np.mean([one.state_visits for one in found], axis=0),
+            "is_admissible": np.any([one.is_admissible for one in found], axis=0),
+            "is_known": np.any([one.is_known for one in found], axis=0),
         },
         index=X.index if isinstance(X, pd.DataFrame | pd.Series) else None,
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.prior_strength import choose_prior_strength
@@ -21,34 +20,40 @@ from skmdp._log.labels import UNKNOWN
 from skmdp._log.oddities import warn_if_unordered
 from skmdp._log.reading import read_state_labels, read_table
 from skmdp._messages import quoted, shortened, shown
+from skmdp._pipelines import transform, unwrap
+from skmdp._policy import fitted_policy, has_policy, roles_of
 from skmdp._typing import Codes
 
 BEHAVIOR = "behavior"
 
 
 class PolicyLogs:
-    """The log as each policy sees it: policies behind a transformer see its output."""
+    """The log as each policy sees it: policies behind transformers see their output."""
 
     def __init__(
         self,
         X: Any,
         policies: Sequence[Any],
-        columns: MarkovPolicyEstimator | None,
+        columns: Any,
         behavior: Any,
         gamma: float,
         horizon: int | None,
         prior_strength: float | str,
     ) -> None:
         self._X = X
+        # Held, so that the identities of their steps stay theirs.
+        self._policies = policies
         self._behavior = behavior
         self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
-        self._roles = _common_roles([unwrapped(policy)[1] for policy in policies], columns)
-        self._read: dict[int | None, tuple[Transitions, Evidence, Replay]] = {}
+        self._roles = roles_of_policies(policies, columns)
+        self._read: dict[tuple[int, ...], tuple[Transitions, Evidence, Replay]] = {}
 
-    def _of(self, transformer: Any) -> tuple[Transitions, Evidence, Replay]:
-        key = None if transformer is None else id(transformer)
+    def _of(self, transformers: Sequence[Any]) -> tuple[Transitions, Evidence, Replay]:
+        key = tuple(id(transformer) for transformer in transformers)
         if key not in self._read:
-            X = self._X if transformer is None else transformer.transform(self._X)
+            for transformer in transformers:
+                check_is_fitted(transformer)
+            X = transform(transformers, self._X)
             log = read_table(X, self._roles, propensities=self._behavior)
             warn_if_unordered(log, stacklevel=5)
             self._read[key] = log, *self._replay(log)
@@ -82,28 +87,32 @@ class PolicyLogs:
 
     def candidate(self, policy: Any) -> Candidate:
         """Return a policy as what it would choose among the log's pairs."""
-        transformer, policy = unwrapped(policy)
-        log, evidence, replay = self._of(transformer)
-        if isinstance(policy, str) and policy == BEHAVIOR:
+        transformers, last = unwrap(policy)
+        log, evidence, replay = self._of(transformers)
+        if isinstance(last, str) and last == BEHAVIOR:
             return Candidate(replay, None)
-        if isinstance(policy, MarkovPolicyEstimator):
-            check_is_fitted(policy)
-            policy._check_form(self._X, None)
-            actions = policy._actions_in(log)
-        elif hasattr(policy, "predict"):
-            actions = _predicted_actions(policy, log, self._roles)
-        elif isinstance(policy, Mapping | pd.Series):
-            actions = _looked_up_actions(policy, log, self._roles)
-        else:
-            actions = np.full(len(log.states), _action_codes([policy], log, self._roles)[0])
+        actions = self._actions(last, log)
         return Candidate(replay, choice_of_actions(evidence.counts, actions))
+
+    def _actions(self, policy: Any, log: Transitions) -> Codes:
+        """Return the action of every state that the log acts in, in the log's codes."""
+        if has_policy(policy):
+            return fitted_policy(policy).actions_in(log, policy.handle_unknown)
+        if isinstance(policy, Mapping | pd.Series):
+            return _looked_up_actions(policy, log, self._roles)
+        if hasattr(policy, "predict"):
+            return _predicted_actions(policy.predict, log, self._roles)
+        if callable(policy):
+            return _predicted_actions(policy, log, self._roles)
+        _require_scalar(policy)
+        return np.full(len(log.states), _action_codes([policy], log, self._roles)[0])
 
     def is_training_log(self, policy: Any) -> bool:
         """Whether a fitted policy was learned from just these transitions."""
-        transformer, policy = unwrapped(policy)
-        if not isinstance(policy, MarkovPolicyEstimator):
+        transformers, last = unwrap(policy)
+        if not has_policy(last):
             return False
-        here, then = self._of(transformer)[1].counts, policy._evidence.counts
+        here, then = self._of(transformers)[1].counts, fitted_policy(last).counts
         same_triples = all(
             np.array_equal(getattr(here, name), getattr(then, name))
             for name in ("pair_state", "pair_action", "next_states")
@@ -114,30 +123,45 @@ class PolicyLogs:
         )
 
 
-def unwrapped(policy: Any) -> tuple[Any, Any]:
-    """Return what a pipeline does to the table before its last step, or None, and that step."""
-    policy = getattr(policy, "best_estimator_", policy)
-    if isinstance(policy, Pipeline):
-        return (policy[:-1] if len(policy) > 1 else None), policy[-1]
-    return None, policy
+def roles_of_policies(policies: Sequence[Any], columns: Any) -> Roles:
+    """Return which columns of a log are read: as ``columns`` says, else as the policies say.
 
-
-def _common_roles(policies: Sequence[Any], columns: MarkovPolicyEstimator | None) -> Roles:
-    named = [policy for policy in policies if isinstance(policy, MarkovPolicyEstimator)]
-    roles = [estimator._roles() for estimator in (named or [columns or MarkovPolicyEstimator()])]
+    What neither says has the standard names.
+    """
+    estimators = [unwrap(policy)[1] for policy in policies]
+    named = [roles_of(estimator) for estimator in estimators if has_policy(estimator)]
+    roles = named or [roles_of(columns or MarkovPolicyEstimator())]
     if any(other != roles[0] for other in roles):
         raise ValueError(
-            "The policies name the columns of X differently; they must be fitted on tables of the "
-            f"same columns, got {shortened(roles[0])} and others."
+            "The policies name the columns of X differently: "
+            f"{shortened(sorted({str(role) for role in roles}))}. Say them with columns={{...}}, "
+            "or evaluate the policies one by one."
         )
     return roles[0]
 
 
-def _predicted_actions(policy: Any, log: Transitions, roles: Roles) -> Codes:
-    """Ask an object with predict for its action in every state that the log acts in."""
+def _require_scalar(policy: Any) -> None:
+    """Raise for what is no action either, so that nobody takes it for one."""
+    if np.ndim(policy) or hasattr(policy, "predict_proba"):
+        raise TypeError(
+            f"A policy of type {type(policy).__name__} cannot be evaluated: it must answer one "
+            "action for each state. Hand in a fitted estimator, a function of a table of states, a "
+            "mapping from state to action, or one action."
+        )
+
+
+def _predicted_actions(
+    predict: Callable[[pd.DataFrame], Any], log: Transitions, roles: Roles
+) -> Codes:
+    """Ask for the action in every state that the log acts in."""
     acted = np.flatnonzero(np.bincount(log.state_codes))
     states = pd.DataFrame(dict(zip(roles.state, log.states.parts(acted), strict=True)))
-    answers = read_state_labels(policy.predict(states), roles.action)
+    answers = read_state_labels(predict(states), roles.action)
+    if len(answers.codes) != len(states):
+        raise ValueError(
+            f"The policy answered {len(answers.codes)} action(s) for {len(states)} states; it must "
+            "answer one for each row of the table that it is asked about."
+        )
     actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
     actions[acted] = log.actions.encode([answers], where="in X")
     return actions

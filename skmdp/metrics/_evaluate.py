@@ -14,10 +14,10 @@ from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._evaluation.replay import METHODS, standard_error
+from skmdp._evaluation.replay import METHODS, Candidate, standard_error
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
-from skmdp.metrics._candidates import BEHAVIOR, PolicyLogs
+from skmdp.metrics._candidates import PolicyLogs
 from skmdp.metrics._intervals import estimate_with_errors
 
 # Below, importance methods speak of a handful of episodes.
@@ -276,10 +276,12 @@ def evaluate_policy(
     """
     names = _method_names(methods)
     logs = PolicyLogs(X, [policy], columns, behavior, gamma, horizon, prior_strength)
-    candidates = [logs.candidate(policy), logs.candidate(BEHAVIOR)]
+    target = logs.candidate(policy)
+    # The logged policy in the same states, so that both are followed from the same starts.
+    logged = Candidate(target.replay, None)
+    candidates = [target, logged]
     found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)
     z = float(ndtri((1 + confidence_level) / 2))
-    target, logged = candidates
     log = target.replay
     table = pd.DataFrame({"method": names, **found.interval(0, z)})
     sizes = np.full(len(names), np.nan)

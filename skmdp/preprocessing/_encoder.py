@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._log.frames import Table, as_frame, as_table, convert_table, is_one_dimensional
 from skmdp._messages import quoted, shortened, shown
+from skmdp._pipelines import last_step
 from skmdp._typing import Array
 from skmdp.preprocessing._bins import (
     affordable_states,
@@ -28,7 +29,7 @@ from skmdp.preprocessing._bins import (
     shift_bins,
     warn_of_single_rows,
 )
-from skmdp.preprocessing._measured import Measured, last_step
+from skmdp.preprocessing._measured import Measured
 
 # Parameters of transformers that say into how many parts they divide what they see.
 SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
 from skmdp._log.frames import Table
 from skmdp._log.labels import raise_if_missing
+from skmdp._pipelines import last_step
 from skmdp._typing import Bools
 
 
@@ -51,12 +51,3 @@ class Measured:
                 except ValueError as explained:
                     raise explained from error
             raise
-
-
-def last_step(transformer: Any) -> tuple[Any, str]:
-    """Return the step that makes the states, and what goes before the names of its parameters."""
-    prefix = ""
-    while isinstance(transformer, Pipeline):
-        name, transformer = transformer.steps[-1]
-        prefix += f"{name}__"
-    return transformer, prefix

@@ -1,0 +1,54 @@
+"""In which form a log comes: a table of named columns, or features with the actions beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from scipy.sparse import issparse
+
+from skmdp._log.episodes import Roles, Transitions
+from skmdp._log.frames import as_frame
+from skmdp._log.labels import LabelColumn
+from skmdp._log.reading import read_features, read_table
+from skmdp._messages import shown
+
+
+def read_log(
+    X: Any,
+    y: Any,
+    roles: Roles,
+    *,
+    reward: Any = None,
+    episode: Any = None,
+    sample_weight: Any = None,
+    beside: Sequence[LabelColumn] = (),
+    reader: str = "MarkovPolicyEstimator",
+) -> Transitions:
+    """Read a log in the form that ``y`` decides: without it a table, with it features.
+
+    ``beside`` are columns read before, put in the order of the transitions; ``reader`` is the name
+    of the estimator that an error speaks of.
+    """
+    frame = as_frame(X)
+    if y is None:
+        is_array = isinstance(X, list | tuple) or hasattr(X, "__array__") or issparse(X)
+        if frame is None and is_array:
+            raise ValueError(
+                f"This {reader} estimator requires y to be passed, but the target y is None. "
+                "Hand in a transitions table with named columns, or features X and logged "
+                "actions y."
+            )
+        if reward is not None or episode is not None:
+            raise ValueError(
+                "reward and episode go with features X and actions y; a transitions table holds "
+                f"them as columns. Put them in the table, or name its columns: {reader}"
+                "(reward=..., episode=...)."
+            )
+        return read_table(X if frame is None else frame, roles, sample_weight, beside=beside)
+    if frame is not None and {roles.action, *roles.state} <= set(frame.columns):
+        raise ValueError(
+            "y was given, so every column of X would be a feature of the state, but X has the "
+            f"action column {shown(roles.action)} itself. Hand in the table without y."
+        )
+    return read_features(X, y, reward, episode, sample_weight, beside=beside)
