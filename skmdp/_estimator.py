@@ -19,9 +19,9 @@ from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._estimation.process import (
     estimate_mdp,
 )
-from skmdp._log.episodes import Roles
 from skmdp._log.evidence import Evidence, add, gather
 from skmdp._log.forms import read_log
+from skmdp._log.roles import ROLES, Roles
 from skmdp._messages import shown
 from skmdp._policy import (
     Policy,
@@ -36,7 +36,7 @@ from skmdp._scoring import (
     score_asks_as_fit,
     score_policy,
 )
-from skmdp._typing import Codes, Floats
+from skmdp._typing import Codes, Floats, Name
 from skmdp._version import __version__
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
@@ -54,27 +54,34 @@ class MarkovPolicyEstimator(BaseEstimator):
 
     Parameters
     ----------
-    state : str or sequence of str, default="state"
-        Column(s) of the table that make up the state.
-    action : str, default="action"
+    state : str, int or sequence of them, default="state"
+        Column(s) of the table that make up the state: one name, or a list, tuple, array or Index of
+        names. Here and below, integers name columns that pandas numbers.
+    action : str or int, default="action"
         Column of the logged action.
-    next_state : str or sequence of str, default=None
+    next_state : str, int or sequence of them, default=None
         Column(s) of the next state, one for each state column. None takes the columns
         ``"next_" + c`` if the table has them, else the state of the next row of the same episode.
-    reward : str or None, default="reward"
+    reward : str, int or None, default="reward"
         Column of the reward of the row: what was paid for leaving its state. None for a log
         without rewards.
-    episode : str or None, default="episode"
-        Column that tells which rows belong together. A table with next states may lack it, if the
-        name is the default one.
-    step : str or None, default="step"
-        Column that orders the rows of an episode, used when the table has it; else rows are taken
-        as they lie. Where next states are read off the following row, whole step numbers must
-        count up by one.
-    terminated : str or None, default="terminated"
-        Boolean column, used when the table has it: True means no value after this row, even if a
-        next state is given; False with no next state means that what followed is unknown
-        (*truncated*), and the row is left out of the counts.
+    episode : str, int, sequence of them or None, default="episode"
+        Column that tells which rows belong together, or columns that tell it together, such as
+        ``["customer", "day"]``. A table with next states may lack it, if the name is the default
+        one.
+    step : str, int or None, default="step"
+        Column that orders the rows of an episode, used when the table has it; else rows are used
+        in the order given. Where next states are read off the following row, whole step numbers
+        must count up by one; times may have gaps.
+    terminated : str, int or None, default="terminated"
+        Column of booleans or 0 and 1, used when the table has it: True means no value after this
+        row, even if a next state is given. False with no next state means that it is unknown what
+        followed (*truncated*); such a row is left out of the counts.
+    truncated : str, int or None, default="truncated"
+        Column of booleans or 0 and 1, used when the table has it: True means that the record was
+        cut off at this row, and the process went on. If a next state is given, the row counts and
+        leads there; if not, it is left out of the counts. Where ``terminated`` is True as well,
+        the row is an end.
     gamma : float, default=0.9
         Discount in [0, 1]. 1 is accepted when no policy can avoid the end of an episode.
     reward_on : {"state_action", "state"}, default="state_action"
@@ -206,13 +213,14 @@ class MarkovPolicyEstimator(BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "state": [str, list, tuple],
-        "action": [str],
-        "next_state": [str, list, tuple, None],
-        "reward": [str, None],
-        "episode": [str, None],
-        "step": [str, None],
-        "terminated": [str, None],
+        "state": [str, Integral, "array-like"],
+        "action": [str, Integral],
+        "next_state": [str, Integral, "array-like", None],
+        "reward": [str, Integral, None],
+        "episode": [str, Integral, "array-like", None],
+        "step": [str, Integral, None],
+        "terminated": [str, Integral, None],
+        "truncated": [str, Integral, None],
         "gamma": [Interval(Real, 0, 1, closed="both")],
         "reward_on": [StrOptions({"state_action", "state"})],
         "untried": [StrOptions({"exclude", "uniform"})],
@@ -228,13 +236,14 @@ class MarkovPolicyEstimator(BaseEstimator):
     def __init__(
         self,
         *,
-        state: str | Sequence[str] = "state",
-        action: str = "action",
-        next_state: str | Sequence[str] | None = None,
-        reward: str | None = "reward",
-        episode: str | None = "episode",
-        step: str | None = "step",
-        terminated: str | None = "terminated",
+        state: Name | Sequence[Name] = "state",
+        action: Name = "action",
+        next_state: Name | Sequence[Name] | None = None,
+        reward: Name | None = "reward",
+        episode: Name | Sequence[Name] | None = "episode",
+        step: Name | None = "step",
+        terminated: Name | None = "terminated",
+        truncated: Name | None = "truncated",
         gamma: float = 0.9,
         reward_on: Literal["state_action", "state"] = "state_action",
         untried: Literal["exclude", "uniform"] = "exclude",
@@ -253,6 +262,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         self.episode = episode
         self.step = step
         self.terminated = terminated
+        self.truncated = truncated
         self.gamma = gamma
         self.reward_on = reward_on
         self.untried = untried
@@ -566,18 +576,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         self.value_error_bound_ = solution.value_error_bound
 
     def _roles(self) -> Roles:
-        def names(columns: str | Sequence[str]) -> tuple[str, ...]:
-            return (columns,) if isinstance(columns, str) else tuple(columns)
-
-        return Roles(
-            state=names(self.state),
-            action=self.action,
-            next_state=None if self.next_state is None else names(self.next_state),
-            reward=self.reward,
-            episode=self.episode,
-            step=self.step,
-            terminated=self.terminated,
-        )
+        return Roles.of({role: getattr(self, role) for role in ROLES})
 
     def __skmdp_policy__(self) -> Policy:
         return self._policy

@@ -18,11 +18,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.process import expected_rewards, state_probabilities, trust_in_pairs
-from skmdp._log.episodes import Roles, Transitions
+from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.frames import as_frame, is_one_dimensional
 from skmdp._log.labels import NUMERIC_KINDS, UNKNOWN, LabelColumn
 from skmdp._log.reading import read_feature_columns, read_state_columns, read_state_labels
+from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shown
 from skmdp._typing import Bools, Codes, Floats, Integers
 from skmdp.mdp import MDP

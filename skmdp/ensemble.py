@@ -22,11 +22,11 @@ from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
 from skmdp._log.frames import as_table, take_rows
 from skmdp._log.labels import UNKNOWN, index_labels
+from skmdp._log.numbers import read_weights
 from skmdp._log.reading import (
     episode_codes,
     label_codes,
     read_state_labels,
-    read_weights,
     require_rows,
 )
 from skmdp._pipelines import last_step, transform, unwrap

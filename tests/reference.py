@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 
-def link(rows, infer=False, has_terminated=False):
+def link(rows, infer=False, has_terminated=False, has_truncated=False):
     """Give each row (a dict) its ``next`` (None = end), ``truncated`` and ``starts``."""
     episodes = defaultdict(list)
     for row in rows:
@@ -13,7 +13,10 @@ def link(rows, infer=False, has_terminated=False):
         members.sort(key=lambda row: row.get("step", 0))
         for row, following in zip(members, [*members[1:], None], strict=True):
             row["next"] = (following and following["state"]) if infer else row["next_state"]
-            row["truncated"] = has_terminated and row["next"] is None and not row["terminated"]
+            is_end = not (has_truncated and row["truncated"])
+            if has_terminated:
+                is_end = row["terminated"]
+            row["truncated"] = row["next"] is None and not is_end
             row["seen"] = row["next"]
             if has_terminated and row["terminated"]:
                 row["next"] = None

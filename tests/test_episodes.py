@@ -6,10 +6,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._log.episodes import Roles
 from skmdp._log.reading import read_columns, read_features, read_table
+from skmdp._log.roles import Roles
 
-ROLES = Roles(("state",), "action", None, "reward", "episode", "step", "terminated")
+ROLES = Roles()
 
 
 def table(episodes, states, **columns):
@@ -91,6 +91,69 @@ def test_last_row_is_truncated_if_inferred_and_not_terminated():
     assert log.is_cut
 
 
+# ------------------------------------------------------------------------------- a truncated mark
+
+
+def test_a_truncated_row_with_a_next_state_counts_and_its_episode_is_cut():
+    """Gymnasium tells the last observation of a record that a limit cut off."""
+    rows = table("eeff", "abxy", next_state=["b", "z", "y", "z"])
+    log = read_table(rows.assign(truncated=[False, True, False, False]), ROLES)
+    assert moves(log) == ["ab", "bz", "xy", "yz"]
+    assert log.n_truncated == 0
+    assert log.is_cut
+    assert not read_table(rows.assign(truncated=False), ROLES).is_cut
+    assert not read_table(rows, ROLES).is_cut
+
+
+def test_a_truncated_row_without_a_next_state_is_left_out():
+    rows = table("eeff", "abxy", next_state=["b", None, "y", None])
+    log = read_table(rows.assign(truncated=[0, 1, 0, 0]), ROLES)
+    assert moves(log) == ["ab", "xy", "y."]
+    assert log.n_truncated == 1
+    assert log.is_cut
+    assert_array_equal(log.states.labels, ["a", "b", "x", "y"])
+
+
+def test_a_truncated_last_row_is_left_out_where_next_states_are_inferred():
+    rows = table("eeff", "abxy")
+    log = read_table(rows.assign(truncated=[False, True, False, False]), ROLES)
+    assert moves(log) == ["ab", "xy", "y."]
+    assert log.n_truncated == 1
+    assert log.is_cut
+    ended = read_table(rows.assign(truncated=False), ROLES)
+    assert moves(ended) == moves(read_table(rows, ROLES))
+    assert not ended.is_cut
+
+
+@pytest.mark.parametrize("next_state", [None, ["b", "z", "y", "z"], ["b", None, "y", None]])
+def test_what_is_both_terminated_and_truncated_has_ended(next_state):
+    rows = table("eeff", "abxy", terminated=[False, True, False, True])
+    if next_state is not None:
+        rows["next_state"] = next_state
+    plain = read_table(rows, ROLES)
+    log = read_table(rows.assign(truncated=rows["terminated"]), ROLES)
+    assert moves(log) == moves(plain) == ["ab", "b.", "xy", "y."]
+    assert (log.n_truncated, log.is_cut) == (0, False)
+
+
+@pytest.mark.parametrize("next_state", [None, ["b", None, "y", None]])
+def test_without_a_next_state_not_terminated_is_truncated(next_state):
+    """A log with both columns says of each record how it stopped: by neither is by a cut."""
+    rows = table("eeff", "abxy", terminated=[False, True, False, False])
+    if next_state is not None:
+        rows["next_state"] = next_state
+    for truncated in (False, [False, False, False, True]):
+        log = read_table(rows.assign(truncated=truncated), ROLES)
+        assert moves(log) == ["ab", "b.", "xy"]
+        assert (log.n_truncated, log.is_cut) == (1, True)
+
+
+def test_a_truncated_mark_is_ignored_if_nobody_asks():
+    rows = table("eeff", "abxy", truncated=True)
+    log = read_table(rows, Roles(truncated=None))
+    assert moves(log) == ["ab", "b.", "xy", "y."]
+
+
 def test_episode_that_leads_on_to_an_acted_state_is_cut():
     rows = table("eeff", "abab", next_state=["b", "a", "b", None])
     assert read_table(rows, ROLES).is_cut
@@ -141,12 +204,12 @@ def test_columns_by_any_other_name():
 
 @pytest.mark.parametrize("terminated", [None, "terminated"])
 def test_a_role_set_to_none_is_not_read(terminated):
-    rows = table("ee", "ab", terminated=[0, 1])
+    rows = table("ee", "ab", terminated=[0, 2])
     policy = MarkovPolicyEstimator(terminated=terminated)
     if terminated is None:
         assert policy.fit(rows).n_transitions_ == 2
     else:
-        with pytest.raises(TypeError, match="must be bool"):
+        with pytest.raises(TypeError, match="must hold booleans"):
             policy.fit(rows)
 
 

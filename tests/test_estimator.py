@@ -126,12 +126,15 @@ LABELS = {
 }
 
 
+FLAGS = ("terminated", "truncated")
+
+
 @st.composite
 def logs(draw):
     """Rows with odd labels, ragged episodes, weights, missing next states, ends and truncation."""
     labels = LABELS[draw(st.sampled_from(sorted(LABELS)))]
     actions = LABELS[draw(st.sampled_from(sorted(LABELS)))][:3]
-    infer, ends = draw(st.booleans()), draw(st.booleans())
+    infer, *flags = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
     rows = []
     for episode in range(draw(st.integers(1, 4))):
         length = draw(st.integers(1, 5))
@@ -146,11 +149,12 @@ def logs(draw):
                     "next_state": draw(st.sampled_from([*labels, None])),
                     "reward": float(draw(st.integers(-3, 3))),
                     "terminated": draw(st.booleans()) if last or not infer else False,
+                    "truncated": draw(st.booleans()) if last or not infer else False,
                     "weight": draw(st.sampled_from([0, 1, 1, 2])),
                 }
             )
     order = draw(st.permutations(range(len(rows))))
-    return [rows[i] for i in order], infer, ends
+    return [rows[i] for i in order], infer, dict(zip(FLAGS, flags, strict=True))
 
 
 @given(
@@ -162,18 +166,17 @@ def logs(draw):
     st.sampled_from([0, 0.01, 2.5]),
 )
 def test_every_table_equals_brute_force(log, gamma, reward_on, untried, min_count, kappa):
-    rows, infer, ends = log
+    rows, infer, has = log
     options = {
         "gamma": gamma,
         "reward_on": reward_on,
         "untried": untried,
         "min_count": min_count,
     }
-    linked = link(rows, infer, ends)
+    linked = link(rows, infer, has["terminated"], has["truncated"])
     counted = [row for row in linked if not row["truncated"]]
-    table = pd.DataFrame(rows).drop(
-        columns=["weight"] + ["next_state"] * infer + ["terminated"] * (not ends)
-    )
+    absent = ["weight"] + ["next_state"] * infer + [flag for flag in FLAGS if not has[flag]]
+    table = pd.DataFrame(rows).drop(columns=absent)
     weights = [row["weight"] for row in rows]
     estimator = MarkovPolicyEstimator(tol=1e-9, prior_strength=kappa, **options)
     expected = learn(linked, kappa=kappa, **options) if counted else None

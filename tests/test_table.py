@@ -13,7 +13,8 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._log.reading import read_features, read_rewards, read_weights
+from skmdp._log.numbers import read_rewards, read_weights
+from skmdp._log.reading import read_features
 from skmdp.datasets import load_climb
 
 LOG = pd.DataFrame(
@@ -245,11 +246,52 @@ def test_columns_given_beside_a_table(beside):
 def test_terminated_must_be_bool():
     refuses(
         TypeError,
-        r"'terminated' must be bool, got 0 at row 0.*terminated=None",
-        LOG.assign(terminated=[0, 1, 0, 1]),
+        r"'terminated' must hold booleans, or 0 and 1, got 2 at row 1.*terminated=None",
+        LOG.assign(terminated=[0, 2, 0, 1]),
     )
     missing = LOG.assign(terminated=pd.array([True, None, True, True], dtype="boolean"))
     refuses(ValueError, r"'terminated' contains NaN or None in 1 row\(s\), first at row 1", missing)
+
+
+@pytest.mark.parametrize("role", ["terminated", "truncated"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [0, 1, 1, 0],
+        [0.0, 1.0, 1.0, 0.0],
+        np.array([0, 1, 1, 0], dtype=np.uint8),
+        pd.array([False, True, True, False], dtype="boolean"),
+        pd.array([0, 1, 1, 0], dtype="Int8"),
+        np.array([False, True, True, False], dtype=object),
+        pd.Categorical([False, True, True, False]),
+        pd.arrays.ArrowExtensionArray(pa.array([False, True, True, False])),
+    ],
+    ids=lambda flags: str(getattr(flags, "dtype", type(flags[0]).__name__)),
+)
+def test_flags_of_every_form_are_read_as_booleans(role, flags):
+    plain = LOG.assign(**{role: [False, True, True, False]})
+    expected = MarkovPolicyEstimator().fit(plain)
+    table = LOG.assign(**{role: flags})
+    for form in (table, pl.from_pandas(table) if role != "object" else table):
+        policy = MarkovPolicyEstimator().fit(form)
+        assert_array_equal(policy.visit_counts_, expected.visit_counts_)
+        assert_array_equal(policy.state_values_, expected.state_values_)
+
+
+@pytest.mark.parametrize("role", ["terminated", "truncated"])
+@pytest.mark.parametrize("word", ["yes", "True", "y"])
+def test_words_for_flags_are_compared_not_cast(role, word):
+    """The comparison that the message shows marks the right rows; a cast marks every one."""
+    flags = np.array([False, True, True, False])
+    table = LOG.assign(**{role: np.where(flags, word, "no")})
+    message = rf"'{role}' must hold booleans, or 0 and 1, got 'no' at row 0.*\['{role}'\] == 'yes'"
+    refuses(TypeError, message, table)
+    with pytest.raises(TypeError) as caught:
+        MarkovPolicyEstimator().fit(table)
+    assert "astype" not in str(caught.value)
+    table[role] = table[role] == word
+    plain = MarkovPolicyEstimator().fit(LOG.assign(**{role: flags}))
+    assert_array_equal(MarkovPolicyEstimator().fit(table).visit_counts_, plain.visit_counts_)
 
 
 def test_steps_must_order():
@@ -273,17 +315,23 @@ def test_steps_must_count_up_where_next_states_are_inferred(steps, message):
     MarkovPolicyEstimator(step=None).fit(INFERRED.assign(step=steps))
 
 
-def test_rows_after_the_end():
-    refuses(
-        ValueError,
-        r"'terminated' is True at row 2 .*episode 'f' goes on at row 3",
-        INFERRED.assign(terminated=[False, True, True, True]),
+@pytest.mark.parametrize("role", ["terminated", "truncated"])
+def test_rows_after_the_end(role):
+    table = INFERRED.rename(columns={"terminated": role}).assign(
+        **{role: [False, True, True, True]}
     )
+    refuses(ValueError, rf"'{role}' is True at row 2 .*episode 'f' goes on at row 3", table)
+    MarkovPolicyEstimator().fit(LOG.assign(**{role: True}))  # given next states need no order
 
 
 def test_all_rows_truncated():
     table = LOG.assign(next_state=None, terminated=False).astype({"next_state": object})
-    refuses(ValueError, "Every row is truncated: column 'terminated' is False", table)
+    refuses(ValueError, "Every row is truncated: the next state is missing and no row is", table)
+    refuses(
+        ValueError,
+        "Every row is truncated",
+        table.rename(columns={"terminated": "truncated"}).assign(truncated=True),
+    )
 
 
 def test_min_count_that_excludes_every_pair():

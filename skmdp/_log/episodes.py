@@ -13,25 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from skmdp._log.labels import MISSING, LabelColumn, LabelIndex, index_labels
+from skmdp._log.roles import Roles
 from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats
 
 RowNumbers = npt.NDArray[np.int64]
 
 NO_ROW = -1
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Which column of a table plays which part; None where a part may be absent and is."""
-
-    state: tuple[str, ...]
-    action: str
-    next_state: tuple[str, ...] | None
-    reward: str | None
-    episode: str | None
-    step: str | None
-    terminated: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +69,7 @@ class LogRows:
     step: LabelColumn | None = None
     step_numbers: npt.NDArray[Any] | None = None
     terminated: Bools | None = None
+    truncated: Bools | None = None
     weights: Floats | None = None
     propensities: Floats | None = None
     beside: tuple[LabelColumn, ...] = ()
@@ -102,6 +91,7 @@ class LogRows:
             rewards=None if self.rewards is None else self.rewards[rows],
             episode=None if self.episode is None else self.episode.take(rows),
             terminated=None if self.terminated is None else self.terminated[rows],
+            truncated=None if self.truncated is None else self.truncated[rows],
             weights=None if weights is None else weights[rows],
             propensities=None if self.propensities is None else self.propensities[rows],
             beside=tuple(column.take(rows) for column in self.beside),
@@ -118,30 +108,21 @@ def link_rows(rows: LogRows) -> Transitions:
     assert rows.next_states is not None
     states, (state_codes, next_codes) = index_labels(rows.states, rows.next_states)
     actions, (action_codes,) = index_labels([rows.action])
-    truncated, counts = None, slice(None)
-    if rows.terminated is not None:
-        truncated = (next_codes == MISSING) & ~rows.terminated
-        next_codes[rows.terminated] = MISSING
-        counts = ~truncated
-        if not counts.any():
-            raise ValueError(
-                f"Every row is truncated: column {shown(rows.roles.terminated)} is False and the "
-                "next state missing in all of them, so what followed is unknown everywhere."
-            )
+    left_out = _settle_ends(rows, next_codes)
+    counts: Any = slice(None) if left_out is None else ~left_out
     beside = rows.beside
-    if truncated is not None:
-        beside = tuple(column.take(np.flatnonzero(~truncated)) for column in beside)
+    if left_out is not None:
+        beside = tuple(column.take(np.flatnonzero(~left_out)) for column in beside)
     first, last = _episode_bounds(rows.episode)
     is_cut, longest, lengths = False, None, None
     if rows.episode is not None:
         lengths = last - first + 1
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
-        goes_on = acted[next_codes[last]]
-        is_cut = bool((goes_on if truncated is None else goes_on | truncated[last]).any())
+        is_cut = bool(_are_cut(rows, last, acted[next_codes[last]], left_out).any())
         longest = int(lengths.max())
-        if truncated is not None:
-            lengths = lengths - np.add.reduceat(truncated, first, dtype=np.int64)
+        if left_out is not None:
+            lengths = lengths - np.add.reduceat(left_out, first, dtype=np.int64)
     return Transitions(
         states=states,
         actions=actions,
@@ -154,13 +135,51 @@ def link_rows(rows: LogRows) -> Transitions:
         start_codes=state_codes[first],
         start_weights=None if rows.weights is None else rows.weights[first],
         n_episodes=None if rows.episode is None else len(first),
-        n_truncated=0 if truncated is None else int(truncated.sum()),
+        n_truncated=0 if left_out is None else int(left_out.sum()),
         episode_lengths=lengths,
         longest=longest,
         is_cut=is_cut,
         has_gaps=has_gaps,
         beside=beside,
     )
+
+
+def _settle_ends(rows: LogRows, next_codes: Codes) -> Bools | None:
+    """Let terminated rows lead nowhere; return the rows of which nobody knows what followed.
+
+    These are the rows without a next state that are not said to have ended: by ``terminated`` if
+    the log has it, else by ``truncated``. None if the log has neither.
+    """
+    if rows.terminated is not None:
+        ended = rows.terminated
+    elif rows.truncated is not None:
+        ended = ~rows.truncated
+    else:
+        return None
+    left_out: Bools = (next_codes == MISSING) & ~ended
+    if rows.terminated is not None:
+        next_codes[rows.terminated] = MISSING
+    if left_out.all():
+        raise ValueError(
+            "Every row is truncated: the next state is missing and no row is marked as an end, so "
+            "what followed is unknown everywhere. Mark the ends with terminated=True, or add next "
+            "states."
+        )
+    return left_out
+
+
+def _are_cut(rows: LogRows, last: RowNumbers, goes_on: Bools, left_out: Bools | None) -> Bools:
+    """Tell which episodes were still going on at their last row, (n_episodes,).
+
+    ``goes_on`` (n_episodes,): the last row leads to a state that the log acts in.
+    """
+    cut = goes_on
+    if left_out is not None:
+        cut = cut | left_out[last]
+    if rows.truncated is not None:
+        ended = False if rows.terminated is None else rows.terminated[last]
+        cut = cut | (rows.truncated[last] & ~np.asarray(ended))
+    return cut
 
 
 def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers | None:
@@ -217,17 +236,26 @@ def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelCol
     if rows.step is not None:
         _check_steps(rows, order)
     following = _following_rows(episode.codes, order)
-    if rows.terminated is not None:
-        goes_on = rows.terminated & (following != NO_ROW)
-        if goes_on.any():
-            row = int(np.argmax(goes_on))
-            label = episode.label_at(row)
-            raise ValueError(
-                f"Column {shown(rows.roles.terminated)} is True at row {row} (counting from 0), "
-                f"but episode {shown(label)} goes on at row {int(following[row])}. Give the rows "
-                "after an end an episode of their own, order the rows, or add next-state columns."
-            )
+    _check_flags(rows, following)
     return [column.take(following) for column in rows.states]
+
+
+def _check_flags(rows: LogRows, following: RowNumbers) -> None:
+    """Raise for a row that is marked as the last of its episode, but is not."""
+    assert rows.episode is not None
+    for name, flags in (
+        (rows.roles.terminated, rows.terminated),
+        (rows.roles.truncated, rows.truncated),
+    ):
+        goes_on = np.flatnonzero(False if flags is None else flags & (following != NO_ROW))
+        if len(goes_on):
+            row = int(goes_on[0])
+            raise ValueError(
+                f"Column {shown(name)} is True at row {row} (counting from 0), but episode "
+                f"{shown(rows.episode.label_at(row))} goes on at row {int(following[row])}. Give "
+                "the rows after it an episode of their own, order the rows, or add next-state "
+                "columns."
+            )
 
 
 def _episode_bounds(episode: LabelColumn | None) -> tuple[Any, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 
 from scipy.sparse import issparse
 
-from skmdp._log.episodes import Roles, Transitions
+from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_frame
 from skmdp._log.labels import LabelColumn
 from skmdp._log.reading import read_features, read_table
+from skmdp._log.roles import Roles
 from skmdp._messages import shown
 
 

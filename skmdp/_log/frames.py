@@ -13,8 +13,8 @@ import pandas as pd
 from narwhals.exceptions import DuplicateError
 from sklearn.utils import column_or_1d
 
-from skmdp._messages import shortened
-from skmdp._typing import Bools
+from skmdp._messages import shortened, shown
+from skmdp._typing import Bools, Name
 
 
 class Table:
@@ -28,14 +28,19 @@ class Table:
         self._native = native
         self.columns = list(native.columns)
 
+    @property
+    def index_names(self) -> list[Any]:
+        """Names of the index of a pandas table, which is not read."""
+        return list(self._native.index.names) if isinstance(self._native, pd.DataFrame) else []
+
     def __len__(self) -> int:
         return len(self._native)
 
-    def column(self, name: str) -> pd.Series:
+    def column(self, name: Name) -> pd.Series:
         """Take one column as a pandas Series, without copying it where possible."""
         if isinstance(self._native, pd.DataFrame):
             return self._native[name]
-        return _pandas_series(self._native.get_column(name))
+        return _pandas_series(self._native.get_column(str(name)))
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Any:
         """Return some rows as a table of the same library; pandas keeps its index."""
@@ -43,13 +48,13 @@ class Table:
             return self._native.iloc[rows]
         return self._native[rows, :].to_native()
 
-    def features(self, names: Sequence[str]) -> pd.DataFrame:
+    def features(self, names: Sequence[Name]) -> pd.DataFrame:
         """Return some columns as a plain pandas table, whatever library they come from."""
         return pd.DataFrame({name: _plain_array(self.column(name)) for name in names}, copy=False)
 
     def exchange(
         self,
-        dropped: Sequence[str],
+        dropped: Sequence[Name],
         before: dict[str, npt.NDArray[Any]],
         after: dict[str, npt.NDArray[Any]],
         present: Bools,
@@ -104,6 +109,12 @@ def as_frame(X: Any) -> Table | None:
     """Return an eager table, None where X is no table."""
     if isinstance(X, Table):
         return X
+    if isinstance(X, pd.DataFrame) and X.columns.nlevels > 1:
+        raise ValueError(
+            f"The columns of the table have names of {X.columns.nlevels} levels, such as "
+            f"{shown(X.columns[0])}. Give each column one name, for example with "
+            'table.columns = ["_".join(map(str, name)) for name in table.columns].'
+        )
     if isinstance(X, pd.DataFrame) and X.columns.is_unique:
         return Table(X)
     try:
@@ -180,7 +191,7 @@ def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
     return spread
 
 
-def as_series(values: Any, name: str, *, warn: bool = False) -> pd.Series:
+def as_series(values: Any, name: Name, *, warn: bool = False) -> pd.Series:
     """Bring a 1-D list, array or column to a pandas Series."""
     native = nw.from_native(values, pass_through=True, allow_series=True)
     if isinstance(native, nw.Series):

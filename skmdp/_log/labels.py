@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skmdp._messages import shortened, shown
-from skmdp._typing import Codes
+from skmdp._typing import Codes, Name, Names
 
 MISSING = -1
 UNKNOWN = -1
@@ -53,7 +53,7 @@ class LabelColumn:
     labels in no particular order and may hold one twice (0.0 and -0.0).
     """
 
-    name: str
+    name: Name
     kind: str
     codes: Codes
     values: npt.NDArray[Any]
@@ -79,7 +79,7 @@ class LabelColumn:
         return int(np.flatnonzero(np.append(bad_value, False)[self.codes])[0])
 
 
-def read_labels(series: pd.Series, name: str) -> LabelColumn:
+def read_labels(series: pd.Series, name: Name) -> LabelColumn:
     """Hash a column of labels, once; refuse what cannot be sorted or told apart."""
     if series.dtype == object:
         _check_one_kind(series, name)
@@ -117,7 +117,7 @@ def require_no_missing(column: LabelColumn) -> None:
     raise_if_missing(column.name, column.codes == MISSING, remedy)
 
 
-def raise_if_missing(name: str, missing: npt.NDArray[np.bool_], remedy: str) -> None:
+def raise_if_missing(name: Name, missing: npt.NDArray[np.bool_], remedy: str) -> None:
     """Raise if a value of the named column is missing."""
     if missing.any():
         raise ValueError(
@@ -126,7 +126,7 @@ def raise_if_missing(name: str, missing: npt.NDArray[np.bool_], remedy: str) -> 
         )
 
 
-def _check_one_kind(series: pd.Series, name: str) -> None:
+def _check_one_kind(series: pd.Series, name: Name) -> None:
     """Look at every label of an object column: hashing would merge 1, 1.0 and True."""
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred in _INFERRED_KINDS or inferred == "empty":
@@ -147,7 +147,7 @@ def _check_one_kind(series: pd.Series, name: str) -> None:
     )
 
 
-def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
+def _as_numpy(uniques: Any, name: Name) -> tuple[str, npt.NDArray[Any]]:
     """Bring the distinct labels of any dtype to a numpy array of one of our kinds."""
     if isinstance(uniques.dtype, pd.CategoricalDtype):
         categories = uniques.categories.take(uniques.codes)
@@ -198,7 +198,7 @@ def _as_numpy(uniques: Any, name: str) -> tuple[str, npt.NDArray[Any]]:
     return kind, values
 
 
-def _as_float64(values: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
+def _as_float64(values: npt.NDArray[Any], name: Name) -> npt.NDArray[np.float64]:
     """Bring float labels to float64, so that those of other precisions are the same numbers."""
     if values.dtype.kind == "f" and values.dtype.itemsize < 8:
         # The shortest decimal that names a float32, so that its 0.1 is the 0.1 of a float64.
@@ -308,7 +308,7 @@ class LabelIndex:
     ``prefix * len(columns[j]) + code`` that occur, so a key never outgrows 64 bits.
     """
 
-    names: tuple[str, ...]
+    names: Names
     kinds: tuple[str, ...]
     columns: tuple[npt.NDArray[Any], ...]
     keys: tuple[npt.NDArray[np.int64], ...]

@@ -11,30 +11,35 @@ numpy arrays. What goes out: ``Transitions``. The contract:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 
-from skmdp._log.episodes import LogRows, Roles, Transitions, link_rows
+from skmdp._log.episodes import LogRows, Transitions, link_rows
 from skmdp._log.frames import Table, as_frame, as_series, as_table
-from skmdp._log.labels import (
-    EXACT_FLOAT,
-    MISSING,
-    NUMERIC_KINDS,
-    TIME_KINDS,
-    LabelColumn,
-    raise_if_missing,
-    read_labels,
-    require_no_missing,
+from skmdp._log.labels import MISSING, LabelColumn, read_labels, require_no_missing
+from skmdp._log.numbers import (
+    read_flags,
+    read_propensities,
+    read_rewards,
+    read_steps,
+    read_weights,
 )
-from skmdp._messages import quoted, shortened, shown
-from skmdp._typing import Bools, Codes, Floats
+from skmdp._log.roles import (
+    Roles,
+    check_roles,
+    column_names,
+    default_next_names,
+    find_next_names,
+    hint_at,
+    warn_of_near_names,
+)
+from skmdp._messages import quoted, shown
+from skmdp._typing import Bools, Codes, Name, Names
 
-FEATURE_ROLES = Roles((), "y", None, "reward", "episode", None, None)
+FEATURE_ROLES = Roles((), "y", step=None, terminated=None, truncated=None)
 
 
 def read_table(
@@ -52,7 +57,7 @@ def read_table(
     are the same; they are put in the order of the transitions.
     """
     frame = as_table(X)
-    _require_columns(frame, roles)
+    check_roles(roles, frame.columns, frame.index_names)
     require_rows(frame)
     states = [read_labels(frame.column(name), name) for name in roles.state]
     for column in states:
@@ -63,15 +68,11 @@ def read_table(
     rewards = None
     if roles.reward is not None:
         rewards = read_rewards(frame.column(roles.reward), roles.reward)
-    episode = _read_episodes(frame, roles, required=next_states is None)
+    episode = _find_episodes(frame, roles, required=next_states is None)
+    warn_of_near_names(roles, frame.columns, frame.index_names)
     step, step_numbers = None, None
     if episode is not None and roles.step is not None and roles.step in frame.columns:
-        step, step_numbers = _read_steps(frame.column(roles.step), roles.step)
-    terminated = None
-    if roles.terminated is not None and roles.terminated in frame.columns:
-        terminated = _read_terminated(frame.column(roles.terminated), roles.terminated)
-    weights = read_weights(sample_weight, len(frame))
-    taken_with = None if propensities is None else _read_propensities(frame, propensities)
+        step, step_numbers = read_steps(frame.column(roles.step), roles.step)
     return link_rows(
         LogRows(
             roles,
@@ -82,9 +83,10 @@ def read_table(
             episode=episode,
             step=step,
             step_numbers=step_numbers,
-            terminated=terminated,
-            weights=weights,
-            propensities=taken_with,
+            terminated=_find_flags(frame, roles.terminated, "terminated"),
+            truncated=_find_flags(frame, roles.truncated, "truncated"),
+            weights=read_weights(sample_weight, len(frame)),
+            propensities=None if propensities is None else read_propensities(frame, propensities),
             beside=tuple(beside),
         )
     )
@@ -96,7 +98,7 @@ def require_rows(frame: Table) -> None:
         raise ValueError("The table is empty: it has 0 rows. At least one transition is needed.")
 
 
-def read_columns(X: Any, names: Sequence[str]) -> list[LabelColumn]:
+def read_columns(X: Any, names: Sequence[Name]) -> list[LabelColumn]:
     """Read columns of a table as labels, whatever their role; labels may be missing."""
     frame = as_table(X)
     missing = [name for name in names if name not in frame.columns]
@@ -165,7 +167,7 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
     return [read_labels(pd.Series(array[:, j]), f"x{j}") for j in range(array.shape[1])]
 
 
-def read_state_columns(frame: Table, names: Sequence[str]) -> list[LabelColumn]:
+def read_state_columns(frame: Table, names: Sequence[Name]) -> list[LabelColumn]:
     """Read the states of a table by their columns' names, whatever else the table holds."""
     missing = [name for name in names if name not in frame.columns]
     if missing:
@@ -176,163 +178,57 @@ def read_state_columns(frame: Table, names: Sequence[str]) -> list[LabelColumn]:
     return [read_labels(frame.column(name), name) for name in names]
 
 
-def read_state_labels(labels: Any, name: str) -> LabelColumn:
+def read_state_labels(labels: Any, name: Name) -> LabelColumn:
     """Read a 1-D list, array or column of state labels."""
     return read_labels(as_series(labels, name), name)
 
 
-def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
-    """Check one weight a row: finite, not negative, not all zero."""
-    if sample_weight is None:
-        return None
-    weights: Floats = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weights.shape != (n_rows,):
-        raise ValueError(
-            f"sample_weight has shape {weights.shape}, expected ({n_rows},): one weight a row."
-        )
-    if (weights < 0).any():
-        row = int(np.argmax(weights < 0))
-        raise ValueError(
-            f"sample_weight is negative ({weights[row]}) at row {row} (counting from 0); "
-            "a weight says how often a row counts. Drop the row or use weight 0."
-        )
-    with np.errstate(over="ignore"):
-        total = weights.sum()
-    if not np.isfinite(total):
-        raise ValueError("sample_weight is so large that its sum overflows. Scale it down.")
-    if not weights.any():
-        raise ValueError(
-            "Sample weights must contain at least one non-zero number: all of them are zero."
-        )
-    return weights
-
-
-def _read_propensities(frame: Table, propensities: Any) -> Floats:
-    """Read the probability of every logged action: a number above 0, at most 1."""
-    name = propensities if isinstance(propensities, str) else "behavior"
-    if isinstance(propensities, str):
-        if name not in frame.columns:
-            raise ValueError(
-                f"The table has no column {shown(name)} of propensities. It has the column(s) "
-                f"{quoted(frame.columns)}."
-            )
-        propensities = frame.column(name)
-    numbers = read_rewards(as_series(propensities, name), name)
-    check_consistent_length(frame, numbers)
-    bad = (numbers <= 0) | (numbers > 1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"Propensity {numbers[row]:g} at row {row} (counting from 0, column {shown(name)}) is "
-            "not in (0, 1]: it is the probability with which the logged action was taken, and "
-            "that action was taken. Correct it or drop the row."
-        )
-    return numbers
-
-
-def read_rewards(series: pd.Series, name: str) -> Floats:
-    """Read a column of finite numbers."""
-    kinds = {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}
-    inferred = pd.api.types.infer_dtype(series, skipna=True)
-    if inferred == "complex":
-        raise ValueError(f"Complex data not supported: column {shown(name)} holds complex numbers.")
-    if inferred not in kinds and not pd.api.types.is_numeric_dtype(series.dtype):
-        is_number = series.map(lambda value: isinstance(value, Real)) | series.isna()
-        if not is_number.all() or not len(is_number):
-            row = int(np.argmin(is_number.to_numpy(dtype=bool)))
-            raise ValueError(
-                f"Column {shown(name)} must hold numbers, got {shown(series.iloc[row])} at row "
-                f"{row} (counting from 0) of a column of dtype {series.dtype}. Convert it, for "
-                "example with pandas.to_numeric."
-            )
-    try:
-        rewards: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    except OverflowError as error:
-        raise ValueError(
-            f"Column {shown(name)} holds a number beyond float64: {shortened(error)}."
-        ) from error
-    finite = np.isfinite(rewards)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise ValueError(
-            f"Column {shown(name)} contains NaN, None or infinity (inf) in {int((~finite).sum())} "
-            f"row(s), first at row {row} (counting from 0). Drop these rows or fill them in."
-        )
-    return rewards
-
-
-def episode_codes(X: Any, name: str) -> Codes:
-    """Read the episode column of a table as codes, in order of appearance."""
+def episode_codes(X: Any, names: Any) -> Codes:
+    """Read the episode column(s) of a table as codes, in order of appearance."""
+    names = column_names(names, "episode")
     frame = as_frame(X)
-    if frame is None or name not in frame.columns:
+    if frame is None or not set(names) <= set(frame.columns):
         found = type(X).__name__ if frame is None else f"column(s) {quoted(frame.columns)}"
         raise ValueError(
-            f"Rows cannot be split by episode: expected a table with a column {shown(name)}, got "
+            f"Rows cannot be split by episode: expected a table with a column {quoted(names)}, got "
             f"{found}. Name the column with episode=..., or hand in groups."
         )
-    return label_codes(frame.column(name), name)
+    return read_episodes(frame, names).codes
 
 
-def label_codes(labels: Any, name: str) -> Codes:
+def label_codes(labels: Any, name: Name) -> Codes:
     """Read a 1-D list, array or column of labels, none missing, as codes."""
     column = read_labels(as_series(labels, name), name)
     require_no_missing(column)
     return column.codes
 
 
-def _require_columns(frame: Table, roles: Roles) -> None:
-    """Raise for a named column that the table lacks, or that has two roles."""
-    needed = {"action": (roles.action,), "state": roles.state}
-    if roles.reward is not None:
-        needed["reward"] = (roles.reward,)
-    if roles.next_state is not None:
-        needed["next_state"] = roles.next_state
-    # A role that keeps its default name may be absent; a name that was given is meant.
-    for role in ("episode", "step", "terminated"):
-        name = getattr(roles, role)
-        if name not in (None, role):
-            needed[role] = (name,)
-    for role, names in needed.items():
-        missing = [name for name in names if name not in frame.columns]
-        if missing:
-            raise ValueError(
-                f"The table has no column {quoted(missing)} for the role {role!r}. It has the "
-                f"column(s) {quoted(frame.columns)}. Name yours: "
-                f"MarkovPolicyEstimator({role}=...)."
-            )
-    if not roles.state:
-        raise ValueError("state names no column; a state needs at least one.")
-    if roles.next_state is not None and len(roles.next_state) != len(roles.state):
-        raise ValueError(
-            f"next_state names {len(roles.next_state)} column(s) and state {len(roles.state)}; "
-            "every state column needs its next-state column, in the same order."
-        )
-    named = [*roles.state, *(roles.next_state or ()), roles.action, roles.reward, roles.episode]
-    used = [name for name in [*named, roles.step, roles.terminated] if name is not None]
-    twice = [name for name in used if used.count(name) > 1]
-    if twice:
-        raise ValueError(
-            f"Column {shown(twice[0])} is named for two roles; each needs its own column. A role "
-            "that the table does not have, such as step or terminated, may be None."
-        )
+def read_episodes(frame: Table, names: Names) -> LabelColumn:
+    """Read the column(s) that tell which rows belong together, as one column of labels."""
+    columns = [read_labels(frame.column(name), name) for name in names]
+    for column in columns:
+        require_no_missing(column)
+    return columns[0] if len(columns) == 1 else _join(columns)
+
+
+def _join(columns: Sequence[LabelColumn]) -> LabelColumn:
+    """Make one column of several: its labels are tuples, none missing."""
+    codes = columns[0].codes.astype(np.int64)
+    for column in columns[1:]:
+        codes = pd.factorize(codes * len(column.values) + column.codes)[0]
+    rows = np.arange(len(codes))
+    first = np.empty(codes.max(initial=-1) + 1, dtype=np.int64)
+    first[codes[::-1]] = rows[::-1]
+    values = pd.MultiIndex.from_arrays([column.values[column.codes[first]] for column in columns])
+    names = ", ".join(str(column.name) for column in columns)
+    return LabelColumn(names, "tuple", codes.astype(np.int32), values.to_numpy())
 
 
 def _read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     """Read the next states if the table has them: all columns, present or missing together."""
-    names = roles.next_state
+    names = find_next_names(roles.state, roles.next_state, frame.columns)
     if names is None:
-        names = tuple(f"next_{name}" for name in roles.state)
-        there = [name for name in names if name in frame.columns]
-        if not there:
-            return None
-        if len(there) < len(names):
-            absent = [name for name in names if name not in frame.columns]
-            raise ValueError(
-                f"The table has next-state column(s) {quoted(there)} but not {quoted(absent)}. "
-                "Add what is missing, or name the columns with next_state=..."
-            )
+        return None
     columns = [read_labels(frame.column(name), name) for name in names]
     missing = columns[0].codes == MISSING
     for column in columns[1:]:
@@ -347,48 +243,25 @@ def _read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     return columns
 
 
-def _read_episodes(frame: Table, roles: Roles, *, required: bool) -> LabelColumn | None:
-    if roles.episode is None or roles.episode not in frame.columns:
-        if not required:
-            return None
-        nexts = quoted([f"next_{name}" for name in roles.state])
-        raise ValueError(
-            f"The table has neither next states ({nexts}) nor an episode column "
-            f"({shown(roles.episode)}), so what followed a row is unknown. Add next-state "
-            "column(s), or a column that tells which rows belong together, and name them with "
-            f"next_state=... or episode=... The table has the column(s) {quoted(frame.columns)}."
-        )
-    column = read_labels(frame.column(roles.episode), roles.episode)
-    require_no_missing(column)
-    return column
+def _find_episodes(frame: Table, roles: Roles, *, required: bool) -> LabelColumn | None:
+    """Read the episodes if the table has them; where next states are inferred it must."""
+    if roles.episode is not None and set(roles.episode) <= set(frame.columns):
+        return read_episodes(frame, roles.episode)
+    if not required:
+        return None
+    nexts = quoted(default_next_names(roles.state) or ["next_state=..."])
+    wanted = "None" if roles.episode is None else quoted(roles.episode)
+    hint = hint_at((roles.episode or ("episode",))[0], frame.columns, frame.index_names)
+    raise ValueError(
+        f"The table has neither next states ({nexts}) nor an episode column ({wanted}), so what "
+        f"followed a row is unknown.{hint} Add next-state column(s), or a column that tells which "
+        "rows belong together, and name them with next_state=... or episode=... The table has the "
+        f"column(s) {quoted(frame.columns)}."
+    )
 
 
-def _read_steps(series: pd.Series, name: str) -> tuple[LabelColumn, npt.NDArray[Any]]:
-    """Read steps, and as numbers: int64 if whole; fractions and ranks of times, as float64."""
-    remedy = "Fill in the step, or say step=None to take the rows as they lie."
-    raise_if_missing(name, series.isna().to_numpy(dtype=bool), remedy)
-    column = read_labels(series, name)
-    values = column.values
-    if column.kind not in (*NUMERIC_KINDS, *TIME_KINDS):
-        raise TypeError(
-            f"Column {shown(name)} must hold numbers or times to order rows by, got "
-            f"{shown(series.iloc[0])} at row 0. Convert it, or say step=None to take the rows as "
-            "they lie."
-        )
-    if column.kind in TIME_KINDS:
-        values = np.argsort(np.argsort(values)).astype(np.float64)
-    elif (values == np.floor(values)).all() and (np.abs(values) < EXACT_FLOAT).all():
-        values = values.astype(np.int64)
-    return column, values[column.codes]
-
-
-def _read_terminated(series: pd.Series, name: str) -> Bools:
-    inferred = pd.api.types.infer_dtype(series, skipna=True)
-    if inferred != "boolean" and not pd.api.types.is_bool_dtype(series.dtype):
-        raise TypeError(
-            f"Column {shown(name)} must be bool, got {shown(series.iloc[0])} at row 0. Convert it "
-            "with .astype(bool), or say terminated=None if it means something else."
-        )
-    raise_if_missing(name, series.isna().to_numpy(dtype=bool), "Fill in True or False.")
-    terminated: Bools = series.to_numpy(dtype=bool)
-    return terminated
+def _find_flags(frame: Table, name: Name | None, role: str) -> Bools | None:
+    """Read a column of flags if the table has it."""
+    if name is None or name not in frame.columns:
+        return None
+    return read_flags(frame.column(name), name, role)

@@ -14,12 +14,13 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._log.episodes import Roles, Transitions
+from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_table
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, TIME_KINDS, LabelColumn
 from skmdp._log.oddities import warn_if_unordered
-from skmdp._log.reading import read_columns, read_table
-from skmdp._messages import shown
+from skmdp._log.reading import read_columns, read_episodes, read_table
+from skmdp._log.roles import Roles, default_next_names
+from skmdp._messages import quoted, shown
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import has_policy, roles_of
 from skmdp._typing import Integers
@@ -221,10 +222,10 @@ def markov_test(
 
 def _require_known_before(names: Sequence[str], roles: Roles) -> None:
     """Raise for a column that is given in any case, or that tells what followed."""
-    next_states = roles.next_state or tuple(f"next_{name}" for name in roles.state)
+    next_states = roles.next_state or default_next_names(roles.state)
     taken = dict.fromkeys(next_states, "next_state")
-    for role in ("action", "reward", "episode", "terminated"):
-        taken[getattr(roles, role)] = role
+    for role in ("action", "reward", "episode", "terminated", "truncated"):
+        taken |= dict.fromkeys(roles.names(role), role)
     for name in names:
         if name in taken:
             raise ValueError(
@@ -242,23 +243,24 @@ def _read_by_episode(
     So folds and shuffles are the same however the episodes lie in the table.
     """
     frame = as_table(X)
-    if roles.episode is None or roles.episode not in frame.columns:
+    if roles.episode is None or not set(roles.episode) <= set(frame.columns):
         raise ValueError(
-            f"The test needs episodes, but the table has no column {shown(roles.episode)} for the "
-            "role 'episode': the previous row is that of the same episode, and errors come from "
-            "comparing episodes. Name the column: MarkovPolicyEstimator(episode=...) as policy."
+            "The test needs episodes, but the table has no column "
+            f"{quoted(roles.names('episode')) or None} for the role 'episode': the previous row is "
+            "that of the same episode, and errors come from comparing episodes. Name the column: "
+            "MarkovPolicyEstimator(episode=...) as policy."
         )
     if any(len(column.codes) != len(frame) for column in beside):
         raise ValueError(
             f"The pipeline made {len(frame)} rows of {len(beside[0].codes)}, so that columns of X "
             "cannot be set beside them. Test them with transformers that keep every row."
         )
-    log = read_table(frame, roles, beside=[*read_columns(frame, [roles.episode]), *beside])
+    log = read_table(frame, roles, beside=[read_episodes(frame, roles.episode), *beside])
     episode, *others = log.beside
     ranks = np.unique(episode.values, return_inverse=True)[1][episode.codes]
     if ranks.max() == 0:
         raise ValueError(
-            f"The test compares episodes, but column {shown(roles.episode)} holds only one, "
+            f"The test compares episodes, but column {quoted(roles.episode)} holds only one, "
             f"{shown(episode.label_at(0))}, with rows that count. At least 2 are needed, and some "
             "30 for it to find much."
         )

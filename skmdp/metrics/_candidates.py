@@ -14,11 +14,12 @@ from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.replay import Candidate, Replay
-from skmdp._log.episodes import Roles, Transitions
+from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.oddities import warn_if_unordered
 from skmdp._log.reading import read_state_labels, read_table
+from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shortened, shown
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, roles_of

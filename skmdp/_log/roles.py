@@ -1,0 +1,206 @@
+"""Roles: which column of a table plays which part, and whether a table has them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any, Self
+
+from skmdp._messages import quoted, shown
+from skmdp._typing import Name, Names
+
+# How alike, from 0 to 1, an absent name and a column's must be for one to be meant by the other.
+ALIKE = 0.8
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column of a table plays which part; None where a part may be absent and is.
+
+    A state, and the key of an episode, may be made of several columns.
+    """
+
+    state: Names = ("state",)
+    action: Name = "action"
+    next_state: Names | None = None
+    reward: Name | None = "reward"
+    episode: Names | None = ("episode",)
+    step: Name | None = "step"
+    terminated: Name | None = "terminated"
+    truncated: Name | None = "truncated"
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Any], others: Roles | None = None) -> Self:
+        """Make roles of names as a user gives them; roles not named are those of ``others``."""
+        strange = [role for role in columns if role not in ROLES]
+        if strange:
+            raise ValueError(
+                f"There is no role {shown(strange[0])}.{hint_at(strange[0], ROLES)} The "
+                f"roles of columns are {quoted(ROLES)}."
+            )
+        named: dict[str, Any] = {}
+        for role, names in columns.items():
+            if names is None and role in OPTIONAL:
+                named[role] = None
+            else:
+                several = column_names(names, role)
+                named[role] = several if role in OF_SEVERAL else several[0]
+        missing = {} if others is None else {role: getattr(others, role) for role in ROLES}
+        return cls(**{**missing, **named})
+
+    def names(self, role: str) -> Names:
+        """Return the names of the columns of one role, none where it is None."""
+        names: Name | Names | None = getattr(self, role)
+        if names is None:
+            return ()
+        return names if isinstance(names, tuple) else (names,)
+
+
+ROLES = tuple(field.name for field in fields(Roles))
+OF_SEVERAL = ("state", "next_state", "episode")
+# Roles that may be None. Those that a table may lack, where they keep their default name:
+OPTIONAL = ("next_state", "reward", "episode", "step", "terminated", "truncated")
+MAY_BE_ABSENT = ("episode", "step", "terminated", "truncated")
+
+
+def column_names(names: Any, role: str) -> Names:
+    """Return the names that a role is given: one name, or a list, tuple, array or Index of them."""
+    if isinstance(names, str | Integral):
+        names = [names]
+    several = hasattr(names, "__len__") and not isinstance(names, Set | Mapping)
+    listed = names.tolist() if hasattr(names, "tolist") else list(names) if several else [names]
+    for name in listed:
+        if not isinstance(name, str | Integral) or isinstance(name, bool):
+            raise TypeError(
+                f"{role} must name columns by strings or integers, one or a list of them, got "
+                f"{shown(name)}."
+            )
+    if not listed:
+        thing = "a state needs" if role == "state" else "name"
+        raise ValueError(f"{role} names no column; {thing} at least one.")
+    if len(listed) > 1 and role not in OF_SEVERAL:
+        raise TypeError(f"{role} names one column, got {len(listed)}: {quoted(listed)}.")
+    return tuple(name if isinstance(name, str) else int(name) for name in listed)
+
+
+def default_next_names(state: Names) -> Names:
+    """Return what the next-state columns are called if nobody says; numbers have no such name."""
+    return tuple(f"next_{name}" for name in state if isinstance(name, str))
+
+
+def find_next_names(
+    state: Names, next_state: Names | None, columns: Sequence[Name]
+) -> Names | None:
+    """Return the names of a table's next-state columns, None if it has none of them."""
+    names = default_next_names(state) if next_state is None else next_state
+    if next_state is not None and len(names) != len(state):
+        raise ValueError(
+            f"next_state names {len(names)} column(s) and state {len(state)}; every state column "
+            "needs its next-state column, in the same order."
+        )
+    there = [name for name in names if name in columns]
+    if not there:
+        return None
+    if len(there) < len(state):
+        absent = [name for name in names if name not in columns]
+        lacking = quoted(absent) if absent else f"those of {len(state) - len(there)} others"
+        raise ValueError(
+            f"The table has next-state column(s) {quoted(there)} but not {lacking}. Add what is "
+            "missing, or name the columns with next_state=..."
+        )
+    return names
+
+
+def require_columns(
+    needed: Mapping[str, Names],
+    columns: Sequence[Name],
+    *,
+    index_names: Sequence[Any] = (),
+    owner: str = "MarkovPolicyEstimator",
+) -> None:
+    """Raise for a column, named by role, that a table lacks; ``owner`` has the parameters."""
+    for role, names in needed.items():
+        missing = [name for name in names if name not in columns]
+        if not missing:
+            continue
+        raise ValueError(
+            f"The table has no column {quoted(missing)} for the role {role!r}."
+            f"{hint_at(missing[0], columns, index_names)} It has the column(s) {quoted(columns)}. "
+            f"Name yours: {owner}({role}=...)."
+        )
+
+
+def require_distinct(names: Sequence[Name]) -> None:
+    """Raise for a column that is named twice."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"Column {shown(twice[0])} is named for two roles; each needs its own column. A role "
+            "that the table does not have, such as step or terminated, may be None."
+        )
+
+
+def check_roles(roles: Roles, columns: Sequence[Name], index_names: Sequence[Any] = ()) -> None:
+    """Raise unless a table has the columns that the roles name, each for one role."""
+    needed = {"action": (roles.action,), "state": roles.state}
+    if roles.reward is not None:
+        needed["reward"] = (roles.reward,)
+    if roles.next_state is not None:
+        needed["next_state"] = roles.next_state
+    # A role that keeps its default name may be absent; a name that was given is meant.
+    for role in MAY_BE_ABSENT:
+        names = roles.names(role)
+        if names != (role,):
+            needed[role] = names
+    require_columns(needed, columns, index_names=index_names)
+    require_distinct([name for role in ROLES for name in roles.names(role)])
+
+
+def warn_of_near_names(
+    roles: Roles, columns: Sequence[Name], index_names: Sequence[Any] = ()
+) -> None:
+    """Warn of columns that may be meant by roles that a table lacks under their usual names."""
+    used = {name for role in ROLES for name in roles.names(role)}
+    used |= set(default_next_names(roles.state))
+    others = [name for name in columns if name not in used]
+    found, remedies = [], []
+    for role in MAY_BE_ABSENT:
+        if roles.names(role) != (role,) or role in columns:
+            continue
+        if role in index_names:
+            found.append(f"{role!r} is in the index")
+            remedies.append("call reset_index()")
+        elif (near := near_name(role, others)) is not None:
+            found.append(f"{role!r} may be {shown(near)}")
+            remedies.append(f"say {role}={shown(near)}")
+    if found:
+        nothing = ", ".join(f"{word.split()[0][1:-1]}=None" for word in found)
+        warnings.warn(
+            f"The table lacks columns that are used where they are there: {', '.join(found)}. "
+            f"If so, {' and '.join(remedies)}; if not, say {nothing}.",
+            UserWarning,
+            stacklevel=7,
+        )
+
+
+def near_name(name: Name, candidates: Sequence[Name]) -> Name | None:
+    """Return the candidate that is spelt most like a name, but for case, spaces, underscores."""
+    plain = {_plain(candidate): candidate for candidate in reversed(candidates)}
+    alike = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=ALIKE)
+    return plain[alike[0]] if alike else None
+
+
+def _plain(name: Name) -> str:
+    return re.sub(r"[\W_]+", "", str(name)[:100].casefold())
+
+
+def hint_at(name: Name, columns: Sequence[Name], index_names: Sequence[Any] = ()) -> str:
+    """Say where an absent column may be, as a sentence with a space before it."""
+    if name in index_names:
+        return f" {shown(name)} is in the index: call reset_index() first."
+    near = near_name(name, columns)
+    return "" if near is None else f" Did you mean {shown(near)}?"
