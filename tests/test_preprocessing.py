@@ -1,6 +1,7 @@
 """State encoders: one transformer for states and next states, in every kind of table."""
 
 import pickle
+from decimal import Decimal
 from unittest import SkipTest
 
 import numpy as np
@@ -9,6 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import sklearn
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import AgglomerativeClustering, KMeans
@@ -145,6 +148,59 @@ def test_integers_are_codes_and_other_numbers_stay():
     pd.testing.assert_frame_equal(encoded[STATE], LOG[STATE])
     whole = scaled.transform(LOG[STATE].round())
     assert whole["heat"].dtype == np.float64
+
+
+@pytest.mark.filterwarnings("ignore:.*hold a single row:UserWarning")
+@pytest.mark.parametrize("library", AS)
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.array([1e19, 2e19, 3e19]),
+        np.array([-3e300, 0.0, 3e300]),
+        np.array([2.0**53, 2.0**53 + 2, 2.0**60]),
+        np.array([2**63, 2**63 + 1, 2**64 - 1], dtype=np.uint64),
+        np.array([2**62, 2**62 + 1, -(2**63)]),
+        np.array([-7, 0, 2**40], dtype=np.int64),
+        np.array([0, 200, 255], dtype=np.uint8),
+        np.array([0.5, 1.0, 1e16]),
+    ],
+    ids=str,
+)
+def test_no_number_becomes_another(numbers, library):
+    """Whatever comes out equals what went in, so different measurements stay different states."""
+    log = pd.DataFrame({"x": numbers, "action": 0, "next_x": np.roll(numbers, -1)})
+    encoder = StateEncoder(FunctionTransformer(), state="x", n_states=None)
+    encoded = to_pandas(encoder.fit_transform(AS[library](log)))
+    assert encoded["x"].tolist() == numbers.tolist()
+    assert encoded["next_x"].tolist() == log["next_x"].tolist()
+    assert encoder.transform(numbers.reshape(-1, 1))[:, 0].tolist() == numbers.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:.*hold a single row:UserWarning")
+@pytest.mark.parametrize("library", AS)
+def test_large_integers_stay_exact_beside_missing_ones(library):
+    numbers = [10**17, 10**17 + 1, 10**17 + 2]
+    following = pd.array([10**17 + 1, 10**17 + 2, None], dtype="Int64")
+    log = pd.DataFrame({"x": numbers, "action": 0, "next_x": following})
+    encoded = to_pandas(
+        StateEncoder(FunctionTransformer(), state="x").fit_transform(AS[library](log))
+    )
+    assert encoded["x"].tolist() == numbers
+    if library == "pandas":  # to_pandas of the others makes floats of integers with a null
+        assert encoded["next_x"].tolist()[:2] == numbers[1:]
+    assert encoded["next_x"].isna().tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("library", AS)
+@pytest.mark.parametrize("transformer", [None, HALVES, KMeans(2, random_state=0)], ids=str)
+def test_booleans_and_decimals_are_numbers(library, transformer):
+    tired = pd.Series(np.arange(len(LOG)) % 3 == 0)
+    for kind in ("bool", "boolean", "int64", "float32", "object", "decimal"):
+        column = tired.map(int).map(Decimal) if kind == "decimal" else tired.astype(kind)
+        log = AS[library](pd.DataFrame({"x": column, "action": LOG["action"]}))
+        encoded = to_pandas(StateEncoder(transformer, state="x", n_states=2).fit_transform(log))
+        states = encoded.iloc[:, 0].groupby(tired).unique().tolist()
+        assert sorted(map(list, states)) == [[0], [1]], kind
 
 
 def test_pandas_keeps_its_index():
@@ -287,6 +343,45 @@ def test_a_rare_value_is_not_cut_off():
     assert encoder.transform(log)["heat"].sum() == 1
 
 
+def test_a_constant_column_is_warned_of_by_name():
+    log = LOG.assign(heat=0.1).drop(columns=["next_heat", "next_wear"])
+    with pytest.warns(UserWarning, match="'heat' of the state hold one value.*Leave them out"):
+        encoded = StateEncoder(state=STATE, n_states=16).fit_transform(log)
+    assert encoded["heat"].nunique() == 1
+    alone = StateEncoder(state="wear", n_states=4).fit_transform(log)
+    assert_array_equal(encoded["wear"], alone["wear"])
+    with pytest.warns(UserWarning, match="'x1' of the state hold one value"):
+        StateEncoder().fit(np.column_stack([np.arange(5.0), np.ones(5)]))
+
+
+def test_last_observations_count_as_no_decision():
+    """A row without an action ends a record; it passes through, and asks for no action."""
+    log = LOG.drop(columns=["next_heat", "next_wear"]).astype({"action": object})
+    ends = LOG["next_heat"].isna()
+    log.loc[ends, "action"] = None
+    for convert in AS.values():
+        encoder = StateEncoder(state=STATE)
+        encoded = to_pandas(encoder.fit_transform(convert(log)))
+        assert_array_equal(encoded["action"].isna(), ends)
+        assert encoded[STATE].notna().all(axis=None)
+    many = pd.concat([log] * 10)
+    decisions = many[many["action"].notna()]
+    assert len(decisions) // 20 > 25
+    assert StateEncoder(HALVES, state="heat", n_states="auto").fit(many).transformer_.n_bins_ == [
+        len(decisions) // 20
+    ]
+
+
+def test_flags_pass_through():
+    flags = {"terminated": LOG["next_heat"].isna(), "truncated": LOG.index % 7 == 0}
+    for convert in AS.values():
+        encoded = to_pandas(
+            StateEncoder(HALVES, state=STATE).fit_transform(convert(LOG.assign(**flags)))
+        )
+        for name, flag in flags.items():
+            assert_array_equal(encoded[name], flag)
+
+
 @pytest.mark.parametrize(
     ("n_rows", "n_actions", "n_states"),
     [(60, 2, 25), (3000, 2, 150), (3000, 3, 100), (90000, 2, 1000)],
@@ -377,6 +472,35 @@ def test_shifted_bins_are_moved_by_one_part_of_a_bin_in_each_column():
         StateEncoder(KMeans(2), state=STATE, shift_bins=True).fit(LOG)
 
 
+@pytest.mark.filterwarnings("ignore:.*hold a single row:UserWarning")
+@pytest.mark.filterwarnings("ignore:Bins whose width are too small:UserWarning")
+@given(
+    st.lists(st.integers(-4, 16), min_size=10, max_size=60),
+    st.sampled_from(["uniform", "quantile"]),
+    st.integers(2, 9),
+    st.integers(0, 99),
+)
+def test_shifted_borders_stay_in_order(gaps, strategy, n_bins, seed):
+    """However unequal the bins, a border stays within half a bin of where it was."""
+    bins = KBinsDiscretizer(
+        n_bins,
+        encode="ordinal",
+        strategy=strategy,
+        subsample=None,
+        quantile_method="averaged_inverted_cdf",
+    )
+    log = pd.DataFrame({"x": np.cumsum(2.0 ** np.array(gaps)), "action": 0})
+    still = StateEncoder(bins, state="x").fit(log).transformer_.bin_edges_[0]
+    encoder = StateEncoder(bins, state="x", shift_bins=True, random_state=seed).fit(log)
+    moved = encoder.transformer_.bin_edges_[0]
+    assert_array_equal(moved[[0, -1]], still[[0, -1]])
+    middle = (still[:-1] + still[1:]) / 2
+    assert (np.diff(moved) > 0).all()
+    assert (middle[:-1] <= moved[1:-1]).all()
+    assert (moved[1:-1] <= middle[1:]).all()
+    assert encoder.transform(log)["x"].is_monotonic_increasing
+
+
 # -------------------------------------------------------------------------------------- array form
 
 
@@ -417,8 +541,11 @@ def test_names_out_are_checked():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop(columns="heat"), "no column 'heat' for the state.*'wear'"),
-        (lambda t: t.drop(columns="next_wear"), "no column 'next_wear' for the next state"),
+        (lambda t: t.drop(columns="heat"), "no column 'heat' for the role 'state'.*'wear'"),
+        (
+            lambda t: t.drop(columns="next_wear"),
+            "'next_heat' but not 'next_wear'. Add what is missing",
+        ),
         (lambda t: t.rename(columns={"note": "state"}), "to be called 'state', but the table has"),
     ],
 )
@@ -432,6 +559,35 @@ def test_tables_that_cannot_be_encoded(change, message):
     assert pickle.dumps(encoder) == before
 
 
+@pytest.mark.parametrize(
+    "names", [tuple, np.array, pd.Index, pd.Series]
+)
+@pytest.mark.parametrize("numbered", [False, True])
+def test_states_named_by_arrays_and_numbers(names, numbered):
+    expected = StateEncoder(HALVES, state=STATE).fit_transform(LOG)
+    log, state, after = LOG, STATE, ["next_heat", "next_wear"]
+    if numbered:
+        log = LOG.rename(columns={name: j for j, name in enumerate([*STATE, *after])})
+        state, after = [0, 1], [2, 3]
+    encoder = StateEncoder(HALVES, state=names(state), next_state=names(after))
+    encoded = encoder.fit_transform(log)
+    assert_array_equal(encoded[[*state, *after]], expected[[*STATE, "next_heat", "next_wear"]])
+    assert_array_equal(encoder.get_feature_names_out(), encoded.columns)
+    assert_array_equal(encoder.transform(log[state]), expected[STATE])
+    assert_array_equal(encoder.transform(LOG[STATE].to_numpy()), expected[STATE])
+    clusters = StateEncoder(KMeans(2, n_init=1), state=names(state), next_state=names(after))
+    assert_array_equal(clusters.fit_transform(log).columns[[0, -1]], ["state", "next_state"])
+
+
+def test_the_columns_are_those_of_fit():
+    """Parameters set after the fit are for the next one."""
+    encoder = StateEncoder(HALVES, state="heat").fit(LOG)
+    expected = encoder.transform(LOG)
+    encoder.set_params(state="wear", next_state="next_heat", method="predict")
+    pd.testing.assert_frame_equal(encoder.transform(LOG), expected)
+    assert_array_equal(encoder.get_feature_names_out(), expected.columns)
+
+
 def test_next_states_under_other_names():
     log = LOG.rename(columns={"next_heat": "heat2", "next_wear": "wear2"})
     encoder = StateEncoder(HALVES, state=STATE, next_state=["heat2", "wear2"])
@@ -439,7 +595,7 @@ def test_next_states_under_other_names():
         encoder.fit_transform(log)[["heat2", "wear2"]],
         StateEncoder(HALVES, state=STATE).fit_transform(LOG)[["next_heat", "next_wear"]],
     )
-    with pytest.raises(ValueError, match="'heat2', 'wear2' for the next state"):
+    with pytest.raises(ValueError, match="no column 'heat2', 'wear2' for the role 'next_state'"):
         encoder.fit(LOG)
     with pytest.raises(ValueError, match=r"next_state names 1 column\(s\) and state 2"):
         StateEncoder(HALVES, state=STATE, next_state="heat2").fit(log)
@@ -469,12 +625,88 @@ def test_a_missing_measurement_is_named():
         StateEncoder(state=STATE).fit(log)
 
 
-def test_labels_without_numbers_are_the_transformers_own_error():
-    log = LOG.assign(heat="hot", next_heat=LOG["next_heat"].notna().map({True: "hot"}))
-    with pytest.raises(ValueError, match="could not convert string to float"):
-        StateEncoder(HALVES, state=STATE).fit(log)
-    with pytest.raises(ValueError, match=r"Column 'heat' holds .*leave it out of StateEncoder"):
+TIMES = pd.date_range("2026-01-01", periods=len(LOG), freq="h")
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        (np.resize(["hot", "cold"], len(LOG)), "'hot'"),
+        (pd.Categorical(np.resize(["hot", "cold"], len(LOG))), "'hot'"),
+        (TIMES, r"Timestamp\('2026-01-01"),
+        (TIMES - TIMES[0], r"Timedelta\('0 days"),
+        (TIMES.tz_localize("UTC"), r"Timestamp\('2026-01-01.*tz='UTC'"),
+        (TIMES.to_period("D"), r"Period\('2026-01-01"),
+        (pd.cut(LOG["heat"], 3), r"Interval\("),
+    ],
+    ids=lambda column: type(column).__name__,
+)
+def test_what_is_no_number_is_named(column, shown):
+    log = LOG.assign(heat=column).drop(columns=["next_heat", "next_wear"])
+    message = f"Column 'heat' holds {shown}.* at row 0, and {{}} numbers. .*leave it out of"
+    with pytest.raises(ValueError, match=message.format("bins need")):
         StateEncoder(state=STATE).fit(log)
+    with pytest.raises(ValueError, match=message.format("KBinsDiscretizer needs")):
+        StateEncoder(HALVES, state=STATE).fit(log)
+    with pytest.raises(ValueError, match=message.format("KBinsDiscretizer needs")):
+        StateEncoder(HALVES, state=STATE).fit(LOG).transform(log)
+
+
+@pytest.mark.filterwarnings("ignore:.*not seen in fit:UserWarning")
+def test_labels_beside_measurements_and_times_as_numbers():
+    """The two remedies for a column that is no number."""
+    log = LOG.assign(heat=np.resize(["hot", "cold"], len(LOG)), episode=LOG["machine"]).drop(
+        columns=["next_heat", "next_wear"]
+    )
+    policy = MarkovPolicyEstimator(state=["wear", "heat"])
+    pipe = make_pipeline(StateEncoder(HALVES, state="wear"), policy).fit(log)
+    assert set(pipe[-1].policy_map()) == {
+        (wear, heat) for wear in (0, 1) for heat in ("hot", "cold")
+    }
+    log = log.assign(heat=(TIMES - TIMES[0]).total_seconds() / 3600)
+    assert_array_equal(
+        StateEncoder(HALVES, state="heat").fit_transform(log)["heat"], np.arange(len(log)) >= 150
+    )
+
+
+def test_an_encoder_of_labels_names_itself_what_it_does_not_know():
+    log = pd.DataFrame({"stage": ["I", "II"] * 3, "dose": 1})
+    encoder = StateEncoder(OrdinalEncoder(), state="stage", action="dose").fit(log)
+    with pytest.raises(ValueError, match="unknown categories"):
+        encoder.transform(log.assign(stage="IV"))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("next_state", [False, True])
+@pytest.mark.parametrize("library", AS)
+def test_infinity_is_refused_with_its_place(sign, next_state, library):
+    column, row = ("next_wear", 5) if next_state else ("wear", 7)
+    log = LOG.copy()
+    log.loc[row, column] = sign * np.inf
+    table = AS[library](log)
+    for transformer in (None, HALVES, KMeans(3, random_state=0)):
+        message = rf"Column '{column}' contains infinity \(inf\), first at row {row} .*\.clip\("
+        with pytest.raises(ValueError, match=message):
+            StateEncoder(transformer, state=STATE).fit(table)
+    message = rf"makes infinity \(inf\) of -?inf in column\(s\) '{column}' at row {row} .*\.clip\("
+    raw = StateEncoder(FunctionTransformer(), state=STATE)
+    with pytest.raises(ValueError, match=message):
+        raw.fit(table)
+    with pytest.warns(UserWarning, match="single row"):
+        raw.fit(LOG)
+    with pytest.raises(ValueError, match=message):
+        raw.transform(table)
+    bounded = log.assign(**{column: log[column].clip(lower=0, upper=10)})
+    assert StateEncoder(HALVES, state=STATE).fit(AS[library](bounded))
+
+
+def test_infinity_that_the_transformer_makes_is_refused():
+    logarithm = FunctionTransformer(lambda X: X.sum(axis=1).to_frame("sum").apply(np.log))
+    log = LOG.drop(columns=["next_heat", "next_wear"])
+    log.loc[9, STATE] = 0.0
+    message = r"makes infinity \(inf\) of 0.0, 0.0 in column\(s\) 'heat', 'wear' at row 9"
+    with np.errstate(divide="ignore"), pytest.raises(ValueError, match=message):
+        StateEncoder(logarithm, state=STATE).fit(log)
 
 
 def test_transformers_that_cannot_make_states():
@@ -510,7 +742,7 @@ def test_what_is_no_table_or_has_another_width():
     with pytest.raises(ValueError, match="The table is empty: it has 0 rows"):
         StateEncoder(state=STATE).fit(LOG.iloc[:0])
     for twice in ({"state": ["heat", "heat"]}, {"state": STATE, "next_state": ["wear", "dust"]}):
-        with pytest.raises(ValueError, match=r"Column '(heat|wear)' is named twice"):
+        with pytest.raises(ValueError, match=r"Column '(heat|wear)' is named for two roles"):
             StateEncoder(**twice, n_states=4).fit(LOG.assign(dust=0.0))
     with pytest.raises(ValueError, match="state names no column"):
         StateEncoder(state=[]).fit(LOG)

@@ -13,8 +13,12 @@ import pandas as pd
 from narwhals.exceptions import DuplicateError
 from sklearn.utils import column_or_1d
 
+from skmdp._log.labels import EXACT_FLOAT
 from skmdp._messages import shortened, shown
 from skmdp._typing import Bools, Name
+
+# What pandas calls the content of a column of objects that are numbers.
+NUMBERS = {"boolean", "decimal", "floating", "integer", "mixed-integer-float"}
 
 
 class Table:
@@ -48,15 +52,19 @@ class Table:
             return self._native.iloc[rows]
         return self._native[rows, :].to_native()
 
-    def features(self, names: Sequence[Name]) -> pd.DataFrame:
-        """Return some columns as a plain pandas table, whatever library they come from."""
-        return pd.DataFrame({name: _plain_array(self.column(name)) for name in names}, copy=False)
+    def features(self, names: Sequence[Name], rows: Bools | None = None) -> pd.DataFrame:
+        """Return some columns, of the rows marked, as a plain pandas table of any library."""
+        taken = [self.column(name) for name in names]
+        if rows is not None:
+            taken = [column[rows] for column in taken]
+        columns = zip(names, taken, strict=True)
+        return pd.DataFrame({name: _plain_array(column) for name, column in columns}, copy=False)
 
     def exchange(
         self,
         dropped: Sequence[Name],
-        before: dict[str, npt.NDArray[Any]],
-        after: dict[str, npt.NDArray[Any]],
+        before: dict[Name, npt.NDArray[Any]],
+        after: dict[Name, npt.NDArray[Any]],
         present: Bools,
     ) -> Any:
         """Return a table of the same library with other columns in place of those dropped.
@@ -71,17 +79,18 @@ class Table:
             parts = [pd.DataFrame(columns, index=index) for columns in (before, last)]
             return pd.concat([parts[0], self._native[kept], parts[1]], axis=1)
         backend = self._native.implementation
-        parts = [nw.from_dict(before, backend=backend)] if before else []
+        first = {str(name): values for name, values in before.items()}
+        parts = [nw.from_dict(first, backend=backend)] if first else []
         parts.append(self._native.select(kept))
         if after:
             where = np.where(present, np.cumsum(present) - 1, 0)
             filled = {
-                name: values[where] if len(values) else np.zeros(len(present))
+                str(name): values[where] if len(values) else np.zeros(len(present))
                 for name, values in after.items()
             }
-            mark = f"present {''.join(after)}"  # a name that none of them has
+            mark = f"present {''.join(filled)}"  # a name that none of them has
             marked = nw.from_dict({**filled, mark: present}, backend=backend)
-            missing = [nw.when(nw.col(mark)).then(nw.col(name)).alias(name) for name in after]
+            missing = [nw.when(nw.col(mark)).then(nw.col(name)).alias(name) for name in filled]
             parts.append(marked.select(missing))
         return nw.concat(parts, how="horizontal").to_native()
 
@@ -177,7 +186,13 @@ def _plain_array(series: pd.Series) -> npt.NDArray[Any]:
             options = {"dtype": object, "na_value": np.nan}
         elif series.hasnans:
             options = {"dtype": np.float64, "na_value": np.nan}
-    array = np.asarray(series.to_numpy(**options))
+    array: npt.NDArray[Any] = np.asarray(series.to_numpy(**options))
+    if array.dtype == object and pd.api.types.infer_dtype(array, skipna=True) in NUMBERS:
+        whole = pd.Series(array).infer_objects().to_numpy()
+        is_whole = whole.dtype.kind in "iub"
+        array = whole if is_whole else pd.Series(array).to_numpy(np.float64, na_value=np.nan)
+    if array.dtype.kind == "b":  # a table of booleans alone is more than scikit-learn takes
+        return array.astype(np.int64)
     # One precision for all: clusters found in doubles cannot be asked about singles.
     return array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array
 
@@ -186,7 +201,10 @@ def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
     """Return one value a row, missing where none is present."""
     if present.all():
         return values
-    spread = np.full(len(present), np.nan, dtype=float if values.dtype.kind in "iuf" else object)
+    # From 2**53 on floats, which hold NaN, do not hold every integer.
+    kind = values.dtype.kind
+    fits = kind == "f" or (kind in "iu" and np.abs(values).max(initial=0) < EXACT_FLOAT)
+    spread = np.full(len(present), np.nan, dtype=float if fits else object)
     spread[present] = values
     return spread
 

@@ -1,17 +1,25 @@
-"""How many bins measurements get, and where their borders lie."""
+"""How many states measurements are made into, and where the borders of bins lie."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.preprocessing import KBinsDiscretizer
 
-from skmdp._log.reading import label_codes
-from skmdp._messages import shown
-from skmdp._typing import Array
+from skmdp._log.frames import as_series
+from skmdp._log.labels import MISSING, read_labels
+from skmdp._messages import quoted, shortened, shown
+from skmdp._pipelines import last_step
+from skmdp._typing import Array, Name
+from skmdp.preprocessing._measured import number_or_label
+
+# Parameters of transformers that say into how many parts they divide what they see.
+SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
 
 # Share of the states that may hold a single row.
 SINGLE_ROW_WARNING = 0.10
@@ -25,28 +33,52 @@ ROWS_PER_ACTION, FEWEST_STATES, MOST_STATES = 10, 25, 1000
 LOW_END, HIGH_END = 0.01, 0.99
 
 
-def require_numbers(states: pd.DataFrame) -> None:
+def require_numbers(rows: pd.DataFrame) -> None:
     """Raise unless every column can be put into bins."""
-    for name, column in states.items():
-        if not pd.api.types.is_numeric_dtype(column.dtype):
+    for name, column in rows.items():
+        if not pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "c":
             raise ValueError(
                 f"Column {shown(name)} holds {shown(column.iloc[0])} at row 0, and bins need "
-                "numbers. If it is a label, leave it out of StateEncoder(state=...), which leaves "
-                "other columns as they are, and name it in the policy: "
-                f"MarkovPolicyEstimator(state=[..., {shown(name)}])."
+                f"numbers. {number_or_label(name)}"
             )
 
 
-def affordable_states(actions: Any, action: str) -> int:
+def affordable_states(actions: Any, action: Name) -> int:
     """Return how many states the rows of a log support."""
     if actions is None:
         raise ValueError(
             f'n_states="auto" depends on the number of actions, but there is no {shown(action)}. '
             "Name the column with action=... (of an array, hand in y), or give n_states a number."
         )
-    codes = label_codes(actions, action)
-    affordable = len(codes) // (ROWS_PER_ACTION * (int(codes.max()) + 1))
+    # A row without an action is the last observation of a record: nothing was decided there.
+    codes = read_labels(as_series(actions, action), action).codes
+    decided = codes[codes != MISSING]
+    affordable = len(decided) // (ROWS_PER_ACTION * (int(decided.max(initial=0)) + 1))
     return int(np.clip(affordable, FEWEST_STATES, MOST_STATES))
+
+
+def sized(transformer: Any, n_states: int | None, n_rows: int, n_columns: int) -> Any:
+    """Return a clone of the transformer, by default bins, with its size set unless that is None."""
+    if transformer is None:
+        # Of many rows it would draw some, so that no two fits were the same.
+        transformer = KBinsDiscretizer(encode="ordinal", strategy="uniform", subsample=None)
+    else:
+        transformer = clone(transformer)
+    if n_states is None:
+        return transformer
+    last, prefix = last_step(transformer)
+    size = next((name for name in SIZES if name in last.get_params()), None)
+    if size is None:
+        raise ValueError(
+            f"n_states has nothing to set: {shortened(last)} has no parameter "
+            f"{', '.join(SIZES[:-1])} or {SIZES[-1]}. Set its size itself, and leave n_states at "
+            "None."
+        )
+    if size == "n_bins":
+        n_states = bins_per_column(n_states, n_columns)
+    elif size == "n_clusters":
+        n_states = min(n_states, n_rows)
+    return transformer.set_params(**{prefix + size: n_states})
 
 
 def bins_per_column(n_states: int, n_columns: int) -> int:
@@ -60,7 +92,23 @@ def bins_per_column(n_states: int, n_columns: int) -> int:
     return int(n_states ** (1 / n_columns) + 1e-9)
 
 
-def cut_ends(bins: KBinsDiscretizer, rows: Array) -> None:
+def fit_even_bins(bins: KBinsDiscretizer, rows: Any, names: Sequence[Any]) -> None:
+    """Fit bins that are evenly spaced between the low and the high quantile of each column."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Feature .* is constant", UserWarning)
+        bins.fit(rows)
+    constant = [name for name, n_bins in zip(names, bins.n_bins_, strict=True) if n_bins == 1]
+    if constant:
+        warnings.warn(
+            f"Column(s) {quoted(constant)} of the state hold one value in all rows, so they tell "
+            "no states apart. Leave them out of StateEncoder(state=...).",
+            UserWarning,
+            stacklevel=5,
+        )
+    _cut_ends(bins, np.asarray(rows, dtype=np.float64))
+
+
+def _cut_ends(bins: KBinsDiscretizer, rows: Array) -> None:
     """Space the bins of each column evenly between its low and its high quantile."""
     ends = np.quantile(rows, [LOW_END, HIGH_END], axis=0).T
     for j, (low, high) in enumerate(ends):

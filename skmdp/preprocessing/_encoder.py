@@ -9,30 +9,36 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import issparse
 from sklearn import get_config
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, clone, is_clusterer
-from sklearn.preprocessing import KBinsDiscretizer
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, is_clusterer
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._log.frames import Table, as_frame, as_table, convert_table, is_one_dimensional
-from skmdp._messages import quoted, shortened, shown
+from skmdp._log.reading import require_rows
+from skmdp._log.roles import column_names, find_next_names
+from skmdp._messages import quoted, shown
 from skmdp._pipelines import last_step
-from skmdp._typing import Array
+from skmdp._typing import Array, Name, Names
 from skmdp.preprocessing._bins import (
     affordable_states,
-    bins_per_column,
-    cut_ends,
+    fit_even_bins,
     require_numbers,
     shift_bins,
+    sized,
     warn_of_single_rows,
 )
-from skmdp.preprocessing._measured import Measured
-
-# Parameters of transformers that say into how many parts they divide what they see.
-SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
+from skmdp.preprocessing._measured import Measured, measure
+from skmdp.preprocessing._states import (
+    are_codes,
+    encode,
+    encoded_names,
+    exchange,
+    method_of,
+    require_finite,
+    state_columns,
+)
 
 
 # scikit-learn has no types, so mypy does not know the keyword. None: its own wrapper would rename a
@@ -125,9 +131,9 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "transformer": [HasMethods("fit"), None],
-        "state": [str, list, tuple, None],
-        "next_state": [str, list, tuple, None],
-        "action": [str],
+        "state": [str, Integral, "array-like", None],
+        "next_state": [str, Integral, "array-like", None],
+        "action": [str, Integral],
         "n_states": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
         "method": [StrOptions({"auto", "transform", "predict", "apply"})],
         "fit_on": [StrOptions({"both", "state"})],
@@ -141,9 +147,9 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         self,
         transformer: Any = None,
         *,
-        state: str | Sequence[str] | None = None,
-        next_state: str | Sequence[str] | None = None,
-        action: str = "action",
+        state: Name | Sequence[Name] | None = None,
+        next_state: Name | Sequence[Name] | None = None,
+        action: Name = "action",
         n_states: int | Literal["auto"] | None = None,
         method: Literal["auto", "transform", "predict", "apply"] = "auto",
         fit_on: Literal["both", "state"] = "both",
@@ -243,81 +249,52 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if self.state is None:
             X = self._check_array(X, reset=True)
             transformer = self._sized(y, "y", len(X), self.n_features_in_, self.n_states)
-            self._fit_bins(transformer, X, y)
-            self._table_columns, self.transformer_ = None, transformer
-            return _encode(transformer, self._method_of(transformer), X), None
-        names = _as_tuple(self.state)
+            self._fit_transformer(transformer, X, y, self._feature_names())
+            method = method_of(transformer, self.method)
+            encoded = encode(transformer, method, X)
+            self._table_columns, self.transformer_, self._method = None, transformer, method
+            return encoded, None
         frame = as_table(X, f"{type(self).__name__}(state=...) is fitted on a table")
-        if not len(frame):
-            raise ValueError("The table is empty: it has 0 rows, so there are no states to fit on.")
-        measured = self._measure(frame, must_have_next=self.next_state is not None)
+        require_rows(frame)
+        state = column_names(self.state, "state")
+        following = None if self.next_state is None else column_names(self.next_state, "next_state")
+        measured = measure(frame, state, following, fitting=True)
         n_states = self.n_states
-        if n_states is None and self.transformer is None:
-            n_states = "auto"
         if self.transformer is None:
-            require_numbers(measured.states)
+            require_numbers(measured.rows)
+            n_states = "auto" if n_states is None else n_states
         actions = frame.column(self.action) if self.action in frame.columns else None
+        names = measured.names
         transformer = self._sized(actions, self.action, len(frame), len(names), n_states)
         on_states = measured.nexts is None or self.fit_on == "state"
-        with measured.naming_what_is_missing(transformer):
-            self._fit_bins(
-                transformer,
-                measured.states if on_states else measured.rows,
-                y if on_states else None,
-            )
-            encoded = _encode(transformer, self._method_of(transformer), measured.rows)
+        with measured.naming_what_is_refused(transformer):
+            rows = measured.states if on_states else measured.rows
+            self._fit_transformer(transformer, rows, y if on_states else None, names)
+            method = method_of(transformer, self.method)
+            encoded = encode(transformer, method, measured.rows)
+        require_finite(encoded, measured, transformer)
         warn_of_single_rows(encoded[: len(frame)])
         self.feature_names_in_ = np.array(names, dtype=object)
         self.n_features_in_ = len(names)
-        self._table_columns = frame.columns
-        self._is_whole = np.array([_is_whole(column) for column in encoded.T], dtype=bool)
-        self.transformer_ = transformer
+        self._table_columns, self._next_state = frame.columns, following
+        self._are_codes = are_codes(encoded)
+        self.transformer_, self._method = transformer, method
         return encoded, measured
 
-    def _fit_bins(self, transformer: Any, rows: Any, y: Any) -> None:
-        """Fit the transformer; cut the ends of the default bins, and shift bins if asked for."""
-        transformer.fit(rows, y)
-        if self.transformer is None:
-            cut_ends(transformer, np.asarray(rows, dtype=np.float64))
-        if self.shift_bins:
-            shift_bins(last_step(transformer)[0], check_random_state(self.random_state))
-
-    def _sized(self, actions: Any, action: str, n_rows: int, n_columns: int, n_states: Any) -> Any:
+    def _sized(self, actions: Any, action: Name, n_rows: int, n_columns: int, n_states: Any) -> Any:
         """Return a clone of the transformer, with its size set by n_states unless that is None."""
-        if self.transformer is None:
-            # Of many rows it would draw some, so that no two fits were the same.
-            transformer = KBinsDiscretizer(encode="ordinal", strategy="uniform", subsample=None)
-        else:
-            transformer = clone(self.transformer)
-        if n_states is None:
-            return transformer
         if n_states == "auto":
             n_states = affordable_states(actions, action)
-        last, prefix = last_step(transformer)
-        size = next((name for name in SIZES if name in last.get_params()), None)
-        if size is None:
-            raise ValueError(
-                f"n_states has nothing to set: {shortened(last)} has no parameter "
-                f"{', '.join(SIZES[:-1])} or {SIZES[-1]}. Set its size itself, and leave n_states "
-                "at None."
-            )
-        if size == "n_bins":
-            n_states = bins_per_column(n_states, n_columns)
-        elif size == "n_clusters":
-            n_states = min(n_states, n_rows)
-        return transformer.set_params(**{prefix + size: n_states})
+        return sized(self.transformer, n_states, n_rows, n_columns)
 
-    def _method_of(self, transformer: Any) -> str:
-        method: str = self.method
-        if method == "auto":
-            predicts = is_clusterer(transformer) or not hasattr(transformer, "transform")
-            method = "predict" if predicts else "transform"
-        if not hasattr(transformer, method):
-            raise ValueError(
-                f"{shortened(transformer)} has no method {method!r}, so it cannot tell the state "
-                "of new rows. Choose another method=, or a transformer such as KMeans."
-            )
-        return method
+    def _fit_transformer(self, transformer: Any, rows: Any, y: Any, names: Sequence[Any]) -> None:
+        """Fit the transformer, and shift its bins if asked for."""
+        if self.transformer is None:
+            fit_even_bins(transformer, rows, names)
+        else:
+            transformer.fit(rows, y)
+        if self.shift_bins:
+            shift_bins(last_step(transformer)[0], check_random_state(self.random_state))
 
     # ---------------------------------------------------------------------------------- encoding
 
@@ -366,10 +343,11 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         frame = as_frame(X)
         if frame is None:
             encoded = self._encode_rows(self._states_of_array(X))
-            return np.column_stack(self._columns_of(encoded))
-        measured = self._measure(frame)
-        with measured.naming_what_is_missing(self.transformer_):
+            return np.column_stack(state_columns(encoded, self._are_codes))
+        measured = measure(frame, tuple(self.feature_names_in_), self._next_state)
+        with measured.naming_what_is_refused(self.transformer_):
             encoded = self._encode_rows(measured.rows)
+        require_finite(encoded, measured, self.transformer_)
         return self._output(X, encoded, measured)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -397,16 +375,15 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         array(['wear', 'heat'], dtype=object)
         """
         check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", None)
-        if input_features is None:
-            default = [f"x{j}" for j in range(self.n_features_in_)]
-            input_features = default if names is None else names
-        elif len(input_features) != self.n_features_in_:
+        names = self._feature_names()
+        if input_features is not None and len(input_features) != len(names):
             raise ValueError(
                 "input_features should have length equal to number of features "
-                f"({self.n_features_in_}), got {len(input_features)}."
+                f"({len(names)}), got {len(input_features)}."
             )
-        elif names is not None and list(names) != list(input_features):
+        if input_features is None:
+            input_features = names
+        elif hasattr(self, "feature_names_in_") and names != list(input_features):
             raise ValueError(
                 f"input_features is not equal to feature_names_in_: {quoted(names)} were seen in "
                 "fit."
@@ -414,11 +391,10 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         encoded = self._encoded_names(tuple(input_features))
         if self._table_columns is None:
             return np.array(encoded, dtype=object)
-        nexts = self._next_names(self._table_columns)
-        kept = [
-            name for name in self._table_columns if name not in {*input_features, *(nexts or ())}
-        ]
-        following = () if nexts is None else self._encoded_names(tuple(input_features), nexts)
+        nexts = find_next_names(tuple(names), self._next_state, self._table_columns)
+        replaced = {*names, *(nexts or ())}
+        kept = [name for name in self._table_columns if name not in replaced]
+        following = () if nexts is None else self._encoded_names(tuple(names), nexts)
         return np.array([*encoded, *kept, *following], dtype=object)
 
     def set_output(
@@ -468,8 +444,13 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             return X
         return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
 
+    def _feature_names(self) -> list[Any]:
+        """Return the names of the state columns, or numbers for those without names."""
+        default = [f"x{j}" for j in range(self.n_features_in_)]
+        return list(getattr(self, "feature_names_in_", default))
+
     def _encode_rows(self, rows: Any) -> Array:
-        return _encode(self.transformer_, self._method_of(self.transformer_), rows)
+        return encode(self.transformer_, self._method, rows)
 
     def _states_of_array(self, X: Any) -> pd.DataFrame:
         """Name the columns of an array of states."""
@@ -484,130 +465,23 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         names = list(self.feature_names_in_)
         return Table(states.set_axis(names, axis=1).infer_objects()).features(names)
 
-    def _next_names(
-        self, columns: Sequence[str], *, must_have: bool = False
-    ) -> tuple[str, ...] | None:
-        """Return the names of the next-state columns of a table, None if it has none."""
-        states = _as_tuple(self.state or ())
-        if self.next_state is None:
-            nexts = tuple(f"next_{name}" for name in states)
-        else:
-            nexts = _as_tuple(self.next_state)
-        if len(nexts) != len(states):
-            raise ValueError(
-                f"next_state names {len(nexts)} column(s) and state {len(states)}; every state "
-                "column needs its next-state column, in the same order."
-            )
-        absent = [name for name in nexts if name not in columns]
-        if len(absent) == len(nexts) and not must_have:
-            return None
-        if absent:
-            raise ValueError(
-                f"The table has no column {quoted(absent)} for the next state. It has the "
-                f"column(s) {quoted(columns)}. Add what is missing, or name the columns with "
-                "next_state=..."
-            )
-        return nexts
-
-    def _measure(self, frame: Table, *, must_have_next: bool = False) -> Measured:
-        """Take the measurements of a table: states, and below them the next states it has."""
-        names = _as_tuple(self.state or ())
-        missing = [name for name in names if name not in frame.columns]
-        if missing or not names:
-            raise ValueError(
-                f"The table has no column {quoted(missing)} for the state. It has the column(s) "
-                f"{quoted(frame.columns)}. Name yours: StateEncoder(state=...)."
-                if missing
-                else "state names no column; a state needs at least one."
-            )
-        nexts = self._next_names(frame.columns, must_have=must_have_next)
-        named = [*names, *(nexts or ())]
-        twice = [name for name in named if named.count(name) > 1]
-        if twice:
-            raise ValueError(f"Column {shown(twice[0])} is named twice for state and next_state.")
-        states = frame.features(names)
-        if nexts is None:
-            return Measured(frame, states, states, names, None, np.zeros(len(frame), dtype=bool))
-        following = frame.features(nexts).set_axis(list(names), axis=1)
-        present = ~following.isna().to_numpy().all(axis=1)
-        rows = states
-        if present.any():
-            rows = pd.concat([states, following[present]], ignore_index=True)
-        return Measured(frame, rows, states, names, nexts, present)
-
-    def _encoded_names(
-        self, names: tuple[str, ...], nexts: tuple[str, ...] | None = None
-    ) -> tuple[str, ...]:
+    def _encoded_names(self, names: Names, nexts: Names | None = None) -> Names:
         """Return the names of the encoded states, or, given theirs, of the next states."""
-        if self._method_of(self.transformer_) != "transform":
-            return ("state",) if nexts is None else ("next_state",)
-        if not hasattr(self.transformer_, "get_feature_names_out"):
-            return names if nexts is None else nexts
-        made = tuple(self.transformer_.get_feature_names_out(np.array(names, dtype=object)))
-        if nexts is None:
-            return made
-        return nexts if made == names else tuple(f"next_{name}" for name in made)
-
-    def _columns_of(self, encoded: Array) -> list[Array]:
-        """Return the columns of what is encoded, codes as integers."""
-        return [
-            column.astype(np.int64) if whole and _is_whole(column) else column
-            for column, whole in zip(encoded.T, self._is_whole, strict=True)
-        ]
+        return encoded_names(self.transformer_, self._method, names, nexts)
 
     def _output(self, X: Any, encoded: Array, measured: Measured | None) -> Any:
         """Put what is encoded into the kind of table that X is, or that was asked for."""
         config = getattr(self, "_sklearn_output_config", {})
         wanted = config.get("transform", get_config()["transform_output"])
-        if measured is None:
-            if wanted == "default":
-                return encoded
-            made = self.get_feature_names_out()
-            index = X.index if isinstance(X, pd.DataFrame) else None
-            return convert_table(pd.DataFrame(encoded, columns=made, index=index), wanted)
-        columns, n_rows = self._columns_of(encoded), len(measured.states)
-        names, nexts = self._encoded_names(measured.names), measured.nexts
-        dropped = (*measured.names, *(nexts or ()))
-        before = {name: column[:n_rows] for name, column in zip(names, columns, strict=True)}
-        after = {}
-        if nexts is not None:
-            following = self._encoded_names(measured.names, nexts)
-            after = {name: column[n_rows:] for name, column in zip(following, columns, strict=True)}
-        taken = {*before, *after} & (set(measured.frame.columns) - set(dropped))
-        if taken:
-            raise ValueError(
-                f"The encoded states are to be called {quoted(sorted(taken))}, but the table has "
-                "such a column beside the state columns. Rename it."
-            )
-        table = measured.frame.exchange(dropped, before, after, measured.present)
-        return convert_table(table, wanted)
-
-
-def _as_tuple(columns: str | Sequence[str]) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else tuple(columns)
-
-
-def _encode(transformer: Any, method: str, rows: Any) -> Array:
-    """Return the states of some rows, (n, n_columns_out)."""
-    encoded = getattr(transformer, method)(rows)
-    if issparse(encoded):
-        raise ValueError(
-            f"{type(last_step(transformer)[0]).__name__} answers a sparse matrix; states need a "
-            'few dense columns. Use encode="ordinal", sparse_output=False or the like.'
-        )
-    encoded = np.asarray(encoded)
-    if encoded.ndim == 1:
-        encoded = encoded[:, np.newaxis]
-    if len(encoded) != len(rows):
-        raise ValueError(
-            f"{type(last_step(transformer)[0]).__name__} made {len(encoded)} rows of {len(rows)}; "
-            "a state needs one row for each. Drop rows from the log before the pipeline."
-        )
-    return encoded
-
-
-def _is_whole(column: Array) -> bool:
-    """Whether a column holds whole numbers only, so that they may be codes."""
-    if column.dtype.kind in "iu":
-        return True
-    return column.dtype.kind == "f" and bool((column == np.floor(column)).all())
+        if measured is not None:
+            columns = state_columns(encoded, self._are_codes)
+            following = None
+            if measured.nexts is not None:
+                following = self._encoded_names(measured.names, measured.nexts)
+            table = exchange(measured, columns, self._encoded_names(measured.names), following)
+            return convert_table(table, wanted)
+        if wanted == "default":
+            return encoded
+        made = self.get_feature_names_out()
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return convert_table(pd.DataFrame(encoded, columns=made, index=index), wanted)

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from skmdp._log.frames import Table
 from skmdp._log.labels import raise_if_missing
+from skmdp._log.roles import find_next_names, require_columns, require_distinct
+from skmdp._messages import shortened, shown
 from skmdp._pipelines import last_step
-from skmdp._typing import Bools
+from skmdp._typing import Bools, Names
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,28 +29,103 @@ class Measured:
     frame: Table
     rows: pd.DataFrame
     states: pd.DataFrame
-    names: tuple[str, ...]
-    nexts: tuple[str, ...] | None
+    names: Names
+    nexts: Names | None
     present: Bools
 
+    def place_of(self, row: int) -> tuple[Names, int]:
+        """Return the columns of the table that hold one of ``rows``, and their row there."""
+        if self.nexts is None or row < len(self.states):
+            return self.names, row
+        return self.nexts, int(np.flatnonzero(self.present)[row - len(self.states)])
+
     @contextmanager
-    def naming_what_is_missing(self, transformer: Any) -> Iterator[None]:
-        """Say which column and row a transformer stumbled over, if it is for a missing value."""
+    def naming_what_is_refused(self, transformer: Any) -> Iterator[None]:
+        """Say which column and row a transformer stumbled over, where a value is to blame."""
         try:
             yield
         except (TypeError, ValueError) as error:
-            name = type(last_step(transformer)[0]).__name__
-            remedy = (
-                f"{name} does not take them: put an imputer before it, as in StateEncoder("
-                f"make_pipeline(SimpleImputer(), {name}(...)), state=...). A next state counts as "
-                "missing only where all of its columns are."
-            )
-            for column in (*self.names, *(self.nexts or ())):
-                missing = self.frame.column(column).isna().to_numpy(dtype=bool)
-                if column in (self.nexts or ()):
-                    missing = missing & self.present
-                try:
-                    raise_if_missing(column, missing, remedy)
-                except ValueError as explained:
-                    raise explained from error
+            try:
+                self._raise_if_missing(transformer)
+                self._raise_if_infinite(transformer)
+                self._raise_if_no_number(transformer, error)
+            except ValueError as explained:
+                raise explained from error
             raise
+
+    def _raise_if_missing(self, transformer: Any) -> None:
+        """Raise if a measurement is missing: transformers seldom take that."""
+        remedy = (
+            f"{_name(transformer)} does not take them: put an imputer before it, as in "
+            f"StateEncoder(make_pipeline(SimpleImputer(), {shortened(transformer)}), state=...). "
+            "A next state counts as missing only where all of its columns are."
+        )
+        for column in (*self.names, *(self.nexts or ())):
+            missing = self.frame.column(column).isna().to_numpy(dtype=bool)
+            if column in (self.nexts or ()):
+                missing = missing & self.present
+            raise_if_missing(column, missing, remedy)
+
+    def _raise_if_infinite(self, transformer: Any) -> None:
+        """Raise if a measurement is infinite."""
+        for j, name in enumerate(self.names):
+            values = self.rows[name].to_numpy()
+            if values.dtype.kind == "f" and np.isinf(values).any():
+                columns, row = self.place_of(int(np.argmax(np.isinf(values))))
+                raise ValueError(
+                    f"Column {shown(columns[j])} contains infinity (inf), first at row {row} "
+                    f"(counting from 0), and {_name(transformer)} does not take it. {BOUND_IT}"
+                )
+
+    def _raise_if_no_number(self, transformer: Any, error: Exception) -> None:
+        """Raise if the transformer failed to make a number of a measurement."""
+        for name, column in self.rows.items():
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                continue
+            is_text = pd.api.types.infer_dtype(column, skipna=True) in ("string", "categorical")
+            if is_text and "could not convert" not in str(error):
+                continue  # encoders take text, and say themselves which they do not know
+            raise ValueError(
+                f"Column {shown(name)} holds {shown(column.iloc[0])} at row 0, and "
+                f"{_name(transformer)} needs numbers. {number_or_label(name)}"
+            )
+
+
+BOUND_IT = "Bound the column first, for example with .clip(lower=..., upper=...)."
+
+
+def number_or_label(name: Any) -> str:
+    """Return what to do with a column that holds no numbers."""
+    return (
+        "If it is a time, make it a number, such as the hours since a first time. If it is a "
+        "label, leave it out of StateEncoder(state=...), which leaves other columns as they are, "
+        f"and name it in the policy: MarkovPolicyEstimator(state=[..., {shown(name)}])."
+    )
+
+
+def measure(
+    frame: Table, names: Names, next_state: Names | None, *, fitting: bool = False
+) -> Measured:
+    """Take the measurements of a table: states, and below them the next states it has.
+
+    Next states that were named must be there to fit on; later their columns may be absent.
+    """
+    needed = {"state": names}
+    if fitting and next_state is not None:
+        needed["next_state"] = next_state
+    require_columns(needed, frame.columns, index_names=frame.index_names, owner="StateEncoder")
+    nexts = find_next_names(names, next_state, frame.columns)
+    require_distinct([*names, *(nexts or ())])
+    states = frame.features(names)
+    if nexts is None:
+        return Measured(frame, states, states, names, None, np.zeros(len(frame), dtype=bool))
+    present = ~np.all([frame.column(name).isna() for name in nexts], axis=0)
+    rows = states
+    if present.any():
+        following = frame.features(nexts, present).set_axis(list(names), axis=1)
+        rows = pd.concat([states, following], ignore_index=True)
+    return Measured(frame, rows, states, names, nexts, present)
+
+
+def _name(transformer: Any) -> str:
+    return type(last_step(transformer)[0]).__name__
