@@ -559,9 +559,7 @@ def test_tables_that_cannot_be_encoded(change, message):
     assert pickle.dumps(encoder) == before
 
 
-@pytest.mark.parametrize(
-    "names", [tuple, np.array, pd.Index, pd.Series]
-)
+@pytest.mark.parametrize("names", [tuple, np.array, pd.Index, pd.Series])
 @pytest.mark.parametrize("numbered", [False, True])
 def test_states_named_by_arrays_and_numbers(names, numbered):
     expected = StateEncoder(HALVES, state=STATE).fit_transform(LOG)
