@@ -745,10 +745,11 @@ class MarkovPolicyEstimator(BaseEstimator):
 
         The undiscounted reward per episode that the policy would have earned in the process
         re-estimated from ``X``, starting where the episodes of ``X`` start and followed to their
-        end; if some episode of ``X`` is cut off (its last row leads on to a state that ``X`` acts
-        in, or is truncated), it is followed for as many steps as the longest episode of ``X``.
-        Where an episode starts is told by the order of its rows, or by ``step``. Without episodes
-        every row of a table counts as a start, followed for 1000 steps.
+        end. Where a share c of the episodes of ``X`` is cut off (their last row leads on to a state
+        that ``X`` acts in, or is truncated), it is (1 - c) times that plus c times the reward over
+        as many steps as the longest episode of ``X`` has. Where an episode starts is told by the
+        order of its rows, or by ``step``. Without episodes every row of a table counts as a start,
+        followed for 1000 steps.
 
         Parameters
         ----------
@@ -779,9 +780,9 @@ class MarkovPolicyEstimator(BaseEstimator):
         Warns
         -----
         UserWarning
-            If ``X`` lacks more than 1 % of the decisions that the policy would take, if more
-            than 10 % of its episodes would outlast every logged one, or if the rows of its
-            episodes do not follow one another.
+            If ``X`` lacks more than 1 % of the decisions that the policy would take, if the share
+            of its episodes that would outlast every logged one, times 1 - c, is more than 10 %, or
+            if the rows of its episodes do not follow one another.
 
         Notes
         -----

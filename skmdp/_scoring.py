@@ -10,6 +10,7 @@ import numpy as np
 
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._evaluation.direct import DirectEstimate, choice_of_actions, evaluate_directly
+from skmdp._evaluation.horizon import Horizon
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
 from skmdp._log.forms import read_log
@@ -24,7 +25,7 @@ OUTLASTING_WARNING = 0.10
 
 
 def warn_if_unsupported(
-    uncovered: float, outlasting: float | None, *, is_cut: bool, stacklevel: int = 3
+    uncovered: float, outlasting: float | None, *, cut_share: float, stacklevel: int = 3
 ) -> None:
     """Warn if the log has too little to say about the policy."""
     if uncovered > UNCOVERED_WARNING:
@@ -35,7 +36,8 @@ def warn_if_unsupported(
             UserWarning,
             stacklevel=stacklevel,
         )
-    if outlasting is not None and outlasting > OUTLASTING_WARNING and not is_cut:
+    # What cut episodes ask for ends with the longest of them: nothing is extrapolated there.
+    if outlasting is not None and (1 - cut_share) * outlasting > OUTLASTING_WARNING:
         warnings.warn(
             f"{outlasting:.1%} of the policy's episodes would last longer than any in X (it may "
             "loop); their value is extrapolated. Check the policy for loops, or charge a cost per "
@@ -52,8 +54,8 @@ def evaluate_for_score(evidence: Evidence, log: Transitions, choice: Floats) -> 
         choice,
         evidence.initial_distribution,
         prior_strength=choose_prior_strength(evidence.counts),
+        horizon=Horizon.of_log(log.longest, log.cut_share),
         longest=log.longest,
-        is_cut=log.is_cut,
     )
 
 
@@ -87,7 +89,9 @@ def score_policy(
     warn_if_unordered(log, stacklevel=3)
     evidence = gather(log)
     estimate = evaluate_for_score(evidence, log, choice_of_actions(evidence.counts, actions))
-    warn_if_unsupported(estimate.uncovered, estimate.outlasting, is_cut=log.is_cut, stacklevel=4)
+    warn_if_unsupported(
+        estimate.uncovered, estimate.outlasting, cut_share=log.cut_share, stacklevel=4
+    )
     return estimate.value
 
 

@@ -547,7 +547,7 @@ class PolicyBagging(BaseEstimator):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*no member has seen in fit", UserWarning)
             answers = read_state_labels(self.predict(X), "action")
-        values, uncovered, outlasting, is_cut = [], [], [], False
+        values, uncovered, outlasting, cut_shares = [], [], [], []
         for member in self.estimators_:
             transformers, estimator = unwrap(member)
             log = read_log_to_score(
@@ -568,10 +568,12 @@ class PolicyBagging(BaseEstimator):
             values.append(estimate.value)
             uncovered.append(estimate.uncovered)
             outlasting.append(np.nan if estimate.outlasting is None else estimate.outlasting)
-            is_cut |= log.is_cut
+            cut_shares.append(log.cut_share)
         lasting = float(np.mean(outlasting))
         warn_if_unsupported(
-            float(np.mean(uncovered)), None if np.isnan(lasting) else lasting, is_cut=is_cut
+            float(np.mean(uncovered)),
+            None if np.isnan(lasting) else lasting,
+            cut_share=float(np.mean(cut_shares)),
         )
         return float(np.mean(values))
 

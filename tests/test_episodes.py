@@ -31,7 +31,7 @@ def test_next_state_is_that_of_the_next_row_of_the_episode():
     log = read_table(table("eeeff", "abcxy"), ROLES)
     assert moves(log) == ["ab", "bc", "c.", "xy", "y."]
     assert starts(log) == ["a", "x"]
-    assert (log.n_episodes, log.longest, log.is_cut) == (2, 3, False)
+    assert (log.n_episodes, log.longest, log.cut_share) == (2, 3, 0)
 
 
 def test_rows_of_an_episode_may_lie_anywhere():
@@ -61,13 +61,13 @@ def test_given_next_states_need_no_episodes():
     log = read_table(rows, ROLES)
     assert moves(log) == ["ab", "bc", "c."]
     assert starts(log) == ["a", "b", "c"]
-    assert (log.n_episodes, log.longest, log.is_cut) == (None, None, False)
+    assert (log.n_episodes, log.longest, log.cut_share) == (None, None, 0)
 
 
 def test_terminated_overrules_a_next_state():
     log = read_table(table("ee", "ab", next_state=["b", "a"], terminated=[False, True]), ROLES)
     assert moves(log) == ["ab", "b."]
-    assert not log.is_cut
+    assert log.cut_share == 0
 
 
 def test_label_of_a_next_state_after_the_end_is_still_a_state():
@@ -81,14 +81,14 @@ def test_truncated_rows_are_left_out_but_start_episodes():
     assert moves(log) == ["ab"]
     assert log.n_truncated == 2
     assert starts(log) == ["a", "x"]
-    assert log.is_cut
+    assert log.cut_share == 1
 
 
 def test_last_row_is_truncated_if_inferred_and_not_terminated():
     log = read_table(table("eeff", "abxy", terminated=[False, True, False, False]), ROLES)
     assert moves(log) == ["ab", "b.", "xy"]
     assert log.n_truncated == 1
-    assert log.is_cut
+    assert log.cut_share == 0.5
 
 
 # ------------------------------------------------------------------------------- a truncated mark
@@ -156,19 +156,28 @@ def test_a_truncated_mark_is_ignored_if_nobody_asks():
 
 def test_episode_that_leads_on_to_an_acted_state_is_cut():
     rows = table("eeff", "abab", next_state=["b", "a", "b", None])
-    assert read_table(rows, ROLES).is_cut
+    assert read_table(rows, ROLES).cut_share == 0.5
     reached = table("eeff", "abab", next_state=["b", "z", "b", None])
-    assert not read_table(reached, ROLES).is_cut
+    assert read_table(reached, ROLES).cut_share == 0
+
+
+def test_cut_episodes_count_by_the_weight_of_their_start():
+    """Rows of weight zero start no episode and cut none."""
+    rows = table("eeffgh", "ababab", next_state=["b", "a", "b", None, "b", "a"])
+    log = read_table(rows, ROLES, [3.0, 1.0, 1.0, 7.0, 1.0, 0.0])
+    assert log.cut_share == 4 / 5  # e and g of e, f, g
+    ended = read_table(rows, ROLES, [3.0, 0.0, 1.0, 7.0, 0.0, 0.0])
+    assert ended.cut_share == 3 / 4  # the last row of e that counts leads on to b
 
 
 def test_a_state_acted_in_only_by_truncated_rows_is_not_acted_in():
     rows = table("ef", "ax", next_state=["x", None], terminated=[False, False])
     log = read_table(rows.iloc[:1], ROLES)
-    assert not log.is_cut
+    assert log.cut_share == 0
     ended = table("eff", "axb", next_state=["x", None, None], terminated=[False, False, True])
     log = read_table(ended, ROLES)  # e leads on to x, of which only a truncated row is known
     assert moves(log) == ["ax", "b."]
-    assert not log.is_cut
+    assert log.cut_share == 0
 
 
 def test_rows_of_weight_zero_vanish_after_next_states_are_read():
@@ -190,7 +199,7 @@ def test_features_chain_within_episodes_only():
     assert_array_equal(log.next_codes, [1, -1, 3, -1])
     alone = read_features(X, list("xxxx"))
     assert_array_equal(alone.next_codes, [-1, -1, -1, -1])
-    assert (alone.n_episodes, alone.longest, alone.is_cut) == (4, 1, False)
+    assert (alone.n_episodes, alone.longest, alone.cut_share) == (4, 1, 0)
 
 
 def test_columns_by_any_other_name():

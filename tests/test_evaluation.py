@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from reference import link
 from test_estimation import count
@@ -14,9 +15,10 @@ from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._evaluation.direct import (
     choice_of_actions,
     evaluate_directly,
-    follow_horizon,
     policy_process,
 )
+from skmdp._evaluation.horizon import Horizon
+from skmdp.metrics import evaluate_policy
 
 END = -1
 
@@ -40,7 +42,7 @@ def random_log(seed, n_episodes=60, cut=None):
     return table.astype({"next_state": "Int64"})
 
 
-def evaluate(table, actions, **options):
+def evaluate(table, actions, *, horizon=None, cut_share=0.0, **options):
     rows = table.assign(next_state=table["next_state"].fillna(END))
     counts = count(rows[["state", "action", "next_state", "reward"]].to_numpy(float), n_states=4)
     first = table.groupby("episode")["state"].first()
@@ -48,8 +50,8 @@ def evaluate(table, actions, **options):
     settings = {
         "prior_strength": 1.0,
         "longest": int(table["episode"].value_counts().max()),
-        "is_cut": False,
     } | options
+    settings["horizon"] = Horizon.of_log(settings["longest"], cut_share, horizon)
     choice = choice_of_actions(counts, np.array(actions))
     return evaluate_directly(counts, choice, start, **settings)
 
@@ -123,9 +125,116 @@ def test_doubling_every_row_changes_nothing_without_a_prior():
 
 
 def test_horizon():
-    assert follow_horizon(longest=7, is_cut=True) == 7
-    assert follow_horizon(longest=7, is_cut=False) == 70
-    assert follow_horizon(longest=None, is_cut=False) == 1000
+    assert Horizon.of_log(7, 1.0).shares == {7: 1}
+    assert Horizon.of_log(7, 0.0).shares == {70: 1}
+    assert Horizon.of_log(7, 0.25).shares == {7: 0.25, 70: 0.75}
+    assert Horizon.of_log(None, 0.0).shares == {1000: 1}
+    assert Horizon.of_log(7, 0.25, 3).shares == Horizon.of_log(None, 0.0, 3).shares == {3: 1}
+
+
+def summed_over_steps(P, R, start, acts, horizon):
+    """Reward, and decisions by state: step by step, each in the share of cases that take it."""
+    earned, decisions, running = 0.0, np.zeros(len(R)), start
+    for step in range(max(horizon)):
+        running = np.where(acts, running, 0.0)
+        share = sum(share for steps, share in horizon.items() if step < steps)
+        earned += share * running @ R
+        decisions += share * running
+        running = running @ P
+    return earned, decisions
+
+
+@given(st.integers(0, 1000), st.integers(1, 6), st.floats(0, 1))
+def test_a_policy_is_followed_in_each_share_for_its_steps(seed, longest, cut_share):
+    table = random_log(seed, n_episodes=8)
+    actions = np.array([0, 1, 2, 0])
+    rows = table.assign(next_state=table["next_state"].fillna(END))
+    counts = count(rows[["state", "action", "next_state", "reward"]].to_numpy(float), n_states=4)
+    choice = choice_of_actions(counts, actions)
+    P, R = policy_process(counts, choice, 1.0)
+    start = np.bincount(table.groupby("episode")["state"].first(), minlength=4) / 8
+    acts = counts.state_weights > 0
+    shares = {longest: cut_share, 10 * longest: 1 - cut_share}
+    value, decisions = summed_over_steps(P.toarray(), R, start, acts, shares)
+    found = evaluate(table, actions, cut_share=cut_share, longest=longest, tolerance=1e-14)
+    assert_allclose(found.value, value, rtol=1e-9, atol=1e-9)
+    for share, most in ((found.uncovered, 0), (found.thin, 4)):
+        agrees = table["action"] == actions[table["state"]]
+        n = np.bincount(table["state"][agrees], minlength=4)
+        assert_allclose(share, decisions @ (n <= most) / decisions.sum(), atol=1e-9)
+
+
+@given(st.integers(0, 1000), st.floats(0, 1))
+def test_the_value_is_affine_in_the_share_of_cut_episodes(seed, cut_share):
+    table = random_log(seed, n_episodes=20)
+    to_the_end, short, mixed = (
+        evaluate(table, [0, 1, 2, 0], cut_share=share, tolerance=1e-14)
+        for share in (0.0, 1.0, cut_share)
+    )
+    expected = (1 - cut_share) * to_the_end.state_values + cut_share * short.state_values
+    assert_allclose(mixed.state_values, expected, rtol=1e-9, atol=1e-9)
+    assert mixed.outlasting == to_the_end.outlasting
+
+
+@pytest.mark.parametrize("longest", [1, 5, 40])
+@pytest.mark.parametrize("kept", [False, True])
+def test_following_to_the_end_passes_the_longest_episode_on_its_way(longest, kept):
+    """What is known in passing is what following for so many steps gives."""
+    table = random_log(2)
+    short = evaluate(table, [0, 1, 2, 0], horizon=longest)
+    whole = evaluate(table, [0, 1, 2, 0], horizon=10 * longest)
+    nearly = [
+        evaluate(table, [0, 1, 2, 0], longest=longest, cut_share=share, keep_paths=kept)
+        for share in (1e-15, 1 - 1e-15)
+    ]
+    assert_allclose(nearly[0].state_values, whole.state_values, rtol=1e-12)
+    # Where the values count as settled depends on the steps that are left.
+    assert_allclose(nearly[1].state_values, short.state_values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_cut", [0, 1, 5, 19, 20])
+@pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")
+def test_one_state_that_ends_by_chance(n_cut):
+    """20 episodes of 4 steps, 2 a step: V_H = 2 (1 - (1 - p)^H) / p, or 2 H if none ends."""
+    rows = [(e, 0, 0, 0 if t < 3 or e < n_cut else None, 2.0) for e in range(20) for t in range(4)]
+    table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
+    table = table.astype({"next_state": "Int64"})
+    p, c = (20 - n_cut) / 80, n_cut / 20
+
+    def earned(steps):
+        return 2 * (1 - (1 - p) ** steps) / p if p else 2 * steps
+
+    expected = (1 - c) * earned(40) + c * earned(4)
+    assert_allclose(MarkovPolicyEstimator().fit(table).score(table), expected, rtol=1e-5)
+    logged = evaluate_policy("behavior", table, methods="dm")
+    assert_allclose(logged.behavior_value, expected, rtol=1e-8)
+    assert (logged.cut_share, logged.horizon) == (c, 4 if n_cut == 20 else 40)
+
+
+@pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")
+def test_no_single_episode_decides_how_long_a_policy_is_followed():
+    """Staying pays one a step and ends one time in 20; half of the log's steps leave."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for episode in range(300):
+        going = True
+        while going:
+            stays = rng.uniform() < 0.5
+            going = stays and rng.uniform() < 0.95
+            rows.append((episode, 0, int(stays), 0 if going else None, float(stays)))
+    table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
+    table = table.astype({"next_state": "Int64"})
+    last = table.groupby("episode").tail(1).index
+
+    def value(n_cut):
+        now_cut = table.index.isin(last[:n_cut])
+        log = table.assign(next_state=table["next_state"].where(~now_cut, 0))
+        found = evaluate_policy(1, log, methods="dm", prior_strength=0.0)
+        return found.estimates["value"][0]
+
+    values = np.array([value(n) for n in (0, 1, 2, 150, 151, 299, 300)])
+    assert values[0] > 1.5 * values[-1]  # so much hangs on the horizon
+    assert_allclose(values[[1, 2, 4, 5]], values[[0, 1, 3, 6]], rtol=0.03)
 
 
 def test_actions_the_log_lacks_are_counted():
@@ -147,7 +256,7 @@ def test_episodes_that_outlast_the_log_are_counted():
     )
     loops = evaluate(table, [0, 0, -1, -1], prior_strength=0.0)
     assert loops.outlasting == 1.0
-    assert loops.horizon == 20
+    assert loops.horizon.steps == 20
     assert_allclose(loops.value, 20)
     ends = evaluate(table, [1, 1, -1, -1], prior_strength=0.0)
     assert ends.outlasting == 0.0
@@ -263,7 +372,13 @@ def brute_force_score(rows, advice, strength):
         lengths[row["episode"]] = lengths.get(row["episode"], 0) + 1
         last[row["episode"]] = row
     longest = max(lengths.values())
-    cut = any(row["truncated"] or row["next"] in acted for row in last.values())
+    starts = [row for row in rows if row["starts"]]
+    total = sum(row["weight"] for row in starts)
+    cut = [
+        row["weight"]
+        for row in starts
+        if last[row["episode"]]["truncated"] or last[row["episode"]]["next"] in acted
+    ]
 
     def mean(chosen, s, what):
         here = [row for row in counted if row["state"] == s and row["action"] in chosen]
@@ -278,11 +393,12 @@ def brute_force_score(rows, advice, strength):
     V = dict.fromkeys(acted, 0.0)
     R = {s: mixed(s, lambda row: row["reward"]) for s in acted}
     P = {s: {t: mixed(s, lambda row, t=t: row["next"] == t) for t in acted} for s in acted}
-    for _ in range(longest if cut else 10 * longest):
+    value = 0.0
+    for step in range(1, 10 * longest + 1):
         V = {s: R[s] + sum(P[s][t] * V[t] for t in acted) for s in acted}
-    starts = [row for row in rows if row["starts"]]
-    total = sum(row["weight"] for row in starts)
-    return sum(row["weight"] * V.get(row["state"], 0.0) for row in starts) / total
+        share = {longest: sum(cut), 10 * longest: total - sum(cut)}.get(step, 0.0) / total
+        value += share * sum(row["weight"] * V.get(row["state"], 0.0) for row in starts) / total
+    return value
 
 
 @QUIET
@@ -314,8 +430,13 @@ def test_outlasting_episodes_are_warned_of():
     # Each pair was seen once: half trusted at strength 1, so a step goes on with 3/4, two 9/16.
     with pytest.warns(UserWarning, match=r"56.2% of the policy's episodes would last longer"):
         policy.score(table)
-    cut = pd.DataFrame([("g", 0, "go", 1, 1.0)], columns=columns).astype({"next_state": "Int64"})
-    policy.score(pd.concat([table, cut]))  # a cut log has a horizon of its own: no warning
+    cut = pd.DataFrame([("g", 0, "go", 1, 1.0), ("g", 1, "go", 0, 1.0)], columns=columns)
+    with pytest.warns(UserWarning, match=r"99.7% of the policy's episodes would last longer"):
+        policy.score(pd.concat([table, cut]))
+    # Of a log that is mostly cut, little is extrapolated; of one that is cut throughout, nothing.
+    mostly = [cut.assign(episode=f"g{i}") for i in range(18)]
+    policy.score(pd.concat([table, *mostly]))
+    policy.score(cut)
 
 
 def test_unknown_states_are_scored_by_what_predict_answers():

@@ -33,7 +33,7 @@ def replay(table, *, gamma=1.0, horizon=None, kappa=0.0, roles=ROLES, propensiti
         start_codes=log.start_codes,
         lengths=log.episode_lengths,
         longest=log.longest,
-        is_cut=log.is_cut,
+        cut_share=log.cut_share,
         horizon=horizon,
         gamma=gamma,
         prior_strength=kappa,
@@ -82,7 +82,8 @@ def candidate(table, **options):
 
 @pytest.mark.parametrize("kappa", [0.0, 1.0, 30.0])
 @pytest.mark.parametrize(
-    ("gamma", "horizon", "cut"), [(1, None, None), (0.8, 7, None), (1, None, 3)]
+    ("gamma", "horizon", "cut"),
+    [(1, None, None), (0.8, 7, None), (1, None, 3), (0.9, None, 3), (1, 3, 3), (1, None, 2)],
 )
 @pytest.mark.parametrize("as_logged", [False, True])
 def test_influence_is_the_derivative_by_an_episodes_weight(
@@ -148,8 +149,8 @@ def test_resamples_of_corrected_estimates_move_as_if_estimated_anew(kappa, cut):
             asked.choice,
             resampled[1],
             prior_strength=kappa,
+            horizon=log.horizon,
             longest=log.longest,
-            is_cut=log.is_cut,
             gamma=0.9,
             keep_paths=True,
         )
@@ -232,27 +233,32 @@ def test_weighing_rows_by_visits_is_the_direct_method(seed, gamma):
     log, estimate = asked.replay, asked.estimate
     counts = log.counts
     d = estimate.visits
-    visits = np.sum(d.steps[: d.length], axis=0) + (log.horizon - d.length) * d.steps[-1]
+    visits = sum(d.at(step) for step in range(log.horizon.steps))
     if estimate.uncovered > 0:
         return
     pair = counts.triple_pair[log.triple]
     weight = (visits[counts.pair_state] * asked.choice / counts.pair_weights)[pair]
     assert_allclose(weight @ log.rewards, estimate.value, atol=1e-6)
-    V = estimate.values.at(log.horizon)
+    V = log.horizon.mean(estimate.values)
     Q = pair_process_values(counts, 0.0, gamma, V)
     following = np.append(V, 0.0)[counts.next_states[log.triple]]
     assert_allclose(weight @ (log.rewards + gamma * following - Q[pair]), 0, atol=1e-9)
 
 
-def test_corrections_take_the_steps_that_are_left():
+@pytest.mark.parametrize("horizon", [None, 3])  # None: a part of the episodes is cut off
+def test_corrections_take_the_steps_that_are_left(horizon):
     """On a cut log V depends on the steps to go; the sum telescopes to what was earned."""
     table = random_log(6, cut=3)
-    log = replay(table, gamma=0.9)
+    log = replay(table, gamma=0.9, horizon=horizon)
+    assert 0.2 < log.cut_share < 0.8
     behaviour = log.counts.pair_weights / log.counts.state_weights[log.counts.pair_state]
     asked = Candidate(log, behaviour)
     dr, wdr = asked.values(["dr", "wdr"])
     # Each decision weighs one, so V(s_0) + corrections = return + what is left at the last row.
-    V, H = asked.estimate.values, log.horizon
+
+    def V(step):
+        return log.horizon.mean(asked.estimate.values, before=step)
+
     last = np.cumsum(log.lengths) - 1
     following = log.counts.next_states[log.triple][last]
     Q_minus_V = 0.0
@@ -261,11 +267,9 @@ def test_corrections_take_the_steps_that_are_left():
             np.arange(len(log.triple)) - (last - log.lengths + 1)[log.episode] == t
         )
         pair = log.counts.triple_pair[log.triple[rows]]
-        Q = pair_process_values(log.counts, 0.0, 0.9, V.at(H - 1 - t))[pair]
-        Q_minus_V += 0.9**t * (Q - V.at(H - t)[log.counts.pair_state[pair]]).sum()
-    left = [
-        0.9**n * np.append(V.at(H - n), 0.0)[s] for n, s in zip(log.lengths, following, strict=True)
-    ]
+        Q = pair_process_values(log.counts, 0.0, 0.9, V(t + 1))[pair]
+        Q_minus_V += 0.9**t * (Q - V(t)[log.counts.pair_state[pair]]).sum()
+    left = [0.9**n * np.append(V(n), 0.0)[s] for n, s in zip(log.lengths, following, strict=True)]
     expected = (log.returns + left).mean() - Q_minus_V / len(log.lengths)
     assert_allclose([dr, wdr], expected, rtol=1e-9)
 

@@ -6,14 +6,20 @@ the pair,
 
     P(s'|s) = sum_a pi lam N(s, a, s') / n(s, a) + (1 - sum_a pi lam) N(s, s') / n(s)
 
-and R(s) likewise: what is not believed of the pairs does as is logged in the state. States that
-the log never acts in are worth 0. With mu0 where the log's episodes start,
+and R(s) likewise: the untrusted share of a pair follows the state's logged mix. States that the log
+never acts in are worth 0. With mu0 where the log's episodes start, L its longest episode and c the
+share of its episodes that are cut off,
 
-    V_0 = 0,  V_{h+1} = R + gamma P V_h,  value = mu0 . V_H;    d_0 = mu0,  d_{t+1} = gamma d_t P
+    V_0 = 0,  V_{h+1} = R + gamma P V_h,  value = mu0 . ((1 - c) V_{10 L} + c V_L);
+    d_0 = mu0,  d_{t+1} = gamma d_t P
 
-The standard error is that of the value as a function of the log (its influence function). With
-D = sum_t d_t, M(s, s') = gamma sum_t d_t(s) V_{H-1-t}(s') and y = D(s) r + M(s, s') of a row, means
-of y over the rows of the pair and of the state, one more row of (s, a) moves the value by
+Episodes that all end speak of what a policy earns to its end, cut ones of what it earns in L steps;
+the value lies between, and no single episode decides. Following to the end passes L on its way.
+
+The standard error is that of the value as a function of the log (its influence function), c taken
+for known. With D = sum_{t<H} d_t, M(s, s') = gamma sum_{t<H} d_t(s) V_{H-1-t}(s'), both averaged
+over H = 10 L and H = L as the value is, y = D(s) r + M(s, s') of a row, means of y over the rows of
+the pair and of the state, one more row of (s, a) moves the value by
 
     u = pi lam / n(s, a) (y - mean(s, a)) + (1 - sum_b pi lam) / n(s) (y - mean(s))
         + pi kappa / (n(s, a) + kappa)^2 (mean(s, a) - mean(s))
@@ -21,22 +27,17 @@ of y over the rows of the pair and of the state, one more row of (s, a) moves th
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._typing import Bools, Floats, Integers
-
-# A log whose episodes all end is followed to the end: this many times its longest episode.
-TO_THE_END = 10
-
-
-# Steps to follow where the log does not tell episodes.
-HORIZON_WITHOUT_EPISODES = 1000
-
 
 # Relative change of the values below which following stops: enough to compare policies.
 SCORE_TOLERANCE = 1e-6
@@ -55,50 +56,25 @@ FEW_ROWS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
-    """A sequence of vectors x_0, x_1, ..., known until it settles at x_length.
-
-    From there on every step adds ``drift``. ``steps`` holds x_0 to x_length, or x_length alone.
-    """
-
-    steps: list[Floats]
-    length: int
-    drift: Floats
-
-    def at(self, step: int) -> Floats:
-        """Return the vector of a step."""
-        if step < self.length:
-            return self.steps[step]
-        return np.asarray(self.steps[-1] + (step - self.length) * self.drift)
-
-
-@dataclass(frozen=True, eq=False)
 class DirectEstimate:
     """A policy's estimated value and what qualifies it.
 
     ``state_values`` (n_states,) are those with the whole horizon to go. ``uncovered`` is the share
-    of the policy's decisions that the log lacks, ``thin`` the share of those that fewer than five
-    rows speak for (what is lacking included), ``outlasting`` the share of its episodes that are
-    longer than any logged one (None where that is unknown). ``values`` and ``visits`` hold V_h and
-    d_t (None unless asked for).
+    of the policy's decisions within the horizon that the log lacks, ``thin`` the share of those
+    that fewer than five rows speak for (what is lacking included), ``outlasting`` the share of its
+    episodes that are longer than any logged one (None where that is unknown, or beyond the
+    horizon). ``values`` and ``visits`` hold V_h and d_t (None unless asked for).
     """
 
     value: float
     state_values: Floats
-    horizon: int
+    horizon: Horizon
     prior_strength: float
     uncovered: float
     thin: float
     outlasting: float | None
     values: Path | None
     visits: Path | None
-
-
-def follow_horizon(longest: int | None, is_cut: bool) -> int:
-    """Return for how many steps to follow a policy in a log."""
-    if longest is None:
-        return HORIZON_WITHOUT_EPISODES
-    return longest if is_cut else TO_THE_END * longest
 
 
 def choice_of_actions(counts: TransitionCounts, actions: Integers) -> Floats:
@@ -112,9 +88,8 @@ def evaluate_directly(
     initial_distribution: Floats,
     *,
     prior_strength: float,
+    horizon: Horizon,
     longest: int | None,
-    is_cut: bool,
-    horizon: int | None = None,
     gamma: float = 1.0,
     tolerance: float = SCORE_TOLERANCE,
     keep_paths: bool = False,
@@ -124,20 +99,26 @@ def evaluate_directly(
     ``choice`` (n_pairs,) is pi(a|s) of every logged pair; what it lacks to one is taken for
     actions that the log does not have. None stands for doing as is logged.
     """
-    if horizon is None:
-        horizon = follow_horizon(longest, is_cut)
     transitions, rewards = policy_process(counts, choice, prior_strength)
-    values = follow_values(transitions, rewards, horizon, gamma, tolerance, keep=keep_paths)
-    acts = counts.state_weights > 0
-    backwards = transitions.T.tocsr()
-    start = np.where(acts, initial_distribution, 0.0)
-    visits, decisions, outlasting = _follow_visits(
-        backwards, start, acts, horizon, 1.0, tolerance, mark=longest, keep=keep_paths
+    every_step = range(horizon.steps)
+    ends = every_step if keep_paths else horizon.shares
+    values = follow_values(transitions, rewards, horizon.steps, gamma, tolerance, ends)
+    follow_visits = partial(
+        _follow_visits,
+        transitions.T.tocsr(),
+        np.where(counts.state_weights > 0, initial_distribution, 0.0),
+        counts.state_weights > 0,
+        horizon,
+        tolerance=tolerance,
     )
+    visits, decisions = follow_visits(1.0, keep=every_step if keep_paths else (longest,))
+    outlasting = None
+    if longest is not None and longest <= horizon.steps:
+        outlasting = float(visits.at(longest).sum())
     if keep_paths and gamma < 1:
-        visits, _, _ = _follow_visits(backwards, start, acts, horizon, gamma, tolerance, keep=True)
+        visits, _ = follow_visits(gamma, keep=every_step)
     taken = float(decisions.sum())
-    state_values = values.at(horizon)
+    state_values = horizon.mean(values)
     return DirectEstimate(
         value=float(initial_distribution @ state_values),
         state_values=state_values,
@@ -208,80 +189,74 @@ def pair_process_values(
 
 
 def follow_values(
-    transitions: Any, rewards: Floats, horizon: int, gamma: float, tolerance: float, *, keep: bool
+    transitions: Any,
+    rewards: Floats,
+    steps: int,
+    gamma: float,
+    tolerance: float,
+    keep: Container[int],
 ) -> Path:
-    """Return V_0, V_1, ... until they settle; only V_horizon unless they are to be kept."""
-    steps = [np.zeros(len(rewards))]
-    settled = np.zeros(len(rewards))
+    """Return V_0, V_1, ... until they settle; of them V_steps and those to be kept."""
+    values = np.zeros(len(rewards))
+    kept = {0: values}
     gain = rewards  # the step h adds gain_h = (gamma P)^h R
     rounding = 8 * np.finfo(np.float64).eps * np.abs(rewards).max()
-    step = 0
-    while True:
-        step += 1
-        values = steps[-1] + gain
-        steps = _pushed(steps, values, keep=keep)
-        if step == horizon:
-            return Path(steps, step, settled)
+    for step in range(1, steps):
+        values = values + gain
+        if step in keep:
+            kept[step] = values
         following = gamma * (transitions @ gain)
-        if step % LOOK_EVERY and step > LOOK_EVERY:
-            gain = following
-            continue
-        if np.abs(gain).max() <= tolerance * max(1.0, np.abs(values).max()):
-            return Path(steps, step, settled)
-        # Steps change what they add less and less, so once they hardly do, those left add that
-        # much each: a process that goes on for ever need not be followed. The error of the sum is
-        # at most change * left^2 / 2.
-        left = horizon - step
-        end = values + left * following
-        negligible = 2 * tolerance * max(1.0, np.abs(end).max())
-        change = np.abs(following - gain).max()
-        if change * left**2 <= negligible or change <= rounding:
-            return Path(steps, step, following)
+        if step <= LOOK_EVERY or step % LOOK_EVERY == 0:
+            drift = _settled_drift(values, gain, following, steps - step, tolerance, rounding)
+            if drift is not None:
+                return Path(kept | {step: values}, step, drift)
         gain = following
+    return Path(kept | {steps: values + gain}, steps, np.zeros(len(rewards)))
+
+
+def _settled_drift(
+    values: Floats, gain: Floats, following: Floats, left: int, tolerance: float, rounding: float
+) -> Floats | None:
+    """Return what every step that is left adds, None if steps still differ.
+
+    Steps change what they add less and less, so once they hardly do, those left add that much
+    each: a process that goes on for ever need not be followed. The error of the sum is at most
+    change * left^2 / 2.
+    """
+    if np.abs(gain).max() <= tolerance * max(1.0, np.abs(values).max()):
+        return np.zeros(len(values))
+    end = values + left * following
+    change = np.abs(following - gain).max()
+    negligible = 2 * tolerance * max(1.0, np.abs(end).max())
+    return following if change * left**2 <= negligible or change <= rounding else None
 
 
 def _follow_visits(
     backwards: Any,
     start: Floats,
     acts: Bools,
-    horizon: int,
+    horizon: Horizon,
     gamma: float,
     tolerance: float,
-    *,
-    mark: int | None = None,
-    keep: bool = False,
-) -> tuple[Path, Floats, float | None]:
-    """Return d_0, d_1, ... until they settle, their sum, and the mass of d_mark.
+    keep: Container[int | None],
+) -> tuple[Path, Floats]:
+    """Return d_0, d_1, ... until they settle, and their sum over the horizon.
 
     ``backwards`` is P transposed; only states that act keep mass.
     """
     negligible = NEGLIGIBLE_SHARE * tolerance
     nothing = np.zeros(len(start))
-    running, total, steps = start, nothing, [start]
-    marked = None if mark is None else 0.0
-    for step in range(horizon):
+    running, total, kept = start, nothing, {0: start}
+    for step in range(horizon.steps):
         mass = float(running.sum())
-        if step == mark:
-            marked = mass
         if mass <= negligible:
-            steps[-1] = nothing
-            return Path(steps, step, nothing), total, marked
+            return Path(kept | {step: nothing}, step, nothing), total
         following = gamma * np.where(acts, backwards @ running, 0.0)
-        left = horizon - step
-        if np.abs(following - running).sum() * left <= negligible * mass:  # as in follow_values
-            marked = mass if mark is not None and step < mark else marked
-            return Path(steps, step, nothing), total + left * running, marked
-        total = total + running
+        change = np.abs(following - running).sum()
+        if change * (horizon.steps - step) <= negligible * mass:  # as in follow_values
+            return Path(kept | {step: running}, step, nothing), total + horizon.left(step) * running
+        total = total + horizon.share_at(step) * running
         running = following
-        steps = _pushed(steps, running, keep=keep)
-    if mark == horizon:
-        marked = float(running.sum())
-    return Path(steps, horizon, nothing), total, marked
-
-
-def _pushed(steps: list[Floats], vector: Floats, *, keep: bool) -> list[Floats]:
-    """Return the steps with one more, or that one alone."""
-    if not keep:
-        return [vector]
-    steps.append(vector)
-    return steps
+        if step + 1 in keep:
+            kept[step + 1] = running
+    return Path(kept | {horizon.steps: running}, horizon.steps, nothing), total

@@ -6,7 +6,8 @@ import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.direct import DirectEstimate, beliefs, divide
-from skmdp._typing import Floats
+from skmdp._evaluation.horizon import Path
+from skmdp._typing import Floats, Integers
 
 
 def influence_of_rows(
@@ -20,7 +21,7 @@ def influence_of_rows(
     pair, n, n_s = counts.triple_pair, counts.pair_weights, counts.state_weights
     state, kappa = counts.pair_state, estimate.prior_strength
     believed, left = beliefs(counts, choice, kappa)
-    decisions, following = _visited_values(counts, estimate, gamma)
+    decisions, following = _mean_visited_values(counts, estimate, gamma)
     # y of a triple is decisions r + following; here its sum over the triple's rows.
     y = decisions * counts.reward_sums + following * counts.weights
     y_pair = sum_by_code(pair, y, len(n))
@@ -33,27 +34,43 @@ def influence_of_rows(
     return weight * decisions, weight * following + offset[pair]
 
 
-def _visited_values(
+def _mean_visited_values(
     counts: TransitionCounts, estimate: DirectEstimate, gamma: float
 ) -> tuple[Floats, Floats]:
-    """Return D(s) and M(s, s') of every triple, each (n_triples,)."""
-    V, d, H = estimate.values, estimate.visits, estimate.horizon
-    assert V is not None
-    assert d is not None
-    s = counts.pair_state[counts.triple_pair]
-    t = np.minimum(counts.next_states, counts.n_states - 1)
-    early = np.array(d.steps[: d.length]).reshape(d.length, counts.n_states)
-    before, settled = early.sum(axis=0), d.steps[-1]
+    """Return D(s) and M(s, s') of every triple, each (n_triples,), averaged over the horizon."""
+    assert estimate.values is not None
+    assert estimate.visits is not None
+    state = counts.pair_state[counts.triple_pair]
+    following = np.minimum(counts.next_states, counts.n_states - 1)
+    D, M = np.zeros(counts.n_states), np.zeros(len(state))
+    for steps, share in estimate.horizon.shares.items():
+        visited, values = _visited_values(estimate.values, estimate.visits, steps, state, following)
+        D += share * visited
+        M += share * values
+    return D[state], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
+
+
+def _visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple[Floats, Floats]:
+    """Return sum of d_k, (n_states,), and of d_k(s) V_{H-1-k}(t) over k < H, (n_triples,).
+
+    The latter up to what depends on s alone where visits settle at more than 0.
+    """
+    n_early = min(d.length, H)
+    early = np.array([d.at(step) for step in range(n_early)]).reshape(n_early, len(d.drift))
+    before, settled = early.sum(axis=0), d.at(H)
     if V.length + d.length <= H:
         # All early visits meet settled values and all early values settled visits, so the sum
         # over steps is one over three outer products.
         late = (H - 1 - V.length - np.arange(d.length)) @ early
         m = H - d.length - V.length
-        to_come = np.sum(V.steps[: V.length], axis=0) + m * V.steps[-1] + m * (m - 1) / 2 * V.drift
-        M = before[s] * V.steps[-1][t] + late[s] * V.drift[t] + settled[s] * to_come[t]
+        to_come = (
+            np.sum([V.at(step) for step in range(V.length)], axis=0)
+            + m * V.at(V.length)
+            + m * (m - 1) / 2 * V.drift
+        )
+        M = before[s] * V.at(V.length)[t] + late[s] * V.drift[t] + settled[s] * to_come[t]
     else:
         M = np.zeros(len(s))
         for step in range(H):
             M += d.at(step)[s] * V.at(H - 1 - step)[t]
-    D = before + (H - d.length) * settled
-    return D[s], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
+    return before + (H - n_early) * settled, M

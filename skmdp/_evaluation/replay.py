@@ -20,11 +20,11 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._evaluation.direct import (
     DirectEstimate,
     evaluate_directly,
-    follow_horizon,
     follow_values,
     pair_process_values,
     policy_process,
 )
+from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import EpisodeWeights, discounted_returns, weigh_episodes
 from skmdp._evaluation.influence import influence_of_rows
 from skmdp._typing import Floats, Integers
@@ -62,8 +62,8 @@ class Replay:
     start_codes: Integers
     lengths: Integers | None
     longest: int | None
-    is_cut: bool
-    horizon: int
+    cut_share: float
+    horizon: Horizon
     gamma: float
     prior_strength: float
 
@@ -76,7 +76,7 @@ class Replay:
         propensities: Floats | None,
         *,
         longest: int | None,
-        is_cut: bool,
+        cut_share: float,
         horizon: int | None,
         **others: Any,
     ) -> Replay:
@@ -90,8 +90,8 @@ class Replay:
             rewards,
             np.log(propensities),
             longest=longest,
-            is_cut=is_cut,
-            horizon=follow_horizon(longest, is_cut) if horizon is None else horizon,
+            cut_share=cut_share,
+            horizon=Horizon.of_log(longest, cut_share, horizon),
             **others,
         )
 
@@ -114,7 +114,7 @@ class Replay:
     def returns(self) -> Floats:
         """What each episode earned, (n_episodes,)."""
         assert self.lengths is not None
-        return discounted_returns(self.lengths, self.rewards, self.gamma, self.horizon)
+        return discounted_returns(self.lengths, self.rewards, self.gamma, self.horizon.steps)
 
     def resample(self, draws: Floats) -> tuple[TransitionCounts, Floats]:
         """Return the counts of a log of so many draws of each episode, and where it starts."""
@@ -131,8 +131,11 @@ class Replay:
     def follow(self, choice: Floats | None, counts: TransitionCounts, starts: Floats) -> float:
         """Return the value of a policy in a resample by the direct method."""
         process = policy_process(counts, choice, self.prior_strength)
-        values = follow_values(*process, self.horizon, self.gamma, RESAMPLE_TOLERANCE, keep=False)
-        return float(starts @ values.at(self.horizon))
+        horizon = self.horizon
+        values = follow_values(
+            *process, horizon.steps, self.gamma, RESAMPLE_TOLERANCE, keep=horizon.shares
+        )
+        return float(starts @ horizon.mean(values))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,9 +154,8 @@ class Candidate:
             self.choice,
             log.starts(),
             prior_strength=log.prior_strength,
-            longest=log.longest,
-            is_cut=log.is_cut,
             horizon=log.horizon,
+            longest=log.longest,
             gamma=log.gamma,
             tolerance=TOLERANCE,
             keep_paths=True,
@@ -178,7 +180,7 @@ class Candidate:
             with np.errstate(divide="ignore"):
                 log_choice = np.log(self.choice)[log.counts.triple_pair]
             log_ratios = log_choice[log.triple] - log.log_propensities
-        return weigh_episodes(log.lengths, log_ratios, log.horizon)
+        return weigh_episodes(log.lengths, log_ratios, log.horizon.steps)
 
     @cached_property
     def _moved_by_episodes(self) -> Floats:
@@ -231,28 +233,29 @@ class Candidate:
         return direct + self.weights.per_decision(amounts, log.gamma, draws, normalized=normalized)
 
     @cached_property
-    def _by_steps_left(self) -> tuple[Integers, Integers]:
-        """Rows with weight sorted by how many steps are left after them, and these numbers."""
-        left = self.replay.horizon - 1 - self.weights.step
-        order = np.argsort(left, kind="stable")
-        return order, left[order]
+    def _by_step(self) -> tuple[Integers, Integers]:
+        """Rows with weight sorted by step, and their steps."""
+        order = np.argsort(self.weights.step, kind="stable")
+        return order, self.weights.step[order]
 
     def _corrections(self, counts: TransitionCounts) -> Floats:
         """Return gamma V(s') - Q(s, a) of every row with weight, with as many steps to go.
 
-        V is that of the log, Q one backup of it in the process of the counts.
+        V is that of the log, averaged over the horizon as the value is, Q one backup of it in the
+        process of the counts.
         """
         log, values = self.replay, self.estimate.values
         assert values is not None
-        order, left = self._by_steps_left
+        order, step = self._by_step
         triple = log.triple[self.weights.rows]
         if not values.drift.any():
-            left = np.minimum(left, values.length)  # beyond, V no longer changes
-        corrections = np.empty(len(left))
-        bounds = np.flatnonzero(np.diff(left, prepend=-1, append=-1))
+            # While so many steps are left, V is the settled one.
+            step = np.maximum(step, log.horizon.shortest - 1 - values.length)
+        corrections = np.empty(len(step))
+        bounds = np.flatnonzero(np.diff(step, prepend=-1, append=-1))
         for first, last in pairwise(bounds):
             rows = order[first:last]
-            V = values.at(int(left[first]))
+            V = log.horizon.mean(values, before=int(step[first]) + 1)
             Q = pair_process_values(counts, log.prior_strength, log.gamma, V)
             change = log.gamma * np.append(V, 0.0)[counts.next_states] - Q[counts.triple_pair]
             corrections[rows] = change[triple[rows]]

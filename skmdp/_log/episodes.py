@@ -32,9 +32,9 @@ class Transitions:
     the first states of the episodes, or all states where episodes are unknown. Rows lie episode by
     episode: ``episode_lengths`` (n_episodes,) counts those of each (None: unknown). ``longest`` is
     the number of rows of the longest episode, those that do not count included (None: unknown);
-    ``is_cut`` says whether some episode was still going on at its last row. ``has_gaps`` says
-    whether rows of weight zero were left out between others. ``beside`` holds further columns,
-    each (n,), that were asked for.
+    ``cut_share`` is the share of the episodes, weighed as starts, that were still going on at their
+    last row (0: unknown). ``has_gaps`` says whether rows of weight zero were left out between
+    others. ``beside`` holds further columns, each (n,), that were asked for.
     """
 
     states: LabelIndex
@@ -51,8 +51,8 @@ class Transitions:
     n_truncated: int
     episode_lengths: RowNumbers | None
     longest: int | None
-    is_cut: bool
-    has_gaps: bool = False
+    cut_share: float
+    has_gaps: bool
     beside: tuple[LabelColumn, ...] = ()
 
 
@@ -114,12 +114,14 @@ def link_rows(rows: LogRows) -> Transitions:
     if left_out is not None:
         beside = tuple(column.take(np.flatnonzero(~left_out)) for column in beside)
     first, last = _episode_bounds(rows.episode)
-    is_cut, longest, lengths = False, None, None
+    cut_share, longest, lengths = 0.0, None, None
     if rows.episode is not None:
         lengths = last - first + 1
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
-        is_cut = bool(_are_cut(rows, last, acted[next_codes[last]], left_out).any())
+        is_cut = _are_cut(rows, last, acted[next_codes[last]], left_out)
+        starts = None if rows.weights is None else rows.weights[first]
+        cut_share = float(np.average(is_cut, weights=starts))
         longest = int(lengths.max())
         if left_out is not None:
             lengths = lengths - np.add.reduceat(left_out, first, dtype=np.int64)
@@ -138,7 +140,7 @@ def link_rows(rows: LogRows) -> Transitions:
         n_truncated=0 if left_out is None else int(left_out.sum()),
         episode_lengths=lengths,
         longest=longest,
-        is_cut=is_cut,
+        cut_share=cut_share,
         has_gaps=has_gaps,
         beside=beside,
     )

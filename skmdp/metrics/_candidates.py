@@ -79,7 +79,7 @@ class PolicyLogs:
             start_codes=log.start_codes,
             lengths=log.episode_lengths,
             longest=log.longest,
-            is_cut=log.is_cut,
+            cut_share=log.cut_share,
             horizon=self._horizon,
             gamma=self._gamma,
             prior_strength=float(kappa),

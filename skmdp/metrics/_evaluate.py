@@ -66,9 +66,15 @@ class PolicyEvaluation:
         included. Where it is not small, intervals are too narrow: so few rows do not show how much
         chance there is.
     outlasting_share : float or None
-        Share of the policy's episodes longer than any logged one; None without episodes.
+        Share of the policy's episodes longer than any logged one; None without episodes, or for a
+        horizon that is shorter than the longest of them.
     horizon : int
-        Number of steps for which the policy is followed.
+        Number of steps for which the policy is followed at most: those to the end, unless all
+        episodes are cut off or a number was asked for.
+    cut_share : float
+        Share c of the episodes that were cut off, 0 without episodes. Unless a horizon was asked
+        for, so much of the direct estimate is the reward over the steps of the longest episode,
+        the rest that to the end.
     gamma : float
         Discount.
     prior_strength : float
@@ -95,6 +101,7 @@ class PolicyEvaluation:
     thin_share: float
     outlasting_share: float | None
     horizon: int
+    cut_share: float
     gamma: float
     prior_strength: float
     confidence_level: float
@@ -168,8 +175,11 @@ def evaluate_policy(
     gamma : float, default=1.0
         Discount in [0, 1].
     horizon : int, default=None
-        Number of steps to follow the policy. None: as many as the longest episode if some episode
-        is cut off, else to the end.
+        Number of steps to follow the policy. None: to the end, where all episodes of ``X`` end.
+        Where a share c of them is cut off, values are (1 - c) times those to the end plus c times
+        those over as many steps as the longest episode has, for the logged policy likewise. The
+        importance methods weigh each episode as it was logged; a given number of steps leaves out
+        what it earned later.
     confidence_level : float, default=0.95
         Of the two-sided intervals.
     prior_strength : float, "auto" or "capped", default="capped"
@@ -207,10 +217,11 @@ def evaluate_policy(
     -----
     UserWarning
         If fewer than 30 effective episodes speak for an importance method; if ``X`` lacks more than
-        1 % of the policy's decisions; if more than 10 % of its episodes would outlast every logged
-        one; if methods disagree by more than their errors; if ``X`` is the log that the policy
-        was learned from; if there is one episode only, so that there is no interval; if a mapping
-        names states that ``X`` never acts in; if the rows of episodes do not follow one another.
+        1 % of the policy's decisions; if the share of its episodes that would outlast every logged
+        one, times 1 - c, is more than 10 %; if methods disagree by more than their errors; if ``X``
+        is the log that the policy was learned from; if there is one episode only, so that there is
+        no interval; if a mapping names states that ``X`` never acts in; if the rows of episodes do
+        not follow one another.
 
     See Also
     --------
@@ -233,8 +244,9 @@ def evaluate_policy(
     ========== ===================================================================
 
     Which to believe: ``dm``, if states are Markov and the log holds what the policy would do. Its
-    standard error is analytic (the influence of each episode; below 20 episodes, of each row), and
-    too small where a few rows speak for what the policy does (``untried_share``, ``thin_share``).
+    standard error is analytic (the influence of each episode; below 20 episodes, of each row; c is
+    taken for known), and too small where a few rows speak for what the policy does
+    (``untried_share``, ``thin_share``).
     The importance methods need no Markov states, but a deterministic policy leaves them few
     episodes, and those that agree with it to the end are no fair sample of what it would meet: on
     random processes with a goal the 95 % interval of ``wis`` never held the truth, that of ``dm``
@@ -305,12 +317,13 @@ def evaluate_policy(
         untried_share=target.estimate.uncovered,
         thin_share=target.estimate.thin,
         outlasting_share=target.estimate.outlasting,
-        horizon=log.horizon,
+        horizon=log.horizon.steps,
+        cut_share=log.cut_share,
         gamma=gamma,
         prior_strength=log.prior_strength,
         confidence_level=confidence_level,
     )
-    _warn(result, log.is_cut, is_training_log=logs.is_training_log(policy))
+    _warn(result, log.cut_share, is_training_log=logs.is_training_log(policy))
     return result
 
 
@@ -424,9 +437,11 @@ def _method_names(methods: Sequence[str] | str) -> list[str]:
     return names
 
 
-def _warn(result: PolicyEvaluation, is_cut: bool, *, is_training_log: bool) -> None:
+def _warn(result: PolicyEvaluation, cut_share: float, *, is_training_log: bool) -> None:
     """Say once each what makes the estimates doubtful, and what to do."""
-    warn_if_unsupported(result.untried_share, result.outlasting_share, is_cut=is_cut, stacklevel=5)
+    warn_if_unsupported(
+        result.untried_share, result.outlasting_share, cut_share=cut_share, stacklevel=5
+    )
     if is_training_log:
         warnings.warn(
             "X holds just the transitions that the policy was learned from, so the estimate is "
