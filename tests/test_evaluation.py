@@ -23,8 +23,8 @@ from skmdp.metrics import evaluate_policy
 END = -1
 
 
-def random_log(seed, n_episodes=60, cut=None):
-    """Episodes over 4 states and 3 actions, each step ending one time in four."""
+def random_log(seed, n_episodes=60, cut=None, ending=0.25):
+    """Episodes over 4 states and 3 actions, each step ending with some probability."""
     rng = np.random.default_rng(seed)
     P = rng.dirichlet(np.ones(4), size=(4, 3))
     R = rng.normal(size=(4, 3))
@@ -33,7 +33,7 @@ def random_log(seed, n_episodes=60, cut=None):
         s, going, length = rng.integers(4), True, 0
         while going:
             a, length = rng.integers(3), length + 1
-            ends = rng.uniform() < 0.25
+            ends = rng.uniform() < ending
             t = rng.choice(4, p=P[s, a])
             going = not ends and (cut is None or length < cut)
             rows.append((episode, s, a, None if ends else t, R[s, a] + rng.normal()))

@@ -28,7 +28,7 @@ def labelled(seed, **options):
 
 N = 2000
 # Short episodes, so that a deterministic policy agrees with enough of them to their end.
-TRAIN, TEST = (labelled(seed, n_episodes=N, cut=2) for seed in (0, 1))
+TRAIN, TEST = (labelled(seed, n_episodes=N, ending=0.7) for seed in (0, 1))
 LEARNED = MarkovPolicyEstimator().fit(TRAIN)
 
 

@@ -59,6 +59,8 @@ FEW_ROWS = 5
 class DirectEstimate:
     """A policy's estimated value and what qualifies it.
 
+    ``ends`` are the smallest and the largest of the values that ``value`` is the average of, one for
+    each number of steps of the horizon.
     ``state_values`` (n_states,) are those with the whole horizon to go. ``uncovered`` is the share
     of the policy's decisions within the horizon that the log lacks, ``thin`` the share of those
     that fewer than five rows speak for (what is lacking included), ``outlasting`` the share of its
@@ -67,6 +69,7 @@ class DirectEstimate:
     """
 
     value: float
+    ends: tuple[float, float]
     state_values: Floats
     horizon: Horizon
     prior_strength: float
@@ -101,8 +104,14 @@ def evaluate_directly(
     """
     transitions, rewards = policy_process(counts, choice, prior_strength)
     every_step = range(horizon.steps)
-    ends = every_step if keep_paths else horizon.shares
-    values = follow_values(transitions, rewards, horizon.steps, gamma, tolerance, ends)
+    values = follow_values(
+        transitions,
+        rewards,
+        horizon.steps,
+        gamma,
+        tolerance,
+        keep=every_step if keep_paths else horizon.shares,
+    )
     follow_visits = partial(
         _follow_visits,
         transitions.T.tocsr(),
@@ -119,8 +128,10 @@ def evaluate_directly(
         visits, _ = follow_visits(gamma, keep=every_step)
     taken = float(decisions.sum())
     state_values = horizon.mean(values)
+    ends = [float(initial_distribution @ values.at(steps)) for steps in horizon.shares]
     return DirectEstimate(
         value=float(initial_distribution @ state_values),
+        ends=(min(ends), max(ends)),
         state_values=state_values,
         horizon=horizon,
         prior_strength=prior_strength,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skmdp._estimator import MarkovPolicyEstimator
-from skmdp._evaluation.replay import METHODS, Candidate, standard_error
+from skmdp._evaluation.replay import METHODS, MODEL_METHODS, Candidate, standard_error
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
 from skmdp.metrics._candidates import PolicyLogs
@@ -323,7 +324,8 @@ def evaluate_policy(
         prior_strength=log.prior_strength,
         confidence_level=confidence_level,
     )
-    _warn(result, log.cut_share, is_training_log=logs.is_training_log(policy))
+    least, most = (end - target.estimate.value for end in target.estimate.ends)
+    _warn(result, (least, most), is_training_log=logs.is_training_log(policy))
     return result
 
 
@@ -437,10 +439,10 @@ def _method_names(methods: Sequence[str] | str) -> list[str]:
     return names
 
 
-def _warn(result: PolicyEvaluation, cut_share: float, *, is_training_log: bool) -> None:
+def _warn(result: PolicyEvaluation, reach: tuple[float, float], *, is_training_log: bool) -> None:
     """Say once each what makes the estimates doubtful, and what to do."""
     warn_if_unsupported(
-        result.untried_share, result.outlasting_share, cut_share=cut_share, stacklevel=5
+        result.untried_share, result.outlasting_share, cut_share=result.cut_share, stacklevel=5
     )
     if is_training_log:
         warnings.warn(
@@ -460,18 +462,32 @@ def _warn(result: PolicyEvaluation, cut_share: float, *, is_training_log: bool) 
             stacklevel=4,
         )
     speaking = table[~table["method"].isin(few)].dropna(subset=["value", "standard_error"])
-    for i, one in enumerate(speaking.itertuples()):
-        for other in speaking.iloc[i + 1 :].itertuples():
-            error = np.hypot(one.standard_error, other.standard_error)
-            if abs(one.value - other.value) > DISAGREEMENT * error:
-                warnings.warn(
-                    f"Methods disagree by more than their errors: {one.method} says "
-                    f"{one.value:.4g} +- {one.standard_error:.2g}, {other.method} "
-                    f"{other.value:.4g} +- {other.standard_error:.2g}. Either the states are not "
-                    "Markov, which misleads dm (add columns), or the episodes that follow the "
-                    "policy to their end are no fair sample, which misleads the others (see "
-                    "effective_sample_size).",
-                    UserWarning,
-                    stacklevel=4,
-                )
-                return
+    for one, other in combinations(speaking.itertuples(), 2):
+        error = np.hypot(one.standard_error, other.standard_error)
+        if _apart(one, other, reach) > DISAGREEMENT * error:
+            warnings.warn(
+                f"Methods disagree by more than their errors: {one.method} says "
+                f"{one.value:.4g} +- {one.standard_error:.2g}, {other.method} "
+                f"{other.value:.4g} +- {other.standard_error:.2g}. Either the states are not "
+                "Markov, which misleads dm (add columns), or the episodes that follow the "
+                "policy to their end are no fair sample, which misleads the others (see "
+                "effective_sample_size).",
+                UserWarning,
+                stacklevel=4,
+            )
+            return
+
+
+def _apart(one: Any, other: Any, reach: tuple[float, float]) -> float:
+    """Return how far apart the values of two methods are, for one and the same question.
+
+    An importance method sees episodes as far as they were logged. Where some were cut off, its
+    answer may lie anywhere between following the policy so long and to its end: within ``reach`` of
+    that of a direct method.
+    """
+    difference = float(other.value - one.value)
+    if (one.method in MODEL_METHODS) == (other.method in MODEL_METHODS):
+        return abs(difference)
+    if other.method in MODEL_METHODS:
+        difference = -difference
+    return abs(difference - float(np.clip(difference, *reach)))
