@@ -100,9 +100,9 @@ def test_a_truncated_row_with_a_next_state_counts_and_its_episode_is_cut():
     log = read_table(rows.assign(truncated=[False, True, False, False]), ROLES)
     assert moves(log) == ["ab", "bz", "xy", "yz"]
     assert log.n_truncated == 0
-    assert log.is_cut
-    assert not read_table(rows.assign(truncated=False), ROLES).is_cut
-    assert not read_table(rows, ROLES).is_cut
+    assert log.cut_share == 0.5
+    assert read_table(rows.assign(truncated=False), ROLES).cut_share == 0
+    assert read_table(rows, ROLES).cut_share == 0
 
 
 def test_a_truncated_row_without_a_next_state_is_left_out():
@@ -110,7 +110,7 @@ def test_a_truncated_row_without_a_next_state_is_left_out():
     log = read_table(rows.assign(truncated=[0, 1, 0, 0]), ROLES)
     assert moves(log) == ["ab", "xy", "y."]
     assert log.n_truncated == 1
-    assert log.is_cut
+    assert log.cut_share == 0.5
     assert_array_equal(log.states.labels, ["a", "b", "x", "y"])
 
 
@@ -119,10 +119,10 @@ def test_a_truncated_last_row_is_left_out_where_next_states_are_inferred():
     log = read_table(rows.assign(truncated=[False, True, False, False]), ROLES)
     assert moves(log) == ["ab", "xy", "y."]
     assert log.n_truncated == 1
-    assert log.is_cut
+    assert log.cut_share == 0.5
     ended = read_table(rows.assign(truncated=False), ROLES)
     assert moves(ended) == moves(read_table(rows, ROLES))
-    assert not ended.is_cut
+    assert ended.cut_share == 0
 
 
 @pytest.mark.parametrize("next_state", [None, ["b", "z", "y", "z"], ["b", None, "y", None]])
@@ -133,7 +133,7 @@ def test_what_is_both_terminated_and_truncated_has_ended(next_state):
     plain = read_table(rows, ROLES)
     log = read_table(rows.assign(truncated=rows["terminated"]), ROLES)
     assert moves(log) == moves(plain) == ["ab", "b.", "xy", "y."]
-    assert (log.n_truncated, log.is_cut) == (0, False)
+    assert (log.n_truncated, log.cut_share) == (0, 0)
 
 
 @pytest.mark.parametrize("next_state", [None, ["b", None, "y", None]])

@@ -59,13 +59,13 @@ FEW_ROWS = 5
 class DirectEstimate:
     """A policy's estimated value and what qualifies it.
 
-    ``ends`` are the smallest and the largest of the values that ``value`` is the average of, one for
-    each number of steps of the horizon.
-    ``state_values`` (n_states,) are those with the whole horizon to go. ``uncovered`` is the share
-    of the policy's decisions within the horizon that the log lacks, ``thin`` the share of those
-    that fewer than five rows speak for (what is lacking included), ``outlasting`` the share of its
-    episodes that are longer than any logged one (None where that is unknown, or beyond the
-    horizon). ``values`` and ``visits`` hold V_h and d_t (None unless asked for).
+    ``ends`` are the smallest and the largest of the values that ``value`` averages, one for each
+    number of steps of the horizon; ``state_values`` (n_states,) average them by state.
+    ``uncovered`` is the share of the policy's decisions within the horizon that the log lacks,
+    ``thin`` the share of those that fewer than five rows speak for (what is lacking included),
+    ``outlasting`` the share of its episodes that are longer than any logged one (None where that is
+    unknown, or beyond the horizon). ``values`` and ``visits`` hold V_h and d_t (None unless asked
+    for).
     """
 
     value: float
