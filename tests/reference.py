@@ -4,7 +4,7 @@ from collections import defaultdict
 
 
 def link(rows, infer=False, has_terminated=False, has_truncated=False):
-    """Give each row (a dict) its ``next`` (None = end), ``truncated`` and ``starts``."""
+    """Give each row (a dict) ``next`` (None = end), ``limited``, ``truncated`` and ``starts``."""
     episodes = defaultdict(list)
     for row in rows:
         episodes[row["episode"]].append(dict(row))
@@ -16,6 +16,7 @@ def link(rows, infer=False, has_terminated=False, has_truncated=False):
             is_end = not (has_truncated and row["truncated"])
             if has_terminated:
                 is_end = row["terminated"]
+            row["limited"] = has_truncated and row["truncated"] and not is_end
             row["truncated"] = row["next"] is None and not is_end
             row["seen"] = row["next"]
             if has_terminated and row["terminated"]:

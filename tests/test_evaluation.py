@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from reference import link
 from test_estimation import count
-from test_estimator import logs
+from test_estimator import FLAGS, logs
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.prior_strength import choose_prior_strength
@@ -374,11 +374,11 @@ def brute_force_score(rows, advice, strength):
     longest = max(lengths.values())
     starts = [row for row in rows if row["starts"]]
     total = sum(row["weight"] for row in starts)
-    cut = [
-        row["weight"]
-        for row in starts
-        if last[row["episode"]]["truncated"] or last[row["episode"]]["next"] in acted
-    ]
+    is_cut = {
+        episode: row["limited"] or row["truncated"] or row["next"] in acted
+        for episode, row in last.items()
+    }
+    cut = [row["weight"] for row in starts if is_cut[row["episode"]]]
 
     def mean(chosen, s, what):
         here = [row for row in counted if row["state"] == s and row["action"] in chosen]
@@ -403,15 +403,15 @@ def brute_force_score(rows, advice, strength):
 
 @QUIET
 @pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*does not lead to the state of the next row:UserWarning")
 @given(logs())
 def test_score_equals_brute_force(log):
-    rows, infer, has_ends = log
-    linked = link(rows, infer, has_ends)
+    rows, infer, has = log
+    linked = link(rows, infer, has["terminated"], has["truncated"])
     if not [row for row in linked if not row["truncated"]]:
         return
-    table = pd.DataFrame(rows).drop(
-        columns=["weight"] + ["next_state"] * infer + ["terminated"] * (not has_ends)
-    )
+    absent = ["weight"] + ["next_state"] * infer + [flag for flag in FLAGS if not has[flag]]
+    table = pd.DataFrame(rows).drop(columns=absent)
     weights = [row["weight"] for row in rows]
     policy = MarkovPolicyEstimator().fit(table, sample_weight=weights)
     with pytest.MonkeyPatch.context() as patch:
