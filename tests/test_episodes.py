@@ -145,7 +145,7 @@ def test_without_a_next_state_not_terminated_is_truncated(next_state):
     for truncated in (False, [False, False, False, True]):
         log = read_table(rows.assign(truncated=truncated), ROLES)
         assert moves(log) == ["ab", "b.", "xy"]
-        assert (log.n_truncated, log.is_cut) == (1, True)
+        assert (log.n_truncated, log.cut_share) == (1, 0.5)
 
 
 def test_a_truncated_mark_is_ignored_if_nobody_asks():
