@@ -20,7 +20,7 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.process import expected_rewards, state_probabilities, trust_in_pairs
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
-from skmdp._log.frames import as_frame, is_one_dimensional
+from skmdp._log.frames import as_frame, is_one_dimensional, refuse_one_row
 from skmdp._log.labels import NUMERIC_KINDS, UNKNOWN, LabelColumn
 from skmdp._log.reading import read_feature_columns, read_state_columns, read_state_labels
 from skmdp._log.roles import Roles
@@ -309,7 +309,9 @@ def roles_of(estimator: Any) -> Roles:
 def read_states(estimator: Any, X: Any) -> tuple[Codes, list[LabelColumn]]:
     """Return the code of each state, UNKNOWN if not seen in fit, and the columns as read."""
     policy = fitted_policy(estimator)
-    frame, states = as_frame(X), policy.evidence.states
+    states = policy.evidence.states
+    refuse_one_row(X, states.names)
+    frame = as_frame(X)
     if policy.is_table_form and frame is not None:
         columns = read_state_columns(frame, states.names)
     elif frame is None and len(states.names) == 1 and is_one_dimensional(X):

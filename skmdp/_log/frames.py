@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -137,6 +137,18 @@ def as_frame(X: Any) -> Table | None:
             f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
         )
     return Table(frame) if isinstance(frame, nw.DataFrame) else None
+
+
+def refuse_one_row(X: Any, names: Sequence[Any]) -> None:
+    """Raise for a mapping or a Series from the names of columns to values: one row, no table."""
+    is_row = (
+        isinstance(X, pd.Series) and X.index.is_unique and X.index.isin(names).sum() == len(names)
+    )
+    if isinstance(X, Mapping) or is_row:
+        raise TypeError(
+            f"Expected a table of states, got one row of it as a {type(X).__name__}. Make a table "
+            "of the row: pandas.DataFrame([row])."
+        )
 
 
 def as_table(X: Any, wanted: str = "Expected a table of transitions") -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from itertools import combinations
 from numbers import Integral, Real
 from typing import Any
@@ -19,7 +19,7 @@ from skmdp._evaluation.replay import METHODS, MODEL_METHODS, Candidate, standard
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
 from skmdp.metrics._candidates import PolicyLogs
-from skmdp.metrics._intervals import estimate_with_errors
+from skmdp.metrics._intervals import Estimates, estimate_with_errors
 
 # Below, importance methods speak of a handful of episodes.
 ENOUGH_EFFECTIVE_EPISODES = 30
@@ -48,8 +48,8 @@ class PolicyEvaluation:
 
     Parameters
     ----------
-    estimates : pandas.DataFrame
-        One row per method; see ``to_frame``.
+    table : pandas.DataFrame
+        What ``to_frame`` returns.
     behavior_value : float
         Reward per episode of the logged policy, by the direct method: the mean return of the log
         where no episode is cut off.
@@ -93,7 +93,7 @@ class PolicyEvaluation:
     True
     """
 
-    estimates: pd.DataFrame
+    table: InitVar[pd.DataFrame]
     behavior_value: float
     behavior_standard_error: float
     n_episodes: int | None
@@ -106,11 +106,15 @@ class PolicyEvaluation:
     gamma: float
     prior_strength: float
     confidence_level: float
+    _table: pd.DataFrame = field(init=False)
+
+    def __post_init__(self, table: pd.DataFrame) -> None:
+        object.__setattr__(self, "_table", table)
 
     def __repr__(self) -> str:
         shown = ["method", "value", "lower", "upper", "difference_lower", "difference_upper"]
         return (
-            f"{self.estimates[shown].to_string(index=False, float_format='{:.4g}'.format)}\n"
+            f"{self.to_frame()[shown].to_string(index=False, float_format='{:.4g}'.format)}\n"
             f"Logged policy: {self.behavior_value:.4g} (+- {self.behavior_standard_error:.2g}); "
             f"{self.n_episodes} episodes; of the decisions {self.untried_share:.1%} untried, "
             f"{self.thin_share:.1%} with fewer than 5 rows."
@@ -123,10 +127,11 @@ class PolicyEvaluation:
         -------
         table : pandas.DataFrame
             One row per method: ``method``, ``value``, ``standard_error``, ``lower``, ``upper``,
-            ``effective_sample_size`` (NaN for ``"dm"``), then the logged policy by the same method
-            (``behavior_value``, ``behavior_standard_error``), ``difference`` to it with
-            ``difference_lower`` and ``difference_upper``, and what all methods share:
-            ``n_episodes``, ``zero_weight_share``, ``untried_share``, ``thin_share``.
+            ``effective_sample_size`` (NaN for ``"dm"``); ``difference`` to the logged policy with
+            ``difference_standard_error``, ``difference_lower`` and ``difference_upper``;
+            ``n_episodes``, ``zero_weight_share``, ``untried_share`` and ``thin_share``, which all
+            methods share; the logged policy by the same method (``behavior_value``,
+            ``behavior_standard_error``).
 
         Examples
         --------
@@ -137,12 +142,7 @@ class PolicyEvaluation:
           method  value  difference
         0     dm  0.736         0.0
         """
-        return self.estimates.assign(
-            n_episodes=self.n_episodes,
-            zero_weight_share=self.zero_weight_share,
-            untried_share=self.untried_share,
-            thin_share=self.thin_share,
-        )
+        return self._table.copy()
 
 
 @validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
@@ -290,31 +290,21 @@ def evaluate_policy(
     names = _method_names(methods)
     logs = PolicyLogs(X, [policy], columns, behavior, gamma, horizon, prior_strength)
     target = logs.candidate(policy)
-    # The logged policy in the same states, so that both are followed from the same starts.
-    logged = Candidate(target.replay, None)
-    candidates = [target, logged]
-    found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)
-    z = float(ndtri((1 + confidence_level) / 2))
     log = target.replay
-    table = pd.DataFrame({"method": names, **found.interval(0, z)})
-    sizes = np.full(len(names), np.nan)
-    needs_weights = np.array([name != "dm" for name in names])
-    unused = np.nan
-    if needs_weights.any():
-        sizes[needs_weights] = target.weights.effective_sample_size()
-        unused = target.weights.share_without_weight()
-    table["effective_sample_size"] = sizes
-    table["behavior_value"] = found.values[1]
-    table["behavior_standard_error"] = found.interval(1, z)["standard_error"]
-    compared = found.interval(0, z, against=1)
-    table["difference"] = compared["value"]
-    table["difference_lower"], table["difference_upper"] = compared["lower"], compared["upper"]
+    # The logged policy in the same states, so that both are followed from the same starts.
+    logged = Candidate(log, None)
+    found = estimate_with_errors([target, logged], names, n_bootstrap, random_state, n_jobs)
+    z = float(ndtri((1 + confidence_level) / 2))
+    table = _table(found, 0, z, against=1)
+    of_logged = found.interval(1, z)
+    table["behavior_value"] = of_logged["value"]
+    table["behavior_standard_error"] = of_logged["standard_error"]
     result = PolicyEvaluation(
-        estimates=table,
+        table,
         behavior_value=logged.estimate.value,
         behavior_standard_error=standard_error(*logged.influence, log.episode, found.n_episodes),
         n_episodes=found.n_episodes,
-        zero_weight_share=unused,
+        zero_weight_share=float(table["zero_weight_share"].iloc[0]),
         untried_share=target.estimate.uncovered,
         thin_share=target.estimate.thin,
         outlasting_share=target.estimate.outlasting,
@@ -378,10 +368,9 @@ def compare_policies(
     Returns
     -------
     table : pandas.DataFrame
-        One row per method and policy: ``method``, ``policy``, ``value``, ``standard_error``,
-        ``lower``, ``upper``, ``difference`` (to the first policy), ``difference_standard_error``,
-        ``difference_lower``, ``difference_upper``, ``untried_share``, ``thin_share``. Errors of
-        differences are paired: what hits both policies alike cancels.
+        One row per method and policy: ``method``, ``policy``, then the columns of
+        ``PolicyEvaluation.to_frame``, with differences to the first policy instead of the logged
+        one. Errors of differences are paired: what moves both policies alike cancels.
 
     Raises
     ------
@@ -415,18 +404,34 @@ def compare_policies(
     found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)
     z = float(ndtri((1 + confidence_level) / 2))
     parts = []
-    for j, (name, candidate) in enumerate(zip(policies, candidates, strict=True)):
-        difference = found.interval(j, z, against=0)
-        part = pd.DataFrame({"method": names, "policy": name, **found.interval(j, z)})
-        part["difference"] = difference.pop("value")
-        for key, column in difference.items():
-            part[f"difference_{key}"] = column
-        part["untried_share"] = candidate.estimate.uncovered
-        part["thin_share"] = candidate.estimate.thin
+    for j, name in enumerate(policies):
+        part = _table(found, j, z, against=0)
+        part.insert(1, "policy", name)
         parts.append(part)
     table = pd.concat(parts)
     order = pd.Categorical(table["method"], categories=names, ordered=True).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True)
+
+
+def _table(found: Estimates, j: int, z: float, against: int) -> pd.DataFrame:
+    """Return the estimates of candidate j and of its difference to another one, by method."""
+    candidate, names = found.candidates[j], list(found.names)
+    table = pd.DataFrame({"method": names, **found.interval(j, z)})
+    weighted = table["method"] != "dm"
+    table["effective_sample_size"], unused = np.nan, np.nan
+    if weighted.any():
+        table.loc[weighted, "effective_sample_size"] = candidate.weights.effective_sample_size()
+        unused = candidate.weights.share_without_weight()
+    difference = found.interval(j, z, against=against)
+    table["difference"] = difference.pop("value")
+    for key, column in difference.items():
+        table[f"difference_{key}"] = column
+    return table.assign(
+        n_episodes=found.n_episodes,
+        zero_weight_share=unused,
+        untried_share=candidate.estimate.uncovered,
+        thin_share=candidate.estimate.thin,
+    )
 
 
 def _method_names(methods: Sequence[str] | str) -> list[str]:
@@ -451,7 +456,7 @@ def _warn(result: PolicyEvaluation, reach: tuple[float, float], *, is_training_l
             UserWarning,
             stacklevel=4,
         )
-    table = result.estimates
+    table = result.to_frame()
     size = table["effective_sample_size"].min()
     few = table.loc[table["effective_sample_size"] < ENOUGH_EFFECTIVE_EPISODES, "method"].tolist()
     if few:

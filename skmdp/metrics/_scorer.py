@@ -81,4 +81,4 @@ def policy_scorer(
 
 def _score_policy(estimator: Any, X: Any, _y: Any = None, *, column: str, **options: Any) -> float:
     """Score as scikit-learn asks for it; a table holds its actions itself, so _y is not used."""
-    return float(evaluate_policy(estimator, X, **options).estimates[column].iloc[0])
+    return float(evaluate_policy(estimator, X, **options).to_frame()[column].iloc[0])

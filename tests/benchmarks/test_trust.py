@@ -229,8 +229,8 @@ def judge(problem, policy, log, seed):
     """Return what the direct method and WIS say of a policy on a log, beside the truth."""
     direct = quietly(evaluate_policy, policy, log, methods="dm")
     options = {"methods": "wis", "n_bootstrap": N_BOOTSTRAP, "random_state": seed}
-    weighted = quietly(evaluate_policy, policy, log, **options).estimates.iloc[0]
-    estimate = direct.estimates.iloc[0]
+    weighted = quietly(evaluate_policy, policy, log, **options).to_frame().iloc[0]
+    estimate = direct.to_frame().iloc[0]
     truth = problem.value(problem.deployed(policy), horizon=direct.horizon)
     return {
         "truth": truth,
