@@ -292,12 +292,17 @@ def has_policy(estimator: Any) -> bool:
     return hasattr(type(estimator), "__skmdp_policy__")
 
 
+def names_columns(estimator: Any) -> bool:
+    """Whether an estimator says which columns of a table it reads."""
+    return hasattr(type(estimator), "__skmdp_roles__")
+
+
 def roles_of(estimator: Any) -> Roles:
     """Return which columns an estimator reads: those of its fit, else those of its parameters.
 
     A policy fitted on features has them as columns of the state.
     """
-    if not hasattr(estimator, "states_"):
+    if not (has_policy(estimator) and hasattr(estimator, "states_")):
         named: Roles = estimator.__skmdp_roles__()
         return named
     policy = fitted_policy(estimator)

@@ -29,8 +29,9 @@ from skmdp._log.reading import (
     read_state_labels,
     require_rows,
 )
+from skmdp._log.roles import Roles
 from skmdp._pipelines import last_step, transform, unwrap
-from skmdp._policy import Policy, fitted_policy, has_policy, read_states
+from skmdp._policy import Policy, fitted_policy, has_policy, read_states, roles_of
 from skmdp._scoring import (
     agreement,
     evaluate_for_score,
@@ -168,6 +169,10 @@ class PolicyBagging(BaseEstimator):
         True
         """
         return score_asks_as_fit(super().get_metadata_routing())
+
+    def __skmdp_roles__(self) -> Roles:
+        member = self.estimators_[0] if hasattr(self, "estimators_") else self.estimator
+        return roles_of(unwrap(member)[1])
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(

@@ -519,6 +519,14 @@ def test_policy_names_the_columns():
         pd.testing.assert_frame_equal(
             markov_test(log, "hidden", policy=policy, random_state=0), expected
         )
+    pd.testing.assert_frame_equal(
+        markov_test(log, "hidden", columns=names, random_state=0), expected
+    )
+    half = MarkovPolicyEstimator(**{**names, "state": "other", "reward": "reward"})
+    said = {"state": "s", "reward": "r"}
+    pd.testing.assert_frame_equal(
+        markov_test(log, "hidden", policy=half, columns=said, random_state=0), expected
+    )
 
 
 def test_a_search_is_its_best_policy():
@@ -565,17 +573,17 @@ def test_level_of_the_intervals():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"columns": "colour"}, "no column 'colour'.* It has the column.*'hidden'"),
-        ({"columns": ["hidden", "next_state"]}, "'next_state' has the role 'next_state'.*before"),
-        ({"columns": "reward"}, "'reward' has the role 'reward'"),
-        ({"columns": "action"}, "'action' has the role 'action'"),
-        ({"columns": "episode"}, "'episode' has the role 'episode'"),
-        ({"columns": "terminated"}, "'terminated' has the role 'terminated'"),
+        ({"tested": "colour"}, "no column 'colour'.* It has the column.*'hidden'"),
+        ({"tested": ["hidden", "next_state"]}, "'next_state' has the role 'next_state'.*before"),
+        ({"tested": "reward"}, "'reward' has the role 'reward'"),
+        ({"tested": "action"}, "'action' has the role 'action'"),
+        ({"tested": "episode"}, "'episode' has the role 'episode'"),
+        ({"tested": "terminated"}, "'terminated' has the role 'terminated'"),
         ({"alpha": 0.0}, r"'alpha' parameter of markov_test must be a float in the range \(0"),
         ({"alpha": 1.0}, "'alpha' parameter of markov_test"),
         ({"n_splits": 1}, "'n_splits' parameter of markov_test must be an int"),
         ({"random_state": "x"}, "'random_state' parameter of markov_test"),
-        ({"columns": 3}, "'columns' parameter of markov_test must be an instance of 'str'"),
+        ({"tested": 3}, "'tested' parameter of markov_test must be an instance of 'str'"),
     ],
 )
 def test_bad_options(options, message):
@@ -586,7 +594,7 @@ def test_bad_options(options, message):
 @pytest.mark.parametrize("episode", ["episode", None])
 def test_a_log_needs_episodes(episode):
     with pytest.raises(ValueError, match=rf"no column {episode!r} for the role.*episode=\.\.\."):
-        markov_test(PLANTED.drop(columns="episode"), policy=MarkovPolicyEstimator(episode=episode))
+        markov_test(PLANTED.drop(columns="episode"), columns={"episode": episode})
 
 
 def test_one_episode_is_not_enough():

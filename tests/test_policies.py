@@ -86,7 +86,7 @@ def test_states_of_several_columns():
     by_key = policy.policy_map()
     assert all(isinstance(key, tuple) for key in by_key)
     other = split[split["episode"] < 1000]
-    names = MarkovPolicyEstimator(state=["a", "b"])
+    names = {"state": ["a", "b"]}
     assert_allclose(value(by_key, other, columns=names), value(policy, other))
     for key in ("c", ("c",)):
         with pytest.raises(ValueError, match=r"a state of 2 columns is a tuple .* 'a', 'b'"):
@@ -97,7 +97,7 @@ def test_states_of_several_columns():
 
 def test_columns_of_other_names():
     renamed = TEST.rename(columns={"state": "s", "next_state": "next_s", "action": "drug"})
-    names = MarkovPolicyEstimator(state="s", action="drug")
+    names = {"state": "s", "action": "drug"}
     assert_allclose(value("rest", renamed, columns=names), value("rest"))
     with pytest.raises(ValueError, match="no column 'action'"):
         value("rest", renamed)
@@ -139,9 +139,38 @@ def test_states_that_the_log_never_acts_in_are_named():
 
 
 def test_estimators_must_name_the_same_columns():
+    """What names them for all is applied as the message says."""
+    names = {"action": "a", "reward": "r"}
+    other = MarkovPolicyEstimator(**names).fit(TRAIN.rename(columns=names))
+    policies = {"one": LEARNED, "other": other}
+    with pytest.raises(ValueError, match=r"name the columns of X differently.*columns=\{") as error:
+        compare_policies(policies, TEST, methods="dm")
+    assert len(str(error.value)) <= 500
+    usual = {name: name for name in names}
+    table = compare_policies(policies, TEST, methods="dm", columns=usual)
+    assert_allclose(table["value"], value(LEARNED))
+
+
+def test_policies_may_have_states_of_their_own():
+    """Of the same rows: the states of one may be other columns than those of another."""
+    test = TEST.assign(s=TEST["state"], next_s=TEST["next_state"])
     other = MarkovPolicyEstimator(state="s").fit(TRAIN.rename(columns={"state": "s"}))
-    with pytest.raises(ValueError, match="name the columns of X differently"):
-        compare_policies({"one": LEARNED, "other": other}, TEST)
+    table = compare_policies({"one": LEARNED, "other": other}, test, methods="dm")
+    assert_allclose(table["difference"], 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "message"),
+    [
+        ({"stat": "s"}, ValueError, r"no role 'stat'\. Did you mean 'state'\?"),
+        ({"state": None}, TypeError, "state must name columns"),
+        ({"action": ["a", "b"]}, TypeError, "action names one column, got 2"),
+        ({"reward": "benefit"}, ValueError, r"no column 'benefit'.*columns=\{'reward': \.\.\.\}"),
+    ],
+)
+def test_columns_are_named_by_role(columns, error, message):
+    with pytest.raises(error, match=message):
+        value("rest", columns=columns)
 
 
 def test_evaluation_needs_rewards():

@@ -130,6 +130,7 @@ def test_a_comparison_gives_each_policy_what_it_is_worth_alone(seed):
     found = candidates()
     names = np.random.default_rng(seed).permutation(list(found))
     options = {"methods": ["dm", "wis", "is"], "n_bootstrap": 20, "random_state": 0}
+    options["columns"] = {"state": "wear"}
     table = compare_policies({name: found[name] for name in names}, TEST, **options)
     assert len(set(table["value"].round(9))) > len(found)
     for name, policy in found.items():
@@ -172,6 +173,7 @@ def test_columns_are_those_of_the_fit_whatever_is_set_later():
 
 
 @pytest.mark.filterwarnings("ignore:.*would last longer than any in X")
+@pytest.mark.filterwarnings("ignore:X holds just the transitions")
 def test_a_policy_on_features_is_evaluated_on_a_table_that_has_them():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"age": rng.integers(3, size=300), "stage": rng.integers(2, size=300)})

@@ -130,7 +130,7 @@ def require_columns(
         raise ValueError(
             f"The table has no column {quoted(missing)} for the role {role!r}."
             f"{hint_at(missing[0], columns, index_names)} It has the column(s) {quoted(columns)}. "
-            f"Name yours: {owner}({role}=...)."
+            f"Name yours: {owner}({role}=...), or beside a policy columns={{{role!r}: ...}}."
         )
 
 

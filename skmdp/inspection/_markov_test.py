@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -13,7 +13,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_table
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, TIME_KINDS, LabelColumn
@@ -22,7 +21,7 @@ from skmdp._log.reading import read_columns, read_episodes, read_table
 from skmdp._log.roles import Roles, default_next_names
 from skmdp._messages import quoted, shown
 from skmdp._pipelines import transform, unwrap
-from skmdp._policy import has_policy, roles_of
+from skmdp._policy import names_columns, roles_of
 from skmdp._typing import Integers
 from skmdp.inspection._gains import (
     Gain,
@@ -43,7 +42,8 @@ N_BINS = 5
 
 @validate_params(
     {
-        "columns": [str, "array-like", None],
+        "tested": [str, "array-like", None],
+        "columns": [Mapping, None],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "n_splits": [Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
@@ -52,9 +52,10 @@ N_BINS = 5
 )
 def markov_test(
     X: Any,
-    columns: str | Sequence[str] | None = None,
+    tested: str | Sequence[str] | None = None,
     *,
     policy: Any = None,
+    columns: Mapping[str, Any] | None = None,
     alpha: float = 0.05,
     n_splits: int = 5,
     random_state: int | np.random.RandomState | None = None,
@@ -69,15 +70,17 @@ def markov_test(
     ----------
     X : table of shape (n_transitions, n_columns)
         A log with episodes (pandas, polars or pyarrow).
-    columns : str or sequence of str, default=None
+    tested : str or sequence of str, default=None
         Columns to test beside the previous state and the previous action. They should be known
         when the action is taken. Numbers and times of more than 10 different values are cut at
         their quantiles into 5 groups; missing values are a group of their own.
-    policy : MarkovPolicyEstimator or Pipeline, default=None
-        An estimator, fitted or not, whose parameters name the columns of ``X``; None: the default
-        names. Or a fitted pipeline that ends in one: states are then what it makes of ``X``, while
-        ``columns`` are read from ``X`` itself, so that a column may be tested that its
-        transformers coarsen.
+    policy : MarkovPolicyEstimator, PolicyBagging, pipeline or search, default=None
+        A policy, fitted or not, that names the columns of ``X``. The states behind a fitted
+        pipeline are what it makes of ``X``, while ``tested`` are read from ``X`` itself, so that a
+        column may be tested that its transformers coarsen.
+    columns : mapping of str to str or list of str, default=None
+        What columns of ``X`` are called, by role, as in ``evaluate_policy``; those not named are
+        called as ``policy`` says, else by their standard names.
     alpha : float, default=0.05
         Probability, at most, of any finding where there is nothing to find. Intervals are of level
         1 - alpha.
@@ -179,27 +182,27 @@ def markov_test(
 
     With the previous floor in the state there is nothing left to find:
 
-    >>> from skmdp import MarkovPolicyEstimator
     >>> log["before"] = log.groupby("episode")["state"].shift().fillna("none")
-    >>> better = MarkovPolicyEstimator(state=["state", "before"])
-    >>> markov_test(log, policy=better, random_state=0)["verdict"].unique().tolist()
+    >>> better = {"state": ["state", "before"]}
+    >>> markov_test(log, columns=better, random_state=0)["verdict"].unique().tolist()
     ['no sign that it adds to the state']
     """
-    transformers, estimator = unwrap(MarkovPolicyEstimator() if policy is None else policy)
-    if not has_policy(estimator):
+    transformers, estimator = unwrap(policy)
+    if not (policy is None or names_columns(estimator)):
         raise TypeError(
-            "policy must be a MarkovPolicyEstimator, or a pipeline that ends in one, got "
-            f"{type(estimator).__name__}."
+            "policy must be a MarkovPolicyEstimator, a PolicyBagging, or a pipeline or search that "
+            f"ends in one, got {type(estimator).__name__}. Columns of other names are said with "
+            "columns={...}."
         )
-    names = [columns] if isinstance(columns, str) else list(() if columns is None else columns)
-    roles = roles_of(estimator)
+    roles = Roles.of(columns or {}, None if policy is None else roles_of(estimator))
+    names = [tested] if isinstance(tested, str) else list(() if tested is None else tested)
     _require_known_before(names, roles)
     beside = read_columns(X, names)
     for transformer in transformers:
         check_is_fitted(transformer)
     X = transform(transformers, X)
     log, episodes = _read_by_episode(X, roles, beside)
-    tested = [
+    predictors = [
         previous_codes(log.state_codes, episodes),
         previous_codes(log.action_codes, episodes),
         *(_groups(column) for column in log.beside),
@@ -209,7 +212,7 @@ def markov_test(
         name: measure_gains(
             outcome,
             pairs,
-            tested,
+            predictors,
             episodes=episodes,
             n_splits=n_splits,
             rng=check_random_state(random_state),
@@ -248,7 +251,7 @@ def _read_by_episode(
             "The test needs episodes, but the table has no column "
             f"{quoted(roles.names('episode')) or None} for the role 'episode': the previous row is "
             "that of the same episode, and errors come from comparing episodes. Name the column: "
-            "MarkovPolicyEstimator(episode=...) as policy."
+            "columns={'episode': ...}."
         )
     if any(len(column.codes) != len(frame) for column in beside):
         raise ValueError(

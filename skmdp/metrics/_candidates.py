@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
@@ -22,7 +22,7 @@ from skmdp._log.reading import read_state_labels, read_table
 from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shortened, shown
 from skmdp._pipelines import transform, unwrap
-from skmdp._policy import fitted_policy, has_policy, roles_of
+from skmdp._policy import fitted_policy, has_policy, names_columns, roles_of
 from skmdp._typing import Codes
 
 BEHAVIOR = "behavior"
@@ -35,7 +35,7 @@ class PolicyLogs:
         self,
         X: Any,
         policies: Sequence[Any],
-        columns: Any,
+        columns: Mapping[str, Any] | None,
         behavior: Any,
         gamma: float,
         horizon: int | None,
@@ -46,16 +46,50 @@ class PolicyLogs:
         self._policies = policies
         self._behavior = behavior
         self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
-        self._roles = roles_of_policies(policies, columns)
-        self._read: dict[tuple[int, ...], tuple[Transitions, Evidence, Replay]] = {}
+        self._columns = columns or {}
+        self._common = self._common_roles()
+        self._read: dict[tuple[Any, ...], tuple[Transitions, Evidence, Replay]] = {}
 
-    def _of(self, transformers: Sequence[Any]) -> tuple[Transitions, Evidence, Replay]:
-        key = tuple(id(transformer) for transformer in transformers)
+    def _common_roles(self) -> Roles:
+        """Return which columns are read where a policy names none.
+
+        Those that ``columns`` names, else those of the policies, else the standard ones.
+        """
+        named = [self._roles_of(policy) for policy in self._policies if _names_columns(policy)]
+        states = [roles.state for roles in named]
+        # Each policy may have states of its own, but all are asked about the same rows.
+        beside = {replace(roles, state=states[0], next_state=None) for roles in named}
+        if len(beside) > 1:
+            raise ValueError(
+                "The policies name the columns of X differently: "
+                f"{shortened(sorted(map(str, beside)))}. Say what they are called in X with "
+                "columns={...}, such as columns={'reward': 'benefit'}."
+            )
+        return named[0] if named else Roles.of(self._columns)
+
+    def _roles_of(self, policy: Any) -> Roles:
+        """Return which columns are read for a policy: as ``columns`` says, else as it says.
+
+        Behind transformers the states are what these make of X.
+        """
+        transformers, last = unwrap(policy)
+        if not _names_columns(policy):
+            return self._common
+        columns = dict(self._columns)
+        if transformers:
+            columns.pop("state", None)
+            columns.pop("next_state", None)
+        return Roles.of(columns, roles_of(last))
+
+    def _of(self, policy: Any) -> tuple[Transitions, Evidence, Replay]:
+        transformers, _ = unwrap(policy)
+        roles = self._roles_of(policy)
+        key = (*(id(transformer) for transformer in transformers), roles)
         if key not in self._read:
             for transformer in transformers:
                 check_is_fitted(transformer)
             X = transform(transformers, self._X)
-            log = read_table(X, self._roles, propensities=self._behavior)
+            log = read_table(X, roles, propensities=self._behavior)
             warn_if_unordered(log, stacklevel=5)
             self._read[key] = log, *self._replay(log)
         return self._read[key]
@@ -88,32 +122,32 @@ class PolicyLogs:
 
     def candidate(self, policy: Any) -> Candidate:
         """Return a policy as what it would choose among the log's pairs."""
-        transformers, last = unwrap(policy)
-        log, evidence, replay = self._of(transformers)
+        _, last = unwrap(policy)
+        log, evidence, replay = self._of(policy)
         if isinstance(last, str) and last == BEHAVIOR:
             return Candidate(replay, None)
-        actions = self._actions(last, log)
+        actions = self._actions(last, log, self._roles_of(policy))
         return Candidate(replay, choice_of_actions(evidence.counts, actions))
 
-    def _actions(self, policy: Any, log: Transitions) -> Codes:
+    def _actions(self, policy: Any, log: Transitions, roles: Roles) -> Codes:
         """Return the action of every state that the log acts in, in the log's codes."""
         if has_policy(policy):
             return fitted_policy(policy).actions_in(log, policy.handle_unknown)
         if isinstance(policy, Mapping | pd.Series):
-            return _looked_up_actions(policy, log, self._roles)
+            return _looked_up_actions(policy, log, roles)
         if hasattr(policy, "predict"):
-            return _predicted_actions(policy.predict, log, self._roles)
+            return _predicted_actions(policy.predict, log, roles)
         if callable(policy):
-            return _predicted_actions(policy, log, self._roles)
+            return _predicted_actions(policy, log, roles)
         _require_scalar(policy)
-        return np.full(len(log.states), _action_codes([policy], log, self._roles)[0])
+        return np.full(len(log.states), _action_codes([policy], log, roles)[0])
 
     def is_training_log(self, policy: Any) -> bool:
         """Whether a fitted policy was learned from just these transitions."""
-        transformers, last = unwrap(policy)
+        _, last = unwrap(policy)
         if not has_policy(last):
             return False
-        here, then = self._of(transformers)[1].counts, fitted_policy(last).counts
+        here, then = self._of(policy)[1].counts, fitted_policy(last).counts
         same_triples = all(
             np.array_equal(getattr(here, name), getattr(then, name))
             for name in ("pair_state", "pair_action", "next_states")
@@ -124,21 +158,9 @@ class PolicyLogs:
         )
 
 
-def roles_of_policies(policies: Sequence[Any], columns: Any) -> Roles:
-    """Return which columns of a log are read: as ``columns`` says, else as the policies say.
-
-    What neither says has the standard names.
-    """
-    estimators = [unwrap(policy)[1] for policy in policies]
-    named = [roles_of(estimator) for estimator in estimators if has_policy(estimator)]
-    roles = named or [roles_of(columns or MarkovPolicyEstimator())]
-    if any(other != roles[0] for other in roles):
-        raise ValueError(
-            "The policies name the columns of X differently: "
-            f"{shortened(sorted({str(role) for role in roles}))}. Say them with columns={{...}}, "
-            "or evaluate the policies one by one."
-        )
-    return roles[0]
+def _names_columns(policy: Any) -> bool:
+    """Whether a policy says which columns of a log it reads."""
+    return names_columns(unwrap(policy)[1])
 
 
 def _require_scalar(policy: Any) -> None:

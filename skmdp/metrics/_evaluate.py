@@ -14,7 +14,6 @@ import pandas as pd
 from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.replay import METHODS, MODEL_METHODS, Candidate, standard_error
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
@@ -35,7 +34,7 @@ _CONSTRAINTS: dict[str, Any] = {
     "confidence_level": [Interval(Real, 0, 1, closed="neither")],
     "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto", "capped"})],
     "behavior": [str, "array-like", None],
-    "columns": [MarkovPolicyEstimator, None],
+    "columns": [Mapping, None],
     "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
     "random_state": ["random_state"],
     "n_jobs": [Integral, None],
@@ -156,7 +155,7 @@ def evaluate_policy(
     confidence_level: float = 0.95,
     prior_strength: float | str = "capped",
     behavior: Any = None,
-    columns: MarkovPolicyEstimator | None = None,
+    columns: Mapping[str, Any] | None = None,
     n_bootstrap: int = 200,
     random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
@@ -191,9 +190,11 @@ def evaluate_policy(
     behavior : str or array-like of shape (n_transitions,), default=None
         Probability with which each logged action was taken, or the column that holds it. None
         estimates it from the counts of ``X``.
-    columns : MarkovPolicyEstimator, default=None
-        An estimator whose parameters name the columns of ``X``, for a policy that is none. None:
-        the default names.
+    columns : mapping of str to str or list of str, default=None
+        What columns of ``X`` are called, by role: ``{"state": ["age", "stage"], "reward":
+        "benefit"}``. Roles are the parameters of ``MarkovPolicyEstimator`` that name columns.
+        Those not named are called as the policy says, else by their standard names. States of a
+        policy behind transformers are what these make of ``X``, whatever is said here.
     n_bootstrap : int, default=200
         Number of resamples of whole episodes behind the intervals of all methods but ``"dm"``;
         0 leaves them out.
@@ -330,7 +331,7 @@ def compare_policies(
     confidence_level: float = 0.95,
     prior_strength: float | str = "capped",
     behavior: Any = None,
-    columns: MarkovPolicyEstimator | None = None,
+    columns: Mapping[str, Any] | None = None,
     n_bootstrap: int = 200,
     random_state: int | np.random.RandomState | None = None,
     n_jobs: int | None = None,
@@ -356,7 +357,7 @@ def compare_policies(
         As in ``evaluate_policy``.
     behavior : str or array-like of shape (n_transitions,), default=None
         As in ``evaluate_policy``.
-    columns : MarkovPolicyEstimator, default=None
+    columns : mapping of str to str or list of str, default=None
         As in ``evaluate_policy``.
     n_bootstrap : int, default=200
         As in ``evaluate_policy``.

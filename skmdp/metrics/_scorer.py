@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ def policy_scorer(
     gamma: float = 1.0,
     horizon: int | None = None,
     prior_strength: float | str = "auto",
+    columns: Mapping[str, Any] | None = None,
     confidence_level: float = 0.95,
     lower_bound: bool = False,
     n_bootstrap: int = 200,
@@ -34,6 +35,8 @@ def policy_scorer(
         Number of steps to follow the policy.
     prior_strength : float, "auto" or "capped", default="auto"
         As in ``evaluate_policy``; ``"auto"`` is the better criterion.
+    columns : mapping of str to str or list of str, default=None
+        As in ``evaluate_policy``.
     confidence_level : float, default=0.95
         Of the two-sided interval whose lower end is taken.
     lower_bound : bool, default=False
@@ -72,6 +75,7 @@ def policy_scorer(
         gamma=gamma,
         horizon=horizon,
         prior_strength=prior_strength,
+        columns=columns,
         confidence_level=confidence_level,
         n_bootstrap=n_bootstrap if lower_bound and method != "dm" else 0,
         random_state=random_state,
