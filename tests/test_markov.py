@@ -593,7 +593,7 @@ def test_bad_options(options, message):
 
 @pytest.mark.parametrize("episode", ["episode", None])
 def test_a_log_needs_episodes(episode):
-    with pytest.raises(ValueError, match=rf"no column {episode!r} for the role.*episode=\.\.\."):
+    with pytest.raises(ValueError, match=rf"no column {episode!r} for the role.*'episode': \.\.\."):
         markov_test(PLANTED.drop(columns="episode"), columns={"episode": episode})
 
 
