@@ -58,7 +58,9 @@ class MarkovPolicyEstimator(BaseEstimator):
         Column(s) of the table that make up the state: one name, or a list, tuple, array or Index of
         names. Here and below, integers name columns that pandas numbers.
     action : str or int, default="action"
-        Column of the logged action.
+        Column of the logged action. The last row of an episode may lack it, and the reward: it
+        then holds the last observation, to which the row before leads, and no decision. The
+        episode counts as cut off there unless one of these two rows is ``terminated``.
     next_state : str, int or sequence of them, default=None
         Column(s) of the next state, one for each state column. None takes the columns
         ``"next_" + c`` if the table has them, else the state of the next row of the same episode.

@@ -3,13 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from sklearn.pipeline import make_pipeline
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._log.reading import read_columns, read_features, read_table
 from skmdp._log.roles import Roles
+from skmdp.preprocessing import StateEncoder
 
 ROLES = Roles()
+FLAGS = ("terminated", "truncated")
 
 
 def table(episodes, states, **columns):
@@ -152,6 +157,179 @@ def test_a_truncated_mark_is_ignored_if_nobody_asks():
     rows = table("eeff", "abxy", truncated=True)
     log = read_table(rows, Roles(truncated=None))
     assert moves(log) == ["ab", "b.", "xy", "y."]
+
+
+# ----------------------------------------------------- a last observation, where nothing is decided
+
+
+def observed(episodes, states, actions, **columns):
+    """A table in the layout of Minari and d3rlpy: one more observation than actions."""
+    rows = table(episodes, states, **columns)
+    undecided = [action == "." for action in actions]
+    rows["action"] = [None if action == "." else action for action in actions]
+    rows["reward"] = np.where(undecided, np.nan, 1.0)
+    return rows
+
+
+def test_the_row_before_leads_to_the_last_observation():
+    log = read_table(observed("eeefff", "abzxyz", "gg.gg."), ROLES)
+    assert moves(log) == ["ab", "bz", "xy", "yz"]
+    assert_array_equal(log.actions.labels, ["g"])
+    assert_array_equal(log.rewards, [1, 1, 1, 1])
+    assert starts(log) == ["a", "x"]
+    assert (log.n_episodes, log.longest, log.n_truncated) == (2, 2, 0)
+    assert_array_equal(log.episode_lengths, [2, 2])
+
+
+def test_an_episode_is_cut_at_its_last_observation_unless_terminated():
+    rows = observed("eee", "abz", "gg.")
+    for flags in (None, [False, False, False], [0, 0, None]):
+        flagged = rows if flags is None else rows.assign(terminated=flags)
+        log = read_table(flagged, ROLES)
+        assert (moves(log), log.is_cut) == (["ab", "bz"], True)
+    for flags in ([False, True, False], [False, False, True], [0, 1, None], [None, None, True]):
+        if flags[0] is not None:
+            log = read_table(rows.assign(terminated=flags), ROLES)
+            assert (moves(log), log.is_cut) == (["ab", "b."], False)
+            assert_array_equal(log.states.labels, ["a", "b", "z"])
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_truncated_mark_beside_a_last_observation_says_what_is_known(place):
+    flags = [row == place for row in range(3)]
+    rows = observed("eee", "abz", "gg.", truncated=flags)
+    log = read_table(rows, ROLES)
+    assert (moves(log), log.is_cut, log.n_truncated) == (["ab", "bz"], True, 0)
+    log = read_table(rows.assign(terminated=flags), ROLES)
+    assert (moves(log), log.is_cut) == (["ab", "b."], False)
+
+
+def test_a_flag_two_rows_before_the_last_observation_is_an_error():
+    rows = observed("eeee", "abcz", "ggg.", truncated=[False, True, False, False])
+    with pytest.raises(ValueError, match=r"'truncated' is True at row 1 .*goes on at row 2"):
+        read_table(rows, ROLES)
+
+
+def test_given_next_states_drop_a_row_that_carries_nothing():
+    rows = observed("eeeff", "abzxy", "gg.gg", next_state=["b", "z", None, "y", None])
+    log = read_table(rows, ROLES)
+    assert moves(log) == ["ab", "bz", "xy", "y."]
+    assert log.is_cut
+    assert log.n_episodes == 2
+    # A next state that is given to be missing stays an end.
+    log = read_table(rows.assign(next_state=["b", None, None, "y", None]), ROLES)
+    assert (moves(log), log.is_cut) == (["ab", "b.", "xy", "y."], False)
+    leads_on = rows.assign(next_state=["b", "z", "a", "y", None])
+    with pytest.raises(ValueError, match=r"'action' contains NaN.*drop them"):
+        read_table(leads_on, ROLES)
+    assert moves(read_table(leads_on.drop(index=2), ROLES)) == ["ab", "bz", "xy", "y."]
+
+
+def test_without_episodes_no_row_is_known_to_be_the_last():
+    rows = observed("eee", "abz", "gg.", next_state=["b", "z", None]).drop(columns="episode")
+    with pytest.raises(ValueError, match="'action' contains NaN"):
+        read_table(rows, Roles(reward=None))
+
+
+def test_an_episode_of_a_last_observation_only_vanishes():
+    log = read_table(observed("eeg", "abz", "g.."), ROLES)
+    assert moves(log) == ["ab"]
+    assert log.n_episodes == 1
+    assert_array_equal(log.states.labels, ["a", "b"])
+
+
+def test_whole_numbers_beside_a_missing_action_stay_whole():
+    rows = observed("eee", "abz", "gg.").assign(action=[3, 1, np.nan])
+    actions = read_table(rows, ROLES).actions
+    assert actions.labels.tolist() == [1, 3]
+    assert actions.labels.dtype == np.int64
+    for doses in ([0.5, 1.0, np.nan], [2.0**53, 1.0, np.nan]):
+        assert read_table(rows.assign(action=doses), ROLES).actions.kinds == ("float",)
+
+
+def test_a_reward_beside_a_last_observation_is_refused():
+    rows = observed("eee", "abz", "gg.").assign(reward=[0.0, 1.0, 5.0])
+    message = r"'reward' is 5 at row 2 .*lacks an action.*shift\(-1\)"
+    with pytest.raises(ValueError, match=message):
+        read_table(rows, ROLES)
+    moved = rows.assign(reward=rows.groupby("episode")["reward"].shift(-1))
+    assert_array_equal(read_table(moved, ROLES).rewards, [1, 5])
+    assert_array_equal(read_table(rows.assign(reward=[0, 1, 0]), ROLES).rewards, [0, 1])
+    with pytest.raises(
+        ValueError,
+        match=r"'reward' contains NaN, None or infinity \(inf\) in 1 row\(s\), first at row 2",
+    ):
+        read_table(rows.assign(reward=[0, 1, np.inf]), ROLES)
+
+
+def test_propensities_may_lack_where_nothing_is_decided():
+    rows = observed("eee", "abz", "gg.")
+    for last in (np.nan, 0.0, 1.0):
+        log = read_table(rows.assign(p=[0.5, 0.25, last]), ROLES, propensities="p")
+        assert_array_equal(log.propensities, [0.5, 0.25])
+    with pytest.raises(ValueError, match=r"'p' contains NaN.*leave out the whole episode"):
+        read_table(rows.assign(p=[0.5, np.nan, 1.0]), ROLES, propensities="p")
+
+
+@st.composite
+def records(draw):
+    """Episodes of states, each with what tells how it stopped, rows anywhere in the table."""
+    rows, has_ends = [], draw(st.booleans())
+    for episode in range(draw(st.integers(1, 4))):
+        states = draw(st.lists(st.sampled_from("abcd"), min_size=2, max_size=5))
+        flags = {name: draw(st.sampled_from([None, "before", "last"])) for name in FLAGS}
+        for step, state in enumerate(states):
+            place = {len(states) - 2: "before", len(states) - 1: "last"}.get(step, "inside")
+            is_last = place == "last"
+            rows.append(
+                {
+                    "episode": episode,
+                    "step": step,
+                    "state": state,
+                    "action": None if is_last else draw(st.sampled_from("xy")),
+                    "reward": np.nan if is_last else float(step),
+                    "next_state": None if is_last else states[step + 1],
+                    "ends": flags["terminated"] is not None,
+                    **{name: flag == place for name, flag in flags.items()},
+                }
+            )
+    return pd.DataFrame(rows).sample(frac=1, random_state=draw(st.integers(0, 99))), has_ends
+
+
+@given(records())
+def test_last_observations_are_next_states_told_otherwise(drawn):
+    """The same log with given next states, without the last observations, and ends marked."""
+    rows, has_ends = drawn
+    plain = rows.dropna(subset="action")
+    is_last = plain["step"] == plain.groupby("episode")["step"].transform("max")
+    plain = plain.assign(truncated=is_last, terminated=is_last & plain["ends"])
+    if not has_ends:
+        rows, plain = rows.drop(columns="terminated"), plain.drop(columns="terminated")
+    expected = read_table(plain, ROLES)
+    for form in (rows, rows.drop(columns="next_state")):
+        log = read_table(form, ROLES)
+        assert sorted(moves(log)) == sorted(moves(expected))
+        assert_array_equal(log.states.labels, expected.states.labels)
+        assert starts(log) == starts(expected)
+        for name in ("n_episodes", "n_truncated", "longest", "is_cut"):
+            assert getattr(log, name) == getattr(expected, name)
+        assert sorted(log.rewards) == sorted(expected.rewards)
+
+
+def test_last_observations_may_pass_an_encoder():
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"episode": np.arange(400) // 4, "heat": rng.uniform(size=400)})
+    rows["action"] = np.where(np.arange(400) % 4 == 3, np.nan, rng.integers(2, size=400))
+    rows["reward"] = np.where(rows["action"].isna(), np.nan, rows["heat"])
+    pipe = make_pipeline(StateEncoder(state="heat"), MarkovPolicyEstimator(state="heat"))
+    policy = pipe.fit(rows)[-1]
+    assert policy.n_transitions_ == 300
+    assert_array_equal(policy.actions_, [0, 1])
+    given_next = rows.assign(next_heat=rows.groupby("episode")["heat"].shift(-1)).dropna()
+    bins = pipe[:-1].transform(rows)["heat"]
+    counts = policy.visit_counts_.sum(axis=1)
+    assert_array_equal(counts, np.bincount(bins[rows["action"].notna()], minlength=len(counts)))
+    assert len(given_next) == policy.n_transitions_
 
 
 def test_episode_that_leads_on_to_an_acted_state_is_cut():

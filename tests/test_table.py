@@ -96,8 +96,8 @@ def test_empty_table():
 @pytest.mark.parametrize("column", ["state", "action", "reward", "episode"])
 def test_missing_values_name_column_and_first_row(column):
     table = LOG.astype({column: object})
-    table.loc[[1, 3], column] = None
-    refuses(ValueError, rf"'{column}' contains NaN.* in 2 row\(s\), first at row 1", table)
+    table.loc[[0, 2], column] = None
+    refuses(ValueError, rf"'{column}' contains NaN.* in 2 row\(s\), first at row 0", table)
 
 
 def test_missing_steps():

@@ -70,18 +70,22 @@ class LogRows:
     step_numbers: npt.NDArray[Any] | None = None
     terminated: Bools | None = None
     truncated: Bools | None = None
+    last_observations: Bools | None = None
     weights: Floats | None = None
     propensities: Floats | None = None
     beside: tuple[LabelColumn, ...] = ()
 
     def select(self, order: RowNumbers | None) -> LogRows:
-        """Return the rows of positive weight in the given order."""
-        weights = self.weights
-        if order is None and (weights is None or weights.all()):
+        """Return the rows that count in the given order: with weight, and with an action."""
+        keep = np.ones(len(self.action.codes), dtype=bool)
+        if self.weights is not None:
+            keep &= self.weights > 0
+        if self.last_observations is not None:
+            keep &= ~self.last_observations
+        if order is None and keep.all():
             return self
-        rows = np.arange(len(self.action.codes)) if order is None else order
-        if weights is not None:
-            rows = rows[weights[rows] > 0]
+        rows = np.flatnonzero(keep) if order is None else order[keep[order]]
+        weights = self.weights
         assert self.next_states is not None
         return replace(
             self,
@@ -98,11 +102,33 @@ class LogRows:
         )
 
 
+def find_last_observations(
+    action: LabelColumn,
+    episode: LabelColumn | None,
+    step_numbers: npt.NDArray[Any] | None,
+    next_states: list[LabelColumn] | None,
+) -> Bools | None:
+    """Mark the rows that hold no decision but what was seen after the last one; None for none.
+
+    They are the last of their episode, lack the action, and lead nowhere.
+    """
+    lacks_action = action.codes == MISSING
+    if episode is None or not lacks_action.any():
+        return None
+    following = _following_rows(episode.codes, _episode_order(episode.codes, step_numbers))
+    found: Bools = lacks_action & (following == NO_ROW)
+    if next_states is not None:
+        found &= next_states[0].codes == MISSING
+    return found
+
+
 def link_rows(rows: LogRows) -> Transitions:
     """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
     order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step_numbers)
     if rows.next_states is None:
         rows = replace(rows, next_states=_infer_next_states(rows, order))
+    if rows.last_observations is not None:
+        rows = _settle_last_observations(rows, order)
     has_gaps = rows.weights is not None and not rows.weights.all()
     rows = rows.select(order)
     assert rows.next_states is not None
@@ -202,24 +228,27 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     assert numbers is not None
     rows = np.arange(len(numbers)) if order is None else order
     codes, steps = episode.codes[rows], numbers[rows]
-    inside = codes[1:] == codes[:-1]
     gap = np.diff(steps)
-    too_far = gap > 1 if steps.dtype.kind == "i" else np.zeros(len(gap), dtype=bool)
-    for bad, what in ((gap == 0, "occurs twice"), (too_far, "follows")):
-        at = np.flatnonzero(inside & bad)
-        if len(at):
-            row, before = int(rows[at[0] + 1]), int(rows[at[0]])
-            found = (
-                what if what == "occurs twice" else f"follows step {shown(step.label_at(before))}"
-            )
-            raise ValueError(
-                f"Column {shown(step.name)}: in episode {shown(episode.label_at(row))} step "
-                f"{shown(step.label_at(row))} {found} (row {row}, counting from 0); next states "
-                "are read off the following row, so none may be missing or repeated, and whole "
-                "numbers must count up by one. Repair the steps, add next-state columns, convert "
-                "times to datetimes (they may have gaps), or say step=None to take the rows as "
-                "they lie."
-            )
+    wrong = gap != 1 if steps.dtype.kind == "i" else gap == 0
+    at = np.flatnonzero((codes[1:] == codes[:-1]) & wrong)
+    if not len(at):
+        return
+    row, before = int(rows[at[0] + 1]), int(rows[at[0]])
+    name = shown(step.name)
+    where = f"Column {name}: in episode {shown(episode.label_at(row))} step "
+    if gap[at[0]] == 0:
+        raise ValueError(
+            f"{where}{shown(step.label_at(row))} occurs twice (row {row}, counting from 0), but "
+            "next states are read off the following row. If a row stands there twice, drop the "
+            "copy; else correct the steps, or sort the rows and say step=None."
+        )
+    raise ValueError(
+        f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
+        f"{row}, counting from 0), but next states are read off the following row. If rows are "
+        "missing, give the rows after the gap an episode of their own, and mark the row before in "
+        "a boolean column 'truncated'. If steps need not count up by one, as times, convert them, "
+        f"as in pandas.to_datetime(table[{name}], unit='s'), or sort the rows and say step=None."
+    )
 
 
 def _following_rows(episode: Codes, order: RowNumbers | None) -> RowNumbers:
@@ -242,16 +271,43 @@ def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelCol
     return [column.take(following) for column in rows.states]
 
 
-def _check_flags(rows: LogRows, following: RowNumbers) -> None:
-    """Raise for a row that is marked as the last of its episode, but is not."""
+def _settle_last_observations(rows: LogRows, order: RowNumbers | None) -> LogRows:
+    """Let the row before each last observation tell how its episode stopped.
+
+    It is terminated if either row is marked so. Else the episode is cut there, as by a truncated
+    mark beside a given next state.
+    """
     assert rows.episode is not None
+    assert rows.next_states is not None
+    assert rows.last_observations is not None
+    following = _following_rows(rows.episode.codes, order)
+    before = np.flatnonzero((following != NO_ROW) & rows.last_observations[following])
+    terminated = rows.terminated
+    if terminated is not None:
+        terminated = terminated.copy()
+        terminated[before] |= terminated[following[before]]
+    n_rows = len(following)
+    truncated = np.zeros(n_rows, dtype=bool) if rows.truncated is None else rows.truncated.copy()
+    truncated[before] |= rows.next_states[0].codes[before] != MISSING
+    return replace(rows, terminated=terminated, truncated=truncated)
+
+
+def _check_flags(rows: LogRows, following: RowNumbers) -> None:
+    """Raise for a row that is marked as the last of its episode, but is not.
+
+    After such a row there may be a last observation, where nothing is decided.
+    """
+    assert rows.episode is not None
+    goes_on = following != NO_ROW
+    if rows.last_observations is not None:
+        goes_on &= ~rows.last_observations[following]
     for name, flags in (
         (rows.roles.terminated, rows.terminated),
         (rows.roles.truncated, rows.truncated),
     ):
-        goes_on = np.flatnonzero(False if flags is None else flags & (following != NO_ROW))
-        if len(goes_on):
-            row = int(goes_on[0])
+        wrong = np.flatnonzero(False if flags is None else flags & goes_on)
+        if len(wrong):
+            row = int(wrong[0])
             raise ValueError(
                 f"Column {shown(name)} is True at row {row} (counting from 0), but episode "
                 f"{shown(rows.episode.label_at(row))} goes on at row {int(following[row])}. Give "

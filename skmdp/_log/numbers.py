@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,14 @@ from skmdp._typing import Bools, Floats, Name
 FLAG_KINDS = ("boolean", "integer", "floating", "mixed-integer-float", "empty")
 
 
-def read_rewards(series: pd.Series, name: Name) -> Floats:
-    """Read a column of finite numbers."""
+def read_rewards(
+    series: pd.Series,
+    name: Name,
+    *,
+    remedy: str = "Fill it in.",
+    may_lack: Bools | None = None,
+) -> Floats:
+    """Read a column of finite numbers; they may be NaN in the rows marked by ``may_lack``."""
     kinds = {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred == "complex":
@@ -48,11 +54,13 @@ def read_rewards(series: pd.Series, name: Name) -> Floats:
             f"Column {shown(name)} holds a number beyond float64: {shortened(error)}."
         ) from error
     finite = np.isfinite(rewards)
+    if may_lack is not None:
+        finite |= np.isnan(rewards) & may_lack
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(
             f"Column {shown(name)} contains NaN, None or infinity (inf) in {int((~finite).sum())} "
-            f"row(s), first at row {row} (counting from 0). Drop these rows or fill them in."
+            f"row(s), first at row {row} (counting from 0). {remedy}"
         )
     return rewards
 
@@ -72,7 +80,7 @@ def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
         row = int(np.argmax(weights < 0))
         raise ValueError(
             f"sample_weight is negative ({weights[row]}) at row {row} (counting from 0); "
-            "a weight says how often a row counts. Drop the row or use weight 0."
+            "a weight says how often a row counts. Use weight 0 to leave the row out."
         )
     with np.errstate(over="ignore"):
         total = weights.sum()
@@ -85,25 +93,30 @@ def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
     return weights
 
 
-def read_propensities(frame: Table, propensities: Any) -> Floats:
+def read_propensities(frame: Table, propensities: Any, *, may_lack: Bools | None = None) -> Floats:
     """Read the probability of every logged action: a number above 0, at most 1."""
-    name = propensities if isinstance(propensities, str) else "behavior"
-    if isinstance(propensities, str):
+    is_name = isinstance(propensities, str | Integral)
+    name = propensities if is_name else "behavior"
+    if is_name:
         if name not in frame.columns:
             raise ValueError(
                 f"The table has no column {shown(name)} of propensities. It has the column(s) "
                 f"{quoted(frame.columns)}."
             )
         propensities = frame.column(name)
-    numbers = read_rewards(as_series(propensities, name), name)
-    check_consistent_length(frame, numbers)
+    series = as_series(propensities, name)
+    check_consistent_length(frame, series)
+    remedy = "Fill it in, or leave out the whole episode."
+    numbers = read_rewards(series, name, remedy=remedy, may_lack=may_lack)
     bad = (numbers <= 0) | (numbers > 1)
+    if may_lack is not None:
+        bad &= ~may_lack
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(
             f"Propensity {numbers[row]:g} at row {row} (counting from 0, column {shown(name)}) is "
             "not in (0, 1]: it is the probability with which the logged action was taken, and "
-            "that action was taken. Correct it or drop the row."
+            "that action was taken. Correct it, or leave out the whole episode."
         )
     return numbers
 
@@ -127,8 +140,8 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
     return column, values[column.codes]
 
 
-def read_flags(series: pd.Series, name: Name, role: str) -> Bools:
-    """Read a column of booleans, or of the numbers 0 and 1."""
+def read_flags(series: pd.Series, name: Name, role: str, *, may_lack: Bools | None = None) -> Bools:
+    """Read a column of booleans, or of the numbers 0 and 1; what may be lacking is False."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
     missing = series.isna().to_numpy(dtype=bool)
@@ -146,5 +159,6 @@ def read_flags(series: pd.Series, name: Name, role: str) -> Bools:
             f"(counting from 0). Compare it with the value that means yes, as in "
             f"table[{shown(name)}] == {yes}, or say {role}=None if it means something else."
         )
-    raise_if_missing(name, missing, "Fill in True or False.")
+    needed = missing if may_lack is None else missing & ~may_lack
+    raise_if_missing(name, needed, "Fill in True or False.")
     return np.asarray(flags == 1)

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 
-from skmdp._log.episodes import LogRows, Transitions, link_rows
+from skmdp._log.episodes import LogRows, Transitions, find_last_observations, link_rows
 from skmdp._log.frames import Table, as_frame, as_series, as_table
-from skmdp._log.labels import MISSING, LabelColumn, read_labels, require_no_missing
+from skmdp._log.labels import EXACT_FLOAT, MISSING, LabelColumn, read_labels, require_no_missing
+from skmdp._log.missing import OF_FEATURES, OF_TABLES, Remedies, require_complete
 from skmdp._log.numbers import (
     read_flags,
     read_propensities,
@@ -37,7 +38,7 @@ from skmdp._log.roles import (
     warn_of_near_names,
 )
 from skmdp._messages import quoted, shown
-from skmdp._typing import Bools, Codes, Name, Names
+from skmdp._typing import Bools, Codes, Floats, Name, Names
 
 FEATURE_ROLES = Roles((), "y", step=None, terminated=None, truncated=None)
 
@@ -60,33 +61,41 @@ def read_table(
     check_roles(roles, frame.columns, frame.index_names)
     require_rows(frame)
     states = [read_labels(frame.column(name), name) for name in roles.state]
-    for column in states:
-        require_no_missing(column)
     next_states = _read_next_states(frame, roles)
-    action = read_labels(frame.column(roles.action), roles.action)
-    require_no_missing(action)
-    rewards = None
-    if roles.reward is not None:
-        rewards = read_rewards(frame.column(roles.reward), roles.reward)
-    episode = _find_episodes(frame, roles, required=next_states is None)
+    remedies = Remedies(next_states is None, OF_TABLES)
+    for column in states:
+        require_complete(column, remedies.state)
+    episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
     step, step_numbers = None, None
     if episode is not None and roles.step is not None and roles.step in frame.columns:
         step, step_numbers = read_steps(frame.column(roles.step), roles.step)
+    action = read_labels(frame.column(roles.action), roles.action)
+    seen = find_last_observations(action, episode, step_numbers, next_states)
+    require_complete(action, remedies.action, may_lack=seen)
+    rewards = None
+    if roles.reward is not None:
+        series = frame.column(roles.reward)
+        rewards = read_rewards(series, roles.reward, remedy=remedies.reward, may_lack=seen)
+        _require_unpaid(rewards, roles.reward, seen)
+    taken_with = None
+    if propensities is not None:
+        taken_with = read_propensities(frame, propensities, may_lack=seen)
     return link_rows(
         LogRows(
             roles,
             states,
-            action,
+            action if seen is None else _as_integers(action),
             next_states=next_states,
             rewards=rewards,
             episode=episode,
             step=step,
             step_numbers=step_numbers,
-            terminated=_find_flags(frame, roles.terminated, "terminated"),
-            truncated=_find_flags(frame, roles.truncated, "truncated"),
+            terminated=_find_flags(frame, roles.terminated, "terminated", seen),
+            truncated=_find_flags(frame, roles.truncated, "truncated", seen),
+            last_observations=seen,
             weights=read_weights(sample_weight, len(frame)),
-            propensities=None if propensities is None else read_propensities(frame, propensities),
+            propensities=taken_with,
             beside=tuple(beside),
         )
     )
@@ -123,19 +132,22 @@ def read_features(
 
     Without episodes every row is a decision of its own. ``beside`` as in ``read_table``.
     """
+    remedies = Remedies(episode is not None, OF_FEATURES)
     states = read_feature_columns(X)
     for column in states:
-        require_no_missing(column)
+        require_complete(column, remedies.state)
     action = read_labels(as_series(y, "y", warn=True), "y")
-    require_no_missing(action)
+    require_complete(action, remedies.action)
     n_rows = len(states[0].codes)
-    rewards = None if reward is None else read_rewards(as_series(reward, "reward"), "reward")
+    rewards = None
+    if reward is not None:
+        rewards = read_rewards(as_series(reward, "reward"), "reward", remedy=remedies.reward)
     if episode is None:
         codes = np.arange(n_rows, dtype=np.int32)
         episodes = LabelColumn("episode", "int", codes, codes)
     else:
         episodes = read_labels(as_series(episode, "episode"), "episode")
-        require_no_missing(episodes)
+        require_complete(episodes, remedies.episode)
     check_consistent_length(states[0].codes, action.codes, rewards, episodes.codes)
     return link_rows(
         LogRows(
@@ -203,11 +215,13 @@ def label_codes(labels: Any, name: Name) -> Codes:
     return column.codes
 
 
-def read_episodes(frame: Table, names: Names) -> LabelColumn:
+def read_episodes(
+    frame: Table, names: Names, remedy: str = "Fill it in, or drop these rows."
+) -> LabelColumn:
     """Read the column(s) that tell which rows belong together, as one column of labels."""
     columns = [read_labels(frame.column(name), name) for name in names]
     for column in columns:
-        require_no_missing(column)
+        require_complete(column, remedy)
     return columns[0] if len(columns) == 1 else _join(columns)
 
 
@@ -243,11 +257,11 @@ def _read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     return columns
 
 
-def _find_episodes(frame: Table, roles: Roles, *, required: bool) -> LabelColumn | None:
+def _find_episodes(frame: Table, roles: Roles, remedies: Remedies) -> LabelColumn | None:
     """Read the episodes if the table has them; where next states are inferred it must."""
     if roles.episode is not None and set(roles.episode) <= set(frame.columns):
-        return read_episodes(frame, roles.episode)
-    if not required:
+        return read_episodes(frame, roles.episode, remedies.episode)
+    if not remedies.is_linked:
         return None
     nexts = quoted(default_next_names(roles.state) or ["next_state=..."])
     wanted = "None" if roles.episode is None else quoted(roles.episode)
@@ -260,8 +274,31 @@ def _find_episodes(frame: Table, roles: Roles, *, required: bool) -> LabelColumn
     )
 
 
-def _find_flags(frame: Table, name: Name | None, role: str) -> Bools | None:
+def _find_flags(frame: Table, name: Name | None, role: str, may_lack: Bools | None) -> Bools | None:
     """Read a column of flags if the table has it."""
     if name is None or name not in frame.columns:
         return None
-    return read_flags(frame.column(name), name, role)
+    return read_flags(frame.column(name), name, role, may_lack=may_lack)
+
+
+def _require_unpaid(rewards: Floats, name: Name, seen: Bools | None) -> None:
+    """Raise for a reward beside a last observation: no action earned it."""
+    paid = np.flatnonzero(False if seen is None else seen & ~np.isnan(rewards) & (rewards != 0))
+    if len(paid):
+        row = int(paid[0])
+        raise ValueError(
+            f"Column {shown(name)} is {rewards[row]:g} at row {row} (counting from 0), the last of "
+            "its episode, which lacks an action; a reward belongs to the action of its row. If an "
+            "action was taken, name it. If each reward stands in the row after its action, move "
+            "them up, as in table.groupby('episode')['reward'].shift(-1). Else set this one to 0."
+        )
+
+
+def _as_integers(column: LabelColumn) -> LabelColumn:
+    """Undo that pandas makes floats of whole numbers where one of them is missing."""
+    values = column.values
+    if column.kind != "float" or (values != np.floor(values)).any():
+        return column
+    if (np.abs(values) >= EXACT_FLOAT).any():
+        return column
+    return LabelColumn(column.name, "int", column.codes, values.astype(np.int64))
