@@ -139,7 +139,7 @@ def test_halving_of_inferred_next_states_is_refused_where_steps_tell():
     halving = HalvingGridSearchCV(
         PIPE, GRID, cv=EpisodeKFold(2), random_state=0, error_score="raise", min_resources=400
     )
-    with pytest.raises(ValueError, match=r"follows step .*none may be missing"):
+    with pytest.raises(ValueError, match=r"follows step .*If rows are missing"):
         halving.fit(log)
 
 
