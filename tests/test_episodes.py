@@ -186,11 +186,11 @@ def test_an_episode_is_cut_at_its_last_observation_unless_terminated():
     for flags in (None, [False, False, False], [0, 0, None]):
         flagged = rows if flags is None else rows.assign(terminated=flags)
         log = read_table(flagged, ROLES)
-        assert (moves(log), log.is_cut) == (["ab", "bz"], True)
+        assert (moves(log), log.cut_share) == (["ab", "bz"], True)
     for flags in ([False, True, False], [False, False, True], [0, 1, None], [None, None, True]):
         if flags[0] is not None:
             log = read_table(rows.assign(terminated=flags), ROLES)
-            assert (moves(log), log.is_cut) == (["ab", "b."], False)
+            assert (moves(log), log.cut_share) == (["ab", "b."], False)
             assert_array_equal(log.states.labels, ["a", "b", "z"])
 
 
@@ -199,9 +199,9 @@ def test_a_truncated_mark_beside_a_last_observation_says_what_is_known(place):
     flags = [row == place for row in range(3)]
     rows = observed("eee", "abz", "gg.", truncated=flags)
     log = read_table(rows, ROLES)
-    assert (moves(log), log.is_cut, log.n_truncated) == (["ab", "bz"], True, 0)
+    assert (moves(log), log.cut_share, log.n_truncated) == (["ab", "bz"], True, 0)
     log = read_table(rows.assign(terminated=flags), ROLES)
-    assert (moves(log), log.is_cut) == (["ab", "b."], False)
+    assert (moves(log), log.cut_share) == (["ab", "b."], False)
 
 
 def test_a_flag_two_rows_before_the_last_observation_is_an_error():
@@ -214,11 +214,11 @@ def test_given_next_states_drop_a_row_that_carries_nothing():
     rows = observed("eeeff", "abzxy", "gg.gg", next_state=["b", "z", None, "y", None])
     log = read_table(rows, ROLES)
     assert moves(log) == ["ab", "bz", "xy", "y."]
-    assert log.is_cut
+    assert log.cut_share == 0.5
     assert log.n_episodes == 2
     # A next state that is given to be missing stays an end.
     log = read_table(rows.assign(next_state=["b", None, None, "y", None]), ROLES)
-    assert (moves(log), log.is_cut) == (["ab", "b.", "xy", "y."], False)
+    assert (moves(log), log.cut_share) == (["ab", "b.", "xy", "y."], False)
     leads_on = rows.assign(next_state=["b", "z", "a", "y", None])
     with pytest.raises(ValueError, match=r"'action' contains NaN.*drop them"):
         read_table(leads_on, ROLES)
@@ -311,7 +311,7 @@ def test_last_observations_are_next_states_told_otherwise(drawn):
         assert sorted(moves(log)) == sorted(moves(expected))
         assert_array_equal(log.states.labels, expected.states.labels)
         assert starts(log) == starts(expected)
-        for name in ("n_episodes", "n_truncated", "longest", "is_cut"):
+        for name in ("n_episodes", "n_truncated", "longest", "cut_share"):
             assert getattr(log, name) == getattr(expected, name)
         assert sorted(log.rewards) == sorted(expected.rewards)
 
