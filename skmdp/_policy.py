@@ -183,8 +183,8 @@ class Policy:
         visits = np.append(counts.pair_weights, 0.0)
         state_visits = np.append(counts.state_weights, 0.0)[codes]
         may_be_chosen = np.zeros(len(visits), dtype=bool)
+        # A pair that stands for all untried ones was never logged, so it opens the last entry.
         may_be_chosen[counts.find_pairs(mdp.pair_state, mdp.pair_action)] = True
-        may_be_chosen[-1] = mdp.uniform_mass is not None  # a pair stands for all untried ones
         return Support(
             action_visits=visits[pair],
             state_visits=state_visits,
@@ -220,9 +220,8 @@ class Policy:
         """Return R(s, a), (n_states, n_actions), NaN where the model knows none."""
         mdp, counts = self.mdp, self.counts
         rewards = np.full((counts.n_states, counts.n_actions), np.nan)
-        if mdp.uniform_mass is not None:
-            anywhere = mdp.uniform_mass > 0
-            rewards[mdp.pair_state[anywhere]] = mdp.rewards[anywhere, np.newaxis]
+        untried = counts.find_pairs(mdp.pair_state, mdp.pair_action) < 0
+        rewards[mdp.pair_state[untried]] = mdp.rewards[untried, np.newaxis]
         rewards[counts.pair_state, counts.pair_action] = expected_rewards(
             counts, self.reward_on, self.prior_strength
         )

@@ -1,15 +1,14 @@
 """Small Markov decision processes with known solutions, and random ones."""
 
-from dataclasses import replace
-
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack, vstack
 
 from skmdp.mdp import MDP
+from skmdp.mdp._estimated import EstimatedMDP
 
 
-def process(pairs, n_states=None, n_actions=None, **extra):
-    """Build an MDP from {(state, action): (reward, {next state: probability})}."""
+def process(pairs, n_states=None, n_actions=None, *, hub_mass=None, hub_transitions=None):
+    """Build an MDP from {(state, action): (reward, {next state: probability})}, and hubs."""
     keys = sorted(pairs)
     if n_states is None:
         n_states = 1 + max(max([s, *pairs[s, a][1]]) for s, a in keys)
@@ -17,31 +16,29 @@ def process(pairs, n_states=None, n_actions=None, **extra):
     for i, key in enumerate(keys):
         for successor, probability in pairs[key][1].items():
             transitions[i, successor] = probability
-    return MDP(
-        transitions=csr_array(transitions),
-        rewards=np.array([pairs[key][0] for key in keys], dtype=float),
-        pair_state=np.array([s for s, _ in keys]),
-        pair_action=np.array([a for _, a in keys]),
-        n_states=n_states,
-        n_actions=n_actions or 1 + max(a for _, a in keys),
-        **extra,
-    )
+    parts = {
+        "transitions": csr_array(transitions),
+        "rewards": np.array([pairs[key][0] for key in keys], dtype=float),
+        "pair_state": np.array([s for s, _ in keys]),
+        "pair_action": np.array([a for _, a in keys]),
+        "n_states": n_states,
+        "n_actions": n_actions or 1 + max(a for _, a in keys),
+    }
+    if hub_mass is None:
+        return MDP(**parts)
+    hubs = {"hub_mass": csr_array(hub_mass), "hub_transitions": csr_array(hub_transitions)}
+    return EstimatedMDP(**parts, **hubs)
 
 
 def dense(mdp):
     """Return the probability of every next state of every pair, (n_pairs, n_states)."""
-    P = mdp.transitions.toarray()
-    if mdp.uniform_mass is not None:
-        P = P + mdp.uniform_mass[:, np.newaxis] / mdp.n_states
-    if mdp.shared_mass is not None:
-        P = P + mdp.shared_mass[:, np.newaxis] * mdp.shared_transitions.toarray()[mdp.pair_state]
-    return P
+    return np.column_stack([mdp.expected_next_values(one) for one in np.eye(mdp.n_states)])
 
 
 def random_process(seed, *, n_states=8, n_actions=3, end=0.0, uniform=False, shared=False):
     """Draw a process; every pair ends with probability ``end``, some pairs are not admissible.
 
-    Some pairs may lead anywhere (``uniform``), or where their state leads (``shared``).
+    Some pairs may lead anywhere (``uniform``), or where their state leads (``shared``), by hubs.
     """
     rng = np.random.default_rng(seed)
     pairs = {}
@@ -51,22 +48,34 @@ def random_process(seed, *, n_states=8, n_actions=3, end=0.0, uniform=False, sha
             successors = rng.choice(n_states, size=min(3, n_states), replace=False)
             probabilities = rng.dirichlet(np.ones(len(successors))) * (1 - end)
             pairs[s, int(a)] = (rng.normal(), dict(zip(successors, probabilities, strict=True)))
-    mdp = process(pairs, n_states, n_actions)
-    extra, left = {}, np.ones(len(pairs))
+    plain = process(pairs, n_states, n_actions)
+    if not (uniform or shared):
+        return plain
+    left, masses, hubs = np.ones(len(pairs)), [], []
     if uniform:
         mass = rng.uniform(0, 1, size=len(pairs)) * (rng.uniform(size=len(pairs)) < 0.5)
-        extra["uniform_mass"], left = mass * (1 - end), left - mass
+        left = left - mass
+        masses.append(csr_array((mass * (1 - end))[:, np.newaxis]))
+        hubs.append(csr_array(np.full((1, n_states), 1 / n_states)))
     if shared:
         mass = left * rng.uniform(0, 1, size=len(pairs)) * (rng.uniform(size=len(pairs)) < 0.5)
-        extra["shared_mass"], left = mass, left - mass
+        left = left - mass
+        masses.append(
+            csr_array(
+                (mass, plain.pair_state, np.arange(len(pairs) + 1)), shape=(len(pairs), n_states)
+            )
+        )
         rows = rng.dirichlet(np.ones(n_states), size=n_states) * (1 - end)
         rows[rng.uniform(size=rows.shape) < 0.5] = 0.0
         if end == 0.0:
             rows[np.arange(n_states), rng.integers(n_states, size=n_states)] += 0.1
             rows /= rows.sum(axis=1, keepdims=True)
-        extra["shared_transitions"] = csr_array(rows)
-    scaled = mdp.transitions.multiply(left[:, np.newaxis]).tocsr()
-    return replace(mdp, transitions=scaled, **extra)
+        hubs.append(csr_array(rows))
+    own = {
+        key: (pairs[key][0], {t: p * k for t, p in pairs[key][1].items()})
+        for key, k in zip(sorted(pairs), left, strict=True)
+    }
+    return process(own, n_states, n_actions, hub_mass=hstack(masses), hub_transitions=vstack(hubs))
 
 
 def exact_values(mdp, gamma):

@@ -2,13 +2,13 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import process, random_process
 
-from skmdp.mdp._bellman import greedy_pairs, maximize, pair_values
+from skmdp.mdp._bellman import greedy_pairs, maximize
 
 
 def test_operators_equal_loops():
     mdp = random_process(0)
     V = np.random.default_rng(0).normal(size=mdp.n_states)
-    Q = pair_values(mdp, 0.7, V)
+    Q = mdp.pair_values(V, 0.7)
     dense = mdp.transitions.toarray()
     TV = np.full(mdp.n_states, -np.inf)
     for i, s in enumerate(mdp.pair_state):
@@ -20,7 +20,7 @@ def test_operators_equal_loops():
 
 def test_states_without_pairs_are_worth_zero():
     mdp = process({(1, 0): (-3.0, {})}, n_states=3)
-    assert_array_equal(maximize(mdp, pair_values(mdp, 0.5, np.ones(3))), [0, -3, 0])
+    assert_array_equal(maximize(mdp, mdp.pair_values(np.ones(3), 0.5)), [0, -3, 0])
 
 
 def test_greedy_is_the_best_of_each_state():

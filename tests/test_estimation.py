@@ -11,6 +11,8 @@ from processes import dense
 from skmdp._estimation.counts import count_transitions
 from skmdp._estimation.prior_strength import PRIOR_STRENGTHS, choose_prior_strength
 from skmdp._estimation.process import admissible_pairs, estimate_mdp, most_logged_pairs
+from skmdp.mdp import MDP
+from skmdp.mdp._estimated import EstimatedMDP
 
 END = -1
 
@@ -53,6 +55,19 @@ def test_probabilities_are_shares_and_rewards_means():
     assert_array_equal(mdp.ends, [True, False, True])
 
 
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({}, MDP),
+        ({"min_count": 2, "reward_on": "state"}, MDP),
+        ({"prior_strength": 1.0}, EstimatedMDP),
+        ({"untried": "uniform"}, EstimatedMDP),
+    ],
+)
+def test_a_process_without_hubs_is_a_plain_one(options, kind):
+    assert type(estimate(count(LOG), **options)[0]) is kind
+
+
 def test_rewards_on_the_state_are_means_over_its_visits():
     mdp, _ = estimate(count(LOG), reward_on="state")
     assert_array_equal(mdp.rewards, [1, 1, 1])
@@ -86,14 +101,16 @@ def test_untried_actions_lead_anywhere_and_pay_the_mean_of_the_state():
     assert_array_equal(mdp.pair_state, [0, 0, 0, 1, 1])
     assert_array_equal(mdp.pair_action, [0, 1, 2, 0, 2])
     assert_array_equal(weights, [2, 1, 0, 0, 1])
-    assert_array_equal(mdp.uniform_mass, [0, 0, 1, 1, 0])
+    assert_array_equal(mdp.hub_mass.toarray(), [[0], [0], [1], [1], [0]])
     assert_array_equal(mdp.rewards, [3, -3, 1, 1, 1])
     assert_allclose(mdp.expected_next_values(np.array([3.0, 0, 9]))[2:4], 4)
 
 
 def test_nothing_untried_adds_nothing():
     everything = [(0, 0, 1), (0, 1, 1)]
-    assert_array_equal(estimate(count(everything), untried="uniform")[0].pair_action, [0, 1])
+    mdp, _ = estimate(count(everything), untried="uniform")
+    assert_array_equal(mdp.pair_action, [0, 1])
+    assert type(mdp) is MDP
 
 
 def test_shrunk_model_is_the_mixture_with_the_behaviour_policy():

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from processes import dense, process
+from processes import dense
 from sklearn.exceptions import ConvergenceWarning
 from test_estimation import END, count, estimate
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.pessimism import subtract_errors
-from skmdp.mdp._bellman import maximize, pair_values
-from skmdp.solvers import modified_policy_iteration
+from skmdp.mdp._bellman import maximize
+from skmdp.solvers import EndlessLoopError, modified_policy_iteration
 
 ROWS = st.lists(
     st.tuples(
@@ -71,7 +71,7 @@ def test_penalty_equals_its_definition(rows, kappa, beta, gamma):
     assert_allclose(mdp.penalty.amounts(V, gamma), expected, atol=1e-10)
     plain = mdp.rewards + gamma * dense(mdp) @ V
     lowest = min(0, *(r / n for r, n in zip(*mean_parts(rows), strict=True))) / (1 - gamma)
-    assert_allclose(pair_values(mdp, gamma, V), np.maximum(plain - expected, lowest), atol=1e-10)
+    assert_allclose(mdp.pair_values(V, gamma), np.maximum(plain - expected, lowest), atol=1e-10)
 
 
 def mean_parts(rows):
@@ -85,7 +85,7 @@ def test_operator_is_a_monotone_contraction(rows, kappa, seed):
     V, gamma = rng.normal(size=3) * 5, 0.9
     mdp = penalised(rows, rng.normal(size=3), kappa=kappa, beta=1.0, gamma=gamma)
     higher = V + rng.uniform(0, rng.choice([1e-3, 1.0, 20.0]), size=3)
-    TV, Thigher = (maximize(mdp, pair_values(mdp, gamma, values)) for values in (V, higher))
+    TV, Thigher = (maximize(mdp, mdp.pair_values(values, gamma)) for values in (V, higher))
     assert (Thigher >= TV - 1e-10).all()
     assert np.abs(Thigher - TV).max() <= gamma * np.abs(higher - V).max() + 1e-10
 
@@ -95,7 +95,7 @@ def test_values_are_within_the_proven_bound(rows, kappa, beta, max_iter):
     mdp = penalised(rows, np.arange(3.0), kappa=kappa, beta=beta)
     truth = np.zeros(3)
     for _ in range(400):  # 0.9 ** 400 is below rounding
-        truth = maximize(mdp, pair_values(mdp, 0.9, truth))
+        truth = maximize(mdp, mdp.pair_values(truth, 0.9))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_: None
@@ -219,7 +219,9 @@ def test_a_penalty_has_no_bound_at_gamma_one():
     mdp = penalised([(0, 0, END, 1.0)], np.zeros(3))
     with pytest.raises(ValueError, match="gamma below 1"):
         modified_policy_iteration(mdp, 1.0)
-    assert process({(0, 0): (1.0, {})}, n_states=1).penalty is None
+    endless = penalised([(0, 0, 0, 1.0)], np.zeros(3))
+    with pytest.raises(EndlessLoopError, match="gamma below 1"):
+        modified_policy_iteration(endless, 1.0)
 
 
 def test_views_of_a_shrunk_model_agree_with_its_process():

@@ -1,5 +1,7 @@
 import re
+import warnings
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
+from skmdp.solvers._elimination import PolicyEquations
 from skmdp.solvers._total_reward import endless_pair
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
@@ -54,6 +57,45 @@ def test_mass_that_is_hardly_missing_still_counts(missing):
             solution = modified_policy_iteration(mdp, gamma, max_iter=20)
         truth = 1 / (1 - gamma * (1 - missing))
         assert abs(solution.state_values[0] - truth) <= solution.value_error_bound
+
+
+@pytest.mark.parametrize("excess", [5e-10, 9e-10, 3e-13])
+@pytest.mark.parametrize("gamma", [0.5, 0.999, 1 - 1e-7])
+@pytest.mark.parametrize("others", [0.0, 0.2, 1.0])
+def test_mass_above_one_counts_in_the_bound(excess, gamma, others):
+    """Rows that sum to a little more than one are accepted as rounded; the bound takes them."""
+    probability = (1 + excess) * np.array([1.0 - others, others])
+    successors = dict(enumerate(probability))
+    mdp = process({(0, 0): (1.0, successors), (1, 0): (-2.0, {1: 1.0})}, n_states=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        solution = modified_policy_iteration(mdp, gamma)
+    there = -2 / (1 - gamma)
+    stays, leaves = Fraction(float(probability[0])), Fraction(float(probability[1]))
+    here = (1 + Fraction(gamma) * leaves * Fraction(there)) / (1 - Fraction(gamma) * stays)
+    assert abs(solution.state_values - [float(here), there]).max() <= solution.value_error_bound
+
+
+def test_mass_that_outgrows_the_discount_proves_nothing():
+    mdp = process({(0, 0): (1.0, {0: 1 + 5e-10})})
+    with pytest.warns(ConvergenceWarning, match="lower gamma"):
+        solution = modified_policy_iteration(mdp, 1 - 1e-10, max_iter=3)
+    assert not solution.converged
+    assert solution.value_error_bound > 1e100
+
+
+@pytest.mark.parametrize("gamma", [0.99, 0.999999])
+@pytest.mark.parametrize("stay", [0.0, 1e-9, 0.5, 1 - 1e-9])
+def test_rows_of_unequal_mass_are_bounded_on_both_sides(gamma, stay):
+    """One state may end, the other may not: rewards of one sign approach V* from one side."""
+    for reward in (1.0, -1.0):
+        pairs = {(0, 0): (reward, {0: stay, 1: 0.25 * (1 - stay)}), (1, 0): (reward, {1: 1.0})}
+        solution = modified_policy_iteration(process(pairs), gamma)
+        there = reward / (1 - gamma)
+        here = (reward + gamma * 0.25 * (1 - stay) * there) / (1 - gamma * stay)
+        error = np.abs(solution.state_values - [here, there]).max()
+        assert error <= solution.value_error_bound <= 1e-6 * max(1, abs(there))
+        assert solution.converged
 
 
 def test_precision_of_gamma_does_not_leak_into_the_bound():
@@ -248,22 +290,24 @@ def test_endless_pairs_equal_a_loop_over_pairs(mdp):
 
 
 def test_pairs_that_lead_anywhere_can_come_round():
-    mdp = process({(0, 0): (1.0, {})}, n_states=1, uniform_mass=np.array([1.0]))
+    mdp = process({(0, 0): (1.0, {})}, n_states=1, hub_mass=[[1.0]], hub_transitions=[[1.0]])
     assert endless_pair(mdp) == 0
-    leads_out = process({(0, 0): (1.0, {})}, n_states=2, uniform_mass=np.array([1.0]))
+    leads_out = process(
+        {(0, 0): (1.0, {})}, n_states=2, hub_mass=[[1.0]], hub_transitions=[[0.5, 0.5]]
+    )
     assert endless_pair(leads_out) is None
     assert_allclose(modified_policy_iteration(leads_out, 1.0).state_values, [2, 0], rtol=1e-6)
 
 
 def test_pairs_may_do_as_their_state_does():
     """Half of the time action 0 stays, half of the time what is usual happens: on to the end."""
-    half = {"shared_mass": np.array([0.5])}
-    on = csr_array(np.array([[0.0, 1.0], [0.0, 0.0]]))
-    stays = process({(0, 0): (1.0, {0: 0.5})}, n_states=2, shared_transitions=on, **half)
+    half = [[0.5, 0.0]]
+    on = [[0.0, 1.0], [0.0, 0.0]]
+    stays = process({(0, 0): (1.0, {0: 0.5})}, 2, hub_mass=half, hub_transitions=on)
     assert endless_pair(stays) is None
     assert_allclose(modified_policy_iteration(stays, 1.0).state_values, [2, 0], rtol=1e-6)
-    back = csr_array(np.array([[1.0, 0.0], [0.0, 0.0]]))
-    loops = process({(0, 0): (1.0, {0: 0.5})}, n_states=2, shared_transitions=back, **half)
+    back = [[1.0, 0.0], [0.0, 0.0]]
+    loops = process({(0, 0): (1.0, {0: 0.5})}, 2, hub_mass=half, hub_transitions=back)
     assert endless_pair(loops) == 0
 
 
@@ -273,6 +317,39 @@ def test_a_stay_too_long_to_bound_proves_nothing(monkeypatch):
         solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 0.99})}), 1.0, max_iter=5)
     assert not solution.converged
     assert solution.value_error_bound > 1e100
+
+
+@pytest.mark.parametrize("gamma", [0.999999, 1 - 1e-8])
+def test_policies_that_never_settle_are_solved_by_their_equations(gamma):
+    """To and fro for ever: sweeps would need as many rounds as the horizon is long."""
+    mdp = process({(0, 0): (1.0, {1: 1.0}), (1, 0): (0.0, {0: 1.0}), (1, 1): (0.3, {1: 1.0})})
+    solution = modified_policy_iteration(mdp, gamma)
+    assert solution.converged
+    assert solution.n_iter < 10
+    assert_allclose(solution.state_values, np.array([1, gamma]) / (1 - gamma**2), rtol=1e-6)
+
+
+def test_a_stay_of_a_hundred_thousand_steps_at_gamma_one():
+    solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 1 - 1e-5})}), 1.0)
+    assert solution.converged
+    assert_allclose(solution.state_values, 1e5, rtol=1e-6)
+
+
+@given(PROCESSES, st.sampled_from([0.3, 0.9, 0.9999, 1 - 1e-7]))
+def test_equations_of_a_policy_give_its_values(mdp, gamma):
+    policy = mdp.restrict(mdp.first_pairs)
+    n = mdp.n_states
+    x = PolicyEquations.of(policy, gamma).solve(policy.rewards)
+    assert_allclose(x, np.linalg.solve(np.eye(n) - gamma * dense(policy), policy.rewards), 1e-6)
+
+
+def test_wide_equations_are_swept(monkeypatch):
+    mdp = process({(0, 0): (1.0, {1: 1.0}), (1, 0): (0.0, {0: 1.0})})
+    monkeypatch.setattr("skmdp.solvers._elimination.MOST_WORK", 0)
+    assert PolicyEquations.of(mdp, 0.999) is None
+    solution = modified_policy_iteration(mdp, 0.999)
+    assert solution.converged
+    assert_allclose(solution.state_values, np.array([1, 0.999]) / (1 - 0.999**2), rtol=1e-6)
 
 
 def test_long_chain_at_gamma_one():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -11,6 +9,7 @@ from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._estimation.process import expected_rewards, trust_in_pairs
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
+from skmdp.mdp._estimated import EstimatedMDP, with_penalty
 from skmdp.mdp._penalty import Penalty
 
 
@@ -22,7 +21,7 @@ def subtract_errors(
     prior_strength: float,
     gamma: float,
     state_values: Floats,
-) -> MDP:
+) -> EstimatedMDP:
     """Return an estimated process whose values are lowered by ``pessimism`` standard errors.
 
     The variance of a state, which stands in where a pair has few rows, is taken at the given
@@ -54,9 +53,9 @@ def subtract_errors(
     trust = take @ trust_in_pairs(counts, prior_strength)
     inner_sums = sum_by_code(counts.triple_pair, inner, n_pairs)
     mean_rewards = expected_rewards(counts, "state_action")
-    return replace(
+    return with_penalty(
         mdp,
-        penalty=Penalty(
+        Penalty(
             outcomes=(take @ outcomes).tocsr(),
             inner_variance=(take @ inner_sums) / visits,
             state_variance=_state_variances(counts, inner, gamma, state_values)[mdp.pair_state],

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array, hstack, vstack
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
+from skmdp.mdp._estimated import EstimatedMDP
 
 
 def expected_rewards(
@@ -88,21 +89,34 @@ def estimate_mdp(
     """
     chosen = admissible_pairs(counts, min_count, may_exclude_all=may_exclude_all)
     trust = trust_in_pairs(counts, prior_strength)
-    mdp = MDP(
-        transitions=_probabilities(counts, chosen, trust),
-        rewards=expected_rewards(counts, reward_on, prior_strength)[chosen],
-        pair_state=counts.pair_state[chosen],
-        pair_action=counts.pair_action[chosen],
-        n_states=counts.n_states,
-        n_actions=counts.n_actions,
-        initial_distribution=initial_distribution,
-        shared_mass=1 - trust[chosen] if prior_strength > 0 else None,
-        shared_transitions=state_probabilities(counts) if prior_strength > 0 else None,
-    )
-    weights = counts.pair_weights[chosen]
+    state = counts.pair_state[chosen]
+    doubt, hubs = csr_array((len(state), 0)), csr_array((0, counts.n_states))
+    if prior_strength > 0:  # a hub for each state: its rows, whatever was done
+        shape = (len(state), counts.n_states)
+        doubt = csr_array((1 - trust[chosen], state, np.arange(len(state) + 1)), shape=shape)
+        hubs = state_probabilities(counts)
+    pairs = {
+        "transitions": _probabilities(counts, chosen, trust),
+        "rewards": expected_rewards(counts, reward_on, prior_strength)[chosen],
+        "pair_state": state,
+        "pair_action": counts.pair_action[chosen],
+        "hub_mass": doubt,
+        "weights": counts.pair_weights[chosen],
+    }
     if untried == "uniform":
-        return _add_untried(mdp, weights, counts)
-    return mdp, weights
+        pairs = _add_untried(pairs, counts)
+        anywhere = np.full((1, counts.n_states), 1 / counts.n_states)
+        hubs = vstack([hubs, csr_array(anywhere)], format="csr")
+    weights, hub_mass = pairs.pop("weights"), pairs.pop("hub_mass")
+    parts = {
+        **pairs,
+        "n_states": counts.n_states,
+        "n_actions": counts.n_actions,
+        "initial_distribution": initial_distribution,
+    }
+    if hub_mass.nnz == 0:
+        return MDP(**parts), weights
+    return EstimatedMDP(**parts, hub_mass=hub_mass, hub_transitions=hubs), weights
 
 
 def state_probabilities(counts: TransitionCounts) -> Any:
@@ -123,39 +137,31 @@ def _probabilities(counts: TransitionCounts, chosen: Bools, trust: Floats) -> cs
     return csr_array((shares, counts.next_states[kept], indptr), shape=shape)
 
 
-def _add_untried(mdp: MDP, weights: Floats, counts: TransitionCounts) -> tuple[MDP, Floats]:
+def _add_untried(pairs: dict[str, Any], counts: TransitionCounts) -> dict[str, Any]:
     """Add to every acting state one pair that stands for all actions never logged there.
 
-    It leads anywhere with equal probability and pays the state's mean reward, so it stands in
-    for every untried action of the state; it carries the lowest of them.
+    It leads anywhere with equal probability, by a hub of its own in the last place, and pays the
+    state's mean reward. It carries the lowest of the untried actions.
     """
     n_logged = np.bincount(counts.pair_state, minlength=counts.n_states)
     states = np.flatnonzero((n_logged > 0) & (n_logged < counts.n_actions))
-    actions = _lowest_untried_actions(counts)[states]
-    n_new = len(states)
-    state = np.append(mdp.pair_state, states)
-    action = np.append(mdp.pair_action, actions)
+    n_old, n_new = len(pairs["rewards"]), len(states)
+    state = np.append(pairs["pair_state"], states)
+    action = np.append(pairs["pair_action"], _lowest_untried_actions(counts)[states])
     order = np.lexsort((action, state))
-    empty = csr_array((n_new, mdp.n_states))
-    stacked = vstack([mdp.transitions, empty], format="csr")
-    uniform = np.append(np.zeros(len(mdp.rewards)), np.ones(n_new))
-    return (
-        MDP(
-            transitions=stacked[order],
-            rewards=np.append(mdp.rewards, state_rewards(counts)[states])[order],
-            pair_state=state[order].astype(np.int32),
-            pair_action=action[order].astype(np.int32),
-            n_states=mdp.n_states,
-            n_actions=mdp.n_actions,
-            initial_distribution=mdp.initial_distribution,
-            uniform_mass=uniform[order],
-            shared_mass=None
-            if mdp.shared_mass is None
-            else np.append(mdp.shared_mass, np.zeros(n_new))[order],
-            shared_transitions=mdp.shared_transitions,
-        ),
-        np.append(weights, np.zeros(n_new))[order],
-    )
+
+    def lengthened(matrix: Any) -> Any:
+        return vstack([matrix, csr_array((n_new, matrix.shape[1]))], format="csr")
+
+    is_new = np.repeat([0.0, 1.0], [n_old, n_new])[:, np.newaxis]
+    return {
+        "transitions": lengthened(pairs["transitions"])[order],
+        "rewards": np.append(pairs["rewards"], state_rewards(counts)[states])[order],
+        "pair_state": state[order].astype(np.int32),
+        "pair_action": action[order].astype(np.int32),
+        "hub_mass": hstack([lengthened(pairs["hub_mass"]), csr_array(is_new)], format="csr")[order],
+        "weights": np.append(pairs["weights"], np.zeros(n_new))[order],
+    }
 
 
 def _lowest_untried_actions(counts: TransitionCounts) -> npt.NDArray[np.int64]:

@@ -244,25 +244,10 @@ def _draw_columns(matrix: Any, rows: Codes, rng: np.random.RandomState) -> Codes
 
 
 def _draw_next(mdp: MDP, pair: Codes, rng: np.random.RandomState) -> Codes:
-    """Draw what follows each pair; what its listed transitions leave over falls to other parts."""
-    following = _draw_columns(mdp.transitions, pair, rng)
-    left = 1 - np.asarray(mdp.transitions.sum(axis=1))[pair]
-    if mdp.uniform_mass is not None:
-        mass = mdp.uniform_mass[pair]
-        jumps = _falls_to(following, mass, left, rng)
-        following = np.where(jumps, rng.randint(mdp.n_states, size=len(pair)), following)
-        left = left - mass
-    if mdp.shared_mass is not None:
-        does_as_usual = _falls_to(following, mdp.shared_mass[pair], left, rng)
-        state = mdp.pair_state[pair].astype(np.int64)
-        usual = _draw_columns(mdp.shared_transitions, state, rng)
-        following = np.where(does_as_usual, usual, following)
+    """Draw what follows each pair; where that is a hub, what follows the hub."""
+    whole = mdp.without_hubs
+    following = _draw_columns(whole.transitions, pair, rng)
+    at_hub = np.flatnonzero(following >= mdp.n_states)
+    hub_pair = len(mdp.rewards) + following[at_hub] - mdp.n_states
+    following[at_hub] = _draw_columns(whole.transitions, hub_pair, rng)
     return following
-
-
-def _falls_to(
-    following: Codes, mass: npt.NDArray[Any], left: npt.NDArray[Any], rng: np.random.RandomState
-) -> npt.NDArray[np.bool_]:
-    """Return which draws not settled yet fall to a part of the given mass, of what is left."""
-    draw = rng.uniform(size=len(following)) * np.maximum(left, mass)
-    return np.asarray((following == ENDED) & (draw < mass))

@@ -10,6 +10,8 @@ Used here and in ``solvers``; everywhere else names are spelled out.
     P, R        transition probabilities (n_pairs, n_states), expected rewards (n_pairs,)
     gamma       discount in [0, 1]
     T           optimality operator, (T V)(s) = max_a [R(s, a) + gamma sum_s' P(s'|s, a) V(s')]
+
+Q of all pairs under some V is ``MDP.pair_values``.
 """
 
 from __future__ import annotations
@@ -19,17 +21,6 @@ import numpy.typing as npt
 
 from skmdp._typing import Floats, Integers
 from skmdp.mdp._mdp import MDP
-
-
-def pair_values(mdp: MDP, gamma: float, V: Floats) -> Floats:
-    """Q = R + gamma P V, less the standard errors of a process that has a penalty."""
-    Q = mdp.expected_next_values(V)
-    Q *= gamma
-    Q += mdp.rewards
-    if mdp.penalty is not None:
-        Q -= mdp.penalty.amounts(V, gamma)
-        np.maximum(Q, mdp.penalty.floor(gamma), out=Q)
-    return Q
 
 
 def maximize(mdp: MDP, Q: Floats) -> Floats:

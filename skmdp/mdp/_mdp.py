@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import issparse
 
-from skmdp._typing import Floats, Integers
-from skmdp.mdp._penalty import Penalty
+from skmdp._typing import Bools, Floats, Integers
+
+# Rows may sum to this much more than one: probabilities come rounded. What is above one is no
+# rounding to the solvers, whose bounds take the largest sum as it is.
+MASS_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +35,6 @@ class MDP:
         Number of states and of actions.
     initial_distribution : ndarray of shape (n_states,), default=None
         Probability of starting in each state.
-    uniform_mass : ndarray of shape (n_pairs,), default=None
-        Probability that a pair leads to any of the ``n_states`` states, all equally likely, on top
-        of ``transitions``. Kept apart because its matrix would be dense.
-    shared_mass : ndarray of shape (n_pairs,), default=None
-        Probability that a pair leads where its state leads whatever is done there, on top of
-        ``transitions``. Kept apart because it would repeat a row of ``shared_transitions`` for
-        every action.
-    shared_transitions : scipy sparse CSR array of shape (n_states, n_states), default=None
-        Probability of each next state of a state, whatever is done there. Rows may sum to less
-        than one. Needed with ``shared_mass``.
-    penalty : Penalty, default=None
-        Standard errors to take off the values, as ``pessimism`` of the estimator does. The
-        Bellman operator is then no longer linear for a fixed policy.
 
     Notes
     -----
@@ -79,37 +68,34 @@ class MDP:
     n_states: int
     n_actions: int
     initial_distribution: Floats | None = None
-    uniform_mass: Floats | None = None
-    shared_mass: Floats | None = None
-    shared_transitions: Any = None
-    penalty: Penalty | None = None
+
+    # What is kept of the named pairs only when a process is restricted to them.
+    per_pair: ClassVar[tuple[str, ...]] = ("transitions", "rewards", "pair_state", "pair_action")
 
     def __post_init__(self) -> None:
+        self._check_shapes()
+        self._check_codes()
+        self._check_numbers()
+
+    def _check_shapes(self) -> None:
         n_pairs = len(self.rewards)
-        if (self.shared_mass is None) != (self.shared_transitions is None):
-            raise ValueError("shared_mass and shared_transitions go together: give both or none.")
-        for name in ("transitions", "shared_transitions"):
-            matrix = getattr(self, name)
-            if matrix is not None and not (issparse(matrix) and matrix.format == "csr"):
-                raise TypeError(
-                    f"{name} must be a scipy sparse array in CSR format, got "
-                    f"{type(matrix).__name__}. Wrap it in scipy.sparse.csr_array."
-                )
+        if not (issparse(self.transitions) and self.transitions.format == "csr"):
+            raise TypeError(
+                "transitions must be a scipy sparse array in CSR format, got "
+                f"{type(self.transitions).__name__}. Wrap it in scipy.sparse.csr_array."
+            )
         if self.transitions.shape != (n_pairs, self.n_states) or not n_pairs:
             raise ValueError(
                 f"transitions has shape {self.transitions.shape}, expected "
                 f"({n_pairs}, {self.n_states}): one row per pair, one column per state, and at "
                 "least one pair."
             )
-        square = (self.n_states, self.n_states)
-        if self.shared_transitions is not None and self.shared_transitions.shape != square:
-            raise ValueError(
-                f"shared_transitions has shape {self.shared_transitions.shape}, expected {square}."
-            )
-        for name in ("pair_state", "pair_action", "uniform_mass", "shared_mass"):
-            array = getattr(self, name)
-            if array is not None and np.shape(array) != (n_pairs,):
-                raise ValueError(f"{name} has shape {np.shape(array)}, expected ({n_pairs},).")
+        for name in ("pair_state", "pair_action"):
+            shape = np.shape(getattr(self, name))
+            if shape != (n_pairs,):
+                raise ValueError(f"{name} has shape {shape}, expected ({n_pairs},).")
+
+    def _check_codes(self) -> None:
         for name, codes, n in (
             ("pair_state", self.pair_state, self.n_states),
             ("pair_action", self.pair_action, self.n_actions),
@@ -119,29 +105,19 @@ class MDP:
         order = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
         if (np.diff(order) <= 0).any():
             raise ValueError("pairs must be unique and sorted by state, then action.")
+
+    def _check_numbers(self) -> None:
         if not np.isfinite(self.rewards).all():
             raise ValueError("rewards must be finite.")
-        parts = [self.transitions.data, self.uniform_mass, self.shared_mass]
-        if self.shared_transitions is not None:
-            parts.append(self.shared_transitions.data)
-        # NaN fails every comparison, so what is asked is whether all is well.
-        are_positive = all(part.min(initial=0.0) >= 0 for part in parts if part is not None)
-        if not (are_positive and self._mass.max() <= 1 + 1e-9):
+        # NaN fails every comparison, so the question is whether all is well.
+        is_positive = self.transitions.data.min(initial=0.0) >= 0
+        if not (is_positive and self.mass.max() <= 1 + MASS_TOLERANCE):
             raise ValueError(
-                "transitions must hold probabilities: none negative or NaN, and no row (with its "
-                "uniform_mass and shared_mass) summing to more than one."
+                "transitions must hold probabilities: none negative or NaN, and no row summing "
+                "to more than one."
             )
 
-    @cached_property
-    def _mass(self) -> Floats:
-        """Probability that the process goes on, (n_pairs,)."""
-        mass = np.asarray(self.transitions.sum(axis=1))
-        if self.uniform_mass is not None:
-            mass = mass + self.uniform_mass
-        if self.shared_mass is not None:
-            going_on = np.asarray(self.shared_transitions.sum(axis=1))
-            mass = mass + self.shared_mass * going_on[self.pair_state]
-        return mass
+    # ------------------------------------------------------------------------- states and pairs
 
     @cached_property
     def acting_states(self) -> Integers:
@@ -153,13 +129,44 @@ class MDP:
         """Position of the first pair of every acting state."""
         return np.flatnonzero(np.diff(self.pair_state, prepend=-1))
 
-    @cached_property
-    def ends(self) -> npt.NDArray[np.bool_]:
-        """Whether a pair may end the process: its mass misses one by more than rounding."""
-        n_terms = np.diff(self.transitions.indptr) + 3
-        if self.shared_mass is not None:
-            n_terms += np.diff(self.shared_transitions.indptr)[self.pair_state] + 3
-        return np.asarray(1 - self._mass > n_terms * np.finfo(np.float64).eps)
+    def restrict(self, pairs: Integers) -> Self:
+        """Return the process in which only the given pairs exist.
+
+        With one pair per state this is the Markov reward process of a policy.
+
+        Parameters
+        ----------
+        pairs : ndarray of shape (n_kept,)
+            Positions of pairs, ascending, at least one.
+
+        Returns
+        -------
+        mdp : MDP
+            Same states, same actions.
+
+        Raises
+        ------
+        ValueError
+            If the positions do not ascend, or there are none.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> mdp = make_garnet(5, 2, 2, random_state=0)
+        >>> always_action_0 = mdp.restrict(np.flatnonzero(mdp.pair_action == 0))
+        >>> always_action_0.transitions.shape
+        (5, 5)
+        """
+        if not len(pairs) or pairs[0] < 0 or (np.diff(pairs) <= 0).any():
+            raise ValueError("pairs must be ascending positions, at least one.")
+        kept = object.__new__(type(self))  # rows of a valid process need no second check
+        for field in fields(self):
+            part = getattr(self, field.name)
+            is_cut = field.name in self.per_pair and part is not None
+            object.__setattr__(kept, field.name, part[pairs] if is_cut else part)
+        return kept
+
+    # ----------------------------------------------------------------------------------- values
 
     def expected_next_values(self, values: Floats) -> Floats:
         """Return the expected value of the next state of every pair, (n_pairs,).
@@ -172,8 +179,7 @@ class MDP:
         Returns
         -------
         expected : ndarray of shape (n_pairs,)
-            ``transitions @ values``, plus the mean value where a pair may lead anywhere, plus
-            what the pair's state leads to where it may do that.
+            ``transitions @ values``; an end is worth 0.
 
         Examples
         --------
@@ -183,42 +189,75 @@ class MDP:
         array([1., 1., 0.])
         """
         expected: Floats = self.transitions @ values
-        if self.uniform_mass is not None:
-            expected += self.uniform_mass * values.mean()
-        if self.shared_mass is not None:
-            expected += self.shared_mass * (self.shared_transitions @ values)[self.pair_state]
         return expected
 
-    def restrict(self, pairs: Integers) -> MDP:
-        """Return the process in which only the given pairs exist.
-
-        With one pair per state this is the Markov reward process of a policy.
+    def pair_values(self, values: Floats, gamma: float) -> Floats:
+        """Return Q = R + gamma P V of every pair, (n_pairs,).
 
         Parameters
         ----------
-        pairs : ndarray of shape (n_kept,)
-            Ascending positions of pairs.
+        values : ndarray of shape (n_states,)
+            Value V of every state.
+        gamma : float
+            Discount in [0, 1].
 
         Returns
         -------
-        mdp : MDP
-            Same states, same actions.
+        q_values : ndarray of shape (n_pairs,)
+            Reward of the pair plus the discounted value of what follows.
 
         Examples
         --------
         >>> from skmdp.datasets import make_garnet
-        >>> mdp = make_garnet(5, 2, 2, random_state=0)
-        >>> always_action_0 = mdp.restrict(np.flatnonzero(mdp.pair_action == 0))
-        >>> always_action_0.transitions.shape
-        (5, 5)
+        >>> mdp = make_garnet(3, 1, 3, random_state=0)
+        >>> bool(np.all(mdp.pair_values(np.zeros(3), 0.9) == mdp.rewards))
+        True
         """
-        return replace(
-            self,
-            transitions=self.transitions[pairs],
-            rewards=self.rewards[pairs],
-            pair_state=self.pair_state[pairs],
-            pair_action=self.pair_action[pairs],
-            uniform_mass=None if self.uniform_mass is None else self.uniform_mass[pairs],
-            shared_mass=None if self.shared_mass is None else self.shared_mass[pairs],
-            penalty=None if self.penalty is None else self.penalty.restrict(pairs),
-        )
+        q_values = self.expected_next_values(values)
+        q_values *= gamma
+        q_values += self.rewards
+        return q_values
+
+    # --------------------------------------------------------- what a proof about values rests on
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether Q is linear in V."""
+        return True
+
+    @cached_property
+    def mass(self) -> Floats:
+        """Probability that the process goes on after each pair, (n_pairs,)."""
+        return self.expected_next_values(np.ones(self.n_states))
+
+    @cached_property
+    def acting_mass(self) -> Floats:
+        """Probability that another decision follows each pair, (n_pairs,)."""
+        acts = np.zeros(self.n_states)
+        acts[self.acting_states] = 1.0
+        return self.expected_next_values(acts)
+
+    @property
+    def n_roundings(self) -> Integers:
+        """Number of roundings, at most, in the value of each pair, (n_pairs,)."""
+        return np.asarray(np.diff(self.transitions.indptr) + 3)
+
+    @cached_property
+    def mass_rounding(self) -> Floats:
+        """By how much rounding alone can move the mass of each pair, (n_pairs,)."""
+        return np.asarray(self.n_roundings * np.finfo(np.float64).eps)
+
+    @cached_property
+    def ends(self) -> Bools:
+        """Whether a pair may end the process: its mass misses one by more than rounding."""
+        return np.asarray(1 - self.mass > self.mass_rounding)
+
+    @property
+    def largest_reward(self) -> float:
+        """Largest reward in absolute terms: rounding of values is relative to it."""
+        return float(np.abs(self.rewards).max())
+
+    @property
+    def without_hubs(self) -> MDP:
+        """The same process, where every pair leads to its successors directly: this one."""
+        return self

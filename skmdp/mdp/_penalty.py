@@ -1,17 +1,17 @@
-"""What pessimism takes off the value of a pair: standard errors of r + gamma V(s').
+"""The penalty of pessimism: standard errors of r + gamma V(s'), subtracted from each pair's value.
 
-With n rows of a pair, Var_hat the variance of r + gamma V(s') over them, Var_s a variance of the
-pair's state that is held fixed (so that a pair seen once is not taken for certain), and a factor
-of at most one,
+A pair has n rows, Var_hat is the variance of r + gamma V(s') over them, and Var_s is a variance of
+the pair's state that is held fixed, so that a pair seen once does not pass for certain. With a
+factor of at most one,
 
     penalty = factor sqrt((n Var_hat + Var_s) / (n + 1) / n)
 
-Why a sup-norm bound survives. Let p be the share of a next state, x its r + gamma V, m the mean of
-x and sigma its standard deviation. The derivative of the penalty in that V is at most
-factor gamma p |x - m| / (sigma sqrt(n + 1)). A share is at least 1 / n, so |x - m| / sigma is at
-most sqrt((1 - p) / p) <= sqrt(n - 1), and the derivative of gamma P V - penalty stays positive:
-the operator is monotone. Adding a constant to V (and to the end's value) moves it by gamma times
-the constant. Together: a gamma-contraction, though no linear one.
+The sup-norm bound still holds. Let p be the share of a next state, x its r + gamma V, m the mean
+of x and sigma its standard deviation. The derivative of the penalty with respect to V(s') is at
+most factor gamma p |x - m| / (sigma sqrt(n + 1)). A share is at least 1 / n, so |x - m| / sigma is
+at most sqrt((1 - p) / p) <= sqrt(n - 1), and the derivative of gamma P V - penalty stays positive:
+the operator is monotone. A constant added to V and to the value of the end adds gamma times that
+constant to Q. The operator is therefore a gamma-contraction, though not a linear one.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from skmdp._typing import Floats, Integers
 class Penalty:
     """Standard errors of the pairs of a process, as a function of the state values.
 
-    ``outcomes`` is CSR (n_pairs, n_states + 1): share + i mean reward of each next state among the
-    pair's rows; the last column is the end. ``inner_variance`` (n_pairs,) is the variance of the
-    rewards around those means, ``state_variance`` (n_pairs,) is Var_s, ``visits`` (n_pairs,) is n,
-    ``factor`` (n_pairs,) the number of standard errors. No value falls below
-    ``lowest_reward / (1 - gamma)``.
+    ``outcomes`` is CSR (n_pairs, n_states + 1) and holds for each next state of a pair its share of
+    the pair's rows, plus i times their mean reward; the last column is the end.
+    ``inner_variance`` (n_pairs,) is the variance of the rewards around those means,
+    ``state_variance`` (n_pairs,) is Var_s, ``visits`` (n_pairs,) is n, ``factor`` (n_pairs,) the
+    number of standard errors. No value falls below ``lowest_reward / (1 - gamma)``.
     """
 
     outcomes: Any
@@ -53,7 +53,7 @@ class Penalty:
         return float(np.abs(self.outcomes.data.imag).max(initial=0.0))
 
     def amounts(self, values: Floats, gamma: float) -> Floats:
-        """Return what is taken off each pair, (n_pairs,), under the given state values."""
+        """Return the penalty of each pair under the given state values, (n_pairs,)."""
         n, pair, share = self.visits, self._outcome_pair, self.outcomes.data.real
         worth = np.append(values, 0.0)[self.outcomes.indices]
         worth *= gamma
@@ -68,7 +68,7 @@ class Penalty:
         """Return the lowest value that is possible at all."""
         return self.lowest_reward / (1 - gamma)
 
-    def restrict(self, pairs: Integers) -> Penalty:
+    def __getitem__(self, pairs: Integers) -> Penalty:
         """Return the penalty of some of the pairs."""
         return replace(
             self,

@@ -1,21 +1,4 @@
-"""Solvers of Markov decision processes, each with a proven bound on its error.
-
-Notation as in ``skmdp.mdp._bellman``. With d = T V - V and H the largest expected number of steps,
-discounted, that any policy can take (at most 1 / (1 - gamma)),
-
-    |V* - T V| <= gamma H max|d|
-
-(Puterman 2005, theorem 6.3.1; for gamma = 1 and processes that no policy can keep from ending,
-Bertsekas and Tsitsiklis 1991). Where no pair may end and every state acts, the range of d bounds
-more tightly, since a constant added to V changes nothing but the level (MacQueen 1966; Puterman
-2005, theorem 6.6.3):
-
-    gamma / (1 - gamma) min(d)  <=  V* - T V  <=  gamma / (1 - gamma) max(d)
-
-That is wrong where rows of P sum to less than one, so it is not used there, nor where a penalty
-with its floor is taken off (then T is a monotone gamma-contraction, so the first bound holds; see
-``skmdp.mdp._penalty``).
-"""
+"""Modified policy iteration. Notation as in ``skmdp.mdp._bellman``; bounds: ``_bounds``."""
 
 from __future__ import annotations
 
@@ -23,14 +6,11 @@ import numpy as np
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs, maximize, pair_values
-from skmdp.solvers._bounds import center_residual, rounding_error
+from skmdp.mdp._bellman import greedy_pairs, maximize
+from skmdp.solvers._bounds import Discounting, Proof, discount, prove
 from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
-from skmdp.solvers._sweeps import follow_policy
+from skmdp.solvers._sweeps import Follower
 from skmdp.solvers._total_reward import most_steps_to_the_end
-
-# The policy's residual relative to the optimality residual at which improving it pays again.
-INNER_TOLERANCE = 0.1
 
 
 def modified_policy_iteration(
@@ -119,46 +99,43 @@ def modified_policy_iteration(
     skmdp.solvers...EndlessLoopError: gamma=1 needs a process that always ends, but ...
     """
     gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
-    if gamma == 1 and mdp.penalty is not None:
-        raise ValueError("A penalty needs gamma below 1: at gamma=1 its values have no bound.")
-    is_closed = len(mdp.acting_states) == mdp.n_states and not mdp.ends.any()
-    is_closed = is_closed and mdp.penalty is None
-    most_steps = 1 / (1 - gamma) if gamma < 1 else most_steps_to_the_end(mdp)
-    rounding = most_steps * rounding_error(mdp)
-    largest_reward = np.abs(mdp.rewards).max(initial=0.0)
-    largest_term = max(largest_reward, 0.0 if mdp.penalty is None else mdp.penalty.largest_reward)
+    discounting = _discounting(mdp, gamma)
+    follower = Follower(mdp, gamma, discounting)
+    largest_reward = float(np.abs(mdp.rewards).max())
     V = np.zeros(mdp.n_states)
     if initial_values is not None:
         V[mdp.acting_states] = initial_values[mdp.acting_states]
     history: list[float] = []
     greedy = None
     while True:
-        Q = pair_values(mdp, gamma, V)
-        TV = maximize(mdp, Q)
-        level, residual = center_residual(TV - V, is_closed)
-        V = TV + gamma * most_steps * level
-        largest_value = max(np.abs(TV).max(initial=0.0), np.abs(V).max(initial=0.0))
-        proven = gamma * most_steps * residual
-        noise = rounding * (largest_term + largest_value)
-        bound = proven + noise
-        history.append(bound)
-        target = tol * max(largest_reward, np.abs(V).max(initial=0.0))
-        converged = bool(np.isfinite(bound) and bound <= target)
-        improved = greedy_pairs(mdp.first_pairs, Q)
+        proof = prove(mdp, gamma, V, discounting)
+        history.append(proof.bound)
+        target = tol * max(largest_reward, proof.largest)
+        converged = bool(np.isfinite(proof.bound) and proof.bound <= target)
+        improved = greedy_pairs(mdp.first_pairs, proof.q_values)
         if verbose > 0:
-            report_iteration(len(history), bound, target, improved, greedy)
-        # A bound that is nothing but rounding, or overflow, cannot improve any more.
-        if converged or len(history) >= max_iter or not proven > noise:
+            report_iteration(len(history), proof.bound, target, improved, greedy)
+        if converged or proof.is_final or len(history) >= max_iter:
             break
-        if greedy is None or (improved != greedy).any():
-            policy = mdp.restrict(improved)
         greedy = improved
-        V = follow_policy(policy, gamma, TV, INNER_TOLERANCE * residual, is_closed)
+        V = follower.follow(improved, proof.values, proof.d)
     if not converged:
-        warn_not_converged(len(history), max_iter, bound, target, tol)
-    Q = pair_values(mdp, gamma, V)
+        warn_not_converged(len(history), max_iter, proof.bound, target, tol)
+    return _solution(mdp, gamma, proof, converged, history)
+
+
+def _discounting(mdp: MDP, gamma: float) -> Discounting:
+    """Return what a unit in every step adds up to, or raise where that has no bound."""
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
+    return discount(mdp, gamma) if gamma < 1 else Discounting(0.0, most_steps_to_the_end(mdp))
+
+
+def _solution(
+    mdp: MDP, gamma: float, proof: Proof, converged: bool, history: list[float]
+) -> Solution:
+    """Apply T once more, to the values proven, for Q, V and policy that belong together."""
+    Q = mdp.pair_values(proof.values, gamma) + gamma * proof.level
     actions = np.full(mdp.n_states, -1)
     best = greedy_pairs(mdp.first_pairs, Q)
     actions[mdp.pair_state[best]] = mdp.pair_action[best]
@@ -168,6 +145,6 @@ def modified_policy_iteration(
         policy=actions,
         n_iter=len(history),
         converged=converged,
-        value_error_bound=float(bound),
+        value_error_bound=proof.bound,
         history=np.array(history),
     )

@@ -1,4 +1,4 @@
-"""What a solver returns, and what it says while it runs or when it fails."""
+"""The answer of a solver, its reports and its warnings."""
 
 from __future__ import annotations
 

@@ -1,27 +1,73 @@
-"""Sweeps that follow one policy."""
+"""Following one policy after the other, as far as it pays."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from skmdp._typing import Floats
+from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import pair_values
-from skmdp.solvers._bounds import center_residual
+from skmdp.solvers._bounds import Discounting, shared_part
+from skmdp.solvers._elimination import PolicyEquations
 
 # Sweeps of the policy between two looks at its residual, and how often to look at most.
 INNER_SWEEPS = 10
 INNER_ROUNDS = 20
+# A policy's residual relative to that of the optimum at which improving the policy pays again.
+INNER_TOLERANCE = 0.1
+
+# Share of the states whose action may have changed since the last policy for one that is settled.
+STILL = 0.02
 
 
-def follow_policy(
-    policy: MDP, gamma: float, V: Floats, tolerance: float, is_closed: bool
-) -> Floats:
-    """Sweep V <- R + gamma P V of one policy until a sweep changes little, or long enough."""
-    for _ in range(INNER_ROUNDS):
-        for _ in range(INNER_SWEEPS):
-            previous, V = V, np.zeros(policy.n_states)
-            V[policy.pair_state] = pair_values(policy, gamma, previous)
-        if center_residual(V - previous, is_closed)[1] <= tolerance:
-            break
-    return V
+class Follower:
+    """Moves V towards the values of policies of a process, one after the other.
+
+    By sweeps V <- R + gamma P V; once these take too long, by the policy's equations.
+    """
+
+    def __init__(self, mdp: MDP, gamma: float, discounting: Discounting) -> None:
+        self._mdp, self._gamma, self._discounting = mdp, gamma, discounting
+        self._pairs: Integers | None = None
+        self._equations: PolicyEquations | None = None
+        self._solves = False
+        self._may_solve = mdp.is_linear
+
+    def follow(self, pairs: Integers, V: Floats, d: Floats) -> Floats:
+        """Return V closer to the values of the policy of ``pairs``, where T V - V was ``d``."""
+        changed = 1.0 if self._pairs is None else float(np.mean(pairs != self._pairs))
+        if changed > 0:
+            self._pairs, self._policy = pairs, self._mdp.restrict(pairs)
+            self._equations = None
+        # Exact values of a policy that is still far from the best are not worth their equations.
+        if self._solves and self._equations is None and changed <= STILL:
+            self._equations = PolicyEquations.of(self._policy, self._gamma)
+            self._solves = self._may_solve = self._equations is not None
+        if self._equations is not None:
+            return self._correct(V, self._equations)
+        V, is_done = self._sweep(V, INNER_TOLERANCE * self._discounting.width(d))
+        self._solves = self._may_solve and not is_done
+        return V
+
+    def _sweep(self, V: Floats, tolerance: float) -> tuple[Floats, bool]:
+        """Sweep until a sweep changes little, or often enough; return V and whether it does."""
+        acting = self._policy.pair_state
+        for _ in range(INNER_ROUNDS):
+            for _ in range(INNER_SWEEPS):
+                previous, V = V, np.zeros(self._policy.n_states)
+                V[acting] = self._policy.pair_values(previous, self._gamma)
+            change = V[acting] - previous[acting]
+            if self._discounting.width(change) <= tolerance:
+                return V, True
+            if self._discounting.forgets_level:
+                V[acting] -= shared_part(V[acting])
+        return V, False
+
+    def _correct(self, V: Floats, equations: PolicyEquations) -> Floats:
+        """Add to V what it lacks by the policy's equations: errors are relative to the lack."""
+        acting = self._policy.pair_state
+        lack = self._policy.pair_values(V, self._gamma) - V[acting]
+        if self._discounting.forgets_level:
+            lack -= shared_part(lack)
+        V = V.copy()
+        V[acting] += equations.solve(lack)
+        return V

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -11,16 +10,15 @@ from scipy.sparse.csgraph import connected_components
 
 from skmdp._typing import Integers
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs, maximize, pair_values
+from skmdp.mdp._bellman import greedy_pairs, maximize
+from skmdp.solvers._bounds import UNBOUNDED, Discounting
 from skmdp.solvers._solution import EndlessLoopError
-from skmdp.solvers._sweeps import follow_policy
+from skmdp.solvers._sweeps import Follower
 
 # Improvements granted to the search for the longest expected stay, before any value is looked at.
 MAX_ITER_OF_STEPS = 10_000
-
-
-# Stands for a stay without a bound: no value can be proven, and products do not overflow.
-UNBOUNDED = 1e150
+# What one more look may add to a stay of h steps before h is taken: h is raised by this share.
+LARGEST_EXCESS = 0.1
 
 
 def endless_pair(mdp: MDP) -> int | None:
@@ -29,53 +27,36 @@ def endless_pair(mdp: MDP) -> int | None:
     Peels off, wave by wave, the pairs that may end or may lead to a state already peeled, and the
     states left without pairs. From what remains one need never leave. O(n_nonzero) over all waves.
     """
-    n_left = np.bincount(mdp.pair_state, minlength=mdp.n_states)
-    left = ~mdp.ends
-    np.subtract.at(n_left, mdp.pair_state[~left], 1)
-    into = mdp.transitions.tocsc()
+    whole = mdp.without_hubs
+    n_left = np.bincount(whole.pair_state, minlength=whole.n_states)
+    left = ~whole.ends
+    np.subtract.at(n_left, whole.pair_state[~left], 1)
+    into = whole.transitions.tocsc()
     into.eliminate_zeros()
-    if mdp.shared_mass is not None:
-        shared_into, sharing = mdp.shared_transitions.tocsc(), _sharing_pairs(mdp)
-        shared_into.eliminate_zeros()
-    everywhere = np.flatnonzero(0 if mdp.uniform_mass is None else mdp.uniform_mass)
     wave = np.flatnonzero(n_left == 0)
     while len(wave):
-        reaching = np.append(into[:, wave].indices, everywhere)
-        if mdp.shared_mass is not None:
-            reaching = np.append(reaching, sharing[:, shared_into[:, wave].indices].indices)
-        everywhere = everywhere[:0]  # these pairs reach every state, so the first wave peels them
+        reaching = into[:, wave].indices
         peeled = np.unique(reaching[left[reaching]])
         left[peeled] = False
-        np.subtract.at(n_left, mdp.pair_state[peeled], 1)
-        touched = np.unique(mdp.pair_state[peeled])
+        np.subtract.at(n_left, whole.pair_state[peeled], 1)
+        touched = np.unique(whole.pair_state[peeled])
         wave = touched[n_left[touched] == 0]
     remaining = np.flatnonzero(left)
-    return _pair_in_loop(mdp, remaining) if len(remaining) else None
+    return _pair_in_loop(whole, remaining) if len(remaining) else None
 
 
-def _sharing_pairs(mdp: MDP) -> Any:
-    """Return which pairs may do as their state does, CSC (n_pairs, n_states)."""
-    assert mdp.shared_mass is not None
-    pairs = np.flatnonzero(mdp.shared_mass)
-    entries = (np.ones(len(pairs)), (pairs, mdp.pair_state[pairs]))
-    return coo_array(entries, shape=(len(mdp.rewards), mdp.n_states)).tocsc()
-
-
-def _pair_in_loop(mdp: MDP, remaining: Integers) -> int:
+def _pair_in_loop(whole: MDP, remaining: Integers) -> int:
     """Return a pair that comes round again, of pairs that only lead to each other's states."""
-    if mdp.uniform_mass is not None and mdp.uniform_mass[remaining].any():
-        return int(remaining[np.argmax(mdp.uniform_mass[remaining] > 0)])
-    edges = mdp.transitions[remaining].tocoo()
-    if mdp.shared_mass is not None:
-        edges = (edges + (_sharing_pairs(mdp).tocsr()[remaining] @ mdp.shared_transitions)).tocoo()
+    edges = whole.transitions[remaining].tocoo()
     edges.eliminate_zeros()
-    origin = mdp.pair_state[remaining][edges.row]
-    graph = coo_array((np.ones(edges.nnz), (origin, edges.col)), shape=(mdp.n_states,) * 2)
+    origin = whole.pair_state[remaining][edges.row]
+    graph = coo_array((np.ones(edges.nnz), (origin, edges.col)), shape=(whole.n_states,) * 2)
     _, component = connected_components(graph, directed=True, connection="strong")
-    # Nothing leads out of a last component, so all of its pairs can be taken again and again.
+    # Nothing leads out of a last component, so all of its pairs can be taken again and again; the
+    # first of them is no hub's, for these come last and lead to states only.
     leaves = np.zeros(len(component), dtype=bool)
     leaves[component[origin[component[origin] != component[edges.col]]]] = True
-    return int(remaining[np.argmin(leaves[component[mdp.pair_state[remaining]]])])
+    return int(remaining[np.argmin(leaves[component[whole.pair_state[remaining]]])])
 
 
 def most_steps_to_the_end(mdp: MDP) -> float:
@@ -86,14 +67,20 @@ def most_steps_to_the_end(mdp: MDP) -> float:
     loop = endless_pair(mdp)
     if loop is not None:
         raise EndlessLoopError(int(mdp.pair_state[loop]), int(mdp.pair_action[loop]))
+    if not mdp.is_linear:
+        raise ValueError(
+            "gamma=1 cannot be had with pessimism: its penalty has no bound there. Use a gamma "
+            "below 1, such as 0.999, or no pessimism."
+        )
     steps: MDP = replace(mdp, rewards=np.ones_like(mdp.rewards))
+    follower = Follower(steps, 1.0, Discounting(0.0, 1.0))
     h = np.zeros(mdp.n_states)
     for _ in range(MAX_ITER_OF_STEPS):
-        Q = pair_values(steps, 1.0, h)
+        Q = steps.pair_values(h, 1.0)
         longer = maximize(steps, Q)
-        excess = float((longer - h).max())
-        if excess <= 0.1:
+        d = (longer - h)[steps.acting_states]
+        excess = float(d.max())
+        if excess <= LARGEST_EXCESS:
             return float(h.max()) / (1 - excess)
-        slowest = steps.restrict(greedy_pairs(steps.first_pairs, Q))
-        h = follow_policy(slowest, 1.0, longer, 0.1, is_closed=False)
+        h = follower.follow(greedy_pairs(steps.first_pairs, Q), longer, d)
     return UNBOUNDED
