@@ -85,14 +85,16 @@ def nearest_to_zero(low: float, up: float) -> float:
 class Proof:
     """What one application of T, to V, proves.
 
-    ``q_values`` are those under V, and ``d`` (n_acting,) is T V - V. ``values`` (n_states,) plus
-    the constant ``level`` where states act is T V, moved to where V* is proven to be: off by at
-    most ``bound``, and by the same amount in any two states up to ``spread_bound``. ``largest`` is
-    the largest of these values. Where ``is_final``, what is left of d is rounding.
+    ``q_values`` are those under V, and ``d`` (n_acting,) is T V - V, off by ``noise``.
+    ``values`` (n_states,) plus the constant ``level`` where states act is T V, moved to where V*
+    is proven to be: off by at most ``bound``, and by the same amount in any two states up to
+    ``spread_bound``. ``largest`` is the largest of these values. Where ``is_final``, d is nothing
+    but rounding.
     """
 
     q_values: Floats
     d: Floats
+    noise: float
     values: Floats
     level: float
     bound: float
@@ -125,6 +127,7 @@ def prove(mdp: MDP, gamma: float, V: Floats, discounting: Discounting) -> Proof:
     return Proof(
         q_values=Q,
         d=d,
+        noise=noise,
         values=values,
         level=level,
         bound=max(up - shift, shift - low) + amplified * rounding * (mdp.largest_reward + largest),

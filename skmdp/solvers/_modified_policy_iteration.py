@@ -118,7 +118,7 @@ def modified_policy_iteration(
         if converged or proof.is_final or len(history) >= max_iter:
             break
         greedy = improved
-        V = follower.follow(improved, proof.values, proof.d)
+        V = follower.follow(improved, proof)
     if not converged:
         warn_not_converged(len(history), max_iter, proof.bound, target, tol)
     return _solution(mdp, gamma, proof, converged, history)

@@ -6,7 +6,7 @@ import numpy as np
 
 from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._bounds import Discounting, shared_part
+from skmdp.solvers._bounds import Discounting, Proof, shared_part
 from skmdp.solvers._elimination import PolicyEquations
 
 # Sweeps of the policy between two looks at its residual, and how often to look at most.
@@ -14,9 +14,8 @@ INNER_SWEEPS = 10
 INNER_ROUNDS = 20
 # A policy's residual relative to that of the optimum at which improving the policy pays again.
 INNER_TOLERANCE = 0.1
-
-# Share of the states whose action may have changed since the last policy for one that is settled.
-STILL = 0.02
+# States up to which the equations of a policy cost less than sweeps, whatever the policy.
+FEW_STATES = 100
 
 
 class Follower:
@@ -32,19 +31,26 @@ class Follower:
         self._solves = False
         self._may_solve = mdp.is_linear
 
-    def follow(self, pairs: Integers, V: Floats, d: Floats) -> Floats:
-        """Return V closer to the values of the policy of ``pairs``, where T V - V was ``d``."""
-        changed = 1.0 if self._pairs is None else float(np.mean(pairs != self._pairs))
-        if changed > 0:
+    def follow(self, greedy: Integers, proof: Proof) -> Floats:
+        """Return values closer to those of the greedy policy than the values proven.
+
+        An action stays as long as no other is better by more than noise.
+        """
+        pairs, V, Q = greedy, proof.values, proof.q_values
+        if self._pairs is not None:
+            pairs = np.where(Q[self._pairs] >= Q[pairs] - proof.noise, self._pairs, pairs)
+        is_new = self._pairs is None or bool((pairs != self._pairs).any())
+        if is_new:
             self._pairs, self._policy = pairs, self._mdp.restrict(pairs)
             self._equations = None
-        # Exact values of a policy that is still far from the best are not worth their equations.
-        if self._solves and self._equations is None and changed <= STILL:
+        # Exact values of a policy on its way to a better one are not worth many equations.
+        is_settled = not is_new or len(pairs) <= FEW_STATES
+        if self._solves and self._equations is None and is_settled:
             self._equations = PolicyEquations.of(self._policy, self._gamma)
             self._solves = self._may_solve = self._equations is not None
         if self._equations is not None:
             return self._correct(V, self._equations)
-        V, is_done = self._sweep(V, INNER_TOLERANCE * self._discounting.width(d))
+        V, is_done = self._sweep(V, INNER_TOLERANCE * self._discounting.width(proof.d))
         self._solves = self._may_solve and not is_done
         return V
 

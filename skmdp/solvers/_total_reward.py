@@ -10,8 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 from skmdp._typing import Integers
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs, maximize
-from skmdp.solvers._bounds import UNBOUNDED, Discounting
+from skmdp.mdp._bellman import greedy_pairs
+from skmdp.solvers._bounds import UNBOUNDED, Discounting, prove
 from skmdp.solvers._solution import EndlessLoopError
 from skmdp.solvers._sweeps import Follower
 
@@ -73,14 +73,13 @@ def most_steps_to_the_end(mdp: MDP) -> float:
             "below 1, such as 0.999, or no pessimism."
         )
     steps: MDP = replace(mdp, rewards=np.ones_like(mdp.rewards))
-    follower = Follower(steps, 1.0, Discounting(0.0, 1.0))
+    single_step = Discounting(0.0, 1.0)
+    follower = Follower(steps, 1.0, single_step)
     h = np.zeros(mdp.n_states)
     for _ in range(MAX_ITER_OF_STEPS):
-        Q = steps.pair_values(h, 1.0)
-        longer = maximize(steps, Q)
-        d = (longer - h)[steps.acting_states]
-        excess = float(d.max())
+        proof = prove(steps, 1.0, h, single_step)
+        excess = float(proof.d.max()) + proof.noise
         if excess <= LARGEST_EXCESS:
             return float(h.max()) / (1 - excess)
-        h = follower.follow(greedy_pairs(steps.first_pairs, Q), longer, d)
+        h = follower.follow(greedy_pairs(steps.first_pairs, proof.q_values), proof)
     return UNBOUNDED
