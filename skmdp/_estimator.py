@@ -46,9 +46,15 @@ from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
 class MarkovPolicyEstimator(BaseEstimator):
     """Learn a decision policy from a table of logged transitions.
 
-    Counts transitions to estimate P(s'|s,a), averages rewards to estimate R(s,a), solves the
-    Bellman optimality equation of the estimated process, and acts greedily: batch, model-based
-    and tabular.
+    The log is read as a Markov decision process: what follows a decision depends on the state and
+    the action alone. The estimator counts transitions to estimate P(s'|s,a), averages rewards to
+    estimate R(s,a), and solves the Bellman optimality equation of the estimated process, which
+    says what each action is worth if the best one is taken ever after. The policy takes the action
+    that is worth most.
+
+    Parameters come in four groups. ``state`` to ``truncated`` name the columns of the table,
+    ``gamma`` to ``pessimism`` shape the model, ``tol`` and ``max_iter`` concern the solver, and
+    ``handle_unknown`` the prediction.
 
     Read more in the README: what a row means, what is assumed, and when not to use it.
 
@@ -85,38 +91,41 @@ class MarkovPolicyEstimator(BaseEstimator):
         leads there; if not, it is left out of the counts. Where ``terminated`` is True as well,
         the row is an end.
     gamma : float, default=0.9
-        Discount in [0, 1]. 1 is accepted when no policy can avoid the end of an episode.
+        Discount in [0, 1]: a reward that comes t decisions later counts ``gamma ** t`` as much. 1
+        is accepted when no policy can avoid the end of an episode.
     reward_on : {"state_action", "state"}, default="state_action"
-        What is averaged: rewards of the pair (state, action), or of all visits of the state.
+        Average rewards per state and action, or per state whatever was done.
     untried : {"exclude", "uniform"}, default="exclude"
-        What an action never logged in a state means there. ``"exclude"``: it cannot be chosen.
-        ``"uniform"``: it leads to every label of ``states_`` with equal probability and pays the
-        state's mean reward. Dangerous: on small logs such a policy sends people where nobody has
-        been (with 500 logged searches, in every fifth state of the search example).
+        How to treat an action in a state where it was never logged. ``"exclude"``: it cannot be
+        chosen. ``"uniform"``: it leads to every label of ``states_`` with equal probability and
+        pays the state's mean reward. This is dangerous: on small logs such a policy often advises
+        actions that nobody has tried (with 500 logged searches, in every fifth state of the search
+        example).
     min_count : float, default=0
         An action may be chosen in a state when its rows there weigh at least this much. A state
         where none does keeps its most logged action.
     prior_strength : float or "auto", default=0.0
-        How many rows' worth of doubt is cast on each state and action: with n rows, what the pair
-        did is believed with weight ``n / (n + prior_strength)``, else what all rows of the state
-        did, whatever the action. 0 believes every row. ``"auto"`` takes the strength that best
-        predicts each row's next state from the other rows (it looks at transitions, not at
-        rewards), the advice for thin data; sample weights must then be whole numbers.
+        Strength of the prior, in rows. Estimates of a state and action with n rows get the weight
+        ``n / (n + prior_strength)``; the rest of the weight goes to the estimates from all rows of
+        the state, whatever the action. With 0 there is no prior. ``"auto"`` takes the strength
+        that best predicts each row's next state from the other rows, and is the advice for logs
+        with few rows per action. It looks at transitions, not at rewards, and sample weights must
+        then be whole numbers.
     pessimism : float, default=0.0
-        Number of standard errors, in [0, 1], subtracted from the value of every action, so that
-        of two actions of equal promise the better known one is advised. Needs ``gamma`` below 1
-        and at least one row, by weight, behind each transition. ``state_values_`` are then
-        cautious values, no expectations.
+        Number of standard errors, in [0, 1], subtracted from the value of every action. Of two
+        actions with equal estimates, the better known one is then advised. ``state_values_`` are
+        lowered by these errors; do not read them as expected rewards. Needs ``gamma`` below 1 and
+        at least one row, by weight, behind each transition.
     tol : float, default=1e-6
         A guarantee: ``state_values_`` are within ``tol * max(max|R|, max|V|)`` of the optimal
         values of the estimated process, in every state.
     max_iter : int, default=10_000
         Maximum number of iterations of the solver.
     handle_unknown : {"warn", "most_frequent", "error", "nearest"}, default="warn"
-        What to answer in a state not seen in fit. ``"warn"``: the most logged action, with a
-        warning. ``"most_frequent"``: the same, silently. ``"error"``: raise. ``"nearest"``: the
-        answer of the nearest state with logged actions, for numeric state columns, each scaled by
-        its standard deviation over ``states_``.
+        How to answer in a state not seen in fit. ``"warn"`` gives the most logged action, with a
+        warning, ``"most_frequent"`` the same silently; ``"error"`` raises. ``"nearest"`` gives the
+        answer of the nearest state with logged actions; it needs numeric state columns, each of
+        which is scaled by its standard deviation over ``states_``.
     verbose : int, default=0
         If positive, print a line per iteration of the solver.
 
@@ -186,6 +195,16 @@ class MarkovPolicyEstimator(BaseEstimator):
 
     where Var is the variance of r + gamma V(s') over the rows of the pair, or of the state (held at
     the solution without pessimism); no Q falls below the lowest mean reward (or 0) for ever.
+
+    The strength of the prior has another default where policies are judged:
+
+    ========================================= ============ ===================================
+    ``MarkovPolicyEstimator``                 ``0.0``      no prior
+    ``score``, ``policy_scorer``              ``"auto"``   compares models of any size fairly
+    ``evaluate_policy``, ``compare_policies`` ``"capped"`` ``"auto"``, but at most 1: an
+                                                           estimate that is hardly pulled
+                                                           towards the log
+    ========================================= ============ ===================================
 
     A state only ever reached, never acted in, is worth 0, so the end of an episode needs no rows
     of its own. Of actions whose Q differ by no more than the solver can tell (``max(1e-9 |V|max,
