@@ -1,6 +1,7 @@
 """Averages of policies: what they average, and that one member alone is itself."""
 
 import pickle
+import tracemalloc
 import warnings
 from unittest import SkipTest
 
@@ -8,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, clone
 from sklearn.cluster import KMeans
@@ -100,6 +103,96 @@ def test_equal_members_are_the_policy_itself():
     assert_array_equal(three.predict_proba(SEARCHES), single.predict_proba(SEARCHES))
     spread = three.q_spread(SEARCHES)
     assert_allclose(spread[np.isfinite(spread)], 0, atol=1e-12)
+
+
+@given(
+    st.lists(
+        st.tuples(*(st.integers(0, 2) for _ in range(3)), st.sampled_from([0.1, 0.3, -0.7])),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(2, 9),
+)
+@pytest.mark.filterwarnings(SAME)
+def test_equal_members_tie_exactly_as_one(rows, n_estimators):
+    """Sums of equal numbers round; a tie must not be decided by that."""
+    log = pd.DataFrame(rows, columns=["state", "action", "next_state", "reward"])
+    log["episode"] = range(len(log))
+    single = MarkovPolicyEstimator(gamma=0.7, handle_unknown="most_frequent").fit(log)
+    bag = PolicyBagging(single, n_estimators).fit(log)
+    asked = np.arange(3)
+    assert_array_equal(bag.predict(asked), single.predict(asked))
+
+
+def test_blocks_of_any_size_give_the_same_answers():
+    bag = PolicyBagging(PIPE, 4, random_state=0).fit(LOG)
+    asked = np.vstack([HEATS, [[np.nan_to_num(-5.0)], [9.0]]])
+    methods = ["predict", "predict_proba", "decision_function", "score_samples"]
+    whole = [getattr(bag, name)(asked) for name in methods]
+    for cells in (1, 7, 64):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("skmdp.ensemble.BLOCK_CELLS", cells)
+            for name, expected in zip(methods, whole, strict=True):
+                assert_array_equal(getattr(bag, name)(asked), expected)
+
+
+def test_memory_does_not_grow_with_rows_times_actions():
+    """A block holds a few numbers for each row and action; of many rows there are more blocks."""
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"state": rng.integers(40, size=3000), "action": np.arange(3000)})
+    log = log.assign(next_state=-1, reward=rng.normal(size=3000), episode=range(3000))
+    bag = PolicyBagging(MarkovPolicyEstimator(), 2, bootstrap=True, random_state=0).fit(log)
+    peaks = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp.ensemble.BLOCK_CELLS", 2**17)
+        for n_rows in (300, 3000):
+            states = log["state"].to_numpy()[:n_rows]
+            tracemalloc.start()
+            bag.predict(states)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0] < 3000 * len(bag.actions_) * 8
+
+
+def test_weights_of_rows_are_rows():
+    """In fit and in score, and in what is drawn: weight 2 is a row twice, weight 0 none."""
+    rng = np.random.default_rng(1)
+    weights = rng.choice([0.0, 2.0], size=len(LOG), p=[0.2, 0.8])
+    weights[LOG["next_heat"].isna()] = 2.0  # an episode cut off is followed for as many rows
+    single = MarkovPolicyEstimator(state="heat", gamma=0.5, handle_unknown="nearest")
+    log = LOG.assign(heat=LOG["heat"].round(1), next_heat=LOG["next_heat"].round(1))
+    twice = log.loc[np.repeat(log.index, weights.astype(int))]
+    kept = twice["episode"].unique()
+    weights, log = weights[log["episode"].isin(kept)], log[log["episode"].isin(kept)]
+    options = {"n_estimators": 3, "bootstrap": True, "random_state": 0}
+    weighted = PolicyBagging(single, **options).fit(log, sample_weight=weights)
+    repeated = PolicyBagging(single, **options).fit(twice)
+    asked = log[["heat"]].drop_duplicates()
+    assert_array_equal(weighted.predict(asked), repeated.predict(asked))
+    assert_allclose(weighted.decision_function(asked), repeated.decision_function(asked))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        score = weighted.score(log, sample_weight=weights)
+        assert score == pytest.approx(weighted.score(twice), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"X": LOG.iloc[:0]}, "The table is empty: it has 0 rows"),
+        ({"X": LOG, "sample_weight": [1.0] * 3}, r"sample_weight has shape \(3,\)"),
+        ({"X": LOG, "sample_weight": [-1.0] * len(LOG)}, "sample_weight is negative"),
+        ({"X": [[0], [1]], "y": [0, 1], "reward": [1.0]}, "inconsistent numbers of samples"),
+        ({"X": [[0], [1]], "y": [0, 1, 1], "reward": [1.0] * 3}, "inconsistent numbers of samples"),
+        ({"X": [[0], [1]], "y": [0, 1], "episode": [0]}, "inconsistent numbers of samples"),
+    ],
+)
+def test_what_one_policy_refuses_is_refused_of_drawn_episodes_too(options, message):
+    single = (
+        MarkovPolicyEstimator(state="heat") if len(options) == 1 or "y" not in options else SINGLE
+    )
+    with pytest.raises(ValueError, match=message):
+        PolicyBagging(single, 2, bootstrap=True, random_state=0).fit(**options)
 
 
 def test_mean_q_is_that_of_the_members_who_know():
