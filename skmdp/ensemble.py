@@ -21,7 +21,8 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
 from skmdp._log.frames import as_table, take_rows
-from skmdp._log.labels import UNKNOWN, index_labels
+from skmdp._log.index import index_labels
+from skmdp._log.labels import UNKNOWN
 from skmdp._log.numbers import read_weights
 from skmdp._log.reading import (
     episode_codes,

@@ -4,6 +4,9 @@ The same log gives the same policy whatever holds it.
 """
 
 import datetime
+import decimal
+import uuid
+import zoneinfo
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from skmdp.inspection import policy_table
 
 DAY = datetime.date(2026, 3, 1)
 NOON = datetime.datetime(2026, 3, 1, 12, 30)
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 KINDS = {
     "int": [7, -3, 0, 12],
     "float": [0.5, -1.25, 3.0, 1e6],
@@ -25,6 +29,16 @@ KINDS = {
     "bytes": [b"b", b"", b"a\x00", b"a"],
     "date": [DAY + datetime.timedelta(days) for days in (3, -5, 0, 40)],
     "datetime": [NOON + datetime.timedelta(hours=hours) for hours in (3, -5, 0, 40)],
+    "instant": [
+        pd.Timestamp(NOON, tz=BERLIN) + datetime.timedelta(hours=hours) for hours in (3, -5, 0, 40)
+    ],
+    "time": [datetime.time(*at) for at in ((12, 30), (0,), (23, 59, 59, 999999), (12,))],
+    "timedelta": [datetime.timedelta(hours=hours) for hours in (3, -5, 0, 40)],
+    "decimal": [decimal.Decimal(text) for text in ("1.10", "-2.00", "0.00", "7.25")],
+    "period": [pd.Period(text, "M") for text in ("2026-03", "2025-12", "2026-01", "2027-01")],
+    "interval": [pd.Interval(left, left + 0.5) for left in (0.5, -1.5, 0.0, 10.0)],
+    "UUID": [uuid.UUID(int=number) for number in (2**127, 1, 0, 77)],
+    "tuple": [("b", 1), ("a", 2), ("a", -2), ("", 0)],
 }
 ARROW = {
     "int": pa.int64(),
@@ -34,64 +48,68 @@ ARROW = {
     "bytes": pa.binary(),
     "date": pa.date32(),
     "datetime": pa.timestamp("us"),
+    "instant": pa.timestamp("us", "Europe/Berlin"),
+    "time": pa.time64("us"),
+    "timedelta": pa.duration("us"),
+    "decimal": pa.decimal128(5, 2),
+    "UUID": pa.uuid(),
 }
 NULLABLE = {"int": "Int64", "float": "Float64", "str": "string", "bool": "boolean"}
 
 
+def of_pandas(dtype):
+    return lambda columns: pd.DataFrame(
+        {name: pd.Series(labels, dtype=dtype) for name, labels in columns.items()}
+    )
+
+
+def of_polars(dtype=None):
+    return lambda columns: pl.DataFrame(
+        {name: pl.Series(labels, dtype=dtype) for name, labels in columns.items()}
+    )
+
+
+def of_arrow(kind, *, encode=False):
+    def array(labels):
+        if kind == "UUID":  # which Arrow takes as bytes
+            labels = [None if label is None else label.bytes for label in labels]
+        made = pa.array(labels, type=ARROW[kind])
+        return made.dictionary_encode() if encode else made
+
+    return lambda columns: pa.table({name: array(labels) for name, labels in columns.items()})
+
+
 def holders(kind):
     """{name: function from {column: labels} to a table}; None stands for a missing label."""
-
-    def pandas(dtype):
-        return lambda columns: pd.DataFrame(
-            {name: pd.Series(labels, dtype=dtype(labels)) for name, labels in columns.items()}
-        )
-
-    arrow = pd.ArrowDtype(ARROW[kind])
-    found = {
-        "pandas": pandas(lambda _: None),
-        "pandas object": pandas(lambda _: object),
-        "pandas category": lambda columns: pd.DataFrame(
-            {
-                name: pd.Series(
-                    pd.Categorical(labels, categories=KINDS[kind][:2] + KINDS[kind][2:])
-                )
-                if kind != "bool"
-                else pd.Series(labels, dtype="category")
-                for name, labels in columns.items()
-            }
-        ),
-        "pandas arrow": pandas(lambda _: arrow),
-        "polars": lambda columns: pl.DataFrame(
-            {name: pl.Series(labels) for name, labels in columns.items()}
-        ),
-        "pyarrow": lambda columns: pa.table(
-            {name: pa.array(labels, type=ARROW[kind]) for name, labels in columns.items()}
-        ),
-        "pyarrow dictionary": lambda columns: pa.table(
-            {
-                name: pa.array(labels, type=ARROW[kind]).dictionary_encode()
-                for name, labels in columns.items()
-            }
-        ),
-    }
+    found = {"pandas": of_pandas(None), "pandas object": of_pandas(object)}
+    if kind != "date":  # of which pandas makes categories of datetimes
+        found["pandas category"] = of_pandas("category")
+    if kind in ARROW:
+        found["pyarrow"] = of_arrow(kind)
+    if kind in ARROW and kind != "UUID":
+        found["pandas arrow"] = of_pandas(pd.ArrowDtype(ARROW[kind]))
+        found["pyarrow dictionary"] = of_arrow(kind, encode=True)
+        found["polars"] = of_polars()
     if kind in NULLABLE:
-        found["pandas nullable"] = pandas(lambda _: NULLABLE[kind])
+        found["pandas nullable"] = of_pandas(NULLABLE[kind])
     if kind == "str":
-        found["polars categorical"] = lambda columns: pl.DataFrame(
-            {name: pl.Series(labels, dtype=pl.Categorical) for name, labels in columns.items()}
-        )
-        found["polars enum"] = lambda columns: pl.DataFrame(
-            {
-                name: pl.Series(labels, dtype=pl.Enum(sorted(KINDS["str"])[::-1]))
-                for name, labels in columns.items()
-            }
-        )
-    if kind == "date":  # which a plain pandas column holds as objects anyway
-        del found["pandas category"]
+        found["polars categorical"] = of_polars(pl.Categorical)
+        found["polars enum"] = of_polars(pl.Enum(sorted(KINDS["str"])[::-1]))
+    if kind == "UUID":
+        found["polars"] = of_polars(pl.Object)
+    if kind in ("interval", "period"):
+        for dtype in (None, "category"):
+            found[f"pyarrow of pandas {dtype}"] = lambda columns, dtype=dtype: pa.table(
+                of_pandas(dtype)(columns)
+            )
+        if hasattr(pl, "Extension"):
+            found["polars of pandas"] = lambda columns: pl.from_pandas(of_pandas(None)(columns))
     return found
 
 
 CASES = [(kind, holder) for kind in KINDS for holder in holders(kind)]
+# Every two of: actions of the kind too, states of two columns, next states inferred.
+SHAPES = [(False, False, False), (True, False, True), (False, True, True), (True, True, False)]
 RNG = np.random.default_rng(0)
 N = 60
 PICKS = RNG.integers(4, size=(4, N))
@@ -155,9 +173,7 @@ def same(one, other):
 # Labels are drawn at random: where next states are given, no row leads to the next one.
 @pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")
 @pytest.mark.filterwarnings("ignore:In .* a row of X does not lead to:UserWarning")
-@pytest.mark.parametrize("infer", [False, True])
-@pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("as_action", [False, True])
+@pytest.mark.parametrize(("as_action", "several", "infer"), SHAPES)
 @pytest.mark.parametrize(("kind", "holder"), CASES)
 def test_the_same_log_gives_the_same_policy(kind, holder, as_action, several, infer):
     shape = {"action_kind": kind if as_action else "int", "infer": infer, "several": several}
@@ -187,14 +203,11 @@ def test_arrays_and_lists_of_features_give_the_same_policy(kind):
     column = np.empty((N, 1), dtype=object)
     column[:, 0] = state
     plain = MarkovPolicyEstimator().fit(column, action, **beside)
-    tables = [
-        [[label] for label in state],
-        pd.DataFrame({"x": state}),
-        pl.DataFrame({"x": pl.Series(state)}),
-        pa.table({"x": pa.array(state, type=ARROW[kind])}),
-    ]
-    if kind not in ("date", "datetime"):  # which numpy keeps as objects only
-        tables.append(np.array(state, dtype=object if kind == "bytes" else None).reshape(-1, 1))
+    tables = [make({"x": state}) for make in holders(kind).values()]
+    if kind != "tuple":  # of which a list makes further dimensions
+        tables.append([[label] for label in state])
+    if kind in NULLABLE:  # others numpy keeps as objects only
+        tables.append(np.array(state).reshape(-1, 1))
     for X in tables:
         policy = MarkovPolicyEstimator().fit(X, action, **beside)
         same(policy, plain)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from skmdp._log.index import index_labels
+from skmdp._log.kinds import read_labels
 from skmdp._log.labels import (
     MISSING,
     UNKNOWN,
     LabelColumn,
-    index_labels,
-    read_labels,
     require_no_missing,
 )
 
@@ -92,37 +92,23 @@ def test_missing_labels_of_every_sort_are_missing():
             require_no_missing(column)
 
 
-def test_time_zones_are_refused_as_labels():
-    berlin = pd.Series(pd.to_datetime(["2026-03-01 12:00"]).tz_localize("Europe/Berlin"))
-    for aware in (berlin, berlin.astype(object), berlin.astype("category")):
-        with pytest.raises(
-            TypeError, match=r"'state' holds datetimes with a time zone.*tz_convert"
-        ):
-            index_labels([read_labels(aware, "state")])
-    index, _ = index_labels([read_labels(berlin.dt.tz_localize(None), "state")])
-    with pytest.raises(TypeError, match="labels of different kinds cannot be matched"):
-        index.encode([read_labels(berlin, "state")])
-
-
 def test_float32_labels_are_the_decimals_they_name():
     index, _ = index_labels([read(np.array([0.1, 0.2], dtype=np.float32))])
     assert_array_equal(index.encode([read([0.2, 0.1])]), [1, 0])
 
 
 def test_fractions_beside_large_integers_are_refused():
-    with pytest.raises(ValueError, match=r"mixes fractions with 900719925474099\d.*strings"):
+    with pytest.raises(
+        ValueError, match=r"900719925474099\d \(row [01], .*beside fractions.*strings"
+    ):
         read([2**53, 2**53 + 1, 0.5], dtype=object)
 
 
 def test_dates_beside_datetimes_are_refused():
-    with pytest.raises(
-        TypeError, match="'state' of dtype object holds no labels of one known kind"
-    ):
+    with pytest.raises(TypeError, match=r"2026, 3, 1, 12, 0\) \(row 1, .* beside dates without"):
         read([DAY, NOON], dtype=object)
     aware = NOON.replace(tzinfo=datetime.UTC)
-    with pytest.raises(
-        TypeError, match="'state' of dtype object holds no labels of one known kind"
-    ):
+    with pytest.raises(TypeError, match=r"12, 0\) \(row 0, .* without a time zone beside"):
         read([NOON, aware], dtype=object)
 
 
@@ -139,7 +125,7 @@ def test_negative_zero_is_zero_on_every_backend():
         ([1, "a"], r"argument must be .* string.* number.*int \(row 0: 1\).*str \(row 1: 'a'\)"),
         ([True, 1], r"uniformly strings or numbers.*bool.*int"),
         ([None, {"a": 1}], r"dict \(row 1"),
-        ([(0, 1), (1, 1)], r"tuple \(row 0: \(0, 1\)\).*use one column for each"),
+        ([(0, 1), [1, 1]], r"tuple \(row 0: \(0, 1\)\), list \(row 1"),
         ([[0], [1]], r"list \(row 0"),
     ],
 )
@@ -154,8 +140,6 @@ def test_mixed_categories_are_refused():
 
 
 def test_other_dtypes_are_refused_by_name():
-    with pytest.raises(TypeError, match=r"of dtype timedelta64.*no labels of one known kind"):
-        read(pd.to_timedelta([1, 2], unit="s"))
     lists = pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([[[1], [2]]])))
     with pytest.raises(TypeError, match=r"cannot be hashed.*use one column for each"):
         read_labels(lists, "state")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._log.labels import MISSING, LabelColumn, LabelIndex, index_labels
+from skmdp._log.index import LabelIndex, index_labels
+from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.roles import Roles
 from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats

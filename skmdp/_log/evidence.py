@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from skmdp._estimation.counts import TransitionCounts, count_transitions, merge_counts, merge_sorted
 from skmdp._log.episodes import Transitions
-from skmdp._log.labels import LabelIndex, match_kind
+from skmdp._log.index import LabelIndex
+from skmdp._log.labels import match_kind
 from skmdp._messages import quoted
 from skmdp._typing import Floats, Integers
 

@@ -13,7 +13,7 @@ import pandas as pd
 from narwhals.exceptions import DuplicateError
 from sklearn.utils import column_or_1d
 
-from skmdp._log.labels import EXACT_FLOAT
+from skmdp._log.labels import EXACT_FLOAT, raise_if_missing
 from skmdp._messages import shortened, shown
 from skmdp._typing import Bools, Name
 
@@ -173,19 +173,25 @@ def convert_table(table: Any, library: str) -> Any:
 
 
 def _pandas_series(series: nw.Series[Any]) -> pd.Series:
+    """Bring a column to pandas as it is, through Arrow where possible."""
     if series.implementation.is_pandas():
         native: pd.Series = series.to_native()
         return native
     arrow = None
     if series.dtype != nw.Object:
-        with suppress(ModuleNotFoundError):  # polars without pyarrow
+        # polars without pyarrow, or a type that Arrow lacks (128-bit integers)
+        with suppress(ModuleNotFoundError, ValueError):
             arrow = series.to_arrow()
     if arrow is None:
         return pd.Series(series.to_list(), dtype=object).infer_objects()
+    if str(arrow.type).startswith("dictionary"):  # labels go by value, not by category
+        arrow = arrow.dictionary_decode()
     kind = str(arrow.type)
-    if kind.startswith("dictionary"):  # labels go by value, not by category
-        arrow = arrow.cast(arrow.type.value_type)
-    elif kind.endswith("_view"):  # which pandas does not know
+    if kind.startswith("extension<pandas."):  # intervals, periods
+        return pd.Series(arrow.type.to_pandas_dtype().__from_arrow__(arrow))
+    if kind.startswith("extension"):
+        return pd.Series(arrow.to_pylist(), dtype=object)
+    if kind.endswith("_view"):  # which pandas does not know
         arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
 
@@ -226,7 +232,22 @@ def as_series(values: Any, name: Name, *, warn: bool = False) -> pd.Series:
     native = nw.from_native(values, pass_through=True, allow_series=True)
     if isinstance(native, nw.Series):
         return _pandas_series(native)
+    values = without_mask(values, name)
+    if isinstance(values, list | tuple):  # of which numpy makes one type, or a second dimension
+        if values and isinstance(values[0], tuple):
+            labels = np.fromiter(values, dtype=object, count=len(values))
+        else:
+            labels = column_or_1d(np.asarray(values, dtype=object), warn=warn)
+        return pd.Series(labels, name=name, dtype=object)
     array = column_or_1d(values, warn=warn)
-    if array.dtype.kind in "US" and not isinstance(values, np.ndarray):
-        array = np.asarray(values, dtype=object).ravel()  # numpy made strings of everything
-    return pd.Series(array, name=name)
+    return pd.Series(array, name=name, dtype=array.dtype if array.dtype == object else None)
+
+
+def without_mask(values: Any, name: Name) -> Any:
+    """Return an array without its mask, or raise if that marks a value as missing."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    masked: Bools = np.ma.getmaskarray(values).reshape(len(values), -1).max(axis=1)
+    remedy = "Masked values are missing: fill them in, for example with .filled(-1)."
+    raise_if_missing(name, masked, remedy)
+    return values.data

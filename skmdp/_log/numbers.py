@@ -10,15 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 
-from skmdp._log.frames import Table, as_series
-from skmdp._log.labels import (
-    EXACT_FLOAT,
-    NUMERIC_KINDS,
-    TIME_KINDS,
-    LabelColumn,
-    raise_if_missing,
-    read_labels,
-)
+from skmdp._log.frames import Table, as_series, without_mask
+from skmdp._log.kinds import read_labels
+from skmdp._log.labels import EXACT_FLOAT, NUMERIC_KINDS, LabelColumn, is_time, raise_if_missing
 from skmdp._messages import quoted, shortened, shown
 from skmdp._typing import Bools, Floats, Name
 
@@ -70,7 +64,10 @@ def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
     if sample_weight is None:
         return None
     weights: Floats = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+        without_mask(sample_weight, "sample_weight"),
+        ensure_2d=False,
+        dtype=np.float64,
+        input_name="sample_weight",
     )
     if weights.shape != (n_rows,):
         raise ValueError(
@@ -127,13 +124,13 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
     raise_if_missing(name, series.isna().to_numpy(dtype=bool), remedy)
     column = read_labels(series, name)
     values = column.values
-    if column.kind not in (*NUMERIC_KINDS, *TIME_KINDS):
+    if column.kind not in NUMERIC_KINDS and not is_time(column.kind):
         raise TypeError(
             f"Column {shown(name)} must hold numbers or times to order rows by, got "
             f"{shown(series.iloc[0])} at row 0. Convert it, or say step=None to take the rows as "
             "they lie."
         )
-    if column.kind in TIME_KINDS:
+    if is_time(column.kind):
         values = np.argsort(np.argsort(values)).astype(np.float64)
     elif (values == np.floor(values)).all() and (np.abs(values) < EXACT_FLOAT).all():
         values = values.astype(np.int64)

@@ -18,8 +18,9 @@ import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 
 from skmdp._log.episodes import LogRows, Transitions, find_last_observations, link_rows
-from skmdp._log.frames import Table, as_frame, as_series, as_table
-from skmdp._log.labels import EXACT_FLOAT, MISSING, LabelColumn, read_labels, require_no_missing
+from skmdp._log.frames import Table, as_frame, as_series, as_table, without_mask
+from skmdp._log.kinds import read_labels
+from skmdp._log.labels import EXACT_FLOAT, MISSING, LabelColumn, require_no_missing
 from skmdp._log.missing import OF_FEATURES, OF_TABLES, Remedies, require_complete
 from skmdp._log.numbers import (
     read_flags,
@@ -173,7 +174,7 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
                 f"(shape={shape}) while a minimum of 1 is required."
             )
         return [read_labels(frame.column(name), name) for name in frame.columns]
-    array = check_array(X, dtype=None, input_name="X")
+    array = check_array(without_mask(X, "X"), dtype=None, input_name="X")
     if array.dtype.kind in "USf" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # numpy made strings or floats of everything
     return [read_labels(pd.Series(array[:, j]), f"x{j}") for j in range(array.shape[1])]

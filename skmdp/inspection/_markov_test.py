@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_table
-from skmdp._log.labels import MISSING, NUMERIC_KINDS, TIME_KINDS, LabelColumn
+from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time
 from skmdp._log.oddities import warn_if_unordered
 from skmdp._log.reading import read_columns, read_episodes, read_table
 from skmdp._log.roles import Roles, default_next_names
@@ -284,7 +284,7 @@ def _groups(column: LabelColumn) -> Integers:
     """Return labels as codes, (n,): continuous ones cut at quantiles, the missing one last."""
     distinct, ranks = np.unique(column.values, return_inverse=True)
     codes = np.append(ranks, len(distinct))[column.codes]  # MISSING looks up the last entry
-    if column.kind in (*NUMERIC_KINDS, *TIME_KINDS) and len(distinct) > MOST_LABELS:
+    if (column.kind in NUMERIC_KINDS or is_time(column.kind)) and len(distinct) > MOST_LABELS:
         present = column.codes != MISSING
         codes[present] = quantile_codes(codes[present], N_BINS)
     return codes

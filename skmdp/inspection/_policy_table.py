@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.process import most_logged_pairs
-from skmdp._log.labels import LabelIndex, index_labels
+from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.reading import read_state_labels
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import Policy, fitted_policy, has_policy, read_states

@@ -12,7 +12,8 @@ from sklearn.base import clone
 from sklearn.preprocessing import KBinsDiscretizer
 
 from skmdp._log.frames import as_series
-from skmdp._log.labels import MISSING, read_labels
+from skmdp._log.kinds import read_labels
+from skmdp._log.labels import MISSING
 from skmdp._messages import quoted, shortened, shown
 from skmdp._pipelines import last_step
 from skmdp._typing import Array, Name

@@ -15,7 +15,14 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skmdp._log.frames import Table, as_frame, as_table, convert_table, is_one_dimensional
+from skmdp._log.frames import (
+    Table,
+    as_frame,
+    as_table,
+    convert_table,
+    is_one_dimensional,
+    without_mask,
+)
 from skmdp._log.reading import require_rows
 from skmdp._log.roles import column_names, find_next_names
 from skmdp._messages import quoted, shown
@@ -442,6 +449,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if as_frame(X) is not None:
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
+        X = without_mask(X, "X")
         return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
 
     def _feature_names(self) -> list[Any]:

@@ -1,0 +1,387 @@
+"""Reading a column of labels: it is hashed once, and its distinct labels are brought to one kind.
+
+The kind is told by the dtype, or in a column of objects by looking at every label, since hashing
+would merge 1, 1.0 and True. Each kind has a function in ``_SETTLE``, which checks the distinct
+labels and keeps them in one sort of array. Labels of a type that is not in the table are kept as
+they are, under the name of their type.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, tzinfo
+from itertools import chain
+from numbers import Integral, Number
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmdp._log.labels import EXACT_FLOAT, IN_ZONE, MISSING, LabelColumn
+from skmdp._messages import shortened, shown
+from skmdp._typing import Array, Name
+
+# What pandas calls the content of an object column -> the first word of our kind.
+_INFERRED = {
+    "string": "str",
+    "empty": "str",
+    "bytes": "bytes",
+    "integer": "int",
+    "floating": "float",
+    "mixed-integer-float": "float",
+    "boolean": "bool",
+    "complex": "complex",
+    "decimal": "decimal",
+    "date": "date",
+    "time": "time",
+    "datetime": "datetime",
+    "datetime64": "datetime",
+    "timedelta": "timedelta",
+    "timedelta64": "timedelta",
+    "period": "period",
+    "interval": "interval",
+}
+_DTYPES = {
+    "i": "int",
+    "u": "int",
+    "f": "float",
+    "b": "bool",
+    "c": "complex",
+    "M": "datetime",
+    "m": "timedelta",
+}
+_AS_STRINGS = 'Convert the column to strings, for example with .astype("string").'
+
+
+def read_labels(series: pd.Series, name: Name) -> LabelColumn:
+    """Hash a column of labels, once; refuse labels that cannot be hashed or told apart."""
+    if series.dtype == object:
+        _check_one_kind(series.to_numpy(), name, lambda position: position)
+    # Not the series itself: pandas would make an Index of its distinct labels.
+    array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
+    try:
+        codes, uniques = pd.factorize(array)
+    except (TypeError, NotImplementedError) as error:  # the latter: nested Arrow types
+        raise _not_hashable(series, name, error) from error
+    return _settle(LabelColumn(name, "", codes.astype(np.int32), uniques))
+
+
+def _settle(column: LabelColumn) -> LabelColumn:
+    """Bring the distinct labels of a column, of any dtype, to one kind."""
+    values: Any = column.values
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        column = _with(column, "", values.categories.take(values.codes))
+        if column.values.dtype == object:
+            places = np.arange(len(column.values))
+            _check_one_kind(
+                np.asarray(column.values),
+                column.name,
+                lambda position: column.row_of(places == position),
+            )
+        return _settle(column)
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return _settle_instants(column, pd.DatetimeIndex(values), {values.dtype.tz})
+    values = np.asarray(values) if isinstance(values, np.ndarray) else values.to_numpy()
+    if values.dtype == object:
+        word = _INFERRED.get(pd.api.types.infer_dtype(values, skipna=False), "")
+    else:
+        word = _DTYPES[values.dtype.kind]
+    return _SETTLE.get(word, _settle_others)(_with(column, word, values))
+
+
+def _with(column: LabelColumn, kind: str, values: Any) -> LabelColumn:
+    """Return a column with other values in the place of its own."""
+    return LabelColumn(column.name, kind, column.codes, values)
+
+
+def _check_one_kind(labels: Array, name: Name, row_at: Callable[[int], int]) -> None:
+    """Raise unless all labels are of one kind; ``row_at`` tells the row of a position."""
+    if pd.api.types.infer_dtype(labels, skipna=True) in _INFERRED:
+        return
+    positions = np.flatnonzero(pd.notna(labels))
+    types = list(map(type, labels[positions]))
+    if len(set(types)) == 1:
+        return
+    first = dict(zip(reversed(types), reversed(positions), strict=True))
+    rows = sorted((row_at(position), position, kind) for kind, position in first.items())
+    found = ", ".join(
+        f"{kind.__name__} (row {row}: {shown(labels[position])})"
+        for row, position, kind in rows[:2]
+    )
+    more = f" and {len(rows) - 2} more" if len(rows) > 2 else ""
+    raise TypeError(
+        f"Column {shown(name)}: argument must be uniformly strings or numbers (or labels of one "
+        f"other kind), got {found}{more}; rows count from 0. {_AS_STRINGS}"
+    )
+
+
+def _not_hashable(series: pd.Series, name: Name, error: Exception) -> TypeError:
+    """Return the error for the first label of a column that cannot be hashed."""
+    remedy = (
+        "For a state of several parts use one column for each; a list becomes a label with "
+        ".map(tuple)."
+    )
+    with suppress(NotImplementedError):
+        for row, label in enumerate(series):
+            if _is_hashable(label):
+                continue
+            if isinstance(label, decimal.Decimal):
+                remedy = "A signaling NaN is no label: fill it in, or make it missing (None)."
+            return TypeError(
+                f"Column {shown(name)} holds a {type(label).__name__} (row {row}, counting from "
+                f"0), {shown(label)}, which cannot be hashed. {remedy}"
+            )
+    return TypeError(
+        f"Column {shown(name)} of dtype {shortened(series.dtype)} cannot be hashed "
+        f"({shortened(error)}). {remedy}"
+    )
+
+
+def _is_hashable(label: Any) -> bool:
+    try:
+        hash(label)
+    except TypeError:
+        return False
+    return True
+
+
+def _settle_ints(column: LabelColumn) -> LabelColumn:
+    values, limits = column.values, np.iinfo(np.int64)
+    if values.dtype.kind != "i" and len(values):
+        extremes = int(values.max()), int(values.min())
+        if extremes[0] > limits.max or extremes[1] < limits.min:
+            beyond = [not limits.min <= int(value) <= limits.max for value in values]
+            column.refuse(np.array(beyond), f", which exceeds 64 bits signed. {_AS_STRINGS}")
+    return _with(column, "int", values.astype(np.int64, copy=False))
+
+
+def _settle_floats(column: LabelColumn) -> LabelColumn:
+    """Keep floats as float64, so that those of other precisions are the same numbers."""
+    values, codes = column.values, column.codes
+    if values.dtype == object:
+        whole = [isinstance(value, Integral) and abs(int(value)) >= EXACT_FLOAT for value in values]
+        if any(whole):
+            column.refuse(
+                np.array(whole),
+                " beside fractions: from 2**53 on, integers are not exact as floats. "
+                f"{_AS_STRINGS}",
+            )
+    elif values.dtype.itemsize < 8:
+        # The shortest decimal that names a float32, so that its 0.1 is the 0.1 of a float64.
+        values = values.astype(str)
+    numbers = values.astype(np.float64) + 0.0  # so that -0.0 is 0.0
+    if np.isinf(numbers).any():
+        _refuse_infinity(column, np.isinf(numbers))
+    is_number = ~np.isnan(numbers)
+    if not is_number.all():  # Arrow tells NaN from null; for labels both are missing.
+        recode = np.where(is_number, np.cumsum(is_number) - 1, MISSING).astype(np.int32)
+        codes = np.append(recode, np.int32(MISSING))[codes]
+    return LabelColumn(column.name, "float", codes, numbers[is_number])
+
+
+def _settle_decimals(column: LabelColumn) -> LabelColumn:
+    infinite = np.array([value.is_infinite() for value in column.values], dtype=bool)
+    if infinite.any():
+        _refuse_infinity(column, infinite)
+    unsigned = [value if value else value.copy_abs() for value in column.values]  # no -0
+    return _with(column, "decimal", np.array(unsigned, dtype=object))
+
+
+def _refuse_infinity(column: LabelColumn, infinite: Array) -> None:
+    raise ValueError(
+        f"Column {shown(column.name)} contains infinity (inf), first at row "
+        f"{column.row_of(infinite)} (counting from 0); infinity is no label. Drop these rows or "
+        "give them a label of their own."
+    )
+
+
+def _settle_bools(column: LabelColumn) -> LabelColumn:
+    return _with(column, "bool", column.values.astype(bool))
+
+
+def _settle_strings(column: LabelColumn) -> LabelColumn:
+    values = column.values.astype(object, copy=False)
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        column.refuse(
+            np.array([not _is_text(value) for value in values]),
+            ", half of a pair of surrogates, which no file can hold. Read the log with its own "
+            'encoding, or write such halves out: .str.encode("utf-8", "backslashreplace")'
+            '.str.decode("utf-8").',
+        )
+    return _with(column, "str", values)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_complex(column: LabelColumn) -> LabelColumn:
+    raise ValueError(
+        f"Complex data not supported: column {shown(column.name)} holds complex numbers. Use one "
+        "column for the real and one for the imaginary part."
+    )
+
+
+def _settle_dates(column: LabelColumn) -> LabelColumn:
+    times = np.array([isinstance(value, datetime) for value in column.values], dtype=bool)
+    if times.any():
+        column.refuse(
+            times,
+            " beside dates without a time. Make all of them datetimes, for example with "
+            ".map(pandas.Timestamp).",
+            TypeError,
+        )
+    return column
+
+
+def _settle_datetimes(column: LabelColumn) -> LabelColumn:
+    values = column.values
+    if values.dtype == object:
+        zones = [getattr(value, "tzinfo", None) for value in values]
+        naive = np.array([zone is None for zone in zones])
+        if not naive.any():
+            return _settle_instants(column, pd.to_datetime(values, utc=True), set(zones))
+        if not naive.all():
+            column.refuse(
+                naive,
+                " without a time zone beside datetimes with one. Say which zone they are in: "
+                "pandas.to_datetime(..., utc=True) takes them to be in UTC.",
+                TypeError,
+            )
+        try:
+            values = pd.DatetimeIndex(values).to_numpy()
+        except pd.errors.OutOfBoundsDatetime:  # pandas 2 counts nanoseconds, up to the year 2262
+            values = values.astype("M8[us]")
+    return _with(column, "datetime", _in_one_unit(values, "M8[us]"))
+
+
+def _settle_instants(
+    column: LabelColumn, instants: pd.DatetimeIndex, zones: set[tzinfo | None]
+) -> LabelColumn:
+    """Keep datetimes with time zones as instants, and the name of their zone if it is one."""
+    in_utc = instants.tz_convert("UTC").tz_localize(None).to_numpy()
+    name = str(zones.pop()) if len(zones) == 1 else "UTC"
+    try:
+        pd.Timestamp(0, tz=name)
+    except (KeyError, ValueError):  # a zone that has no name
+        name = "UTC"
+    return _with(column, f"{IN_ZONE}{name}", _in_one_unit(in_utc, "M8[us]"))
+
+
+def _settle_timedeltas(column: LabelColumn) -> LabelColumn:
+    values = column.values
+    if values.dtype == object:
+        try:
+            values = pd.TimedeltaIndex(values).to_numpy()
+        except pd.errors.OutOfBoundsTimedelta:  # pandas 2 counts nanoseconds, up to 292 years
+            values = values.astype("m8[us]")
+    return _with(column, "timedelta", _in_one_unit(values, "m8[us]"))
+
+
+def _in_one_unit(values: Array, unit: str) -> Array:
+    """Bring times to one unit for all, unless it would lose something."""
+    converted = values.astype(unit)
+    return converted if (converted == values).all() else values
+
+
+def _settle_periods(column: LabelColumn) -> LabelColumn:
+    frequencies = [value.freqstr for value in column.values]
+    _require_same(
+        column,
+        frequencies,
+        "of frequency",
+        f'.map(lambda period: period.asfreq("{frequencies[0]}"))',
+    )
+    return _with(column, f"period of frequency {frequencies[0]}", column.values)
+
+
+def _settle_intervals(column: LabelColumn) -> LabelColumn:
+    closed = [value.closed for value in column.values]
+    _require_same(
+        column,
+        closed,
+        "closed",
+        f'.map(lambda label: pandas.Interval(label.left, label.right, closed="{closed[0]}"))',
+    )
+    ends = [_kind_of_part(value.left) for value in column.values]
+    _require_same(column, ends, "with ends of kind", '.astype("string")')
+    return _with(column, f"interval of {ends[0]}, closed {closed[0]}", column.values)
+
+
+def _require_same(column: LabelColumn, traits: list[str], what: str, remedy: str) -> None:
+    """Raise unless all labels share a trait, without which they have no order."""
+    others = np.array([trait != traits[0] for trait in traits])
+    if others.any():
+        column.refuse(
+            others,
+            f", but others are {what} {traits[0]}; labels must have one order. Make all of them "
+            f"alike, for example with {remedy}.",
+            TypeError,
+        )
+
+
+def _settle_tuples(column: LabelColumn) -> LabelColumn:
+    missing = np.array([_has_missing(value) for value in column.values])
+    if missing.any():
+        column.refuse(
+            missing,
+            ", a tuple with a missing part. Fill it in, or use one column for each part.",
+        )
+    parts = {_kind_of_part(part) for part in chain.from_iterable(column.values)}
+    return _with(column, f"tuple of {' and '.join(sorted(parts))}", column.values)
+
+
+def _has_missing(label: Any) -> bool:
+    """Whether a label or some part of it is missing; NaN is what does not equal itself."""
+    if isinstance(label, tuple):
+        return any(map(_has_missing, label))
+    return label is None or label is pd.NA or bool(label != label)
+
+
+def _kind_of_part(part: Any) -> str:
+    """Return the word for one part of a tuple, or the end of an interval."""
+    part = part.item() if isinstance(part, np.generic) else part
+    return (
+        "numbers"
+        if isinstance(part, Number) and not isinstance(part, bool)
+        else type(part).__name__
+    )
+
+
+def _settle_others(column: LabelColumn) -> LabelColumn:
+    """Keep labels of a type that is not in the table; whether they have an order shows later."""
+    kind = type(column.values[0])
+    if issubclass(kind, pd.Period):  # of several frequencies
+        return _settle_periods(column)
+    if issubclass(kind, pd.Interval):  # closed on several sides
+        return _settle_intervals(column)
+    return (_settle_tuples if kind is tuple else _keep)(_with(column, kind.__name__, column.values))
+
+
+def _keep(column: LabelColumn) -> LabelColumn:
+    return column
+
+
+_SETTLE: dict[str, Callable[[LabelColumn], LabelColumn]] = {
+    "int": _settle_ints,
+    "float": _settle_floats,
+    "decimal": _settle_decimals,
+    "complex": _refuse_complex,
+    "bool": _settle_bools,
+    "str": _settle_strings,
+    "bytes": _keep,
+    "date": _settle_dates,
+    "time": _keep,
+    "datetime": _settle_datetimes,
+    "timedelta": _settle_timedeltas,
+    "period": _settle_periods,
+    "interval": _settle_intervals,
+}
