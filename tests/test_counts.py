@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import skmdp._estimation.counts
 from skmdp._estimation.counts import count_transitions, merge_counts, merge_sorted
+from skmdp._estimation.prior_strength import choose_prior_strength
 
 ROWS = st.lists(
     st.tuples(
@@ -142,6 +143,52 @@ def test_wide_action_spaces_do_not_overflow():
     assert_array_equal(counts.pair_state, [0, 69_999])
     assert_array_equal(counts.pair_action, [1, 39_999])
     assert_array_equal(counts.next_states, [69_998, n_states])
+
+
+HALVES = slice(100), slice(100, None)
+
+
+@pytest.mark.parametrize("n_actions", [1_000_000, 2**31 - 1])
+def test_codes_far_apart_count_as_their_ranks_do(n_actions):
+    """Three million states: one key for state, action and next state exceeds 64 bits."""
+    n_states = 3_100_000
+    rng = np.random.default_rng(0)
+    new_state = np.sort(rng.choice(n_states, 7, replace=False)).astype(np.int32)
+    new_state[[0, -1]] = 0, n_states - 1
+    new_action = np.array([0, 1, n_actions // 2, n_actions - 1], dtype=np.int32)
+    s = rng.integers(7, size=300)
+    t = rng.choice([-1, 0, 6, 3], size=300)
+    a = rng.integers(4, size=300)
+    near = count_transitions(s, a, t, 7, 4)
+    rows = (new_state[s], new_action[a], np.append(new_state, np.int32(-1))[t])
+    far = count_transitions(*rows, n_states, n_actions)
+    assert_array_equal(far.pair_state, new_state[near.pair_state])
+    assert_array_equal(far.pair_action, new_action[near.pair_action])
+    assert_array_equal(far.next_states, np.append(new_state, n_states)[near.next_states])
+    assert_array_equal(far.weights, near.weights)
+    assert_array_equal(far.find_pairs(*rows[:2]), near.find_pairs(s, a))
+    assert_array_equal(far.find_triples(*rows), near.find_triples(s, a, t))
+    assert_array_equal(np.bincount(far.find_triples(*rows)), far.weights)
+    assert choose_prior_strength(far) == choose_prior_strength(near)
+    parts = [(count_transitions(s[p], a[p], t[p], 7, 4), new_state, new_action) for p in HALVES]
+    merged = merge_counts(*parts, n_states, n_actions)
+    assert triples(merged) == triples(far)
+
+
+@given(ROWS)
+def test_every_row_finds_its_triple_and_its_pair(rows):
+    counts = count(rows, weighted=False)
+    s, a, t, *_ = (np.array(column) for column in zip(*rows, strict=True))
+    at = counts.find_triples(s, a, t)
+    assert_array_equal(counts.triple_pair[at], counts.find_pairs(s, a))
+    assert_array_equal(counts.next_states[at], np.where(t < 0, 4, t))
+    assert_array_equal(np.bincount(at), counts.weights)
+    # Of pairs that were never logged there is no position, whatever the code of the action.
+    states, actions = np.divmod(np.arange(16), 4)
+    found = counts.find_pairs(states, actions - 1)
+    logged = {(x, y) for x, y, *_ in rows}
+    for state, action, position in zip(states, actions - 1, found, strict=True):
+        assert (position >= 0) == ((state, action) in logged)
 
 
 def test_codes_stay_small():

@@ -115,6 +115,15 @@ def test_a_process_is_made_of_what_a_reader_of_arrays_knows():
     assert list(inspect.signature(MDP).parameters) == [*GOOD, "initial_distribution"]
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_pairs_of_ever_so_many_actions_are_sorted_by_state_first(dtype):
+    pairs = np.array([0, 1], dtype=dtype), np.array([2**62, 0], dtype=dtype)
+    mdp = MDP(csr_array((2, 4)), np.zeros(2), *pairs, 4, 2**62 + 1)
+    assert_allclose(mdp.pair_state, [0, 1])
+    with pytest.raises(ValueError, match="unique and sorted"):
+        MDP(csr_array((2, 4)), np.zeros(2), *(codes[::-1] for codes in pairs), 4, 2**62 + 1)
+
+
 def test_pickles():
     mdp = pickle.loads(pickle.dumps(random_process(3)))
     assert_allclose(mdp.rewards, random_process(3).rewards)

@@ -112,10 +112,10 @@ class TransitionCounts:
 
     def find_triples(self, states: Integers, actions: Integers, next_states: Integers) -> Integers:
         """Return the position of the triple of every logged row; next state -1 is an end."""
+        # Codes take 31 bits, so two of them make a key of 64 bits; a pair's position is one code.
         width = self.n_states + 1
-        pair_keys = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
-        keys = pair_keys[self.triple_pair] * width + self.next_states
-        wanted = (states.astype(np.int64) * self.n_actions + actions) * width
+        keys = self.triple_pair * width + self.next_states
+        wanted = self.find_pairs(states, actions) * width
         wanted += np.where(next_states < 0, self.n_states, next_states)
         return np.searchsorted(keys, wanted)
 

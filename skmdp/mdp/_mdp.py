@@ -102,8 +102,9 @@ class MDP:
         ):
             if codes.min() < 0 or codes.max() >= n:
                 raise ValueError(f"{name} must be codes from 0 to {n - 1}.")
-        order = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
-        if (np.diff(order) <= 0).any():
+        s, a = self.pair_state, self.pair_action
+        rises = (s[1:] > s[:-1]) | ((s[1:] == s[:-1]) & (a[1:] > a[:-1]))
+        if not rises.all():
             raise ValueError("pairs must be unique and sorted by state, then action.")
 
     def _check_numbers(self) -> None:
