@@ -63,6 +63,26 @@ def test_table_of_the_result():
     assert (table["untried_share"] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("n_bootstrap", "level", "least"), [(1, 0.5, 20), (19, 0.95, 20), (99, 0.99, 100)]
+)
+def test_an_interval_takes_enough_resamples(n_bootstrap, level, least):
+    """One resample, or a quantile beyond the most extreme one, says nothing of chance."""
+    options = {"confidence_level": level, "random_state": 0}
+    message = f"n_bootstrap={n_bootstrap} resamples are too few .* at least {least} are needed"
+    with pytest.raises(ValueError, match=message):
+        evaluate_policy(LEARNED, TEST, methods=["dm", "wis"], n_bootstrap=n_bootstrap, **options)
+    with pytest.raises(ValueError, match=message):
+        compare_policies({"": "rest"}, TEST, methods="wis", n_bootstrap=n_bootstrap, **options)
+    enough = evaluate_policy(LEARNED, TEST, methods="wis", n_bootstrap=least, **options).to_frame()
+    assert enough["lower"][0] < enough["value"][0] < enough["upper"][0]
+    # The direct method draws none, and none may be asked for.
+    direct = evaluate_policy(LEARNED, TEST, methods="dm", n_bootstrap=n_bootstrap, **options)
+    assert direct.to_frame()["lower"].notna().all()
+    without = evaluate_policy(LEARNED, TEST, methods="wis", n_bootstrap=0, **options).to_frame()
+    assert without[["standard_error", "lower", "upper"]].isna().all(axis=None)
+
+
 def test_a_result_shows_what_matters():
     shown = repr(evaluate_policy(LEARNED, TEST, methods="dm")).splitlines()
     assert shown[0].split()[:4] == ["method", "value", "lower", "upper"]

@@ -18,7 +18,7 @@ from skmdp._evaluation.replay import METHODS, MODEL_METHODS, Candidate, standard
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
 from skmdp.metrics._candidates import PolicyLogs
-from skmdp.metrics._intervals import Estimates, estimate_with_errors
+from skmdp.metrics._intervals import Estimates, estimate_with_errors, require_enough_resamples
 
 # Below, importance methods speak of a handful of episodes.
 ENOUGH_EFFECTIVE_EPISODES = 30
@@ -196,8 +196,8 @@ def evaluate_policy(
         Those not named are called as the policy says, else by their standard names. States of a
         policy behind transformers are what these make of ``X``, whatever is said here.
     n_bootstrap : int, default=200
-        Number of resamples of whole episodes behind the intervals of all methods but ``"dm"``;
-        0 leaves them out.
+        Number of resamples of whole episodes behind the intervals of all methods but ``"dm"``, at
+        least 20 and at least 1 / (1 - ``confidence_level``); 0 leaves these intervals out.
     random_state : int, RandomState instance or None, default=None
         Seed of the resamples.
     n_jobs : int, default=None
@@ -212,8 +212,8 @@ def evaluate_policy(
     ------
     ValueError, TypeError
         If the log cannot be read, has no rewards, or no episodes for a method that needs them; if
-        a propensity is not in (0, 1]; if a mapping lacks a state that ``X`` acts in, or answers an
-        action that ``X`` never logs.
+        a propensity is not in (0, 1]; if there are too few resamples for an interval; if a mapping
+        lacks a state that ``X`` acts in, or answers an action that ``X`` never logs.
 
     Warns
     -----
@@ -289,6 +289,7 @@ def evaluate_policy(
     True
     """
     names = _method_names(methods)
+    require_enough_resamples(names, n_bootstrap, confidence_level)
     logs = PolicyLogs(X, [policy], columns, behavior, gamma, horizon, prior_strength)
     target = logs.candidate(policy)
     log = target.replay
@@ -400,6 +401,7 @@ def compare_policies(
     if not policies:
         raise ValueError("policies is empty; hand in at least one policy by name.")
     names = _method_names(methods)
+    require_enough_resamples(names, n_bootstrap, confidence_level)
     logs = PolicyLogs(X, list(policies.values()), columns, behavior, gamma, horizon, prior_strength)
     candidates = [logs.candidate(policy) for policy in policies.values()]
     found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)

@@ -15,7 +15,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from skmdp._evaluation.replay import Candidate, resample_values, standard_error
 from skmdp._typing import Floats
 
-# ------------------------------------------------------------------------- estimates, intervals
+# Fewer resamples than this do not tell a spread.
+FEWEST_RESAMPLES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,24 @@ class Estimates:
             other_rows, other_starts = self.candidates[against].influence
             of_rows, starts = of_rows - other_rows, starts - other_starts
         return standard_error(of_rows, starts, self.candidates[j].replay.episode, self.n_episodes)
+
+
+def require_enough_resamples(
+    names: Sequence[str], n_bootstrap: int, confidence_level: float
+) -> None:
+    """Raise if an interval would end at the most extreme resamples for want of others.
+
+    Of n resamples, n (1 - level) lie outside the interval; that must be one at least.
+    """
+    if n_bootstrap == 0 or all(name == "dm" for name in names):
+        return
+    least = max(FEWEST_RESAMPLES, int(np.ceil((1 - 1e-9) / (1 - confidence_level))))
+    if n_bootstrap < least:
+        raise ValueError(
+            f"n_bootstrap={n_bootstrap} resamples are too few for an interval of "
+            f"confidence_level={confidence_level:g}; at least {least} are needed. Raise "
+            "n_bootstrap, or set it to 0 for estimates without intervals."
+        )
 
 
 def estimate_with_errors(
