@@ -230,7 +230,7 @@ def test_no_single_episode_decides_how_long_a_policy_is_followed():
         now_cut = table.index.isin(last[:n_cut])
         log = table.assign(next_state=table["next_state"].where(~now_cut, 0))
         found = evaluate_policy(1, log, methods="dm", prior_strength=0.0)
-        return found.estimates["value"][0]
+        return found.to_frame()["value"][0]
 
     values = np.array([value(n) for n in (0, 1, 2, 150, 151, 299, 300)])
     assert values[0] > 1.5 * values[-1]  # so much hangs on the horizon
