@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.utils import check_consistent_length
 from skmdp._log.frames import as_frame
 from skmdp._log.reading import episode_codes, label_codes
 from skmdp._pipelines import unwrap
-from skmdp._typing import Codes
+from skmdp._typing import Codes, Name
 
 __all__ = [
     "EpisodeKFold",
@@ -35,8 +35,8 @@ class EpisodeKFold(GroupKFold):
     ----------
     n_splits : int, default=5
         Number of folds, at least 2.
-    episode : str, default="episode"
-        Column of the table that tells which rows belong together. Not used where ``groups`` are
+    episode : str or sequence of str, default="episode"
+        Column(s) of the table that tell which rows belong together. Not used where ``groups`` are
         handed in.
     shuffle : bool, default=False
         Whether to deal episodes to folds at random. By default the longest go first, each to the
@@ -67,7 +67,7 @@ class EpisodeKFold(GroupKFold):
         self,
         n_splits: int = 5,
         *,
-        episode: str = "episode",
+        episode: Name | Sequence[Name] = "episode",
         shuffle: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -125,14 +125,14 @@ class EpisodeShuffleSplit(GroupShuffleSplit):
     ----------
     n_splits : int, default=5
         Number of splits.
-    episode : str, default="episode"
-        Column of the table that tells which rows belong together. Not used where ``groups`` are
+    episode : str or sequence of str, default="episode"
+        Column(s) of the table that tell which rows belong together. Not used where ``groups`` are
         handed in.
     test_size : float or int, default=None
-        Share, or number, of the episodes in the test set. None: what ``train_size`` leaves, or
+        Share, or number, of the episodes in the test set. None: all but ``train_size``, or
         0.2 of them.
     train_size : float or int, default=None
-        Share, or number, of the episodes in the training set. None: what ``test_size`` leaves.
+        Share, or number, of the episodes in the training set. None: all but ``test_size``.
     random_state : int, RandomState instance or None, default=None
         Seed.
 
@@ -154,7 +154,7 @@ class EpisodeShuffleSplit(GroupShuffleSplit):
         self,
         n_splits: int = 5,
         *,
-        episode: str = "episode",
+        episode: Name | Sequence[Name] = "episode",
         test_size: float | None = None,
         train_size: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -208,7 +208,7 @@ class EpisodeShuffleSplit(GroupShuffleSplit):
 def train_test_split_episodes(
     table: Any,
     *,
-    episode: str = "episode",
+    episode: Name | Sequence[Name] = "episode",
     test_size: float | None = None,
     train_size: float | None = None,
     random_state: int | np.random.RandomState | None = None,
@@ -219,12 +219,12 @@ def train_test_split_episodes(
     ----------
     table : table of shape (n_transitions, n_columns)
         The log (pandas, polars or pyarrow).
-    episode : str, default="episode"
-        Column that tells which rows belong together.
+    episode : str or sequence of str, default="episode"
+        Column(s) that tell which rows belong together.
     test_size : float or int, default=None
-        Share, or number, of the test episodes. None: what ``train_size`` leaves, or 0.2 of them.
+        Share, or number, of the test episodes. None: all but ``train_size``, or 0.2 of them.
     train_size : float or int, default=None
-        Share, or number, of the training episodes. None: what ``test_size`` leaves.
+        Share, or number, of the training episodes. None: all but ``test_size``.
     random_state : int, RandomState instance or None, default=None
         Seed.
 
@@ -261,7 +261,7 @@ def score_with_size(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
     Parameters
     ----------
     estimator : fitted MarkovPolicyEstimator, PolicyBagging, or pipeline that ends in one
-        What is scored.
+        The policy to score; also a search over such.
     X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
         The log to score on.
     y : array-like of shape (n_transitions,), default=None
@@ -276,7 +276,7 @@ def score_with_size(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
     Raises
     ------
     TypeError
-        If what is scored has no states.
+        If the estimator has no states.
 
     Notes
     -----
@@ -300,15 +300,16 @@ def score_with_size(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
 def fewest_states(tolerance: float = 0.05) -> Callable[[dict[str, Any]], int]:
     """Choose the smallest model that is almost as good as the best: the ``refit`` of a search.
 
-    A held-out score hardly tells one good state encoding from another: of many candidates, the best
-    score is partly luck. Of those whose mean score is within the tolerance of the best, this takes
-    the one with the fewest states, which has the most rows for each and is the easiest to read; of
-    several with as many states, the best.
+    Held-out scores of good state encodings differ by less than their errors, so the best score of
+    many candidates is partly luck. Of the candidates whose mean score is within the tolerance of
+    the best, this takes the one with the fewest states, which has the most rows for each and is the
+    easiest to read; of several with as many states, the one with the best score.
 
     Parameters
     ----------
     tolerance : float, default=0.05
-        How much may be missing to the best score, as a share of its absolute value.
+        Largest distance to the best score, as a share of its absolute value: within 5 % of -10 is
+        -10.5.
 
     Returns
     -------
@@ -323,12 +324,13 @@ def fewest_states(tolerance: float = 0.05) -> Callable[[dict[str, Any]], int]:
 
     Notes
     -----
-    A score is computed in the candidate's own states, so it compares encodings only as far as
-    these tell what matters. One that lumps what matters can score far too high, on held-out
+    A score is computed in the candidate's own states, so it is right only for encodings that tell
+    apart all measurements with different consequences. Others can score far too high, on held-out
     episodes as well: in ``examples/plot_06_pipeline_from_raw_measurements.py`` the best policy on
-    four states of wear scores 116 and is worth -5, where what is done today is worth 60. So leave
-    out of the search what is too coarse (:func:`skmdp.inspection.markov_test` tells), be wary where
-    scores only fall with the number of states, and have the last word from new data.
+    four states of wear scores 116 and is worth -5, where the logged policy is worth 60. Leave
+    encodings out of the search that :func:`skmdp.inspection.markov_test` finds too coarse, distrust
+    a search in which scores only fall with the number of states, and evaluate the chosen policy on
+    new data.
 
     Examples
     --------
@@ -344,7 +346,7 @@ def fewest_states(tolerance: float = 0.05) -> Callable[[dict[str, Any]], int]:
     >>> sorted(search.best_params_)
     ['min_count']
 
-    The size must be told:
+    Without the number of states, there is nothing to choose by:
 
     >>> fewest_states()({"mean_test_score": [1.0]})
     Traceback (most recent call last):
@@ -388,7 +390,7 @@ def _count_states(estimator: Any) -> float:
     return float(len(policy.states_))
 
 
-def _episodes(X: Any, groups: Any, episode: str) -> tuple[Codes, int]:
+def _episodes(X: Any, groups: Any, episode: Name | Sequence[Name]) -> tuple[Codes, int]:
     """Return the episode of every row as a code, and the number of episodes."""
     if groups is None:
         codes = episode_codes(X, episode)

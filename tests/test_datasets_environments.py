@@ -75,6 +75,20 @@ def test_policies_play():
     assert len(collect_transitions(Deck(), deck, 2)) == 4
 
 
+def test_any_number_of_episodes_but_none():
+    with pytest.raises(ValueError, match="n_episodes must be at least 1, got 0"):
+        collect_transitions(gymnasium.make("FrozenLake-v1"), n_episodes=0)
+
+
+def test_players_may_answer_in_lists():
+    class Stay:
+        def predict(self, states):
+            return [0 for _ in states]
+
+    log = collect_transitions(gymnasium.make("FrozenLake-v1"), Stay(), 2, random_state=0)
+    assert (log["action"] == 0).all()
+
+
 def test_environments_that_are_not_discrete():
     env = gymnasium.make("CartPole-v1")
     env.action_space = spaces.Box(0, 1)
@@ -117,6 +131,7 @@ def test_arrays_split_at_terminals_and_timeouts():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"observations": []}, "observations hold no steps"),
         ({"rewards": [1, 2]}, r"rewards has shape \(2,\), expected \(4,\)"),
         ({"actions": np.zeros((4, 2))}, r"actions has shape \(4, 2\), expected \(4,\)"),
         ({"terminals": [0, 2, 0, 0]}, r"terminals must be booleans or 0 and 1, got .*2"),

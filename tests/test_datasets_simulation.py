@@ -99,6 +99,19 @@ def test_reaching_a_state_without_pairs_terminates():
     assert log["terminated"].all()
 
 
+def test_a_log_without_decisions_is_empty():
+    mdp = process({(0, 0): (2.0, {1: 1.0})}, initial_distribution=np.array([0.0, 1.0]))
+    log = sample_transitions(mdp, n_episodes=2, random_state=0)
+    assert log.empty
+    assert list(log) == list(sample_transitions(process({(0, 0): (2.0, {1: 1.0})}), n_episodes=2))
+
+
+@pytest.mark.parametrize("sizes", [{"n_episodes": 0}, {"max_steps": 0}])
+def test_nothing_to_simulate(sizes):
+    with pytest.raises(ValueError, match="At least one episode of at least one step"):
+        sample_transitions(process({(0, 0): (2.0, {1: 1.0})}), **sizes)
+
+
 @pytest.mark.parametrize(
     ("policy", "message"),
     [

@@ -137,12 +137,27 @@ def test_searches_must_have_a_size():
             make_search_log(*sizes)
         with pytest.raises(ValueError, match=f"got {sizes[0]} in {sizes[1]}"):
             run_search("binary", *sizes)
+    with pytest.raises(ValueError, match="at most 1,000,000 places, got 2,000,000"):
+        make_search_log(1, 2_000_000)
+
+
+def test_states_of_long_arrays_are_written_as_they_are():
+    """A binary search stays within the known range, and halves it, however long the array."""
+    log = make_search_log(1, 1_000_000, random_state=0)
+    assert len(log) < 100
+    parts = log["state"].str.split(":", expand=True)
+    here, low, top = (parts[j].astype(int) for j in (0, 2, 3))
+    assert ((low <= here) & (here <= top)).all()
+    assert_array_equal(here.iloc[1:], log["action"].iloc[:-1])
 
 
 def test_a_policy_for_longer_arrays_is_refused():
     policy = MarkovPolicyEstimator(handle_unknown="most_frequent")
     policy.fit(pd.DataFrame({"state": ["x"], "action": [9], "reward": 0.0, "next_state": ["y"]}))
     with pytest.raises(ValueError, match="looks at place 9 of an array of 5"):
+        run_search(policy, 20, length=5, random_state=0)
+    policy.fit(pd.DataFrame({"state": ["x"], "action": [-1], "reward": 0.0, "next_state": ["y"]}))
+    with pytest.raises(ValueError, match="looks at place -1 of an array of 5"):
         run_search(policy, 20, length=5, random_state=0)
 
 

@@ -1,17 +1,27 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 import sklearn
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import make_search_log
 from skmdp.model_selection import (
     EpisodeKFold,
     EpisodeShuffleSplit,
+    fewest_states,
+    score_with_size,
     train_test_split_episodes,
 )
 
@@ -117,6 +127,84 @@ def test_episodes_that_lie_scattered_stay_whole():
     scattered = pd.concat([LOG[::2], LOG[1::2]])
     for train, test in EpisodeKFold(3).split(scattered):
         assert not set(scattered["episode"].iloc[train]) & set(scattered["episode"].iloc[test])
+
+
+# ------------------------------------------------------------------------- keys of several columns
+
+VISITS = LOG.assign(customer=LOG["episode"] % 7, day=LOG["episode"].map("day {}".format)).drop(
+    columns="episode"
+)
+
+
+@pytest.mark.parametrize("names", [list, tuple, np.array, pd.Index])
+@pytest.mark.parametrize("convert", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_an_episode_may_be_named_by_several_columns(names, convert):
+    key = names(["customer", "day"])
+    table = convert(VISITS)
+    for split in (EpisodeKFold, partial(EpisodeShuffleSplit, random_state=0)):
+        by_one = split(3).split(LOG)
+        for rows, expected in zip(split(3, episode=key).split(table), by_one, strict=True):
+            assert_array_equal(rows[0], expected[0])
+            assert_array_equal(rows[1], expected[1])
+    parts = train_test_split_episodes(table, episode=key, test_size=100, random_state=0)
+    expected = train_test_split_episodes(LOG, test_size=100, random_state=0)
+    assert [len(part) for part in parts] == [len(part) for part in expected]
+
+
+def test_each_column_of_a_key_counts():
+    """The day alone, or the customer alone, is no episode."""
+    log = pd.DataFrame({"customer": [1, 1, 2, 2], "day": ["a", "b", "a", "b"], "state": 0})
+    assert len(list(EpisodeKFold(4, episode=["customer", "day"]).split(log))) == 4
+    for column in ("customer", "day"):
+        with pytest.raises(ValueError, match="there are 2"):
+            next(EpisodeKFold(4, episode=column).split(log))
+    with pytest.raises(ValueError, match="a column 'customer', 'week', got"):
+        next(EpisodeKFold(2, episode=["customer", "week"]).split(log))
+
+
+# ------------------------------------------------------------------------------- small models
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1000, 1000), st.integers(1, 9)), min_size=1, max_size=9),
+    st.sampled_from([0.0, 0.05, 0.5]),
+    st.sampled_from([0.5, 1.0, 1024.0]),
+)
+def test_fewest_states_is_the_smallest_within_the_tolerance(candidates, tolerance, scale):
+    scores, sizes = np.array(candidates, dtype=float).T
+    results = {"mean_test_score": scores * scale, "mean_test_n_states": sizes}
+    chosen = fewest_states(tolerance)(results)
+    # Within 5 % of -10 is -10.5: the distance is a share of the best score's absolute value.
+    best = scores.max()
+    allowed = np.flatnonzero(best - scores <= tolerance * abs(best))
+    assert chosen in allowed
+    assert sizes[chosen] == sizes[allowed].min()
+    assert scores[chosen] == scores[allowed][sizes[allowed] == sizes[chosen]].max()
+
+
+def test_five_percent_of_a_negative_score():
+    sizes = [9, 3, 1]
+    choose = fewest_states(0.05)
+    assert choose({"mean_test_score": [-10, -10.5, -10.6], "mean_test_n_states": sizes}) == 1
+    assert choose({"mean_test_score": [10, 9.5, 9.4], "mean_test_n_states": sizes}) == 1
+    assert choose({"mean_test_score": [0.0, -1e-9, -1], "mean_test_n_states": sizes}) == 0
+
+
+@SMALL_FOLDS
+def test_states_are_counted_through_any_wrapping():
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(LOG)
+    same = FunctionTransformer()
+    search = GridSearchCV(clone(policy), {}, cv=EpisodeKFold(2))
+    wrapped = [
+        make_pipeline(same, make_pipeline(same, clone(policy))).fit(LOG),
+        FrozenEstimator(policy),
+        make_pipeline(same, FrozenEstimator(policy)),
+        search.fit(LOG),
+        make_pipeline(same, clone(search)).fit(LOG),
+        GridSearchCV(make_pipeline(same, clone(policy)), {}, cv=EpisodeKFold(2)).fit(LOG),
+    ]
+    for estimator in [policy, *wrapped]:
+        assert score_with_size(estimator, LOG)["n_states"] == len(policy.states_)
 
 
 # ------------------------------------------------------------------------------- random splits

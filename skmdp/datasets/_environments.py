@@ -28,7 +28,7 @@ def collect_transitions(
         An environment with discrete actions, and observations that are discrete, a box, several
         discrete numbers, or a tuple of these.
     policy : estimator, callable or None, default=None
-        Who plays: a fitted policy (its ``predict`` is asked once per distinct observation), a
+        The player: a fitted policy (its ``predict`` is asked once per distinct observation), a
         function from observation to action, or None for random actions.
     n_episodes : int, default=100
         Number of episodes.
@@ -46,6 +46,8 @@ def collect_transitions(
     ------
     TypeError
         If the environment's actions are not discrete, or its observations no numbers.
+    ValueError
+        If there are no episodes to play.
 
     Notes
     -----
@@ -62,6 +64,8 @@ def collect_transitions(
     >>> float(collect_transitions(env, policy, 10, random_state=1)["reward"].sum())
     10.0
     """
+    if n_episodes < 1:
+        raise ValueError(f"n_episodes must be at least 1, got {n_episodes}.")
     rng = check_random_state(random_state)
     _require_discrete(env.action_space)
     env.action_space.seed(int(rng.randint(2**31)))
@@ -98,11 +102,11 @@ def transitions_from_arrays(
     Parameters
     ----------
     observations : array-like of shape (n_steps,) or (n_steps, n_features)
-        What was observed before each step, episode after episode.
+        Observations before each step, episode after episode.
     actions : array-like of shape (n_steps,)
-        What was done.
+        Actions taken.
     rewards : array-like of shape (n_steps,)
-        What was received.
+        Rewards received.
     terminals : array-like of shape (n_steps,)
         Whether the process ended with the step.
     timeouts : array-like of shape (n_steps,), default=None
@@ -119,8 +123,8 @@ def transitions_from_arrays(
     Raises
     ------
     ValueError
-        If the arrays differ in length, actions have several columns, or flags are neither
-        booleans nor 0 and 1.
+        If the arrays are empty or differ in length, actions have several columns, or flags are
+        neither booleans nor 0 and 1.
 
     Examples
     --------
@@ -132,8 +136,11 @@ def transitions_from_arrays(
     2        1     0      7       1     0.0       False
     3        1     1      5       0     0.0       False
     """
-    states = _state_columns(np.asarray(observations), "state")
-    n_steps = len(next(iter(states.values())))
+    observed = np.asarray(observations)
+    n_steps = len(observed)
+    if not n_steps:
+        raise ValueError("observations hold no steps; at least one is needed.")
+    states = _state_columns(observed, "state")
     action = _one_column(actions, "actions", n_steps)
     terminated = _flags(terminals, "terminals", n_steps)
     ends = terminated.copy()
@@ -183,7 +190,7 @@ def _player(env: Any, policy: Any) -> Callable[[Any, tuple[Any, ...]], Any]:
 
     def advised(_observation: Any, state: tuple[Any, ...]) -> Any:
         if state not in known:
-            known[state] = policy.predict([list(state)])[0].item()
+            known[state] = np.asarray(policy.predict([list(state)])).tolist()[0]
         return known[state]
 
     return advised

@@ -27,8 +27,8 @@ def make_garnet(
     """Draw a random process with a goal (Garnet).
 
     In every state but the last, every action leads to ``n_successors`` different states, drawn at
-    random, with random probabilities. The last state is the goal: whatever is done there pays 1
-    and ends the episode. Nothing else pays. Episodes start in state 0.
+    random, with random probabilities. The last state is the goal: every action there pays 1
+    and ends the episode. No other pair pays. Episodes start in state 0.
 
     Parameters
     ----------
@@ -142,7 +142,8 @@ def sample_transitions(
     Raises
     ------
     ValueError
-        If the policy has another shape, or takes an action that is not admissible.
+        If the policy has another shape, or takes an action that is not admissible; if there are no
+        episodes or no steps to simulate.
 
     Notes
     -----
@@ -161,13 +162,18 @@ def sample_transitions(
     >>> bool(len(optimal) / 100 < len(log) / 500)  # the goal is reached faster
     True
     """
+    if n_episodes < 1 or max_steps < 1:
+        raise ValueError(
+            f"At least one episode of at least one step is needed, got n_episodes={n_episodes} and "
+            f"max_steps={max_steps}."
+        )
     rng = check_random_state(random_state)
     choice = _choice_of_pairs(mdp, policy)
     state = _draw_starts(mdp, n_episodes, rng)
     episode = np.arange(n_episodes)
     acts = np.zeros(mdp.n_states + 1, dtype=bool)  # the last entry stands for ENDED
     acts[mdp.acting_states] = True
-    steps = []
+    steps = [np.empty((0, 4), dtype=np.int64)]  # all there is if every episode starts at an end
     for step in range(max_steps):
         going = acts[state]
         episode, state = episode[going], state[going]
@@ -244,7 +250,7 @@ def _draw_columns(matrix: Any, rows: Codes, rng: np.random.RandomState) -> Codes
 
 
 def _draw_next(mdp: MDP, pair: Codes, rng: np.random.RandomState) -> Codes:
-    """Draw what follows each pair; where that is a hub, what follows the hub."""
+    """Draw the next state of each pair; where that is a hub, the one after the hub."""
     whole = mdp.without_hubs
     following = _draw_columns(whole.transitions, pair, rng)
     at_hub = np.flatnonzero(following >= mdp.n_states)

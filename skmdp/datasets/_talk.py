@@ -18,6 +18,8 @@ Bools = npt.NDArray[np.bool_]
 
 FOUND = "TARGET_FOUND"
 SEARCHERS = ("binary", "linear", "random")
+# A state's number is below 4 (length + 1)^3, which int64 then holds.
+MOST_PLACES = 1_000_000
 
 
 def transitions_from_observations(observations: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -28,7 +30,7 @@ def transitions_from_observations(observations: Iterable[Mapping[str, Any]]) -> 
     observations : iterable of mappings
         One mapping per episode: ``"state_transitions"``, a sequence of mappings with ``"state"``,
         ``"action"`` and ``"state_"`` (the next state), and ``"reward"``, a number for the whole
-        episode. Left as it is.
+        episode. It is not changed.
 
     Returns
     -------
@@ -146,7 +148,7 @@ def make_search_log(
     Raises
     ------
     ValueError
-        If there are no searches, or fewer than two places.
+        If there are no searches, fewer than two places, or more than a million.
 
     Notes
     -----
@@ -213,7 +215,7 @@ def run_search(
     max_steps : int, default=1000
         Searches that take longer are given up: a learned policy may go in circles.
     replace_found : bool, default=False
-        What to do with a search that starts on its target. False: it takes 0 steps. True: it
+        Whether a search that starts on its target is replaced. False: it takes 0 steps. True: it
         counts as the steps of a searcher of a random kind on a new array, as in the talk, whose
         means are therefore ``(length - 1) / length * x + m / length``, with m the mean of the
         three kinds.
@@ -262,10 +264,11 @@ def run_search(
         if asks.any():
             states = search.state_labels(search.state_keys(active[asks]))
             location[asks] = advised = np.asarray(policy.predict(states))
-            if advised.min() < 0 or advised.max() >= length:
+            nowhere = advised[(advised < 0) | (advised >= length)]
+            if len(nowhere):
                 raise ValueError(
-                    f"The policy looks at place {advised.max()} of an array of {length}. Search "
-                    "arrays of the length it was trained on."
+                    f"The policy looks at place {shown(nowhere[0])} of an array of {length}. "
+                    "Search arrays of the length it was trained on."
                 )
         search.move(active, location)
         steps[active] += 1
@@ -277,6 +280,10 @@ def _check_sizes(n_searches: int, length: int) -> None:
     if n_searches < 1 or length < 2:
         raise ValueError(
             f"At least one search in at least two places is needed, got {n_searches} in {length}."
+        )
+    if length > MOST_PLACES:
+        raise ValueError(
+            f"Arrays may have at most {MOST_PLACES:,} places, got {length:,}. Lower length."
         )
 
 

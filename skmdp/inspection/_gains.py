@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from skmdp._typing import Floats, Integers
+from skmdp.model_selection import EpisodeKFold
 
 # How many rows the wider expectation counts for; an infinite one has no use of the narrower.
 STRENGTHS = np.append(10.0 ** np.arange(-3, 3.5, 0.5), np.inf)
@@ -159,7 +160,12 @@ def shuffle_within(codes: Integers, cells: Integers, rng: np.random.RandomState)
 
 def deal_folds(episodes: Integers, n_splits: int, rng: np.random.RandomState) -> Integers:
     """Deal whole episodes to folds at random, as evenly as can be, (n,)."""
-    return np.asarray(rng.permutation(int(episodes.max()) + 1) % n_splits)[episodes]
+    folds = np.empty(len(episodes), dtype=np.int64)
+    n_splits = min(n_splits, int(episodes.max()) + 1)
+    splitter = EpisodeKFold(n_splits, shuffle=True, random_state=rng)
+    for fold, (_, held_out) in enumerate(splitter.split(episodes, groups=episodes)):
+        folds[held_out] = fold
+    return folds
 
 
 def sum_of_others(codes: Integers, training: Floats, values: Floats | float = 1.0) -> Floats:

@@ -19,7 +19,7 @@ from skmdp._pipelines import last_step
 from skmdp._typing import Array, Name
 from skmdp.preprocessing._measured import number_or_label
 
-# Parameters of transformers that say into how many parts they divide what they see.
+# Parameters of transformers that set the number of parts.
 SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
 
 # Share of the states that may hold a single row.
@@ -30,7 +30,7 @@ SINGLE_ROW_WARNING = 0.10
 ROWS_PER_ACTION, FEWEST_STATES, MOST_STATES = 10, 25, 1000
 
 
-# What lies beyond these quantiles goes to the outermost bins: a range is hostage to its outliers.
+# Values beyond these quantiles go to the outermost bins, so that outliers do not set the range.
 LOW_END, HIGH_END = 0.01, 0.99
 
 
@@ -113,7 +113,7 @@ def _cut_ends(bins: KBinsDiscretizer, rows: Array) -> None:
     """Space the bins of each column evenly between its low and its high quantile."""
     ends = np.quantile(rows, [LOW_END, HIGH_END], axis=0).T
     for j, (low, high) in enumerate(ends):
-        if low < high:  # else almost all are one value, and the others are what tells
+        if low < high:  # else almost all rows hold one value, and the few others must be told apart
             bins.bin_edges_[j] = np.linspace(low, high, len(bins.bin_edges_[j]))
 
 
@@ -137,9 +137,9 @@ def warn_of_single_rows(encoded: Array) -> None:
     single = int((rows == 1).sum())
     if single > SINGLE_ROW_WARNING * len(rows):
         warnings.warn(
-            f"{single} of {len(rows)} states hold a single row; what a policy learns there is one "
-            'outcome. Make fewer states (fewer columns or bins, n_states="auto", KMeans), or keep '
-            "the policy to what is often logged (min_count=5).",
+            f"{single} of {len(rows)} states hold a single row, so a policy learns one outcome "
+            'there. Make fewer states (fewer columns or bins, n_states="auto", KMeans), or let the '
+            "policy choose among frequently logged actions only (min_count=5).",
             UserWarning,
             stacklevel=4,
         )

@@ -54,15 +54,15 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     """Turn measurements into states, the same way before and after each transition.
 
     Fits one transformer or clusterer on the state columns of a log and the next-state columns
-    together, and replaces both by what it makes of them. All other columns stay as they are, so a
+    together, and replaces both by its output. All other columns stay as they are, so a
     ``MarkovPolicyEstimator`` may follow in a pipeline; ``predict`` then needs the state columns
     only.
 
     Parameters
     ----------
     transformer : transformer or clusterer, default=None
-        What makes states of measurements: ``KBinsDiscretizer(encode="ordinal")``, ``KMeans``,
-        ``OrdinalEncoder``, a pipeline of several, ... It is cloned. None: bins of equal width in
+        The step that makes states of measurements: ``KBinsDiscretizer(encode="ordinal")``,
+        ``KMeans``, ``OrdinalEncoder``, a pipeline, ... It is cloned. None: bins of equal width in
         each column, with the ends cut at the 1 % and the 99 % quantile. Bins can be read and
         suit up to three columns; from four columns on,
         ``make_pipeline(StandardScaler(), KMeans())`` makes better use of as many states.
@@ -82,7 +82,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         gets ``"auto"`` and an array five bins a column.
     method : {"auto", "transform", "predict", "apply"}, default="auto"
         Method of the transformer that gives the states. ``"auto"``: ``predict`` of clusterers and
-        of what cannot transform, else ``transform``. ``"apply"`` gives the leaves of a tree.
+        of estimators that cannot transform, else ``transform``. ``"apply"`` gives the leaves of a tree.
     fit_on : {"both", "state"}, default="both"
         Whether the transformer is fitted on states and next states together, or on states only.
     shift_bins : bool, default=False
@@ -102,13 +102,14 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     See Also
     --------
-    skmdp.ensemble.PolicyBagging : Averages over encoders, which often pays more than a better one.
-    skmdp.inspection.markov_test : Whether the states tell all that the measurements tell.
+    skmdp.ensemble.PolicyBagging : Averages policies over several encoders.
+    skmdp.inspection.markov_test : Tests whether a measurement predicts more than the states do.
 
     Notes
     -----
-    The cost is that of the transformer on the rows of states and next states. What columns to
-    encode matters more than how: a column that decides nothing still multiplies the states.
+    The cost is that of the transformer on the rows of states and next states. The choice of columns
+    matters more than that of the transformer: a column that influences neither rewards nor next
+    states still multiplies the states.
     Between more and fewer states, choose by cross-validation with
     :func:`skmdp.model_selection.fewest_states`; a policy on encoded states should have
     ``min_count=5`` or so and ``prior_strength="auto"``. Where more than five or six columns all
@@ -252,7 +253,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _fit(self, X: Any, y: Any) -> tuple[Array, Measured | None]:
-        """Fit; return what is encoded, and the table's measurements it is made of, if a table."""
+        """Fit; return the states, and the measurements that they were made of where X is a table."""
         if self.state is None:
             X = self._check_array(X, reset=True)
             transformer = self._sized(y, "y", len(X), self.n_features_in_, self.n_states)
@@ -407,7 +408,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     def set_output(
         self, *, transform: Literal["default", "pandas", "polars"] | None = None
     ) -> Self:
-        """Say what kind of table ``transform`` and ``fit_transform`` return.
+        """Set the kind of table that ``transform`` and ``fit_transform`` return.
 
         Parameters
         ----------
@@ -437,7 +438,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        if self.transformer is not None:  # what comes out is what it makes
+        if self.transformer is not None:  # the output is that of the transformer
             inner = get_tags(self.transformer).transformer_tags
             predicts = inner is None or is_clusterer(self.transformer)
             tags.transformer_tags.preserves_dtype = [] if predicts else inner.preserves_dtype
@@ -478,7 +479,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         return encoded_names(self.transformer_, self._method, names, nexts)
 
     def _output(self, X: Any, encoded: Array, measured: Measured | None) -> Any:
-        """Put what is encoded into the kind of table that X is, or that was asked for."""
+        """Return the states in the kind of table that X is, or that was asked for."""
         config = getattr(self, "_sklearn_output_config", {})
         wanted = config.get("transform", get_config()["transform_output"])
         if measured is not None:

@@ -95,7 +95,7 @@ BOUND_IT = "Bound the column first, for example with .clip(lower=..., upper=...)
 
 
 def number_or_label(name: Any) -> str:
-    """Return what to do with a column that holds no numbers."""
+    """Return the remedies for a column that holds no numbers, in words."""
     return (
         "If it is a time, make it a number, such as the hours since a first time. If it is a "
         "label, leave it out of StateEncoder(state=...), which leaves other columns as they are, "

@@ -1,4 +1,4 @@
-"""What a transformer makes of measurements: states, and their columns in the table."""
+"""States made by a transformer of measurements, and their columns in the table."""
 
 from __future__ import annotations
 
