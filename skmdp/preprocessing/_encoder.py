@@ -82,7 +82,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         gets ``"auto"`` and an array five bins a column.
     method : {"auto", "transform", "predict", "apply"}, default="auto"
         Method of the transformer that gives the states. ``"auto"``: ``predict`` of clusterers and
-        of estimators that cannot transform, else ``transform``. ``"apply"`` gives the leaves of a tree.
+        of estimators that cannot transform, else ``transform``. ``"apply"`` gives the leaves of a
+        tree.
     fit_on : {"both", "state"}, default="both"
         Whether the transformer is fitted on states and next states together, or on states only.
     shift_bins : bool, default=False
@@ -253,7 +254,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _fit(self, X: Any, y: Any) -> tuple[Array, Measured | None]:
-        """Fit; return the states, and the measurements that they were made of where X is a table."""
+        """Fit; return the states and, where X is a table, the measurements that they were made of."""
         if self.state is None:
             X = self._check_array(X, reset=True)
             transformer = self._sized(y, "y", len(X), self.n_features_in_, self.n_states)
