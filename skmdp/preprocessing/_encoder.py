@@ -254,7 +254,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def _fit(self, X: Any, y: Any) -> tuple[Array, Measured | None]:
-        """Fit; return the states and, where X is a table, the measurements that they were made of."""
+        """Fit; return the states, and of a table the measurements that they were made of."""
         if self.state is None:
             X = self._check_array(X, reset=True)
             transformer = self._sized(y, "y", len(X), self.n_features_in_, self.n_states)
