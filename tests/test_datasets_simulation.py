@@ -1,5 +1,7 @@
 """Random processes and logs of known truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,7 +102,8 @@ def test_reaching_a_state_without_pairs_terminates():
 
 
 def test_a_log_without_decisions_is_empty():
-    mdp = process({(0, 0): (2.0, {1: 1.0})}, initial_distribution=np.array([0.0, 1.0]))
+    at_the_end = np.array([0.0, 1.0])
+    mdp = replace(process({(0, 0): (2.0, {1: 1.0})}), initial_distribution=at_the_end)
     log = sample_transitions(mdp, n_episodes=2, random_state=0)
     assert log.empty
     assert list(log) == list(sample_transitions(process({(0, 0): (2.0, {1: 1.0})}), n_episodes=2))
