@@ -21,6 +21,7 @@ from skmdp._estimation.process import (
 )
 from skmdp._log.evidence import Evidence, add, gather
 from skmdp._log.forms import read_log
+from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
 from skmdp._messages import shown
 from skmdp._policy import (
@@ -406,7 +407,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         ...
         ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
         """
-        return self._learn(self._count(X, y, reward, episode, sample_weight), X, y)
+        evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)
+        return self._learn(evidence, X, y)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -484,8 +486,20 @@ class MarkovPolicyEstimator(BaseEstimator):
         last_values[states_before] = self.state_values_
         return self._learn(evidence, X, y, last_values)
 
-    def _count(self, X: Any, y: Any, reward: Any, episode: Any, sample_weight: Any) -> Evidence:
-        """Read and count a log; squares of rewards are kept where variances are needed."""
+    def _count(
+        self,
+        X: Any,
+        y: Any,
+        reward: Any,
+        episode: Any,
+        sample_weight: Any,
+        *,
+        is_whole: bool = False,
+    ) -> Evidence:
+        """Read and count a log; squares of rewards are kept where variances are needed.
+
+        A log that is whole, no batch of a stream, is looked at for what seems wrong with it.
+        """
         log = read_log(
             X,
             y,
@@ -495,7 +509,10 @@ class MarkovPolicyEstimator(BaseEstimator):
             sample_weight=sample_weight,
             reader=type(self).__name__,
         )
-        return gather(log, keep_squares=self.pessimism > 0)
+        evidence = gather(log, keep_squares=self.pessimism > 0)
+        if is_whole:
+            warn_of_oddities(log, evidence, stacklevel=4)
+        return evidence
 
     def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
         """Estimate, solve and choose; then keep it all.

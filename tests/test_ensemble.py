@@ -434,6 +434,7 @@ class Nameless(BaseEstimator):
         return X
 
 
+@pytest.mark.filterwarnings("ignore:.*hold a single row:UserWarning")  # heat is not put into bins
 def test_a_first_step_may_tell_nothing_of_its_features():
     pipe = make_pipeline(Nameless(), MarkovPolicyEstimator(state="heat"))
     bag = PolicyBagging(pipe, 1).fit(LOG)

@@ -441,7 +441,7 @@ def test_outlasting_episodes_are_warned_of():
 
 def test_unknown_states_are_scored_by_what_predict_answers():
     table = random_log(0)
-    policy = MarkovPolicyEstimator().fit(
+    policy = MarkovPolicyEstimator(terminated=None).fit(
         table[table["state"] != 2].assign(next_state=None).dropna(axis=1)
     )
     agreed = policy.predict([0, 1, 3])

@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.inspection import markov_test
 from skmdp.metrics import evaluate_policy
 from skmdp.model_selection import EpisodeKFold
+from skmdp.preprocessing import StateEncoder
 
 POLICY = MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.9)
 
@@ -47,6 +50,11 @@ WALKS = walks()
 UNSTEPPED = WALKS.drop(columns="step")
 FITTED = POLICY.fit(WALKS)
 SPLIT = "does not lead to the state of the next row"
+
+
+def parts(log):
+    """Return the episodes of a log."""
+    return [part for _, part in log.groupby("episode", sort=False)]
 
 
 def twice(log):
@@ -105,10 +113,10 @@ def test_rows_of_weight_zero_are_no_disorder():
 @given(st.permutations(range(12)))
 def test_the_order_of_episodes_says_nothing(order):
     log = walks(12, seed=1).drop(columns="step")
-    parts = [part for _, part in log.groupby("episode")]
-    assert said(FITTED.score, pd.concat([parts[i] for i in order])) == []
-    broken = pd.concat([parts[i].iloc[::-1] for i in order])
-    assert said(FITTED.score, broken) == said(FITTED.score, pd.concat(parts).iloc[::-1])
+    episodes = parts(log)
+    assert said(FITTED.score, pd.concat([episodes[i] for i in order])) == []
+    broken = pd.concat([episodes[i].iloc[::-1] for i in order])
+    assert said(FITTED.score, broken) == said(FITTED.score, log.iloc[::-1])
 
 
 def test_an_episode_of_truncated_rows_only_has_no_order():
@@ -116,3 +124,261 @@ def test_an_episode_of_truncated_rows_only_has_no_order():
     unknown = log["episode"].isin([0, 7, 59])
     log["next_state"] = log["next_state"].astype("Int64").mask(unknown)
     assert said(FITTED.score, log) == []
+
+
+# ------------------------------------------------------------------------------- doubled episodes
+
+INFERRED = UNSTEPPED.drop(columns="next_state")
+
+
+def each_twice(log):
+    """Return a log whose episodes are repeated, each after itself."""
+    return pd.concat([part for part in parts(log) for _ in range(2)])
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(("double", "copies"), [(twice, "row"), (each_twice, "episode")])
+def test_copies_of_rows_are_warned_of_where_rows_tell_next_states(double, copies, cut):
+    log = INFERRED.assign(terminated=False) if cut else INFERRED
+    policy = clone(POLICY).fit(log)
+    assert said(POLICY.fit, log) == []
+    for call in (clone(POLICY).fit, policy.score):
+        (message,) = [text for text in said(call, double(log)) if "occur twice" in text]
+        assert message.startswith(f"Every {copies} of X seems to occur twice")
+    stepped = double(log.assign(step=WALKS["step"])).drop_duplicates()
+    assert said(clone(POLICY).fit, stepped) == []
+    assert clone(POLICY).fit(stepped).n_transitions_ == policy.n_transitions_
+
+
+def test_without_rewards_copies_are_found_too():
+    policy = MarkovPolicyEstimator(reward=None)
+    log = INFERRED.drop(columns="reward")
+    assert any("occur twice" in text for text in said(policy.fit, each_twice(log)))
+    assert said(policy.fit, log) == []
+
+
+@pytest.mark.parametrize("lengths", [[4] * 30, [2, 4, 6, 8] * 10])
+@pytest.mark.parametrize("period", [1, 2])
+def test_what_always_repeats_itself_is_no_copy(period, lengths):
+    states = np.concatenate([np.arange(length) % period for length in lengths])
+    log = pd.DataFrame({"state": states, "action": "go", "reward": 1.0})
+    log["episode"] = np.repeat(np.arange(len(lengths)), lengths)
+    log["terminated"] = ~log["episode"].duplicated(keep="last")
+    assert said(POLICY.fit, log) == []
+
+
+def test_a_few_doubled_episodes_are_not_all():
+    log = INFERRED.assign(terminated=False)
+    episodes = parts(log)
+    for whole in (0, 55):  # before and after what is looked at first
+        doubled = [part if i == whole else pd.concat([part] * 2) for i, part in enumerate(episodes)]
+        assert said(POLICY.fit, pd.concat(doubled)) == []
+    assert said(POLICY.fit, pd.concat([pd.concat([part] * 2) for part in episodes[:2]])) == []
+
+
+# ------------------------------------------------------------------------- records that break off
+
+BREAKS_OFF = "Nothing in X says how its"
+
+
+def plants(n_episodes=60, *, seed=0, lengths=(20, 21), n_states=6):
+    """A plant that wears, is repaired now and then, and runs on: records of some length."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for episode in range(n_episodes):
+        wear = int(rng.integers(n_states))
+        for _ in range(rng.integers(*lengths)):
+            repair = bool(rng.uniform() < 0.2)
+            rows.append((episode, wear, repair, -wear - 5.0 * repair))
+            wear = 0 if repair else min(wear + int(rng.uniform() < 0.4), n_states - 1)
+    return pd.DataFrame(rows, columns=["episode", "state", "action", "reward"])
+
+
+def last_rows(log):
+    return ~log["episode"].duplicated(keep="last")
+
+
+@pytest.mark.parametrize("lengths", [(20, 21), (1, 40), (5, 6)])
+def test_records_that_break_off_are_warned_of(lengths):
+    log = plants(lengths=lengths)
+    (message,) = said(POLICY.fit, log)
+    assert message.startswith(f"{BREAKS_OFF} 60 episodes ended")
+    assert said(clone(POLICY).fit, log.assign(terminated=False)) == []
+    assert clone(POLICY).fit(log.assign(terminated=False)).n_truncated_ == 60
+    assert said(clone(POLICY).set_params(terminated=None).fit, log) == []
+
+
+def test_what_is_gained_by_saying_that_records_break_off():
+    log = plants()
+    ending = clone(POLICY).set_params(terminated=None).fit(log)
+    going = clone(POLICY).fit(log.assign(terminated=False))
+    assert (going.state_values_ < ending.state_values_ - 1).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_episodes", [25, 60, 300])
+def test_episodes_that_end_at_a_goal_are_not_warned_of(n_episodes, seed):
+    log = walks(n_episodes, seed=seed).drop(columns=["step", "next_state"])
+    assert said(POLICY.fit, log) == []
+
+
+def test_goals_within_a_limit_are_warned_of_where_the_limit_cuts_half():
+    log = walks(n_places=12, length=8).drop(columns=["step", "next_state"])
+    at_limit = log.groupby("episode").size().eq(8).mean()
+    assert 0.5 < at_limit < 1
+    (message,) = said(POLICY.fit, log)
+    assert f"{at_limit:.0%} of them have 8 rows and none has more" in message
+
+
+def test_rounds_that_are_in_the_state_are_not_warned_of():
+    log = plants(lengths=(6, 7))
+    log["round"] = log.groupby("episode").cumcount()
+    assert said(POLICY.fit, log) != []
+    assert said(MarkovPolicyEstimator(state=["state", "round"]).fit, log) == []
+
+
+def test_few_or_short_episodes_tell_nothing_of_ends():
+    assert said(POLICY.fit, plants(19)) == []
+    assert said(POLICY.fit, plants(21)) != []
+    assert said(POLICY.fit, plants(lengths=(1, 3))) == []
+
+
+def test_given_next_states_tell_of_ends():
+    log = plants()
+    log["next_state"] = log.groupby("episode")["state"].shift(-1).astype("Int64")
+    assert said(POLICY.fit, log) == []
+
+
+def test_features_cannot_tell_of_ends_and_are_not_asked():
+    log = plants()
+    features = {"reward": log["reward"], "episode": log["episode"]}
+    assert said(POLICY.fit, log[["state"]], log["action"], **features) == []
+
+
+@given(st.permutations(range(6)), st.permutations(range(25)))
+def test_names_and_order_say_nothing_of_ends(names, order):
+    for log in (plants(25), walks(25, n_places=7).drop(columns=["step", "next_state"])):
+        renamed = log.assign(state=np.array([*names, 6])[log["state"]])
+        episodes = parts(renamed)
+        shuffled = pd.concat([episodes[i] for i in order])
+        assert said(POLICY.fit, shuffled) == said(POLICY.fit, log)
+
+
+# ------------------------------------------------------------------------------- states of floats
+
+
+def measured(n=400, seed=0, decimals=None):
+    """One-step decisions on a measurement."""
+    rng = np.random.default_rng(seed)
+    heat = rng.uniform(size=n) if decimals is None else rng.uniform(size=n).round(decimals)
+    log = pd.DataFrame({"episode": np.arange(n), "heat": heat, "action": rng.integers(2, size=n)})
+    return log.assign(next_heat=np.nan, reward=rng.normal(size=n))
+
+
+RAW = MarkovPolicyEstimator(state="heat", handle_unknown="most_frequent")
+
+
+def test_raw_fractions_are_warned_of():
+    (message,) = said(RAW.fit, measured())
+    assert message.startswith("400 of 400 states hold a single row, and column 'heat' holds")
+    remedy = make_pipeline(StateEncoder(state=["heat"]), RAW)
+    assert said(remedy.fit, measured()) == []
+    assert said(RAW.fit, measured(decimals=1)) == []
+    assert said(RAW.fit, measured(199)) == []
+    assert said(RAW.fit, measured(200)) != []
+
+
+def test_whole_numbers_and_names_are_not_fractions():
+    log = measured()
+    assert said(RAW.fit, log.assign(heat=np.arange(400))) == []
+    assert said(RAW.fit, log.assign(heat=log["heat"].astype(str), next_heat=None)) == []
+
+
+def test_more_than_half_of_the_states_are_asked_for():
+    log = pd.concat([measured(), measured().iloc[:200]], ignore_index=True)
+    log["episode"] = np.arange(600)
+    assert said(RAW.fit, log) == []
+    assert said(RAW.fit, log.iloc[:-1]) != []
+    weights = np.append(np.ones(399), [2.0] * 201)
+    assert said(RAW.fit, log, sample_weight=weights) == []  # a weight of 2 is two rows
+
+
+def test_features_are_looked_at_alike_and_batches_are_not():
+    log = measured()
+    assert said(MarkovPolicyEstimator().fit, log[["heat"]], log["action"]) != []
+    assert said(MarkovPolicyEstimator(state="heat").partial_fit, log) == []
+
+
+def rounded(third=0.1 + 0.2, **more):
+    """Return a log whose middle row leads to .1 + .2, where the next one is in .3."""
+    log = {"episode": 0, "x": [0.1, 0.2, 0.3], "action": "go", "next_x": [0.2, third, np.nan]}
+    return pd.DataFrame({**log, "reward": 1.0, **more})
+
+
+FINE = MarkovPolicyEstimator(state="x")
+
+
+def test_states_that_rounding_parts_are_warned_of():
+    (message,) = said(FINE.fit, rounded())
+    assert "0.30000000000000004 from 0.3" in message
+    assert "Round 'x' to 9 decimals, and the next-state column(s) alike." in message
+    columns = {"x": 9, "next_x": 9}
+    assert said(FINE.fit, rounded().round(columns)) == []
+    assert FINE.fit(rounded().round(columns)).score_samples([0.1]) == pytest.approx(2.71)
+    assert said(FINE.fit, rounded(0.3)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [
+        ((1e-12, 1e-12 * (1 + 1e-15)), 21),
+        ((12345.678, 12345.678 * (1 + 1e-12)), 4),
+        ((0.0, 1 - 0.9 - 0.1), 16),
+        ((0.1234567894999, 0.1234567895001), 8),  # half-way: one decimal fewer
+    ],
+)
+def test_decimals_suit_the_size_of_the_numbers(values, decimals):
+    low, high = values
+    log = rounded(high).assign(x=[0.1, 0.2, low])
+    (message,) = said(FINE.fit, log)
+    assert f"'x' to {decimals} decimals" in message
+    assert said(FINE.fit, log.round({"x": decimals, "next_x": decimals})) == []
+
+
+@pytest.mark.parametrize("third", [0.3 * (1 + 2e-9), 0.3 * (1 - 2e-9), 0.31])
+def test_numbers_further_apart_are_different(third):
+    assert said(FINE.fit, rounded(third)) == []
+
+
+def test_whole_numbers_are_different_however_large():
+    log = rounded(1.7e9 + 1).assign(x=[0.5, 0.2, 1.7e9])
+    assert said(FINE.fit, log) == []
+
+
+def test_rounding_that_parts_no_state_that_is_only_reached_is_left_alone():
+    log = pd.concat([rounded(), rounded().assign(episode=1, x=[0.1, 0.2, 0.1 + 0.2])])
+    assert said(FINE.fit, log) == []
+
+
+def test_states_of_several_columns_are_compared_as_a_whole():
+    both = MarkovPolicyEstimator(state=["x", "name"])
+    same = rounded(name=["a", "b", "c"], next_name=["b", "c", None])
+    (message,) = said(both.fit, same)
+    assert "(0.30000000000000004, 'c') from (0.3, 'c')" in message
+    assert said(both.fit, same.round({"x": 9, "next_x": 9})) == []
+    other = rounded(name=["a", "b", "c"], next_name=["b", "d", None])
+    assert said(both.fit, other) == []
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3))
+def test_clean_logs_are_silent(seed, n_columns):
+    rng = np.random.default_rng(seed)
+    log = walks(25, n_places=5, seed=seed)
+    fine = rng.uniform(size=(5, n_columns))  # any fractions as the names of places
+    names = [f"m{j}" for j in range(n_columns)]
+    for name, column in zip(names, fine.T, strict=True):
+        log[name], log[f"next_{name}"] = column[log["state"]], column[log["next_state"]]
+    policy = clone(POLICY).set_params(state=names)
+    given_ones = log.drop(columns=["step", "state", "next_state"])
+    assert said(policy.fit, given_ones) == []
+    assert said(policy.fit, given_ones.drop(columns=[f"next_{name}" for name in names])) == []

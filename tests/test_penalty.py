@@ -153,6 +153,7 @@ LOG = pd.DataFrame(
         "state": np.random.default_rng(0).choice(list("abc"), size=300),
         "action": np.random.default_rng(1).integers(3, size=300),
         "reward": np.random.default_rng(2).normal(size=300),
+        "terminated": np.arange(300) % 3 == 2,
     }
 )
 

@@ -35,7 +35,9 @@ class Transitions:
     the number of rows of the longest episode, those that do not count included (None: unknown);
     ``cut_share`` is the share of the episodes, weighed as starts, that were still going on at their
     last row (0: unknown). ``has_gaps`` says whether rows of weight zero were left out between
-    others. ``beside`` holds further columns, each (n,), that were asked for.
+    others, ``next_states_given`` whether next states were columns of their own, ``ends_told``
+    whether the log tells episodes that end from records that break off. ``beside`` holds further
+    columns, each (n,), that were asked for.
     """
 
     states: LabelIndex
@@ -54,6 +56,8 @@ class Transitions:
     longest: int | None
     cut_share: float
     has_gaps: bool
+    next_states_given: bool
+    ends_told: bool
     beside: tuple[LabelColumn, ...] = ()
 
 
@@ -126,7 +130,8 @@ def find_last_observations(
 def link_rows(rows: LogRows) -> Transitions:
     """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
     order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step_numbers)
-    if rows.next_states is None:
+    given = rows.next_states is not None
+    if not given:
         rows = replace(rows, next_states=_infer_next_states(rows, order))
     if rows.last_observations is not None:
         rows = _settle_last_observations(rows, order)
@@ -169,6 +174,8 @@ def link_rows(rows: LogRows) -> Transitions:
         longest=longest,
         cut_share=cut_share,
         has_gaps=has_gaps,
+        next_states_given=given,
+        ends_told=_tells_ends(rows),
         beside=beside,
     )
 
@@ -195,6 +202,12 @@ def _settle_ends(rows: LogRows, next_codes: Codes) -> Bools | None:
             "states."
         )
     return left_out
+
+
+def _tells_ends(rows: LogRows) -> bool:
+    """Tell whether a log says how its episodes end; ``terminated=None`` says that all do."""
+    has_flags = rows.terminated is not None or rows.truncated is not None
+    return has_flags or rows.roles.terminated is None
 
 
 def _are_cut(rows: LogRows, last: RowNumbers, goes_on: Bools, left_out: Bools | None) -> Bools:

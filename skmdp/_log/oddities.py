@@ -1,4 +1,9 @@
-"""What looks wrong in a log that can be read all the same: one warning for each, with a remedy."""
+"""What looks wrong in a log that can be read all the same: one warning for each, with a remedy.
+
+What cannot be told: rows of an episode in a wrong order where next states are read off the
+following row (what follows then does not depend on the state, as may be so in a true log), unless
+every row, or every episode, stands there twice.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,53 @@ import warnings
 
 import numpy as np
 
+from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
+from skmdp._log.evidence import Evidence
+from skmdp._log.labels import LabelIndex
+from skmdp._messages import shown
+from skmdp._typing import Bools, Floats, Integers
 
 # Share of rows that may lead elsewhere than to the next one: logs have gaps.
 MOST_UNLINKED = 0.01
 
+# A log is called doubled on at least so many copies; so many episodes are looked at first.
+FEWEST_COPIES = 20
+FIRST_EPISODES = 50
+
+# States with rows below which a log is too small to speak of states that are too fine.
+FEWEST_STATES = 200
+
+# Relative distance within which two numbers are one and its rounding.
+ROUNDING = 1e-9
+
+# Ends below which nothing is said of them. They are explained by state and action if the chance of
+# an end, known from the other rows of the pair, is higher at ends by this share of what is left to
+# 1. In simulated logs that end for good the share was .04 and more (half of the logs: above .24),
+# in logs cut off at any time or by a limit below .03 in 91 % of them. Of records that a limit cuts
+# many are equally long; then a higher share is asked for, as drifts and true ends are mixed in.
+FEWEST_ENDS = 20
+LEAST_EXPLAINED = 0.03
+LEAST_EXPLAINED_AT_LIMIT = 0.4
+SHARE_AT_LIMIT = 0.5
+SHORTEST_LIMIT = 4
+
+
+def warn_of_oddities(log: Transitions, evidence: Evidence, *, stacklevel: int) -> None:
+    """Warn of what looks wrong in a log to learn from, taken as a whole."""
+    warn_if_doubled(log, stacklevel=stacklevel + 1)
+    _warn_if_records_break_off(log, evidence.counts, stacklevel=stacklevel + 1)
+    too_fine = _warn_if_states_are_too_fine(evidence, stacklevel=stacklevel + 1)
+    if not too_fine:  # of so many fractions some lie close together by chance
+        _warn_if_rounding_parts_states(evidence, stacklevel=stacklevel + 1)
+
+
+# ------------------------------------------------------------------------------ rows out of order
+
 
 def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
     """Warn if rows do not lead to the rows after them, as when they were shuffled or doubled."""
+    warn_if_doubled(log, stacklevel=stacklevel + 1)
     if log.episode_lengths is None or log.has_gaps:
         return
     broken, n_inside = _count_unlinked(log)
@@ -38,3 +82,202 @@ def _count_unlinked(log: Transitions) -> tuple[int, int]:
     is_inside = np.ones(len(leads_on), dtype=bool)
     is_inside[last_rows[last_rows < len(leads_on)]] = False
     return int(np.count_nonzero(is_inside & ~leads_on)), int(np.count_nonzero(is_inside))
+
+
+def warn_if_doubled(log: Transitions, *, stacklevel: int) -> None:
+    """Warn if all rows occur twice where next states are read off the following row."""
+    if log.next_states_given or log.episode_lengths is None or log.has_gaps:
+        return
+    for copies in ("row", "episode"):
+        if _all_occur_twice(log, copies, FIRST_EPISODES) and _all_occur_twice(log, copies, None):
+            warnings.warn(
+                f"Every {copies} of X seems to occur twice, one copy after the other, so rows lead "
+                "to their own copies: next states are read off the following row. Drop the copies "
+                "where they came in (a file read twice, a join), or read a column step beside the "
+                "others: drop_duplicates() then drops the copies and nothing else.",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+            return
+
+
+def _all_occur_twice(log: Transitions, copies: str, n_episodes: int | None) -> bool:
+    """Tell whether each row, or the rows of each episode, are followed by a copy of themselves.
+
+    The last row of an episode may be missing, as it is left out of the log where it is truncated.
+    """
+    assert log.episode_lengths is not None
+    lengths = log.episode_lengths[log.episode_lengths > 0][:n_episodes]
+    if not log.n_truncated and (lengths % 2).any():
+        return False
+    episode = np.repeat(np.arange(len(lengths)), lengths)
+    position = np.arange(len(episode)) - (np.cumsum(lengths) - lengths)[episode]
+    if copies == "row":
+        distance = np.ones_like(lengths)
+        is_original = position % 2 == 0
+    else:
+        distance = (lengths + 1) // 2
+        is_original = position < distance[episode]
+    has_copy = position + distance[episode] < lengths[episode]
+    rows = np.flatnonzero(is_original & has_copy)
+    if len(rows) < FEWEST_COPIES or not _are_equal(log, rows, rows + distance[episode[rows]]).all():
+        return False
+    # What always repeats itself is no copy: rows must differ from those after their copies, and
+    # episodes from one another.
+    if copies == "row":
+        nexts = rows[position[rows] + 2 < lengths[episode[rows]]]
+        return bool(np.count_nonzero(~_are_equal(log, nexts + 1, nexts + 2)) >= FEWEST_COPIES / 2)
+    model = np.minimum(position[rows], lengths[0] - 1)  # the same rows of the first episode
+    return bool(np.count_nonzero(~_are_equal(log, rows, model)) >= FEWEST_COPIES / 2)
+
+
+def _are_equal(log: Transitions, rows: Integers, others: Integers) -> Bools:
+    """Tell which rows have the state, action and reward of the others, all (n,)."""
+    equal = np.ones(len(rows), dtype=bool)
+    for column in (log.state_codes, log.action_codes, log.rewards):
+        if column is not None:
+            equal &= column[rows] == column[others]
+    return equal
+
+
+# ------------------------------------------------------------------------- records that break off
+
+
+def _warn_if_records_break_off(
+    log: Transitions, counts: TransitionCounts, *, stacklevel: int
+) -> None:
+    """Warn if each episode ends at its last row, as nothing says otherwise, and that seems wrong.
+
+    Where episodes truly end, the state and the action tell when; a record breaks off at any time,
+    or after so many rows.
+    """
+    if log.next_states_given or log.ends_told:
+        return
+    assert log.longest is not None
+    explained = _share_explained(counts)
+    if explained is None:
+        return
+    at_limit = float(np.mean(log.episode_lengths == log.longest))
+    if explained < LEAST_EXPLAINED:
+        sign = "they end as often in one state and action as in any other"
+    elif (
+        log.longest >= SHORTEST_LIMIT
+        and at_limit >= SHARE_AT_LIMIT
+        and explained < LEAST_EXPLAINED_AT_LIMIT
+    ):
+        sign = f"{at_limit:.0%} of them have {log.longest} rows and none has more"
+    else:
+        return
+    warnings.warn(
+        f"Nothing in X says how its {log.n_episodes} episodes ended, so each is taken to end at "
+        f"its last row, with no reward after it. But {sign}, as where records only break off. If "
+        "so, add a boolean column 'terminated' that is False there; if all of them truly end, say "
+        "terminated=None.",
+        UserWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _share_explained(counts: TransitionCounts) -> float | None:
+    """Return how well state and action tell where episodes end: 0 not at all, 1 for sure.
+
+    The chance of an end at the ends, from the other rows of the pair, is compared with that of any
+    row. None if there are too few ends, or more of them than other rows.
+    """
+    n_rows = np.add.reduceat(counts.n_rows, counts.indptr[:-1])
+    is_end = counts.next_states == counts.n_states
+    ends = np.add.reduceat(counts.n_rows * is_end, counts.indptr[:-1])
+    several = n_rows > 1
+    n_rows, ends = n_rows[several], ends[several]
+    total = float(ends.sum())
+    if total < FEWEST_ENDS or 2 * total > n_rows.sum():
+        return None
+    usual = (total - 1) / (float(n_rows.sum()) - 1)
+    at_ends = float((ends * (ends - 1) / (n_rows - 1)).sum()) / total
+    return (at_ends - usual) / (1 - usual)
+
+
+# ------------------------------------------------------------------------------- states of floats
+
+
+def _warn_if_states_are_too_fine(evidence: Evidence, *, stacklevel: int) -> bool:
+    """Warn if most states hold a single row and some column of the state is one of fractions."""
+    states, counts = evidence.states, evidence.counts
+    if "float" not in states.kinds or len(counts.first_pairs) < FEWEST_STATES:
+        return False
+    rows = np.add.reduceat(counts.n_rows, counts.indptr[counts.first_pairs])
+    single = int(np.count_nonzero(rows == 1))
+    if 2 * single <= len(rows):
+        return False
+    name = states.names[states.kinds.index("float")]
+    warnings.warn(
+        f"{single} of {len(rows)} states hold a single row, and column {shown(name)} holds "
+        "fractions: what a policy learns there is one outcome, and of other fractions it knows "
+        "nothing. Make fewer states first: make_pipeline(StateEncoder(state=[...]), "
+        "MarkovPolicyEstimator(...)).",
+        UserWarning,
+        stacklevel=stacklevel + 1,
+    )
+    return True
+
+
+def _warn_if_rounding_parts_states(evidence: Evidence, *, stacklevel: int) -> None:
+    """Warn if a state that is only reached differs by rounding from one that is acted in."""
+    states, counts = evidence.states, evidence.counts
+    close = {
+        j: _are_close(states.columns[j]) for j, kind in enumerate(states.kinds) if kind == "float"
+    }
+    close = {j: places for j, places in close.items() if places.any()}
+    if not close:
+        return
+    acted = np.zeros(len(states), dtype=bool)
+    acted[counts.pair_state] = True
+    group = _group_close_states(states, close)
+    twins = np.flatnonzero(~acted & np.isin(group, group[acted]))
+    if not len(twins):
+        return
+    known = np.flatnonzero(acted & (group == group[twins[0]]))[0]
+    remedies = [
+        f"{shown(states.names[j])} to {_decimals_that_join(states.columns[j], places)} decimals"
+        for j, places in close.items()
+    ]
+    warnings.warn(
+        f"{len(twins)} state(s) are reached but never acted in, and differ by rounding only from "
+        f"one that is: {shown(states.label(twins[0]))} from {shown(states.label(known))}. "
+        "They count as different states, so that what follows is lost. Round "
+        f"{' and '.join(remedies[:2])}, and the next-state column(s) alike.",
+        UserWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _are_close(values: Floats) -> Bools:
+    """Tell which sorted numbers, all but the last, are the next one but for rounding."""
+    size = np.abs(values)
+    allowed = ROUNDING * np.maximum(size[:-1], size[1:])
+    allowed = np.maximum(allowed, 4 * np.finfo(np.float64).eps * size.max(initial=0.0))
+    are_whole = (values[:-1] % 1 == 0) & (values[1:] % 1 == 0)
+    return np.asarray((np.diff(values) <= allowed) & ~are_whole)
+
+
+def _group_close_states(states: LabelIndex, close: dict[int, Bools]) -> Integers:
+    """Return the number of each state among those that rounding does not tell apart."""
+    ranks = states.column_codes()
+    group = np.zeros(len(states), dtype=np.int64)
+    for j, values in enumerate(states.columns):
+        joined = np.arange(len(values))
+        if j in close:
+            joined[1:] -= np.cumsum(close[j])
+        keys = group * len(values) + joined[ranks[:, j]]
+        group = np.unique(keys, return_inverse=True)[1]
+    return group
+
+
+def _decimals_that_join(values: Floats, close: Bools) -> int:
+    """Return to how many decimals the close numbers of a column must be rounded to be equal."""
+    low, high = values[:-1][close], values[1:][close]
+    gap = float(max((high - low).max(), ROUNDING * np.abs(high).max()))
+    decimals = int(np.floor(-np.log10(gap)))
+    while (np.round(low, decimals) != np.round(high, decimals)).any():
+        decimals -= 1
+    return decimals
