@@ -656,7 +656,7 @@ def test_labels_beside_measurements_and_times_as_numbers():
     log = LOG.assign(heat=np.resize(["hot", "cold"], len(LOG)), episode=LOG["machine"]).drop(
         columns=["next_heat", "next_wear"]
     )
-    policy = MarkovPolicyEstimator(state=["wear", "heat"])
+    policy = MarkovPolicyEstimator(state=["wear", "heat"], terminated=None)
     pipe = make_pipeline(StateEncoder(HALVES, state="wear"), policy).fit(log)
     assert set(pipe[-1].policy_map()) == {
         (wear, heat) for wear in (0, 1) for heat in ("hot", "cold")
