@@ -14,7 +14,7 @@ import numpy as np
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
-from skmdp._log.labels import LabelIndex
+from skmdp._log.index import LabelIndex
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers
 
