@@ -425,7 +425,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         Counts and rewards add up, so in any split of the rows the result is that of one ``fit`` on
         all of them, up to rounding. Where next states are read off the following row, a batch must
         hold whole episodes; where they are given, only ``initial_distribution_`` and
-        ``n_episodes_`` ask for that.
+        ``n_episodes_`` ask for that. A batch may count nothing: it may be empty, or hold truncated
+        rows or rows of weight zero only. Until some row counts the estimator is not fitted.
 
         Parameters
         ----------
@@ -444,7 +445,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         -------
         self : MarkovPolicyEstimator
             The fitted estimator. Labels that appear later are new states and actions; labels stay
-            sorted, so their positions shift.
+            sorted, so their positions shift. Whole numbers become floats when a batch holds
+            fractions in their column.
 
         Raises
         ------
@@ -475,15 +477,19 @@ class MarkovPolicyEstimator(BaseEstimator):
         >>> policy.n_episodes_
         4
         """
-        is_first = not hasattr(self, "_policy")
-        if not is_first:
+        fitted: Policy | None = getattr(self, "_policy", None)
+        if fitted is not None:
             check_form(self, X, y)
-        batch = self._count(X, y, reward, episode, sample_weight)
-        if is_first:
-            return self._learn(batch, X, y, np.zeros(len(batch.states)))
-        evidence, states_before = add(self._policy.evidence, batch)
+        evidence = self._count(X, y, reward, episode, sample_weight)
+        earlier = getattr(self, "_uncounted", None) if fitted is None else fitted.evidence
+        if earlier is not None:
+            evidence, states_before = add(earlier, evidence)
+        if not evidence.n_transitions:
+            self._uncounted = evidence
+            return self
         last_values = np.zeros(len(evidence.states))
-        last_values[states_before] = self.state_values_
+        if fitted is not None:
+            last_values[states_before] = fitted.state_values
         return self._learn(evidence, X, y, last_values)
 
     def _count(
@@ -498,7 +504,8 @@ class MarkovPolicyEstimator(BaseEstimator):
     ) -> Evidence:
         """Read and count a log; squares of rewards are kept where variances are needed.
 
-        A log that is whole, no batch of a stream, is looked at for what seems wrong with it.
+        A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
+        must count something.
         """
         log = read_log(
             X,
@@ -508,6 +515,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             episode=episode,
             sample_weight=sample_weight,
             reader=type(self).__name__,
+            may_count_nothing=not is_whole,
         )
         evidence = gather(log, keep_squares=self.pessimism > 0)
         if is_whole:
@@ -560,6 +568,8 @@ class MarkovPolicyEstimator(BaseEstimator):
             self.n_features_in_ = len(evidence.states.names)
         else:
             validate_data(self, X, reset=True, skip_check_array=True)
+        if hasattr(self, "_uncounted"):
+            del self._uncounted
         self._policy = Policy(
             roles=self._roles(),
             is_table_form=y is None,

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import load_climb, make_search_log
@@ -213,3 +215,145 @@ def test_state_columns_must_stay_the_same():
     policy.set_params(state="place", next_state="next_state")
     with pytest.raises(ValueError, match="'state' before and are 'place' now"):
         policy.partial_fit(CLIMB.rename(columns={"state": "place"}))
+
+
+# ---------------------------------------------------------------------- batches that count nothing
+
+ROWS = st.tuples(
+    st.sampled_from([0, 1, 2, 0.5]),  # a column of whole numbers up to the first fraction
+    st.sampled_from("uv"),
+    st.sampled_from([1, 2, 2.5]),
+    st.sampled_from([0, 1, 2, None]),
+    st.sampled_from([0.0, 1.0]),
+    st.booleans(),  # without a next state: an end, or truncated
+    st.sampled_from([0, 0, 1, 2]),
+)
+COLUMNS = ["x", "y", "action", "next_x", "reward", "truncated", "weight"]
+
+
+def as_read(rows):
+    """A chunk as read_csv gives it: whole numbers are integers unless a fraction is among them."""
+    chunk = pd.DataFrame(rows, columns=COLUMNS)
+    chunk["next_y"] = np.where(chunk["next_x"].isna(), None, "v")
+    for name in ("x", "action"):
+        column = pd.to_numeric(chunk[name])
+        whole = (column == column.round()).all()
+        chunk[name] = column.astype("int64" if whole else "float64")
+    if chunk["x"].dtype == "int64":
+        chunk["next_x"] = chunk["next_x"].astype("Int64")
+    return chunk
+
+
+@given(
+    st.lists(ROWS, min_size=1, max_size=12),
+    st.data(),
+    st.booleans(),
+    st.sampled_from([{}, {"pessimism": 0.5}, {"prior_strength": "auto"}]),
+)
+def test_any_split_is_one_fit_whatever_a_batch_counts(rows, data, weighted, extra):
+    counted = [
+        (weight or not weighted) and not (truncated and next_x is None)
+        for *_, next_x, _, truncated, weight in rows
+    ]
+    cuts = data.draw(st.lists(st.integers(0, len(rows)), max_size=6))
+    bounds = [0, *sorted(cuts), len(rows)]
+    chunks = [as_read(rows[a:b]) for a, b in pairwise(bounds)]
+    options = {"state": ["x", "y"], "tol": 1e-10, **extra}
+    streamed = MarkovPolicyEstimator(**options)
+    for (_, end), chunk in zip(pairwise(bounds), chunks, strict=True):
+        streamed.partial_fit(chunk, sample_weight=chunk["weight"] if weighted else None)
+        assert hasattr(streamed, "policy_") == any(counted[:end])
+    whole = as_read(rows)
+    weights = whole["weight"] if weighted else None
+    if not any(counted):
+        with pytest.raises(NotFittedError):
+            check_is_fitted(streamed)
+        with pytest.raises(ValueError, match=r"Every row is truncated|non-zero number"):
+            MarkovPolicyEstimator(**options).fit(whole, sample_weight=weights)
+        return
+    expected = MarkovPolicyEstimator(**options).fit(whole, sample_weight=weights)
+    same(streamed, expected)
+    assert [type(label) for label in streamed.actions_] == [type(a) for a in expected.actions_]
+    assert [*map(type, streamed.states_[0])] == [*map(type, expected.states_[0])]
+
+
+NOTHING = {
+    "empty": (CLIMB.iloc[:0], None),
+    "truncated": (CLIMB.assign(next_state=None, truncated=True), None),
+    "weightless": (CLIMB, [0] * len(CLIMB)),
+}
+
+
+@pytest.mark.parametrize("nothing", NOTHING)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_batch_may_count_nothing(nothing, first):
+    batch, weights = NOTHING[nothing]
+    policy = MarkovPolicyEstimator()
+    if first:
+        policy.partial_fit(batch, sample_weight=weights)
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            policy.predict(["low"])
+        assert not hasattr(policy, "classes_")
+        policy.partial_fit(batch, sample_weight=weights).partial_fit(CLIMB)
+    else:
+        policy.partial_fit(CLIMB).partial_fit(batch, sample_weight=weights)
+    whole = MarkovPolicyEstimator().fit(CLIMB)
+    assert policy.policy_map() == whole.policy_map()
+    assert_array_equal(policy.visit_counts_, whole.visit_counts_)
+    n_batches = 1 + first
+    assert policy.n_truncated_ == n_batches * len(CLIMB) * (nothing == "truncated")
+    same(copy.deepcopy(policy).fit(CLIMB), whole)  # fit forgets what came before
+    same(policy.fit(CLIMB), whole)
+
+
+def test_features_of_a_batch_may_count_nothing():
+    X, y = [[0, 1], [1, 0]], ["a", "b"]
+    policy = MarkovPolicyEstimator().partial_fit(X, y, sample_weight=[0, 0])
+    assert not hasattr(policy, "n_features_in_")
+    same(policy.partial_fit(X, y), MarkovPolicyEstimator().fit(X, y))
+    same(policy.partial_fit(X, ["c", "d"], sample_weight=[0, 0]), MarkovPolicyEstimator().fit(X, y))
+
+
+def test_fit_forgets_batches_that_counted_nothing():
+    policy = MarkovPolicyEstimator().partial_fit(NOTHING["truncated"][0])
+    policy.fit(CLIMB)
+    assert policy.n_truncated_ == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [([1, 2], [2, 2.5]), ([2, 2.5], [1, 2]), ([1, 2], [2.0, 3.0])]
+)
+@pytest.mark.parametrize("column", ["state", "action"])
+def test_whole_numbers_beside_fractions_become_floats(column, first, second):
+    chunks = [
+        pd.DataFrame({"state": [7, 8], "action": [7, 8], "next_state": [np.nan] * 2}).assign(
+            **{column: values}, reward=1.0
+        )
+        for values in (first, second)
+    ]
+    streamed = MarkovPolicyEstimator().partial_fit(chunks[0]).partial_fit(chunks[1])
+    whole = MarkovPolicyEstimator().fit(pd.concat(chunks))
+    same(streamed, whole)
+    assert getattr(streamed, f"{column}s_").dtype == getattr(whole, f"{column}s_").dtype == float
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_numbers_that_floats_do_not_hold_are_no_floats(order):
+    rows = {"action": 0, "next_state": None, "reward": 1.0}
+    chunks = [pd.DataFrame({"state": [label], **rows}) for label in (2**53 + 1, 0.5)][order]
+    policy = MarkovPolicyEstimator().partial_fit(chunks[0])
+    with pytest.raises(ValueError, match=r"'state' holds 9007199254740993 beside floats.*strings"):
+        policy.partial_fit(chunks[1])
+    words = [chunk.assign(state=chunk["state"].astype(str)) for chunk in chunks]
+    assert stream(words).n_transitions_ == 2
+
+
+def test_labels_of_another_kind_are_refused_after_a_batch_that_counted_nothing():
+    """What has no label yet has no kind; truncated rows have labels."""
+    policy = MarkovPolicyEstimator().partial_fit(
+        NOTHING["weightless"][0].assign(action=1), sample_weight=[0] * len(CLIMB)
+    )
+    same(policy.partial_fit(CLIMB), MarkovPolicyEstimator().fit(CLIMB))
+    policy = MarkovPolicyEstimator().partial_fit(NOTHING["truncated"][0].assign(action=1))
+    with pytest.raises(TypeError, match="the same column in earlier batches"):
+        policy.partial_fit(CLIMB)

@@ -211,6 +211,8 @@ def merge_sorted(
 
     Only the later ones are searched for, so it pays that these are the few.
     """
+    if not len(earlier):
+        return later, (np.arange(0), np.arange(len(later)))
     at = np.searchsorted(earlier, later)
     is_new = earlier[np.minimum(at, len(earlier) - 1)] != later
     if not is_new.any():
@@ -276,7 +278,7 @@ def _sum_rows(
     shape = (n_states, n_actions * width)
     code = get_index_dtype(maxval=n_actions * width)
     parts: list[Triples] = []
-    for start in range(0, len(states), BLOCK_ROWS):
+    for start in range(0, max(len(states), 1), BLOCK_ROWS):  # also of a log without rows
         block = slice(start, start + BLOCK_ROWS)
         ends = next_states[block] < 0
         key = np.multiply(actions[block], width, dtype=code)

@@ -90,19 +90,18 @@ class LogRows:
         if order is None and keep.all():
             return self
         rows = np.flatnonzero(keep) if order is None else order[keep[order]]
-        weights = self.weights
         assert self.next_states is not None
         return replace(
             self,
             states=[column.take(rows) for column in self.states],
             action=self.action.take(rows),
             next_states=[column.take(rows) for column in self.next_states],
-            rewards=None if self.rewards is None else self.rewards[rows],
+            rewards=_some(self.rewards, rows),
             episode=None if self.episode is None else self.episode.take(rows),
-            terminated=None if self.terminated is None else self.terminated[rows],
-            truncated=None if self.truncated is None else self.truncated[rows],
-            weights=None if weights is None else weights[rows],
-            propensities=None if self.propensities is None else self.propensities[rows],
+            terminated=_some(self.terminated, rows),
+            truncated=_some(self.truncated, rows),
+            weights=_some(self.weights, rows),
+            propensities=_some(self.propensities, rows),
             beside=tuple(column.take(rows) for column in self.beside),
         )
 
@@ -144,30 +143,29 @@ def link_rows(rows: LogRows) -> Transitions:
     counts: Any = slice(None) if left_out is None else ~left_out
     beside = rows.beside
     if left_out is not None:
-        beside = tuple(column.take(np.flatnonzero(~left_out)) for column in beside)
+        beside = tuple(column.take(np.flatnonzero(counts)) for column in beside)
     first, last = _episode_bounds(rows.episode)
     cut_share, longest, lengths = 0.0, None, None
     if rows.episode is not None:
-        lengths = last - first + 1
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
         is_cut = _are_cut(rows, last, acted[next_codes[last]], left_out)
-        starts = None if rows.weights is None else rows.weights[first]
-        cut_share = float(np.average(is_cut, weights=starts))
-        longest = int(lengths.max())
+        cut_share = _mean(is_cut, _some(rows.weights, first))
+        lengths = last - first + 1
+        longest = int(lengths.max(initial=0))
         if left_out is not None:
-            lengths = lengths - np.add.reduceat(left_out, first, dtype=np.int64)
+            lengths = lengths - np.diff(np.append(0, np.cumsum(left_out)[last]))
     return Transitions(
         states=states,
         actions=actions,
         state_codes=state_codes[counts],
         action_codes=action_codes[counts],
         next_codes=next_codes[counts],
-        rewards=None if rows.rewards is None else rows.rewards[counts],
-        weights=None if rows.weights is None else rows.weights[counts],
-        propensities=None if rows.propensities is None else rows.propensities[counts],
+        rewards=_some(rows.rewards, counts),
+        weights=_some(rows.weights, counts),
+        propensities=_some(rows.propensities, counts),
         start_codes=state_codes[first],
-        start_weights=None if rows.weights is None else rows.weights[first],
+        start_weights=_some(rows.weights, first),
         n_episodes=None if rows.episode is None else len(first),
         n_truncated=0 if left_out is None else int(left_out.sum()),
         episode_lengths=lengths,
@@ -178,6 +176,16 @@ def link_rows(rows: LogRows) -> Transitions:
         ends_told=_tells_ends(rows),
         beside=beside,
     )
+
+
+def _some(values: npt.NDArray[Any] | None, rows: Any) -> npt.NDArray[Any] | None:
+    """Return the values of some rows, None where there are no values."""
+    return None if values is None else values[rows]
+
+
+def _mean(flags: Bools, weights: Floats | None) -> float:
+    """Return the share of flags that are True, 0 of none."""
+    return float(np.average(flags, weights=weights)) if len(flags) else 0.0
 
 
 def _settle_ends(rows: LogRows, next_codes: Codes) -> Bools | None:
@@ -195,12 +203,6 @@ def _settle_ends(rows: LogRows, next_codes: Codes) -> Bools | None:
     left_out: Bools = (next_codes == MISSING) & ~ended
     if rows.terminated is not None:
         next_codes[rows.terminated] = MISSING
-    if left_out.all():
-        raise ValueError(
-            "Every row is truncated: the next state is missing and no row is marked as an end, so "
-            "what followed is unknown everywhere. Mark the ends with terminated=True, or add next "
-            "states."
-        )
     return left_out
 
 

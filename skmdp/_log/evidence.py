@@ -11,8 +11,8 @@ import numpy.typing as npt
 from skmdp._estimation.counts import TransitionCounts, count_transitions, merge_counts, merge_sorted
 from skmdp._log.episodes import Transitions
 from skmdp._log.index import LabelIndex
-from skmdp._log.labels import match_kind
-from skmdp._messages import quoted
+from skmdp._log.labels import EXACT_FLOAT, LabelColumn, match_kind
+from skmdp._messages import quoted, shown
 from skmdp._typing import Floats, Integers
 
 
@@ -116,23 +116,45 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
 def _union(earlier: LabelIndex, later: LabelIndex) -> tuple[LabelIndex, Integers, Integers]:
     """Return the labels of both, and the new code of each one's labels, which rise as before."""
     columns: list[npt.NDArray[Any]] = []
+    kinds: list[str] = []
     keys: list[npt.NDArray[np.int64]] = []
     for j, column in enumerate(later.as_columns()):
-        matched = match_kind(
-            column,
-            earlier.kinds[j],
-            other="the same column in earlier batches",
-            fractional="error",
-        )
-        values, places = merge_sorted(earlier.columns[j], matched.values)
+        kind, before, now = _common_kind(earlier.kinds[j], earlier.columns[j], column)
+        values, places = merge_sorted(before, now)
         columns.append(values)
+        kinds.append(kind)
         if j == 0:
             codes = places
             continue
         renumbered = []
         for index, codes_before, place in zip((earlier, later), codes, places, strict=True):
-            prefix, part = np.divmod(index.keys[j - 1], len(index.columns[j]))
+            prefix, part = np.divmod(index.keys[j - 1], max(len(index.columns[j]), 1))
             renumbered.append(codes_before[prefix] * len(values) + place[part])
         occurring, codes = merge_sorted(*renumbered)
         keys.append(occurring)
-    return LabelIndex(earlier.names, earlier.kinds, tuple(columns), tuple(keys)), *codes
+    return LabelIndex(earlier.names, tuple(kinds), tuple(columns), tuple(keys)), *codes
+
+
+def _common_kind(
+    kind: str, values: npt.NDArray[Any], column: LabelColumn
+) -> tuple[str, npt.NDArray[Any], npt.NDArray[Any]]:
+    """Bring the labels of earlier batches and of a later one to one kind.
+
+    Whole numbers become floats where the other ones are, as in one table of all batches.
+    """
+    if kind == column.kind:
+        return kind, values, column.values
+    if {kind, column.kind} == {"int", "float"}:
+        whole = values if kind == "int" else column.values
+        large = np.abs(whole.astype(np.float64)) >= EXACT_FLOAT
+        if large.any():
+            raise ValueError(
+                f"Column {shown(column.name)} holds {shown(whole[large][0])} beside floats of "
+                "other batches: from 2**53 on, floats do not hold every integer. Make the column "
+                "integer or strings in all batches, and call fit to start anew."
+            )
+        return "float", values.astype(np.float64), column.values.astype(np.float64)
+    if not len(values):  # nothing has counted so far
+        return column.kind, column.values[:0], column.values
+    other = "the same column in earlier batches"
+    return kind, values, match_kind(column, kind, other=other, fractional="error").values

@@ -25,11 +25,12 @@ def read_log(
     sample_weight: Any = None,
     beside: Sequence[LabelColumn] = (),
     reader: str = "MarkovPolicyEstimator",
+    may_count_nothing: bool = False,
 ) -> Transitions:
     """Read a log in the form that ``y`` decides: without it a table, with it features.
 
     ``beside`` are columns read before, put in the order of the transitions; ``reader`` is the name
-    of the estimator that an error speaks of.
+    of the estimator that an error speaks of; ``may_count_nothing`` is for one batch of many.
     """
     frame = as_frame(X)
     if y is None:
@@ -46,10 +47,24 @@ def read_log(
                 f"them as columns. Put them in the table, or name its columns: {reader}"
                 "(reward=..., episode=...)."
             )
-        return read_table(X if frame is None else frame, roles, sample_weight, beside=beside)
+        return read_table(
+            X if frame is None else frame,
+            roles,
+            sample_weight,
+            beside=beside,
+            may_count_nothing=may_count_nothing,
+        )
     if frame is not None and {roles.action, *roles.state} <= set(frame.columns):
         raise ValueError(
             "y was given, so every column of X would be a feature of the state, but X has the "
             f"action column {shown(roles.action)} itself. Hand in the table without y."
         )
-    return read_features(X, y, reward, episode, sample_weight, beside=beside)
+    return read_features(
+        X,
+        y,
+        reward,
+        episode,
+        sample_weight,
+        beside=beside,
+        may_count_nothing=may_count_nothing,
+    )

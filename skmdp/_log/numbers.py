@@ -34,7 +34,7 @@ def read_rewards(
         raise ValueError(f"Complex data not supported: column {shown(name)} holds complex numbers.")
     if inferred not in kinds and not pd.api.types.is_numeric_dtype(series.dtype):
         is_number = series.map(lambda value: isinstance(value, Real)) | series.isna()
-        if not is_number.all() or not len(is_number):
+        if not is_number.all():
             row = int(np.argmin(is_number.to_numpy(dtype=bool)))
             raise ValueError(
                 f"Column {shown(name)} must hold numbers, got {shown(series.iloc[row])} at row "
@@ -59,14 +59,15 @@ def read_rewards(
     return rewards
 
 
-def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
-    """Check one weight a row: finite, not negative, not all zero."""
+def read_weights(sample_weight: Any, n_rows: int, *, may_be_zero: bool = False) -> Floats | None:
+    """Check one weight a row: finite, not negative, not all zero unless they may be."""
     if sample_weight is None:
         return None
     weights: Floats = check_array(
         without_mask(sample_weight, "sample_weight"),
         ensure_2d=False,
         dtype=np.float64,
+        ensure_min_samples=int(not may_be_zero),
         input_name="sample_weight",
     )
     if weights.shape != (n_rows,):
@@ -83,7 +84,7 @@ def read_weights(sample_weight: Any, n_rows: int) -> Floats | None:
         total = weights.sum()
     if not np.isfinite(total):
         raise ValueError("sample_weight is so large that its sum overflows. Scale it down.")
-    if not weights.any():
+    if not (may_be_zero or weights.any()):
         raise ValueError(
             "Sample weights must contain at least one non-zero number: all of them are zero."
         )
@@ -127,8 +128,8 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
     if column.kind not in NUMERIC_KINDS and not is_time(column.kind):
         raise TypeError(
             f"Column {shown(name)} must hold numbers or times to order rows by, got "
-            f"{shown(series.iloc[0])} at row 0. Convert it, or say step=None to take the rows as "
-            "they lie."
+            f"{shown(series.iloc[0])} at row 0. Convert it, or say step=None to use the rows in "
+            "the order given."
         )
     if is_time(column.kind):
         values = np.argsort(np.argsort(values)).astype(np.float64)

@@ -11,7 +11,7 @@ numpy arrays. What goes out: ``Transitions``. The contract:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -51,16 +51,19 @@ def read_table(
     *,
     propensities: Any = None,
     beside: Sequence[LabelColumn] = (),
+    may_count_nothing: bool = False,
 ) -> Transitions:
     """Read a transitions table.
 
     ``propensities`` names a column or holds one number a row: the probability with which the
     logged action was taken. ``beside`` are columns read before, of this table or of one whose rows
-    are the same; they are put in the order of the transitions.
+    are the same; they are put in the order of the transitions. ``may_count_nothing`` is for one
+    batch of many.
     """
     frame = as_table(X)
     check_roles(roles, frame.columns, frame.index_names)
-    require_rows(frame)
+    if not may_count_nothing:
+        require_rows(frame)
     states = [read_labels(frame.column(name), name) for name in roles.state]
     next_states = _read_next_states(frame, roles)
     remedies = Remedies(next_states is None, OF_TABLES)
@@ -82,7 +85,7 @@ def read_table(
     taken_with = None
     if propensities is not None:
         taken_with = read_propensities(frame, propensities, may_lack=seen)
-    return link_rows(
+    log = link_rows(
         LogRows(
             roles,
             states,
@@ -95,11 +98,14 @@ def read_table(
             terminated=_find_flags(frame, roles.terminated, "terminated", seen),
             truncated=_find_flags(frame, roles.truncated, "truncated", seen),
             last_observations=seen,
-            weights=read_weights(sample_weight, len(frame)),
+            weights=read_weights(sample_weight, len(frame), may_be_zero=may_count_nothing),
             propensities=taken_with,
             beside=tuple(beside),
         )
     )
+    if not (may_count_nothing or len(log.state_codes)):
+        _raise_as_nothing_counts(log)
+    return log
 
 
 def require_rows(frame: Table) -> None:
@@ -128,10 +134,11 @@ def read_features(
     sample_weight: Any = None,
     *,
     beside: Sequence[LabelColumn] = (),
+    may_count_nothing: bool = False,
 ) -> Transitions:
     """Read state features, logged actions and what was handed in beside them.
 
-    Without episodes every row is a decision of its own. ``beside`` as in ``read_table``.
+    Without episodes every row is a decision of its own. The last two as in ``read_table``.
     """
     remedies = Remedies(episode is not None, OF_FEATURES)
     states = read_feature_columns(X)
@@ -157,7 +164,7 @@ def read_features(
             action,
             rewards=rewards,
             episode=episodes,
-            weights=read_weights(sample_weight, n_rows),
+            weights=read_weights(sample_weight, n_rows, may_be_zero=may_count_nothing),
             beside=tuple(beside),
         )
     )
@@ -224,6 +231,19 @@ def read_episodes(
     for column in columns:
         require_complete(column, remedy)
     return columns[0] if len(columns) == 1 else _join(columns)
+
+
+def _raise_as_nothing_counts(log: Transitions) -> NoReturn:
+    if log.n_truncated:
+        raise ValueError(
+            "Every row is truncated: the next state is missing and no row is marked as an end, so "
+            "what followed is unknown everywhere. Mark the ends with terminated=True, or add next "
+            "states."
+        )
+    raise ValueError(
+        "No row holds a decision: those with weight are the last of their episodes and lack an "
+        "action. Name the actions, or hand in the rows before them."
+    )
 
 
 def _join(columns: Sequence[LabelColumn]) -> LabelColumn:
