@@ -297,7 +297,11 @@ class MarkovPolicyEstimator(BaseEstimator):
         self.verbose = verbose
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_skmdp_version": __version__}
+        state = {**super().__getstate__(), "_skmdp_version": __version__}
+        if "_policy" in state:  # which holds the labels in a form that every store can keep
+            for name in ("states_", "actions_", "default_action_", "policy_"):
+                state.pop(name)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
@@ -312,6 +316,8 @@ class MarkovPolicyEstimator(BaseEstimator):
                 stacklevel=2,
             )
         super().__setstate__(state)
+        if "_policy" in state:
+            self._keep_labels()
 
     def get_metadata_routing(self) -> Any:
         """Return what is asked of metadata: ``score`` asks for what ``fit`` asks for.
@@ -609,9 +615,7 @@ class MarkovPolicyEstimator(BaseEstimator):
     def _keep(self, solution: Solution) -> None:
         """Set the fitted attributes that are plain numbers and arrays."""
         policy, evidence = self._policy, self._policy.evidence
-        self.states_, self.actions_ = evidence.states.labels, evidence.actions.labels
-        self.default_action_ = self.actions_[policy.default_code]
-        self.policy_ = self.actions_[policy.action_codes]
+        self._keep_labels()
         self.state_values_ = policy.state_values
         self.prior_strength_ = policy.prior_strength
         self.mdp_ = policy.mdp
@@ -622,6 +626,13 @@ class MarkovPolicyEstimator(BaseEstimator):
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.value_error_bound_ = solution.value_error_bound
+
+    def _keep_labels(self) -> None:
+        """Set the fitted attributes that are labels."""
+        policy, evidence = self._policy, self._policy.evidence
+        self.states_, self.actions_ = evidence.states.labels, evidence.actions.labels
+        self.default_action_ = self.actions_[policy.default_code]
+        self.policy_ = self.actions_[policy.action_codes]
 
     def _roles(self) -> Roles:
         return Roles.of({role: getattr(self, role) for role in ROLES})

@@ -247,8 +247,9 @@ class PolicyBagging(BaseEstimator):
             for member, drawn in zip(members, draws, strict=True)
         )
         actions = [fitted_policy(unwrap(member)[1]).evidence.actions for member in fitted]
-        index, self._action_codes = index_labels(*(labels.as_columns() for labels in actions))
-        self.actions_ = index.labels
+        self._actions, self._action_codes = index_labels(
+            *(labels.as_columns() for labels in actions)
+        )
         for name in ("n_features_in_", "feature_names_in_"):  # where the first step has them
             if hasattr(fitted[0], name):
                 setattr(self, name, getattr(fitted[0], name))
@@ -277,6 +278,11 @@ class PolicyBagging(BaseEstimator):
             (codes, np.bincount(rng.randint(n_episodes, size=n_episodes), minlength=n_episodes))
             for _ in range(self.n_estimators)
         ]
+
+    @property
+    def actions_(self) -> npt.NDArray[Any]:
+        """Every action that some clone knows, sorted, (n_actions,)."""
+        return self._actions.labels
 
     @property
     def classes_(self) -> npt.NDArray[Any]:

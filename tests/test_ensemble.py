@@ -219,7 +219,6 @@ def test_an_action_that_is_not_admitted_counts_as_the_worst_less_the_usual_sprea
         MarkovPolicyEstimator().fit(log.assign(next_state=None)) for log in (first, second)
     ]
     # Usual spread of Q: (2 + 4) / 2 of the first, 4 of the second.
-    bag.actions_ = np.array([*"abc"], dtype=object)
     expected = [[1, (3 + 1 - 4) / 2, -np.inf], [0, 4, -np.inf], [-np.inf, -np.inf, 9]]
     assert_allclose(bag.decision_function([*"xyz"]), expected)
     assert_array_equal(bag.predict([*"xyz"]), ["a", "b", "c"])

@@ -248,6 +248,6 @@ def without_mask(values: Any, name: Name) -> Any:
     if not isinstance(values, np.ma.MaskedArray):
         return values
     masked: Bools = np.ma.getmaskarray(values).reshape(len(values), -1).max(axis=1)
-    remedy = "Masked values are missing: fill them in, for example with .filled(-1)."
+    remedy = "Masked values are missing: fill them in with .filled(...)."
     raise_if_missing(name, masked, remedy)
     return values.data

@@ -82,12 +82,13 @@ def _settle(column: LabelColumn) -> LabelColumn:
             )
         return _settle(column)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return _settle_instants(column, pd.DatetimeIndex(values), {values.dtype.tz})
+        return _settle_instants(column, pd.DatetimeIndex(values), [values.dtype.tz])
     values = np.asarray(values) if isinstance(values, np.ndarray) else values.to_numpy()
-    if values.dtype == object:
-        word = _INFERRED.get(pd.api.types.infer_dtype(values, skipna=False), "")
-    else:
+    if values.dtype.kind in _DTYPES:
         word = _DTYPES[values.dtype.kind]
+    else:
+        values = values.astype(object, copy=False)
+        word = _INFERRED.get(pd.api.types.infer_dtype(values, skipna=False), "")
     return _SETTLE.get(word, _settle_others)(_with(column, word, values))
 
 
@@ -192,8 +193,8 @@ def _settle_decimals(column: LabelColumn) -> LabelColumn:
 def _refuse_infinity(column: LabelColumn, infinite: Array) -> None:
     raise ValueError(
         f"Column {shown(column.name)} contains infinity (inf), first at row "
-        f"{column.row_of(infinite)} (counting from 0); infinity is no label. Drop these rows or "
-        "give them a label of their own."
+        f"{column.row_of(infinite)} (counting from 0); infinity is no label. Put a "
+        "number of its own in its place."
     )
 
 
@@ -208,9 +209,9 @@ def _settle_strings(column: LabelColumn) -> LabelColumn:
     except UnicodeEncodeError:
         column.refuse(
             np.array([not _is_text(value) for value in values]),
-            ", half of a pair of surrogates, which no file can hold. Read the log with its own "
-            'encoding, or write such halves out: .str.encode("utf-8", "backslashreplace")'
-            '.str.decode("utf-8").',
+            ", which holds a lone surrogate: that is no character, and no file can keep it. Read "
+            "the log in its own encoding, or write it out: "
+            '.str.encode("utf-8", "backslashreplace").str.decode("utf-8").',
         )
     return _with(column, "str", values)
 
@@ -248,7 +249,7 @@ def _settle_datetimes(column: LabelColumn) -> LabelColumn:
         zones = [getattr(value, "tzinfo", None) for value in values]
         naive = np.array([zone is None for zone in zones])
         if not naive.any():
-            return _settle_instants(column, pd.to_datetime(values, utc=True), set(zones))
+            return _settle_instants(column, pd.to_datetime(values, utc=True), zones)
         if not naive.all():
             column.refuse(
                 naive,
@@ -264,11 +265,12 @@ def _settle_datetimes(column: LabelColumn) -> LabelColumn:
 
 
 def _settle_instants(
-    column: LabelColumn, instants: pd.DatetimeIndex, zones: set[tzinfo | None]
+    column: LabelColumn, instants: pd.DatetimeIndex, zones: list[tzinfo | None]
 ) -> LabelColumn:
     """Keep datetimes with time zones as instants, and the name of their zone if it is one."""
     in_utc = instants.tz_convert("UTC").tz_localize(None).to_numpy()
-    name = str(zones.pop()) if len(zones) == 1 else "UTC"
+    names = {str(zone) for zone in zones}
+    name = names.pop() if len(names) == 1 else "UTC"
     try:
         pd.Timestamp(0, tz=name)
     except (KeyError, ValueError):  # a zone that has no name

@@ -93,7 +93,7 @@ def as_scalars(labels: npt.NDArray[Any]) -> list[Any]:
 
 def require_no_missing(column: LabelColumn) -> None:
     """Raise if a label of the column is missing."""
-    remedy = "Drop these rows or fill them in (a label of its own, such as -1, is fine)."
+    remedy = "Fill them in with a label of their own, or leave these rows out."
     raise_if_missing(column.name, column.codes == MISSING, remedy)
 
 
