@@ -5,18 +5,23 @@ The same log gives the same policy whatever holds it.
 
 import datetime
 import decimal
+import pickle
 import uuid
 import zoneinfo
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import skops.io
 from numpy.testing import assert_array_equal
 
 from skmdp import MarkovPolicyEstimator
+from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import policy_table
+from skmdp.metrics import evaluate_policy
 
 DAY = datetime.date(2026, 3, 1)
 NOON = datetime.datetime(2026, 3, 1, 12, 30)
@@ -212,3 +217,45 @@ def test_arrays_and_lists_of_features_give_the_same_policy(kind):
         policy = MarkovPolicyEstimator().fit(X, action, **beside)
         same(policy, plain)
         assert_array_equal(policy.predict(X), plain.predict(column))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_store_keeps_the_labels(kind, tmp_path):
+    table = log(kind, "pandas object", action_kind=kind)
+    policy = MarkovPolicyEstimator().fit(table)
+    bag = PolicyBagging(MarkovPolicyEstimator(), 2, bootstrap=True, random_state=0).fit(table)
+    joblib.dump([policy, bag], tmp_path / "policies")
+    stored = skops.io.dumps([policy, bag])
+    untrusted = skops.io.get_untrusted_types(data=stored)
+    for loaded, loaded_bag in (
+        pickle.loads(pickle.dumps([policy, bag])),
+        joblib.load(tmp_path / "policies"),
+        skops.io.loads(stored, trusted=untrusted),
+    ):
+        same(loaded, policy)
+        assert_array_equal(loaded.policy_, policy.policy_)
+        assert loaded.default_action_ == policy.default_action_
+        assert_array_equal(loaded.predict(table), policy.predict(table))
+        assert_array_equal(loaded_bag.predict(table), bag.predict(table))
+        for one, other in ((loaded.states_, policy.states_), (loaded_bag.actions_, bag.actions_)):
+            assert one.dtype == other.dtype
+            assert list(map(repr, one)) == list(map(repr, other))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # labels drawn at random say little
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_policy_names_it_can_be_asked(kind):
+    table = log(kind, "pandas", action_kind=kind)
+    policy = MarkovPolicyEstimator().fit(table)
+    names = policy.policy_map()
+    for states in (list(names), policy.states_, pd.Series(list(names), dtype=object)):
+        if kind == "tuple" and isinstance(states, list):  # a list of rows
+            continue
+        assert_array_equal(policy.predict(states), policy.policy_)
+    for action in policy.actions_:
+        assert policy.transition_counts(action).sum() > 0
+    expected = evaluate_policy(policy, table, methods="dm").to_frame()["value"]
+    for rule in (names, pd.Series(names), lambda states: policy.predict(states)):
+        judged = rule if not callable(rule) else type("Rule", (), {"predict": staticmethod(rule)})()
+        found = evaluate_policy(judged, table, methods="dm").to_frame()["value"]
+        assert_array_equal(found, expected)

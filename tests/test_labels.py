@@ -1,4 +1,7 @@
 import datetime
+import decimal
+import uuid
+import zoneinfo
 
 import numpy as np
 import pandas as pd
@@ -20,6 +23,8 @@ from skmdp._log.labels import (
 
 DAY = datetime.date(2026, 3, 1)
 NOON = datetime.datetime(2026, 3, 1, 12)
+HOUR = datetime.timedelta(hours=1)
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 KINDS = {
     "int": [3, -1, 3, 2],
     "float": [0.5, -1.5, 0.5, 2.0],
@@ -28,6 +33,22 @@ KINDS = {
     "bytes": [b"b", b"a\0", b"b", b"a"],
     "date": [DAY, DAY - datetime.timedelta(1), DAY, DAY + datetime.timedelta(1)],
     "datetime": [NOON, NOON - datetime.timedelta(1), NOON, NOON + datetime.timedelta(1)],
+    "datetime in Europe/Berlin": [
+        pd.Timestamp(NOON + hours * HOUR, tz=BERLIN) for hours in (5, -5, 5, 0)
+    ],
+    "time": [datetime.time(12), datetime.time(0, 30), datetime.time(12), datetime.time(23, 59)],
+    "timedelta": [HOUR, -HOUR, HOUR, 999 * HOUR],
+    "decimal": [decimal.Decimal(text) for text in ("1.10", "-3.00", "1.10", "0.25")],
+    "period of frequency M": [pd.Period(f"2026-{month}", "M") for month in (3, 1, 3, 2)],
+    "interval of numbers, closed left": [
+        pd.Interval(left, left + 0.5, closed="left") for left in (0.5, -1.0, 0.5, 7.0)
+    ],
+    "interval of Timestamp, closed right": [
+        pd.Interval(pd.Timestamp(NOON), pd.Timestamp(NOON) + hours * HOUR) for hours in (3, 1, 3, 2)
+    ],
+    "UUID": [uuid.UUID(int=number) for number in (2**127, 1, 2**127, 0)],
+    "tuple of numbers and str": [("b", 1), ("a", 2), ("b", 1), ("a", -2)],
+    "tuple of numbers and tuple": [(decimal.Decimal(n), (n, "x")) for n in (2, 1, 2, 3)],
 }
 
 
@@ -66,6 +87,20 @@ def test_labels_of_every_kind_sort_and_come_back(kind):
         (pd.ArrowDtype(pa.timestamp("us")), KINDS["datetime"]),
         ("datetime64[ns]", KINDS["datetime"]),
         ("datetime64[s]", KINDS["datetime"]),
+        ("datetime64[ns, Europe/Berlin]", KINDS["datetime in Europe/Berlin"]),
+        ("category", KINDS["datetime in Europe/Berlin"]),
+        (pd.ArrowDtype(pa.timestamp("us", "Europe/Berlin")), KINDS["datetime in Europe/Berlin"]),
+        ("timedelta64[ns]", KINDS["timedelta"]),
+        ("category", KINDS["timedelta"]),
+        (pd.ArrowDtype(pa.duration("us")), KINDS["timedelta"]),
+        (pd.ArrowDtype(pa.time64("us")), KINDS["time"]),
+        (pd.ArrowDtype(pa.decimal128(5, 2)), KINDS["decimal"]),
+        ("period[M]", KINDS["period of frequency M"]),
+        ("category", KINDS["period of frequency M"]),
+        ("interval", KINDS["interval of numbers, closed left"]),
+        ("category", KINDS["interval of numbers, closed left"]),
+        ("category", KINDS["UUID"]),
+        ("category", KINDS["tuple of numbers and str"]),
     ],
 )
 def test_dtypes_of_one_kind_give_the_same_labels(dtype, labels):
@@ -261,7 +296,7 @@ def test_label_names_one_state():
     assert index_labels([read(["a"])])[0].label(0) == "a"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["int", "str", "bytes", "date", "time", "timedelta", "decimal"])
 def test_backends_agree(kind):
     from skmdp._log.reading import label_codes
 
@@ -306,3 +341,189 @@ def test_polars_without_pyarrow(monkeypatch):
 def test_column_names_the_first_bad_row():
     column = LabelColumn("c", "int", np.array([1, MISSING, 0, 1]), np.array([5, 6]))
     assert column.row_of(np.array([True, False])) == 2
+
+
+# ----------------------------------------------------------------------------- what labels are like
+
+
+def test_arrays_of_labels_are_the_natural_ones():
+    types = {"int": "i", "float": "f", "bool": "b", "datetime": "M", "timedelta": "m"}
+    for kind, labels in KINDS.items():
+        index, _ = index_labels([read(labels, dtype=object)])
+        assert index.labels.dtype.kind == types.get(kind, "O")
+        assert index.labels.shape == (len(set(labels)),)
+        two, _ = index_labels([read(labels, "a"), read(labels, "b")])
+        assert two.labels.shape == (len(set(labels)), 2)
+        assert two.labels.dtype == object
+        assert [tuple(row) for row in two.labels] == [(label, label) for label in two.labels[:, 0]]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.decimals(-9, 9, places=1),
+            st.timedeltas(-HOUR, HOUR),
+            st.tuples(st.integers(-1, 1), st.sampled_from("ab")),
+            st.uuids(),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_labels_of_odd_kinds_sort_as_python_sorts_them(rows):
+    for part in zip(*rows, strict=True):
+        index, (codes,) = index_labels([read(pd.Series(list(part), dtype=object))])
+        expected = sorted(set(part))
+        assert index.python_labels(np.arange(len(index))) == expected
+        assert_array_equal(codes, [expected.index(label) for label in part])
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC", "America/St_Johns"])
+def test_an_instant_is_the_same_label_in_every_zone(zone):
+    labels = pd.Series(KINDS["datetime in Europe/Berlin"])
+    index, (codes,) = index_labels([read_labels(labels, "state")])
+    elsewhere = labels.dt.tz_convert(zone)
+    for other in (elsewhere, elsewhere.astype(object), elsewhere.astype("category")):
+        assert_array_equal(index.encode([read_labels(other, "state")]), codes)
+    both, (_, next_codes) = index_labels(
+        [read_labels(labels, "state")], [read_labels(elsewhere + 99 * HOUR, "next_state")]
+    )
+    assert {str(label.tzinfo) for label in both.labels} == {"Europe/Berlin"}
+    assert_array_equal(both.labels[next_codes], labels + 99 * HOUR)
+    naive = read_labels(labels.dt.tz_localize(None), "state")
+    with pytest.raises(TypeError, match="'datetime in Europe/Berlin'; labels of different kinds"):
+        index.encode([naive])
+
+
+def test_zones_that_differ_or_have_no_name_come_back_in_utc():
+    nameless = type("Zone", (datetime.tzinfo,), {"utcoffset": lambda *_: HOUR})()
+    for zones in ((BERLIN, datetime.UTC), (nameless, nameless)):
+        labels = [NOON.replace(tzinfo=zone) + HOUR * i for i, zone in enumerate(zones)]
+        index, _ = index_labels([read(labels, dtype=object)])
+        assert index.python_labels(np.arange(2)) == labels
+        assert {str(label.tzinfo) for label in index.labels} == {"UTC"}
+    fixed = NOON.replace(tzinfo=datetime.timezone(HOUR))
+    assert index_labels([read([fixed], dtype=object)])[0].label(0).utcoffset() == HOUR
+
+
+def test_times_keep_nanoseconds_and_far_years():
+    fine = [pd.Timestamp(1), pd.Timestamp(2)]
+    assert index_labels([read(fine)])[0].python_labels(np.arange(2)) == fine
+    pair = index_labels([read(fine, "a"), read([HOUR, HOUR], "b")])[0]
+    assert pair.labels.tolist() == [[fine[0], HOUR], [fine[1], HOUR]]
+    ticks = [pd.Timedelta(1), pd.Timedelta(2)]
+    assert index_labels([read(ticks)])[0].python_labels(np.arange(2)) == ticks
+    far = [datetime.datetime(2, 1, 1), datetime.datetime(9999, 1, 1)]
+    assert index_labels([read(far, dtype=object)])[0].labels.tolist() == far
+    long = [datetime.timedelta(-999_999), datetime.timedelta(999_999)]
+    assert index_labels([read(long, dtype=object)])[0].labels.tolist() == long
+
+
+@pytest.mark.parametrize(
+    "zero",
+    [
+        -0.0,
+        np.float32(-0.0),
+        np.float16(-0.0),
+        decimal.Decimal("-0"),
+        decimal.Decimal("-0.00"),
+    ],
+)
+def test_negative_zero_never_shows(zero):
+    index, _ = index_labels([read([zero, zero + 1], dtype=object)])
+    assert str(index.labels[0]).startswith("0")
+    assert not np.signbit(float(index.labels[0]))
+
+
+def test_intervals_that_pandas_made_floats_are_the_same_labels():
+    state = pd.Series(pd.arrays.IntervalArray.from_breaks([0, 1, 2, 3]))
+    following = state.shift(-1)
+    assert following.dtype != state.dtype
+    index, (codes, next_codes) = index_labels(
+        [read_labels(state, "state")], [read_labels(following, "next_state")]
+    )
+    assert_array_equal(index.labels, state)
+    assert_array_equal(codes, [0, 1, 2])
+    assert_array_equal(next_codes, [1, 2, MISSING])
+
+
+def test_cut_measurements_are_labels():
+    measured = np.random.default_rng(0).normal(size=200)
+    state = pd.Series(pd.cut(measured, [-np.inf, -1, 0, 1, np.inf]))
+    index, (codes,) = index_labels([read_labels(state, "state")])
+    assert_array_equal(codes, np.digitize(measured, [-1, 0, 1], right=True))
+    assert_array_equal(index.labels, state.cat.categories)
+    quarters = pd.cut(measured, [-9, -1, 0, 1, 9])
+    with pytest.raises(TypeError, match="'interval of numbers, closed right'"):
+        index.encode([read_labels(pd.Series(measured), "state")])
+    assert (index.encode([read_labels(pd.Series(quarters), "state")]) == UNKNOWN).any()
+
+
+def test_missing_labels_of_odd_kinds_are_missing():
+    for labels in KINDS.values():
+        column = read([labels[0], None], dtype=object)
+        assert_array_equal(column.codes, [0, MISSING])
+        index, (_, next_codes) = index_labels(
+            [read(labels, dtype=object)], [read([None] * 4, "next_state", dtype=object)]
+        )
+        assert (next_codes == MISSING).all()
+        assert len(index) == len(set(labels))
+
+
+@pytest.mark.parametrize("one", KINDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_labels_of_two_kinds_are_never_matched(one, other):
+    index, _ = index_labels([read(KINDS[one], dtype=object)])
+    column = read(KINDS[other], dtype=object)
+    if one == other:
+        assert (index.encode([column]) != UNKNOWN).all()
+    elif {one, other} == {"int", "float"}:
+        assert index.encode([column]).tolist() == [
+            sorted(set(KINDS[one])).index(label) if label in KINDS[one] else UNKNOWN
+            for label in KINDS[other]
+        ]
+    else:
+        with pytest.raises(TypeError, match="labels of different kinds cannot be matched"):
+            index.encode([column])
+
+
+def test_integers_of_128_bits():
+    from skmdp._log.reading import label_codes
+
+    column = pl.Series([2, 1, 2]).cast(pl.Int128)
+    assert_array_equal(label_codes(column, "state"), [0, 1, 0])
+    with pytest.raises(ValueError, match=r"holds 1267650600228229401496703205376 \(row 1"):
+        label_codes(pl.Series([1, 2**100], dtype=pl.Int128), "state")
+
+
+def test_arrays_of_bytes_are_labels():
+    array = np.array([b"b", b"a", b"b"])
+    index, (codes,) = index_labels([read_labels(pd.Series(array), "state")])
+    assert index.kinds == ("bytes",)
+    assert index.labels.tolist() == [b"a", b"b"]
+    assert_array_equal(codes, [1, 0, 1])
+
+
+def test_a_list_of_tuples_is_a_column():
+    from skmdp._log.reading import read_state_labels
+
+    for labels in (KINDS["tuple of numbers and str"], tuple(KINDS["tuple of numbers and str"])):
+        assert_array_equal(read_state_labels(labels, "state").codes, [0, 1, 0, 2])
+
+
+def test_lists_are_read_label_by_label():
+    from skmdp._log.reading import read_state_labels
+
+    with pytest.raises(TypeError, match=r"bool \(row 0: True\), int \(row 1: 2\)"):
+        read_state_labels([True, 2], "state")
+    with pytest.raises(ValueError, match=r"9007199254740993 \(row 1, .*beside fractions"):
+        read_state_labels([0.5, 2**53 + 1], "state")
+    assert read_state_labels([], "state").kind == "str"
+
+
+def test_bad_categories_are_named_by_their_row():
+    labels = pd.Series(pd.Categorical(["b", 1, "b"], categories=[1, "b"]))
+    with pytest.raises(TypeError, match=r"got str \(row 0: 'b'\), int \(row 1: 1\)"):
+        read_labels(labels, "state")
+    with pytest.raises(TypeError, match=r"int \(row 0: 1\), str \(row 1: 'a'\) and 2 more; rows"):
+        read([1, "a", b"b", 0.5], dtype=object)

@@ -196,7 +196,7 @@ def _looked_up_actions(
     """Look up the action of every state that the log acts in."""
     keys, answers = (
         list(policy.keys()),
-        list(policy.values if isinstance(policy, pd.Series) else policy.values()),
+        policy.tolist() if isinstance(policy, pd.Series) else list(policy.values()),
     )
     if not keys:
         raise ValueError("The policy is empty; it must name an action for every state.")
@@ -209,8 +209,7 @@ def _looked_up_actions(
         )
     parts = list(zip(*keys, strict=True)) if n_columns > 1 else [keys]
     columns = [
-        read_state_labels(pd.Series(list(part)), name)
-        for part, name in zip(parts, roles.state, strict=True)
+        read_state_labels(list(part), name) for part, name in zip(parts, roles.state, strict=True)
     ]
     codes = log.states.encode(columns, where="in X")
     known = codes != UNKNOWN
@@ -241,7 +240,7 @@ def _looked_up_actions(
 
 def _action_codes(answers: Sequence[Any], log: Transitions, roles: Roles) -> Codes:
     """Return the codes of a hand-written policy's actions, all of which the log must have."""
-    labels = read_state_labels(pd.Series(list(answers)), roles.action)
+    labels = read_state_labels(list(answers), roles.action)
     codes = log.actions.encode([labels], where="in X")
     never = np.flatnonzero(codes == UNKNOWN)
     if len(never):
