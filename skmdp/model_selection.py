@@ -24,7 +24,61 @@ __all__ = [
 ]
 
 
-class EpisodeKFold(GroupKFold):
+class _WholeEpisodes:
+    """Splits the rows of a log by whole episodes, ahead of a splitter by groups."""
+
+    episode: Any
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Generate the rows of the training and the test set of every split.
+
+        Parameters
+        ----------
+        X : table or array of shape (n_samples, n_features)
+            The log. Its episode column is read unless ``groups`` are given.
+        y : array-like of shape (n_samples,), default=None
+            Ignored.
+        groups : array-like of shape (n_samples,), default=None
+            Episode of every row.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Positions of rows.
+
+        Raises
+        ------
+        ValueError
+            If there are no episodes to split by, or too few.
+
+        Examples
+        --------
+        Without a table, the episodes are handed in as groups:
+
+        >>> from skmdp.model_selection import EpisodeKFold
+        >>> X = [[0], [1], [2], [3]]
+        >>> for train, test in EpisodeKFold(n_splits=2).split(X, groups=["a", "b", "a", "b"]):
+        ...     print(train, test)
+        [0 2] [1 3]
+        [1 3] [0 2]
+        """
+        codes, n_episodes = _episodes(X, groups, self.episode)
+        self._require_episodes(n_episodes)
+        # mypy takes object for the parent, but every subclass has a splitter by groups beside this.
+        yield from super().split(np.empty((len(codes), 0)), y, codes)  # type: ignore[misc]
+
+    def _require_episodes(self, n_episodes: int) -> None:
+        """Raise unless there are enough episodes to split."""
+        if n_episodes < 2:
+            raise ValueError(
+                "A split needs at least 2 episodes, but there is only one. One long episode cannot "
+                "be split by episodes."
+            )
+
+
+class EpisodeKFold(_WholeEpisodes, GroupKFold):
     """K-fold cross-validation that never cuts an episode.
 
     Every episode is in the test set of exactly one fold. A plain ``KFold`` cuts episodes in two,
@@ -74,51 +128,15 @@ class EpisodeKFold(GroupKFold):
         super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
         self.episode = episode
 
-    def split(
-        self, X: Any, y: Any = None, groups: Any = None
-    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-        """Generate the rows of the training and the test set of every fold.
-
-        Parameters
-        ----------
-        X : table or array of shape (n_samples, n_features)
-            The log. Its episode column is read unless ``groups`` are given.
-        y : array-like of shape (n_samples,), default=None
-            Ignored.
-        groups : array-like of shape (n_samples,), default=None
-            Episode of every row.
-
-        Yields
-        ------
-        train, test : ndarray of int
-            Positions of rows.
-
-        Raises
-        ------
-        ValueError
-            If there are no episodes to split by, or fewer than folds.
-
-        Examples
-        --------
-        Without a table, the episodes are handed in as groups:
-
-        >>> from skmdp.model_selection import EpisodeKFold
-        >>> X = [[0], [1], [2], [3]]
-        >>> for train, test in EpisodeKFold(n_splits=2).split(X, groups=["a", "b", "a", "b"]):
-        ...     print(train, test)
-        [0 2] [1 3]
-        [1 3] [0 2]
-        """
-        codes, n_episodes = _episodes(X, groups, self.episode)
+    def _require_episodes(self, n_episodes: int) -> None:
         if n_episodes < self.n_splits:
             raise ValueError(
                 f"n_splits={self.n_splits} folds need at least {self.n_splits} episodes, but there "
                 f"are {n_episodes}. Lower n_splits; one long episode cannot be split by episodes."
             )
-        yield from super().split(np.empty((len(codes), 0)), y, codes)
 
 
-class EpisodeShuffleSplit(GroupShuffleSplit):
+class EpisodeShuffleSplit(_WholeEpisodes, GroupShuffleSplit):
     """Random splits into training and test episodes that never cut an episode.
 
     Parameters
@@ -163,46 +181,6 @@ class EpisodeShuffleSplit(GroupShuffleSplit):
             n_splits, test_size=test_size, train_size=train_size, random_state=random_state
         )
         self.episode = episode
-
-    def split(
-        self, X: Any, y: Any = None, groups: Any = None
-    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-        """Generate the rows of the training and the test set of every split.
-
-        Parameters
-        ----------
-        X : table or array of shape (n_samples, n_features)
-            The log. Its episode column is read unless ``groups`` are given.
-        y : array-like of shape (n_samples,), default=None
-            Ignored.
-        groups : array-like of shape (n_samples,), default=None
-            Episode of every row.
-
-        Yields
-        ------
-        train, test : ndarray of int
-            Positions of rows.
-
-        Raises
-        ------
-        ValueError
-            If there are no episodes to split by, or only one.
-
-        Examples
-        --------
-        >>> from skmdp.model_selection import EpisodeShuffleSplit
-        >>> splits = EpisodeShuffleSplit(n_splits=1, test_size=1, random_state=1)
-        >>> for train, test in splits.split([[0], [1], [2], [3]], groups=["a", "b", "a", "b"]):
-        ...     print(train, test)
-        [1 3] [0 2]
-        """
-        codes, n_episodes = _episodes(X, groups, self.episode)
-        if n_episodes < 2:
-            raise ValueError(
-                "A split needs at least 2 episodes, but there is only one. One long episode cannot "
-                "be split by episodes."
-            )
-        yield from super().split(np.empty((len(codes), 0)), y, codes)
 
 
 def train_test_split_episodes(

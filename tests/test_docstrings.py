@@ -34,8 +34,8 @@ def public_callables():
                 continue
             yield f"{name}.{public}", thing
             if inspect.isclass(thing):
-                for method, function in vars(thing).items():
-                    if not method.startswith("_") and inspect.isfunction(function):
+                for method, function in inspect.getmembers(thing, inspect.isfunction):
+                    if not method.startswith("_") and function.__module__.startswith("skmdp"):
                         yield f"{name}.{public}.{method}", function
 
 

@@ -133,6 +133,12 @@ def test_the_walk_sees_what_is_taken():
     assert foreign_private_names(source) == ["_spread", "_codes", "_evidence"]
 
 
+@pytest.mark.parametrize("module", SOURCES)
+def test_no_module_takes_a_private_name_of_another(module):
+    """What another module needs has a public name; only modules may be private and shared."""
+    assert foreign_private_names(SOURCES[module].read_text()) == []
+
+
 # ------------------------------------------------------------------------------------------- sizes
 
 MOST_LINES = 300
