@@ -20,6 +20,9 @@ from skmdp._typing import Bools, Name
 # What pandas calls the content of a column of objects that are numbers.
 NUMBERS = {"boolean", "decimal", "floating", "integer", "mixed-integer-float"}
 
+# More entries than a row of a table has.
+MOST_COLUMNS = 1000
+
 
 class Table:
     """An eager table of any library, for what is asked of it here: names, and one column at a time.
@@ -141,9 +144,9 @@ def as_frame(X: Any) -> Table | None:
 
 def refuse_one_row(X: Any, names: Sequence[Any]) -> None:
     """Raise for a mapping or a Series from the names of columns to values: one row, no table."""
-    is_row = (
-        isinstance(X, pd.Series) and X.index.is_unique and X.index.isin(names).sum() == len(names)
-    )
+    # Looking a name up hashes the whole index, so a Series as long as a log is not looked at.
+    may_be_row = isinstance(X, pd.Series) and len(X) <= MOST_COLUMNS
+    is_row = may_be_row and X.index.is_unique and all(name in X.index for name in names)
     if isinstance(X, Mapping) or is_row:
         raise TypeError(
             f"Expected a table of states, got one row of it as a {type(X).__name__}. Make a table "
