@@ -97,8 +97,8 @@ class PolicyLogs:
     def _replay(self, log: Transitions) -> tuple[Evidence, Replay]:
         if log.rewards is None:
             raise ValueError(
-                "Evaluation needs rewards, but the role reward is None. Name their column with "
-                "reward=..."
+                "Evaluation needs rewards, but the role reward is None. Name their column: "
+                "columns={'reward': ...}."
             )
         evidence = gather(log)
         counts, kappa = evidence.counts, self._prior_strength
@@ -199,7 +199,7 @@ def _looked_up_actions(
         policy.tolist() if isinstance(policy, pd.Series) else list(policy.values()),
     )
     if not keys:
-        raise ValueError("The policy is empty; it must name an action for every state.")
+        raise ValueError("The policy is empty. Name an action for every state that X acts in.")
     n_columns = len(roles.state)
     strange = [key for key in keys if not (isinstance(key, tuple) and len(key) == n_columns)]
     if n_columns > 1 and strange:
@@ -214,7 +214,7 @@ def _looked_up_actions(
     codes = log.states.encode(columns, where="in X")
     known = codes != UNKNOWN
     if len(np.unique(codes[known])) < known.sum():
-        raise ValueError("The policy names a state twice; it must name one action for each.")
+        raise ValueError("The policy names a state twice. Keep one action for each state.")
     acted = np.zeros(len(log.states), dtype=bool)
     acted[log.state_codes] = True
     actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)

@@ -454,8 +454,8 @@ def _warn(result: PolicyEvaluation, reach: tuple[float, float], *, is_training_l
     )
     if is_training_log:
         warnings.warn(
-            "X holds just the transitions that the policy was learned from, so the estimate is "
-            "what the policy promises of itself. Evaluate it on other episodes.",
+            "X holds the very transitions that the policy was learned from, so the estimate is "
+            "optimistic: the policy was chosen on these rows. Evaluate it on other episodes.",
             UserWarning,
             stacklevel=4,
         )
@@ -465,7 +465,8 @@ def _warn(result: PolicyEvaluation, reach: tuple[float, float], *, is_training_l
     if few:
         warnings.warn(
             f"Only {size:.1f} of {result.n_episodes} episodes (effective) speak for the policy, so "
-            f"{few} say next to nothing. Rely on 'dm', or log more episodes.",
+            f"the estimates of {quoted(few)} have very wide errors. Rely on 'dm', or log more "
+            "episodes.",
             UserWarning,
             stacklevel=4,
         )

@@ -88,7 +88,7 @@ def estimate_with_errors(
     if lengths is None and needs_episodes:
         raise ValueError(
             f"The method(s) {needs_episodes} weigh whole episodes, but X has no episode column. "
-            "Add one (and name it with episode=...), or use methods='dm'."
+            "Add one, name it with columns={'episode': ...}, or use methods='dm'."
         )
     n_episodes = None if lengths is None else len(lengths)
     # First, so that what they need is not computed again by every job.
