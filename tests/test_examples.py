@@ -80,7 +80,7 @@ def test_promise_is_too_rosy_and_other_pumps_tell(tmp_path):
     _, _, _, _, truth, _, gain_lower, _ = safe
     assert gain_lower > 0  # shown to be better, and it is
     assert truth > max(today, textbook[4])
-    assert "X holds just the transitions that the policy was learned from" in one
+    assert "X holds the very transitions that the policy was learned from" in one
     promised, estimate, truth, rosy, _, _, _ = _numbers_after("textbook", twenty)
     assert promised - truth > 20 > 5 > abs(estimate - truth)
     assert rosy > 10

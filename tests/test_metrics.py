@@ -214,7 +214,7 @@ def test_few_effective_episodes_are_warned_of_once():
 
 def test_the_training_log_is_recognised():
     (message,) = only_warning(LEARNED, TRAIN, methods="dm")
-    assert "just the transitions that the policy was learned from" in message
+    assert "the very transitions that the policy was learned from" in message
     # The sums of rewards differ in their last bits.
     other = TRAIN.assign(order=-TRAIN["episode"]).sort_values("order", kind="stable")
     assert len(only_warning(LEARNED, other, methods="dm")) == 1

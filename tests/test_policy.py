@@ -173,7 +173,7 @@ def test_columns_are_those_of_the_fit_whatever_is_set_later():
 
 
 @pytest.mark.filterwarnings("ignore:.*would last longer than any in X")
-@pytest.mark.filterwarnings("ignore:X holds just the transitions")
+@pytest.mark.filterwarnings("ignore:X holds the very transitions")
 def test_a_policy_on_features_is_evaluated_on_a_table_that_has_them():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"age": rng.integers(3, size=300), "stage": rng.integers(2, size=300)})
