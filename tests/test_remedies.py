@@ -67,6 +67,7 @@ HEAT = pd.DataFrame(
         "heat": np.random.default_rng(0).uniform(size=200),
         "action": np.random.default_rng(1).integers(2, size=200),
         "reward": np.random.default_rng(2).normal(size=200),
+        "terminated": False,
     }
 )
 
