@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._evaluation.direct import choice_of_actions
+from skmdp._evaluation.propensities import find_contradiction
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
@@ -23,7 +25,7 @@ from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shortened, shown
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns, roles_of
-from skmdp._typing import Codes
+from skmdp._typing import Codes, Integers
 
 BEHAVIOR = "behavior"
 
@@ -105,9 +107,11 @@ class PolicyLogs:
         if isinstance(kappa, str):
             chosen = choose_prior_strength(counts)
             kappa = min(chosen, 1.0) if kappa == "capped" else chosen
+        triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
+        _refuse_false_propensities(log, counts, triple, self._behavior)
         replay = Replay.of_rows(
             counts,
-            counts.find_triples(log.state_codes, log.action_codes, log.next_codes),
+            triple,
             log.rewards,
             log.propensities,
             start_codes=log.start_codes,
@@ -171,6 +175,35 @@ def _require_scalar(policy: Any) -> None:
             "action for each state. Hand in a fitted estimator, a function of a table of states, a "
             "mapping from state to action, or one action."
         )
+
+
+def _refuse_false_propensities(
+    log: Transitions, counts: TransitionCounts, triple: Integers, behavior: Any
+) -> None:
+    """Raise if the log cannot have come about with the propensities stated of it."""
+    if log.propensities is None:
+        return
+    found = find_contradiction(counts, counts.triple_pair[triple], log.propensities)
+    if found is None:
+        return
+    where = f"Column {shown(behavior)}" if isinstance(behavior, str) else "behavior"
+    state, action = shown(log.states.label(found.state)), shown(log.actions.label(found.action))
+    logged = f"{found.n_rows} of {found.n_rows_of_state} rows"
+    if found.total is None:
+        what = (
+            f"in state {state} action {action} was logged in {logged}, but its propensity there is "
+            f"{found.stated:.3g} on average; by chance that does not happen once in a million logs."
+        )
+    else:
+        what = (
+            f"in state {state} the propensities of different actions sum to {found.total:.3g}, "
+            f"that of {action} ({logged}) being {found.stated:.3g}, where 1 is the most possible."
+        )
+    raise ValueError(
+        f"{where}: {what} Hand in the probability with which the logged action was taken in its "
+        "state, name all columns of the state that it depends on, or leave behavior out: it is "
+        "then estimated from X."
+    )
 
 
 def _predicted_actions(

@@ -188,8 +188,9 @@ def evaluate_policy(
         ``score`` does: right for choosing between policies, but it pulls the estimate towards the
         logged behavior. ``"capped"`` takes no more than 1.
     behavior : str or array-like of shape (n_transitions,), default=None
-        Probability with which each logged action was taken, or the column that holds it. None
-        estimates it from the counts of ``X``.
+        Probability with which each logged action was taken in its state, or the column that holds
+        it. None estimates it from the counts of ``X``. Propensities with which ``X`` would come
+        about in less than one of a million logs are refused.
     columns : mapping of str to str or list of str, default=None
         What columns of ``X`` are called, by role: ``{"state": ["age", "stage"], "reward":
         "benefit"}``. Roles are the parameters of ``MarkovPolicyEstimator`` that name columns.
@@ -212,8 +213,9 @@ def evaluate_policy(
     ------
     ValueError, TypeError
         If the log cannot be read, has no rewards, or no episodes for a method that needs them; if
-        a propensity is not in (0, 1]; if there are too few resamples for an interval; if a mapping
-        lacks a state that ``X`` acts in, or answers an action that ``X`` never logs.
+        a propensity is not in (0, 1], or propensities contradict the actions that were logged; if
+        there are too few resamples for an interval; if a mapping lacks a state that ``X`` acts in,
+        or answers an action that ``X`` never logs.
 
     Warns
     -----
