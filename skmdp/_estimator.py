@@ -30,7 +30,6 @@ from skmdp._policy import (
     position_of_largest,
     read_states,
     require_numbers,
-    tie_tolerance,
 )
 from skmdp._scoring import (
     check_form,
@@ -40,8 +39,9 @@ from skmdp._scoring import (
 from skmdp._typing import Codes, Floats, Name
 from skmdp._version import __version__
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs
+from skmdp.mdp._bellman import greedy_pairs, per_state
 from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
+from skmdp.solvers._ties import tie_tolerances
 
 
 class MarkovPolicyEstimator(BaseEstimator):
@@ -208,8 +208,10 @@ class MarkovPolicyEstimator(BaseEstimator):
     ========================================= ============ ===================================
 
     A state only ever reached, never acted in, is worth 0, so the end of an episode needs no rows
-    of its own. Of actions whose Q differ by no more than the solver can tell (``max(1e-9 |V|max,
-    2 gamma value_error_bound_)``), the most logged one is advised, then the lowest label.
+    of its own. Actions tie whose Q differ by no more than 1e-9 of the range of Q, or rounding: the
+    most logged one is then advised, then the lowest label. The solver goes on until it has proven
+    which actions are best to that precision, as far as ``max_iter`` and float64 allow; beyond that
+    the best known action is advised.
 
     Fitting hashes every label column once and sorts the codes, O(n_transitions log), and solves
     in O(distinct transitions) per sweep. Memory is O(n_transitions + distinct transitions); the
@@ -561,9 +563,15 @@ class MarkovPolicyEstimator(BaseEstimator):
                 state_values=solution.state_values,
             )
             solution = self._solve(mdp, solution.state_values)
-        tolerance = tie_tolerance(solution.state_values, self.gamma, solution.value_error_bound)
+        tolerances = tie_tolerances(
+            mdp,
+            self.gamma,
+            solution.state_values,
+            solution.q_values,
+            n_averaged=evidence.n_transitions,
+        )
         chosen = greedy_pairs(
-            mdp.first_pairs, solution.q_values, tolerance=tolerance, preference=pair_weights
+            mdp.first_pairs, solution.q_values, tolerance=tolerances, preference=pair_weights
         )
         default = position_of_largest(evidence.counts.action_weights)
         actions = np.full(mdp.n_states, default, dtype=np.int32)
@@ -585,7 +593,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             prior_strength=prior_strength,
             pair_q_values=solution.q_values,
             state_values=solution.state_values,
-            tie_tolerance=tolerance,
+            tie_tolerances=per_state(mdp, tolerances),
             action_codes=actions,
             default_code=default,
         )

@@ -34,12 +34,6 @@ CONSTANT = 1e-12
 FAR_AWAY = 1e100
 
 
-def tie_tolerance(state_values: Floats, gamma: float, value_error_bound: float) -> float:
-    """Return how far apart two Q may be that the solver cannot tell apart."""
-    largest = float(np.abs(state_values).max(initial=0.0))
-    return max(1e-9 * largest, 2 * gamma * value_error_bound)
-
-
 @dataclass(frozen=True, eq=False)
 class Support:
     """What a log says about one action in each of some states, (n,).
@@ -60,8 +54,9 @@ class Policy:
 
     ``roles`` are those of the log that it was learned from, ``is_table_form`` says whether that
     was a table. ``pair_q_values`` is (n_pairs,) over the pairs of ``mdp``, ``state_values``
-    (n_states,); ``action_codes`` (n_states,) holds the advised action of every state,
-    ``default_code`` the most logged one.
+    (n_states,). Actions tie whose Q differ by at most ``tie_tolerances`` (n_states,).
+    ``action_codes`` (n_states,) holds the advised action of every state, ``default_code`` the most
+    logged one.
     """
 
     roles: Roles
@@ -72,7 +67,7 @@ class Policy:
     prior_strength: float
     pair_q_values: Floats
     state_values: Floats
-    tie_tolerance: float
+    tie_tolerances: Floats
     action_codes: Codes
     default_code: int
 

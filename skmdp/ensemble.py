@@ -612,6 +612,11 @@ class Opinion:
         q_values[self.codes[rows] == UNKNOWN] = np.nan
         return q_values
 
+    def tie_tolerances(self, rows: Integers) -> Floats:
+        """Return up to which difference of Q actions tie, (n_rows, 1); 0 in unknown states."""
+        tolerances = np.append(self.policy.tie_tolerances, 0.0)  # UNKNOWN is the last entry
+        return tolerances[self.codes[rows], np.newaxis]
+
 
 @dataclass(frozen=True, eq=False)
 class Averages:
@@ -632,7 +637,7 @@ def average(opinions: Sequence[Opinion], rows: Integers, n_actions: int) -> Aver
     shape = (len(rows), n_actions)
     total, votes = np.zeros(shape), np.zeros(shape)
     admitted, known = np.zeros(shape, dtype=bool), np.zeros((len(rows), 1))
-    tolerance = 0.0
+    tolerance = np.zeros((len(rows), 1))
     for opinion in opinions:
         q_values = opinion.q_values(rows, n_actions)
         knows, admits = ~np.isnan(q_values[:, :1]), np.isfinite(q_values)
@@ -642,11 +647,11 @@ def average(opinions: Sequence[Opinion], rows: Integers, n_actions: int) -> Aver
         known += knows
         admitted |= admits
         votes[np.arange(len(rows)), opinion.votes[rows]] += 1
-        tolerance += opinion.policy.tie_tolerance
+        tolerance += opinion.tie_tolerances(rows)
     mean = np.divide(total, known, out=np.full(shape, np.nan), where=known > 0)
     mean[~admitted & (known > 0)] = -np.inf
     best = np.where(known > 0, mean.max(axis=1, keepdims=True), -np.inf)
-    near = ~(mean < best - tolerance / len(opinions))
+    near = ~(mean < best - tolerance / np.maximum(known, 1))
     return Averages(np.where(near, votes, -1).argmax(axis=1), mean, votes)
 
 

@@ -1,5 +1,7 @@
 """Small Markov decision processes with known solutions, and random ones."""
 
+from fractions import Fraction
+
 import numpy as np
 from scipy.sparse import csr_array, hstack, vstack
 
@@ -98,3 +100,32 @@ def exact_values(mdp, gamma):
         for s, i in chosen.items():
             P[s], R[s] = everywhere[i], mdp.rewards[i]
         V = np.linalg.solve(np.eye(mdp.n_states) - gamma * P, R)
+
+
+def exact_q_values(mdp, gamma):
+    """Optimal Q of every pair in rational numbers, by Howard's policy iteration; few states."""
+    gamma, R = Fraction(gamma), [Fraction(float(r)) for r in mdp.rewards]
+    P = [[Fraction(float(p)) for p in row] for row in dense(mdp)]
+    pairs = {int(s): np.flatnonzero(mdp.pair_state == s).tolist() for s in mdp.acting_states}
+    policy = {s: own[0] for s, own in pairs.items()}
+    while True:
+        rows = [[(s == t) - gamma * P[i][t] for t in policy] for s, i in policy.items()]
+        V = dict(zip(policy, solve_exactly(rows, [R[i] for i in policy.values()]), strict=True))
+        Q = [r + gamma * sum(row[t] * V[t] for t in V) for r, row in zip(R, P, strict=True)]
+        better = {s: max(own, key=Q.__getitem__) for s, own in pairs.items()}
+        if all(Q[better[s]] == Q[i] for s, i in policy.items()):
+            return Q
+        policy = better
+
+
+def solve_exactly(rows, right):
+    """Solve linear equations of rational numbers by Gauss-Jordan elimination."""
+    rows = [[*row, b] for row, b in zip(rows, right, strict=True)]
+    for i in range(len(rows)):
+        pivot = next(j for j in range(i, len(rows)) if rows[j][i] != 0)
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [x / rows[i][i] for x in rows[i]]
+        for j in range(len(rows)):
+            if j != i:
+                rows[j] = [x - rows[j][i] * y for x, y in zip(rows[j], rows[i], strict=True)]
+    return [row[-1] for row in rows]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import learn, link, policy
@@ -317,8 +317,8 @@ def test_ties_go_to_the_most_logged_action_then_to_the_lowest_label():
     assert fitted(table.sample(frac=1, random_state=1)).policy_map() == {"x": 2, "y": 1}
 
 
-def test_what_the_solver_cannot_tell_apart_is_a_tie():
-    """Both halves of the tolerance: twice gamma times the bound, and a billionth of the values."""
+def test_advice_that_is_not_proven_is_the_best_known():
+    """The log prefers now in x, and a solver stopped at once proves nothing: late looks best."""
     table = pd.DataFrame(
         {
             "episode": [0, 0, 1, 2, 3],
@@ -328,17 +328,46 @@ def test_what_the_solver_cannot_tell_apart_is_a_tie():
             "reward": [0.0, 1.0, 0.5, 0.5, 1.0],
         }
     )
-    # late is worth 0.9 / (1 - 0.45), now 0.5: a solver stopped at once cannot tell.
+    # late is worth 0.9 / (1 - 0.45), now 0.5.
     fine = MarkovPolicyEstimator().fit(table)
     assert fine.policy_map()["x"] == "late"
-    with pytest.warns(ConvergenceWarning):
+    with pytest.warns(ConvergenceWarning, match=r"advice in 1 state\(s\) is not proven"):
         coarse = MarkovPolicyEstimator(max_iter=1).fit(table)
     assert coarse.decision_function(["x"]).argmax() == list(coarse.actions_).index("late")
-    assert coarse.policy_map()["x"] == "now"
-    # At gamma 0 the bound is rounding alone, and the last bits of a mean of tenths decide nothing.
-    tenths = pd.DataFrame({"state": 0, "action": [0] * 10 + [1] * 3, "next_state": None})
-    tenths = tenths.assign(reward=[0.1] * 10 + [0.1 * (1 + 1e-10)] * 3)
-    assert MarkovPolicyEstimator(gamma=0).fit(tenths).policy_map() == {0: 0}
+    assert coarse.policy_map()["x"] == "late"
+
+
+@pytest.mark.parametrize("n", [10, 1000, 100_000])
+@pytest.mark.parametrize("gamma", [0.0, 0.999])
+def test_the_last_bits_of_means_decide_nothing(n, gamma):
+    """The mean of so many tenths is off by their number of roundings; three tenths are not."""
+    table = pd.DataFrame({"state": 0, "action": [0] * n + [1] * 3, "reward": 0.1})
+    assert MarkovPolicyEstimator(gamma=gamma).fit(table.assign(next_state=0)).policy_map() == {0: 0}
+
+
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([0.0, 0.5, 0.999]),
+    st.sampled_from([-1e7, 1e5]),
+    st.sampled_from([1e-6, 3.0, 1e6]),
+)
+def test_advice_does_not_depend_on_the_level_or_unit_of_rewards(seed, gamma, offset, unit):
+    """In processes that nothing ends; rewards are given to one digit."""
+    log = random_log(seed, 60).assign(reward=lambda log: log["reward"].round(1))
+    assume(set(log["next_state"]) <= set(log["state"]))  # the end is worth 0, whatever the offset
+    plain = MarkovPolicyEstimator(gamma=gamma).fit(log)
+    shifted = MarkovPolicyEstimator(gamma=gamma).fit(log.assign(reward=log["reward"] + offset))
+    scaled = MarkovPolicyEstimator(gamma=gamma).fit(log.assign(reward=log["reward"] * unit))
+    assert plain.policy_map() == shifted.policy_map() == scaled.policy_map()
+
+
+def test_a_common_offset_hides_no_better_action():
+    log = pd.DataFrame({"state": [0, 0, 0, 1], "action": [0, 0, 1, 0], "next_state": [0, 1, 1, 0]})
+    for next_state in (log["next_state"], [0, 0, 0, 1], [1, 1, 1, 0]):
+        log = log.assign(reward=np.array([0.0, 0.0, 5.0, 2.0]) - 1e7, next_state=next_state)
+        for gamma in (0.999, 0.999999):
+            policy = MarkovPolicyEstimator(gamma=gamma, tol=1e-3).fit(log)
+            assert policy.policy_map()[0] == 1
 
 
 def test_the_default_action_does_not_depend_on_rounding():

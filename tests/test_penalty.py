@@ -98,7 +98,7 @@ def test_values_are_within_the_proven_bound(rows, kappa, beta, max_iter):
         truth = maximize(mdp, mdp.pair_values(truth, 0.9))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_: None
+            "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_, **__: None
         )
         solution = modified_policy_iteration(mdp, 0.9, max_iter=max_iter)
     error = np.abs(solution.state_values - truth).max()

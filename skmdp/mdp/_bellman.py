@@ -25,23 +25,28 @@ from skmdp.mdp._mdp import MDP
 
 def maximize(mdp: MDP, Q: Floats) -> Floats:
     """V(s) = max_a Q(s, a), and 0 in states without pairs."""
-    V = np.zeros(mdp.n_states)
-    V[mdp.acting_states] = np.maximum.reduceat(Q, mdp.first_pairs)
-    return V
+    return per_state(mdp, np.maximum.reduceat(Q, mdp.first_pairs))
+
+
+def per_state(mdp: MDP, amounts: Floats) -> Floats:
+    """Return amounts of the acting states, (n_acting,), with 0 in all others, (n_states,)."""
+    of_states = np.zeros(mdp.n_states)
+    of_states[mdp.acting_states] = amounts
+    return of_states
 
 
 def greedy_pairs(
     first_pairs: Integers,
     Q: Floats,
     *,
-    tolerance: float = 0.0,
+    tolerance: npt.ArrayLike = 0.0,
     preference: Floats | None = None,
 ) -> Integers:
     """Return the position of the best pair of every acting state, (n_acting,).
 
-    ``first_pairs`` tells where the pairs of each state begin. Pairs within ``tolerance`` of the
-    best tie; the largest ``preference`` wins (to one part in 1e9, since sums in another order
-    differ in their last bits), then the lowest action.
+    ``first_pairs`` tells where the pairs of each state begin. Pairs tie within ``tolerance`` of the
+    best, one number or one for each acting state. Of these the largest ``preference`` wins (to one
+    part in 1e9, since sums in another order differ in their last bits), then the lowest action.
     """
     lengths = np.diff(np.append(first_pairs, len(Q)))
 

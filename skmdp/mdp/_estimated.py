@@ -68,6 +68,13 @@ class EstimatedMDP(MDP):
             n_terms = n_terms + 2 * np.diff(self.penalty.outcomes.indptr) + 12
         return np.asarray(n_terms)
 
+    def term_sizes(self, values: Floats, gamma: float) -> Floats:
+        """Return the sum of the absolute terms of each pair's value, (n_pairs,)."""
+        sizes = super().term_sizes(values, gamma)
+        if self.penalty is not None:
+            sizes += self.penalty.largest_reward
+        return sizes
+
     @property
     def largest_reward(self) -> float:
         """Largest reward in absolute terms, of pairs and of what they are averages of."""

@@ -253,6 +253,33 @@ class MDP:
         """Whether a pair may end the process: its mass misses one by more than rounding."""
         return np.asarray(1 - self.mass > self.mass_rounding)
 
+    def term_sizes(self, values: Floats, gamma: float) -> Floats:
+        """Return the sum of the absolute terms of each pair's value, (n_pairs,).
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_states,)
+            Value of every state.
+        gamma : float
+            Discount in [0, 1].
+
+        Returns
+        -------
+        sizes : ndarray of shape (n_pairs,)
+            |R| + gamma P |V|: rounding of Q is relative to it.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> mdp = make_garnet(3, 1, 3, random_state=0)
+        >>> bool(np.all(mdp.term_sizes(-np.ones(3), 0.0) == np.abs(mdp.rewards)))
+        True
+        """
+        sizes = self.expected_next_values(np.abs(values))
+        sizes *= gamma
+        sizes += np.abs(self.rewards)
+        return sizes
+
     @property
     def largest_reward(self) -> float:
         """Largest reward in absolute terms: rounding of values is relative to it."""

@@ -88,8 +88,8 @@ class Proof:
     ``q_values`` are those under V, and ``d`` (n_acting,) is T V - V, off by ``noise``.
     ``values`` (n_states,) plus the constant ``level`` where states act is T V, moved to where V*
     is proven to be: off by at most ``bound``, and by the same amount in any two states up to
-    ``spread_bound``. ``largest`` is the largest of these values. Where ``is_final``, d is nothing
-    but rounding.
+    ``spread_bound``. ``largest`` is the largest of these values. Where ``is_rounding``, the spread
+    is that of rounding, or overflow.
     """
 
     q_values: Floats
@@ -100,7 +100,7 @@ class Proof:
     bound: float
     spread_bound: float
     largest: float
-    is_final: bool
+    is_rounding: bool
 
 
 def prove(mdp: MDP, gamma: float, V: Floats, discounting: Discounting) -> Proof:
@@ -133,5 +133,5 @@ def prove(mdp: MDP, gamma: float, V: Floats, discounting: Discounting) -> Proof:
         bound=max(up - shift, shift - low) + amplified * rounding * (mdp.largest_reward + largest),
         spread_bound=up - low,
         largest=largest,
-        is_final=not up - low > 8 * noise * discounting.most,
+        is_rounding=not up - low > 8 * noise * discounting.most,
     )

@@ -10,6 +10,7 @@ from skmdp.mdp._bellman import greedy_pairs, maximize
 from skmdp.solvers._bounds import Discounting, Proof, discount, prove
 from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
 from skmdp.solvers._sweeps import Follower
+from skmdp.solvers._ties import tie_tolerances, undecided_states
 from skmdp.solvers._total_reward import most_steps_to_the_end
 
 
@@ -34,7 +35,8 @@ def modified_policy_iteration(
     gamma : float
         Discount in [0, 1]. 1 needs a process that ends under every policy.
     tol : float, default=1e-6
-        The values returned are within ``tol * max(max|R|, max|V|)`` of the optimal ones.
+        The values returned are within ``tol * max(max|R|, max|V|)`` of the optimal ones. They are
+        better where that would not prove which action of a state is best.
     max_iter : int, default=10_000
         Maximum number of iterations.
     initial_values : ndarray of shape (n_states,), default=None
@@ -59,7 +61,8 @@ def modified_policy_iteration(
     Warns
     -----
     ConvergenceWarning
-        If ``converged`` is False.
+        If ``converged`` is False, or ``max_iter`` came before the best action of every state was
+        proven.
 
     Notes
     -----
@@ -106,7 +109,7 @@ def modified_policy_iteration(
     if initial_values is not None:
         V[mdp.acting_states] = initial_values[mdp.acting_states]
     history: list[float] = []
-    greedy = None
+    greedy, last_spread = None, np.inf
     while True:
         proof = prove(mdp, gamma, V, discounting)
         history.append(proof.bound)
@@ -115,13 +118,19 @@ def modified_policy_iteration(
         improved = greedy_pairs(mdp.first_pairs, proof.q_values)
         if verbose > 0:
             report_iteration(len(history), proof.bound, target, improved, greedy)
-        if converged or proof.is_final or len(history) >= max_iter:
-            break
-        greedy = improved
+        # What is left is rounding, and going on no longer makes it less.
+        is_final = proof.is_rounding and not proof.spread_bound < last_spread / 2
+        is_last = is_final or len(history) >= max_iter
+        if converged or is_last:
+            solution = _solution(mdp, gamma, proof, converged, history)
+            if is_last or solution.n_undecided == 0:
+                break
+        greedy, last_spread = improved, proof.spread_bound
         V = follower.follow(improved, proof)
-    if not converged:
-        warn_not_converged(len(history), max_iter, proof.bound, target, tol)
-    return _solution(mdp, gamma, proof, converged, history)
+    # Actions that float64 cannot tell apart are no news where the values are good enough.
+    if not converged or (solution.n_undecided > 0 and not is_final):
+        warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
+    return solution
 
 
 def _discounting(mdp: MDP, gamma: float) -> Discounting:
@@ -136,15 +145,25 @@ def _solution(
 ) -> Solution:
     """Apply T once more, to the values proven, for Q, V and policy that belong together."""
     Q = mdp.pair_values(proof.values, gamma) + gamma * proof.level
+    V = maximize(mdp, Q)
     actions = np.full(mdp.n_states, -1)
     best = greedy_pairs(mdp.first_pairs, Q)
     actions[mdp.pair_state[best]] = mdp.pair_action[best]
+    undecided = undecided_states(
+        mdp,
+        gamma,
+        Q,
+        tie_tolerances(mdp, gamma, V, Q),
+        bound=proof.bound,
+        spread=proof.spread_bound,
+    )
     return Solution(
-        state_values=maximize(mdp, Q),
+        state_values=V,
         q_values=Q,
         policy=actions,
         n_iter=len(history),
         converged=converged,
         value_error_bound=proof.bound,
+        n_undecided=int(undecided.sum()),
         history=np.array(history),
     )

@@ -52,6 +52,9 @@ class Solution:
         Whether the bound met the tolerance.
     value_error_bound : float
         Proven bound on ``max|state_values - V*|``, rounding included.
+    n_undecided : int
+        Number of states whose greedy action is not proven to be best, up to 1e-9 of what Q
+        ranges over.
     history : ndarray of shape (n_iter,)
         The bound after each iteration.
 
@@ -70,6 +73,7 @@ class Solution:
     n_iter: int
     converged: bool
     value_error_bound: float
+    n_undecided: int
     history: Floats
 
 
@@ -83,15 +87,27 @@ def report_iteration(
     )
 
 
-def warn_not_converged(n_iter: int, max_iter: int, bound: float, target: float, tol: float) -> None:
-    advice = (
-        f"Increase max_iter ({max_iter}) or tol ({tol:g}), or lower gamma."
-        if n_iter >= max_iter
-        else f"float64 cannot prove more: increase tol ({tol:g}) or lower gamma."
-    )
+def warn_not_converged(solution: Solution, *, is_final: bool, target: float, tol: float) -> None:
+    """Say what is not proven of values and actions, and what to do."""
+    n, bound = solution.n_iter, solution.value_error_bound
+    values = f"proven to within {bound:.3g}, not within the {target:.3g} that tol asks for"
+    if solution.converged:
+        values = "as good as tol asks for"
+    advice = ""
+    if solution.n_undecided:
+        advice = (
+            f" The advice in {solution.n_undecided} state(s) is not proven: it is the best action "
+            "known."
+        )
+    raise_tol = "" if solution.n_undecided else f" or tol ({tol:g})"
+    if not is_final:
+        remedy = f"Increase max_iter ({n}){raise_tol}, or lower gamma."
+    elif solution.n_undecided:
+        remedy = "float64 cannot prove more: lower gamma."
+    else:
+        remedy = f"float64 cannot prove more: increase tol ({tol:g}) or lower gamma."
     warnings.warn(
-        f"Stopped after {n_iter} iteration(s) with values proven to within {bound:.3g}, not within "
-        f"the {target:.3g} that tol asks for. {advice}",
+        f"Stopped after {n} iteration(s) with values {values}.{advice} {remedy}",
         ConvergenceWarning,
-        stacklevel=3,
+        3,
     )
