@@ -1,5 +1,8 @@
 """Which columns play which part: names of every sort, names that are off, names that are absent."""
 
+import copy
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,6 +13,14 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._log.roles import MAY_BE_ABSENT, Roles, find_next_names
+from skmdp.datasets import make_search_log
+from skmdp.ensemble import PolicyBagging
+from skmdp.metrics import evaluate_policy
+from skmdp.model_selection import (
+    EpisodeKFold,
+    EpisodeShuffleSplit,
+    train_test_split_episodes,
+)
 
 LOG = pd.DataFrame(
     {
@@ -252,3 +263,61 @@ def test_messages_show_episodes_of_several_columns():
         policy.fit(table.assign(day=["mon", None, "mon", "mon"]))
     with pytest.raises(ValueError, match="no column 'night' for the role 'episode'"):
         MarkovPolicyEstimator(state="x", episode=["episode", "night"]).fit(table)
+
+
+KEYS = ["customer", "day"]
+SEARCH = make_search_log(60, length=4, random_state=0)
+KEYED = SEARCH.assign(customer=SEARCH["episode"] // 7, day=SEARCH["episode"] % 7).drop(
+    columns="episode"
+)
+
+
+@pytest.mark.parametrize("splitter", [EpisodeKFold(3), EpisodeShuffleSplit(2, random_state=0)])
+def test_folds_of_episodes_of_several_columns(splitter):
+    keyed = copy.copy(splitter)
+    keyed.episode = KEYS
+    for ours, plain in zip(keyed.split(KEYED), splitter.split(SEARCH), strict=True):
+        for rows, expected in zip(ours, plain, strict=True):
+            assert_array_equal(rows, expected)
+
+
+@pytest.mark.filterwarnings("ignore:X lacks:UserWarning")  # in so few episodes
+def test_everything_takes_episodes_of_several_columns():
+    single = MarkovPolicyEstimator(episode=KEYS, handle_unknown="most_frequent")
+    plain = MarkovPolicyEstimator(handle_unknown="most_frequent")
+    train, test = train_test_split_episodes(KEYED, episode=KEYS, random_state=0)
+    expected = train_test_split_episodes(SEARCH, random_state=0)
+    assert_array_equal(train.index, expected[0].index)
+    ours, theirs = single.fit(train), plain.fit(expected[0])
+    judge = partial(evaluate_policy, methods="dm")
+    results = [judge(ours, test), judge(theirs, expected[1])]
+    pd.testing.assert_frame_equal(*(result.to_frame() for result in results))
+    bags = [PolicyBagging(one, 3, bootstrap=True, random_state=0) for one in (single, plain)]
+    same_draws = [bag.fit(log) for bag, log in zip(bags, (train, expected[0]), strict=True)]
+    states = np.unique(SEARCH["state"])
+    assert_array_equal(*(bag.decision_function(states) for bag in same_draws))
+
+
+def test_splits_say_where_the_episodes_may_be():
+    with pytest.raises(ValueError, match=r"Did you mean 'Episode'\?"):
+        next(EpisodeKFold(2).split(SEARCH.rename(columns={"episode": "Episode"})))
+    with pytest.raises(ValueError, match=r"'day' is in the index: call reset_index\(\)"):
+        next(EpisodeKFold(2, episode=KEYS).split(KEYED.set_index("day")))
+    next(EpisodeKFold(2, episode=KEYS).split(KEYED.set_index("day").reset_index()))
+
+
+def test_predict_says_where_the_states_may_be():
+    policy = fitted(LOG)
+    with pytest.raises(ValueError, match=r"held the state in fit\. 'x' is in the index"):
+        policy.predict(LOG.set_index("x"))
+    with pytest.raises(ValueError, match=r"Did you mean 'X'\?"):
+        policy.predict(LOG.rename(columns={"x": "X"}))
+    assert_array_equal(policy.predict(LOG.set_index("x").reset_index()), policy.predict(LOG))
+
+
+def test_the_index_of_pandas_is_no_column():
+    """Rows count from 0 in the order given, whatever they are called."""
+    shuffled = LOG.set_axis([3, 3, -1, 0])
+    same(fitted(shuffled), fitted(LOG))
+    with pytest.raises(ValueError, match="first at row 2"):
+        fitted(shuffled.assign(action=[0, 1, None, 1]))

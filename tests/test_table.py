@@ -462,3 +462,31 @@ def test_dates_as_steps_order_rows():
     table = INFERRED.assign(step=days).drop(columns="terminated")
     policy = MarkovPolicyEstimator().fit(table)
     assert policy.transition_counts(1).toarray().tolist() == [[0, 0], [2, 0]]
+
+
+ORDERED = {
+    "datetimes": pd.date_range("2026-01-01", periods=4, freq="D"),
+    "zoned": pd.date_range("2026-03-28", periods=4, freq="D", tz="Europe/Berlin"),
+    "objects": pd.Series([datetime.datetime(2026, 1, day) for day in (1, 3, 4, 9)], dtype=object),
+    "dates": pd.Series([datetime.date(2026, 1, day) for day in (1, 3, 4, 9)], dtype=object),
+    "timedeltas": pd.to_timedelta([-3, 0, 5, 90], unit="min"),
+    "durations": pd.Series([datetime.timedelta(hours=hour) for hour in (0, 1, 5, 7)], dtype=object),
+    "periods": pd.period_range("2026-01", periods=4, freq="M"),
+    "times": pd.Series([datetime.time(hour) for hour in (0, 8, 9, 17)], dtype=object),
+    "fractions": [0.25, 0.5, 3.75, 4.0],
+    "whole": [3, 4, 5, 6],
+    "whole floats": [-1.0, 0.0, 1.0, 2.0],
+}
+
+
+@pytest.mark.parametrize("kind", ORDERED)
+def test_steps_of_every_kind_order_rows(kind):
+    steps = pd.Series(ORDERED[kind])
+    rows = pd.DataFrame({"episode": 0, "state": list("abcd"), "action": "go", "reward": 0.0})
+    table = rows.assign(step=steps.to_numpy() if steps.dtype.kind == "O" else steps)
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1], [3, 2, 1, 0]):
+        policy = MarkovPolicyEstimator().fit(table.iloc[order])
+        linked = policy.transition_counts("go").toarray()
+        assert_array_equal(linked, np.diag([1.0, 1, 1], k=1))
+    repeated = pd.concat([table, table.iloc[[1]]])
+    refuses(ValueError, "occurs twice", repeated)

@@ -151,10 +151,7 @@ def link_rows(rows: LogRows) -> Transitions:
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
         is_cut = _are_cut(rows, last, acted[next_codes[last]], left_out)
         cut_share = _mean(is_cut, _some(rows.weights, first))
-        lengths = last - first + 1
-        longest = int(lengths.max(initial=0))
-        if left_out is not None:
-            lengths = lengths - np.diff(np.append(0, np.cumsum(left_out)[last]))
+        lengths, longest = _count_rows(first, last, left_out)
     return Transitions(
         states=states,
         actions=actions,
@@ -186,6 +183,17 @@ def _some(values: npt.NDArray[Any] | None, rows: Any) -> npt.NDArray[Any] | None
 def _mean(flags: Bools, weights: Floats | None) -> float:
     """Return the share of flags that are True, 0 of none."""
     return float(np.average(flags, weights=weights)) if len(flags) else 0.0
+
+
+def _count_rows(
+    first: RowNumbers, last: RowNumbers, left_out: Bools | None
+) -> tuple[RowNumbers, int]:
+    """Return how many rows of each episode count, and how many the longest has in all."""
+    lengths = last - first + 1
+    longest = int(lengths.max(initial=0))
+    if left_out is not None:
+        lengths = lengths - np.diff(np.cumsum(left_out)[last], prepend=0)
+    return lengths, longest
 
 
 def _settle_ends(rows: LogRows, next_codes: Codes) -> Bools | None:

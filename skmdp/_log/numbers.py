@@ -128,8 +128,8 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
     if column.kind not in NUMERIC_KINDS and not is_time(column.kind):
         raise TypeError(
             f"Column {shown(name)} must hold numbers or times to order rows by, got "
-            f"{shown(series.iloc[0])} at row 0. Convert it, or say step=None to use the rows in "
-            "the order given."
+            f"{shown(series.iloc[0])} at row 0. Convert it, for example with pandas.to_numeric or "
+            "pandas.to_datetime, or say step=None to use the rows in the order given."
         )
     if is_time(column.kind):
         values = np.argsort(np.argsort(values)).astype(np.float64)

@@ -119,8 +119,9 @@ def read_columns(X: Any, names: Sequence[Name]) -> list[LabelColumn]:
     frame = as_table(X)
     missing = [name for name in names if name not in frame.columns]
     if missing:
+        hint = hint_at(missing[0], frame.columns, frame.index_names)
         raise ValueError(
-            f"The table has no column {quoted(missing)}. It has the column(s) "
+            f"The table has no column {quoted(missing)}.{hint} It has the column(s) "
             f"{quoted(frame.columns)}."
         )
     return [read_labels(frame.column(name), name) for name in names]
@@ -191,8 +192,9 @@ def read_state_columns(frame: Table, names: Sequence[Name]) -> list[LabelColumn]
     """Read the states of a table by their columns' names, whatever else the table holds."""
     missing = [name for name in names if name not in frame.columns]
     if missing:
+        hint = hint_at(missing[0], frame.columns, frame.index_names)
         raise ValueError(
-            f"The table has no column {quoted(missing)}, which held the state in fit. "
+            f"The table has no column {quoted(missing)}, which held the state in fit.{hint} "
             f"It has the column(s) {quoted(frame.columns)}."
         )
     return [read_labels(frame.column(name), name) for name in names]
@@ -207,11 +209,15 @@ def episode_codes(X: Any, names: Any) -> Codes:
     """Read the episode column(s) of a table as codes, in order of appearance."""
     names = column_names(names, "episode")
     frame = as_frame(X)
-    if frame is None or not set(names) <= set(frame.columns):
-        found = type(X).__name__ if frame is None else f"column(s) {quoted(frame.columns)}"
+    absent = [name for name in names if frame is None or name not in frame.columns]
+    if frame is None or absent:
+        found, hint = type(X).__name__, ""
+        if frame is not None:
+            found = f"column(s) {quoted(frame.columns)}"
+            hint = hint_at(absent[0], frame.columns, frame.index_names)
         raise ValueError(
             f"Rows cannot be split by episode: expected a table with a column {quoted(names)}, got "
-            f"{found}. Name the column with episode=..., or hand in groups."
+            f"{found}.{hint} Name the column with episode=..., or hand in groups."
         )
     return read_episodes(frame, names).codes
 

@@ -69,22 +69,31 @@ MAY_BE_ABSENT = ("episode", "step", "terminated", "truncated")
 
 def column_names(names: Any, role: str) -> Names:
     """Return the names that a role is given: one name, or a list, tuple, array or Index of them."""
-    if isinstance(names, str | Integral):
-        names = [names]
-    several = hasattr(names, "__len__") and not isinstance(names, Set | Mapping)
-    listed = names.tolist() if hasattr(names, "tolist") else list(names) if several else [names]
-    for name in listed:
-        if not isinstance(name, str | Integral) or isinstance(name, bool):
-            raise TypeError(
-                f"{role} must name columns by strings or integers, one or a list of them, got "
-                f"{shown(name)}."
-            )
+    listed = _listed(names)
+    strange = [name for name in listed if not _is_name(name)]
+    if strange:
+        raise TypeError(
+            f"{role} must name columns by strings or integers, one or a list of them, got "
+            f"{shown(strange[0])}."
+        )
     if not listed:
         thing = "a state needs" if role == "state" else "name"
         raise ValueError(f"{role} names no column; {thing} at least one.")
     if len(listed) > 1 and role not in OF_SEVERAL:
         raise TypeError(f"{role} names one column, got {len(listed)}: {quoted(listed)}.")
     return tuple(name if isinstance(name, str) else int(name) for name in listed)
+
+
+def _listed(names: Any) -> list[Any]:
+    """Return one name, or several in a container that has an order, as a list."""
+    if hasattr(names, "tolist"):
+        names = names.tolist()
+    is_container = hasattr(names, "__len__") and not isinstance(names, str | Set | Mapping)
+    return list(names) if is_container else [names]
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str | Integral) and not isinstance(name, bool)
 
 
 def default_next_names(state: Names) -> Names:
