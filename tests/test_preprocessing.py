@@ -372,6 +372,31 @@ def test_last_observations_count_as_no_decision():
     ]
 
 
+@pytest.mark.parametrize("library", AS)
+@pytest.mark.parametrize("inferred", [False, True])
+def test_a_policy_behind_it_learns_what_it_learns_from_states(library, inferred):
+    """Last observations without action, cut records and ends mean the same on both sides."""
+    log = LOG.rename(columns={"machine": "episode"}).astype({"action": object})
+    ends = LOG["next_heat"].isna().to_numpy()
+    log["truncated"] = ends & (log["episode"] % 2 == 0)
+    log["terminated"] = ends & ~log["truncated"]
+    if inferred:
+        log = log.drop(columns=["next_heat", "next_wear"])
+        log.loc[log["truncated"], ["action", "reward"]] = None  # the last observation of a record
+    states = log.assign(**{name: (log[name] >= 5).astype(int) for name in STATE})
+    for name in () if inferred else ("next_heat", "next_wear"):
+        states[name] = (log[name] >= 5).astype("Int64").mask(log[name].isna())
+    halves = FunctionTransformer(lambda X: (X >= 5).astype(int), feature_names_out="one-to-one")
+    policy = MarkovPolicyEstimator(state=STATE)
+    direct = clone(policy).fit(states)
+    behind = make_pipeline(StateEncoder(halves, state=STATE), policy).fit(AS[library](log))[-1]
+    assert (direct.n_truncated_ > 0) or inferred
+    assert behind.n_transitions_ == direct.n_transitions_ < len(log)
+    assert behind.n_truncated_ == direct.n_truncated_
+    assert_array_equal(behind.states_, direct.states_)
+    assert_array_equal(behind.state_values_, direct.state_values_)
+
+
 def test_flags_pass_through():
     flags = {"terminated": LOG["next_heat"].isna(), "truncated": LOG.index % 7 == 0}
     for convert in AS.values():
@@ -641,7 +666,7 @@ TIMES = pd.date_range("2026-01-01", periods=len(LOG), freq="h")
 )
 def test_what_is_no_number_is_named(column, shown):
     log = LOG.assign(heat=column).drop(columns=["next_heat", "next_wear"])
-    message = f"Column 'heat' holds {shown}.* at row 0, and {{}} numbers. .*leave it out of"
+    message = f"Column 'heat' holds {shown}.* at row 0 .*, and {{}} numbers. .*Leave a label out of"
     with pytest.raises(ValueError, match=message.format("bins need")):
         StateEncoder(state=STATE).fit(log)
     with pytest.raises(ValueError, match=message.format("KBinsDiscretizer needs")):
@@ -665,6 +690,34 @@ def test_labels_beside_measurements_and_times_as_numbers():
     assert_array_equal(
         StateEncoder(HALVES, state="heat").fit_transform(log)["heat"], np.arange(len(log)) >= 150
     )
+
+
+@pytest.mark.parametrize(("column", "row"), [("heat", 4), ("next_heat", 5)])
+def test_the_first_value_that_is_no_number_is_named(column, row):
+    log = LOG.astype({column: object})
+    log.loc[row, column] = "n/a"
+    message = rf"Column '{column}' holds 'n/a' at row {row} \(counting from 0\), and bins need"
+    with pytest.raises(ValueError, match=message):
+        StateEncoder(state=STATE).fit(log)
+
+
+def test_no_message_is_long():
+    """However long the names and values: a few hundred characters."""
+    name, value = "n" * 1000, "v" * 1000
+    log = pd.DataFrame({name: [value] * 3, "action": 0})
+    bad = [
+        (None, log),
+        (HALVES, log),
+        (KMeans(2), log.assign(**{name: [1.0, np.nan, 2.0]})),
+        (KMeans(2), log.assign(**{name: [1.0, np.inf, 2.0]})),
+        (FunctionTransformer(), log.assign(**{name: [1.0, np.inf, 2.0]})),
+        (KMeans(2), log.assign(state=0)),
+        (None, log.drop(columns=name)),
+    ]
+    for transformer, table in bad:
+        encoder = StateEncoder(transformer, state=name, n_states=None if transformer else 2)
+        with pytest.raises(ValueError, match=r"^(?s:.{100,500})$"):
+            encoder.fit(table)
 
 
 def test_an_encoder_of_labels_names_itself_what_it_does_not_know():

@@ -17,7 +17,6 @@ from skmdp._log.labels import MISSING
 from skmdp._messages import quoted, shortened, shown
 from skmdp._pipelines import last_step
 from skmdp._typing import Array, Name
-from skmdp.preprocessing._measured import number_or_label
 
 # Parameters of transformers that set the number of parts.
 SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
@@ -32,16 +31,6 @@ ROWS_PER_ACTION, FEWEST_STATES, MOST_STATES = 10, 25, 1000
 
 # Values beyond these quantiles go to the outermost bins, so that outliers do not set the range.
 LOW_END, HIGH_END = 0.01, 0.99
-
-
-def require_numbers(rows: pd.DataFrame) -> None:
-    """Raise unless every column can be put into bins."""
-    for name, column in rows.items():
-        if not pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "c":
-            raise ValueError(
-                f"Column {shown(name)} holds {shown(column.iloc[0])} at row 0, and bins need "
-                f"numbers. {number_or_label(name)}"
-            )
 
 
 def affordable_states(actions: Any, action: Name) -> int:

@@ -31,7 +31,6 @@ from skmdp._typing import Array, Name, Names
 from skmdp.preprocessing._bins import (
     affordable_states,
     fit_even_bins,
-    require_numbers,
     shift_bins,
     sized,
     warn_of_single_rows,
@@ -270,7 +269,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         measured = measure(frame, state, following, fitting=True)
         n_states = self.n_states
         if self.transformer is None:
-            require_numbers(measured.rows)
+            measured.require_numbers("bins need")
             n_states = "auto" if n_states is None else n_states
         actions = frame.column(self.action) if self.action in frame.columns else None
         names = measured.names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from skmdp._log.roles import find_next_names, require_columns, require_distinct
 from skmdp._messages import shortened, shown
 from skmdp._pipelines import last_step
 from skmdp._typing import Bools, Names
+
+BOUND_IT = "Bound the column first, for example with .clip(lower=..., upper=...)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,28 +82,27 @@ class Measured:
 
     def _raise_if_no_number(self, transformer: Any, error: Exception) -> None:
         """Raise if the transformer failed to make a number of a measurement."""
-        for name, column in self.rows.items():
-            if pd.api.types.is_numeric_dtype(column.dtype):
+        # Encoders take text, and say themselves which they do not know.
+        but_text = "could not convert" not in str(error)
+        self.require_numbers(f"{_name(transformer)} needs", but_text=but_text)
+
+    def require_numbers(self, somebody_needs: str, *, but_text: bool = False) -> None:
+        """Raise unless all measurements are numbers, or text if that will do."""
+        for j, name in enumerate(self.names):
+            column = self.rows[name]
+            if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype.kind != "c":
                 continue
-            is_text = pd.api.types.infer_dtype(column, skipna=True) in ("string", "categorical")
-            if is_text and "could not convert" not in str(error):
-                continue  # encoders take text, and say themselves which they do not know
+            if but_text and pd.api.types.infer_dtype(column, skipna=True) == "string":
+                continue
+            is_number = column.map(lambda value: isinstance(value, Real)) | column.isna()
+            first = int(np.argmin(is_number))
+            columns, row = self.place_of(first)
             raise ValueError(
-                f"Column {shown(name)} holds {shown(column.iloc[0])} at row 0, and "
-                f"{_name(transformer)} needs numbers. {number_or_label(name)}"
+                f"Column {shown(columns[j])} holds {shown(column.iloc[first])} at row {row} "
+                f"(counting from 0), and {somebody_needs} numbers. Write a time as the hours since "
+                "a first time. Leave a label out of StateEncoder(state=...), which keeps other "
+                f"columns, and name it in MarkovPolicyEstimator(state=[..., {shown(name)}])."
             )
-
-
-BOUND_IT = "Bound the column first, for example with .clip(lower=..., upper=...)."
-
-
-def number_or_label(name: Any) -> str:
-    """Return the remedies for a column that holds no numbers, in words."""
-    return (
-        "If it is a time, make it a number, such as the hours since a first time. If it is a "
-        "label, leave it out of StateEncoder(state=...), which leaves other columns as they are, "
-        f"and name it in the policy: MarkovPolicyEstimator(state=[..., {shown(name)}])."
-    )
 
 
 def measure(
