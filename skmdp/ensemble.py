@@ -1,4 +1,4 @@
-"""Several policies as one: average what they expect, so that none of their errors decides."""
+"""Several policies as one: the action with the highest average value is advised."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ BLOCK_CELLS = 2**21
 
 
 class PolicyBagging(BaseEstimator):
-    """Average policies that see the same log through different eyes.
+    """Average the policies of several clones of an estimator.
 
-    Fits clones of a pipeline, each with other seeds (and, with ``bootstrap``, on other episodes),
-    and takes the action with the highest mean Q. States made of measurements cut the world at
-    borders that mean nothing; policies whose borders lie elsewhere err elsewhere, and on average
-    less.
+    Each clone is fitted with seeds of its own and, with ``bootstrap``, on episodes of its own. The
+    ensemble advises the action with the highest mean Q. An encoder that makes states of
+    measurements draws borders between them at arbitrary places, and a single policy errs near its
+    borders. Clones with other borders err elsewhere, so their average errs less.
 
     Parameters
     ----------
@@ -92,9 +92,9 @@ class PolicyBagging(BaseEstimator):
 
     Notes
     -----
-    A clone whose model does not admit an action in a state counts it there as the smallest Q of
-    the state minus the clone's usual spread of Q within a state. A clone that does not know a
-    state has no say there. Of actions that tie, the one that more clones advise is taken, then the
+    Where a clone's model does not admit an action, the clone counts it as the smallest Q of the
+    state minus the clone's mean spread of Q within a state. A clone takes no part in the average
+    of a state that it does not know. Of actions that tie, the one that more clones advise is taken, then the
     lowest label: with one clone, ``predict`` is that of the clone.
 
     Fitting and predicting cost ``n_estimators`` times what one clone costs.
@@ -150,9 +150,9 @@ class PolicyBagging(BaseEstimator):
         self.n_jobs = n_jobs
 
     def get_metadata_routing(self) -> Any:
-        """Return what is asked of metadata: ``score`` asks for what ``fit`` asks for.
+        """Return which metadata the methods request: ``score`` requests the same as ``fit``.
 
-        Requests are made of the ensemble; what it is handed goes to the last step of each clone.
+        Requests are set on the ensemble, which hands the metadata to the last step of each clone.
 
         Returns
         -------
@@ -302,8 +302,8 @@ class PolicyBagging(BaseEstimator):
         Returns
         -------
         actions : ndarray of shape (n_samples,)
-            Labels from ``actions_``. In a state that no clone knows, what most clones answer by
-            their ``handle_unknown``.
+            Labels from ``actions_``. In a state that no clone knows, the most frequent of the
+            answers that the clones give by their ``handle_unknown``.
 
         Raises
         ------
@@ -339,8 +339,8 @@ class PolicyBagging(BaseEstimator):
         Returns
         -------
         shares : ndarray of shape (n_samples, n_actions)
-            In the order of ``actions_``. The largest is not always what ``predict`` answers, which
-            goes by mean Q.
+            In the order of ``actions_``. ``predict`` goes by mean Q, so its answer is not always
+            the action with the largest share.
 
         Raises
         ------
@@ -421,7 +421,7 @@ class PolicyBagging(BaseEstimator):
         return self._average(X, "values")
 
     def q_spread(self, X: Any) -> Floats:
-        """Return how far the clones differ about Q.
+        """Return the standard deviation of Q over the clones.
 
         Parameters
         ----------
@@ -431,9 +431,9 @@ class PolicyBagging(BaseEstimator):
         Returns
         -------
         spread : ndarray of shape (n_samples, n_actions)
-            Standard deviation of Q over the clones that admit the action in the state; NaN where
-            fewer than two do. It tells what comes of other borders and, with ``bootstrap``, other
-            episodes; it is no interval.
+            Over the clones that admit the action in the state; NaN where fewer than two do. It
+            shows how much depends on where borders lie and, with ``bootstrap``, on the episodes
+            drawn. It is not a confidence interval.
 
         Raises
         ------
@@ -510,9 +510,10 @@ class PolicyBagging(BaseEstimator):
     ) -> float:
         """Return the estimated reward per episode of following the policy.
 
-        As ``MarkovPolicyEstimator.score``, in the states of each clone, averaged: what a clone
-        takes for one state, the ensemble may act in differently; there it counts as taking each
-        action as often as it advises it on the rows of ``X``.
+        The mean over the clones of the score that ``MarkovPolicyEstimator.score`` would give the
+        ensemble in the states of the clone. The ensemble may advise several actions in rows that
+        the clone counts as one state. It is then scored as a policy that takes each of these
+        actions with the share of rows in which it advises it.
 
         Parameters
         ----------

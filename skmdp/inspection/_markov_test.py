@@ -1,4 +1,4 @@
-"""Whether the state is enough to decide by: a test on a table."""
+"""A test of whether the state is enough to decide by."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def markov_test(
     n_splits: int = 5,
     random_state: int | np.random.RandomState | None = None,
 ) -> pd.DataFrame:
-    """Test whether the state is enough: whether anything else predicts what follows.
+    """Test whether anything but state and action predicts the next state and the reward.
 
-    A policy learned here knows the current state only, which is enough if next state and reward
-    depend on nothing but state and action. The test looks for what else they depend on: the
-    state before, the action before, and any column of the table that you name.
+    A policy decides by the current state alone. That is enough if the process is Markov: next
+    state and reward depend on nothing but state and action. The test looks for a further
+    dependence, on the previous state, the previous action, and any column that you name.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def markov_test(
         What columns of ``X`` are called, by role, as in ``evaluate_policy``; those not named are
         called as ``policy`` says, else by their standard names.
     alpha : float, default=0.05
-        Probability, at most, of any finding where there is nothing to find. Intervals are of level
+        Largest probability of a finding on a log without any dependence. Intervals have the level
         1 - alpha.
     n_splits : int, default=5
         Number of folds of whole episodes, at most one for each episode.
@@ -93,7 +93,7 @@ def markov_test(
     -------
     table : pandas.DataFrame
         One row per tested column: ``column`` (``"previous state"``, ``"previous action"``, then
-        ``columns``), ``next_state_gain`` with ``next_state_lower`` and ``next_state_upper``, the
+        ``tested``), ``next_state_gain`` with ``next_state_lower`` and ``next_state_upper``, the
         same of ``reward`` (NaN for a log without rewards), ``p_value`` (the smaller of both
         outcomes, adjusted for all tests made), ``verdict`` (in words).
 
@@ -117,16 +117,16 @@ def markov_test(
     Notes
     -----
     With z the column, P(s'|s,a) is estimated from counts that are shrunk towards the shares of all
-    next states (an end is one of them), and P(s'|s,a,z) from counts shrunk towards P(s'|s,a), each
-    as far as best predicts every training row from the others. The gain of a row held out is
-    log P(s'|s,a,z) - log P(s'|s,a), in nats: 0 for a column without use, 0.69 for one that settles
-    which of two equally likely states follows. For rewards, means are shrunk likewise, and the gain
-    is what the squared error falls by, over twice the variance of the rewards of a pair. Gains are
-    averaged over rows; error and test (Student's t, one-sided) are those of a ratio of sums over
-    episodes, as the rows of one episode go together.
+    next states (an end is one of them), and P(s'|s,a,z) from counts shrunk towards P(s'|s,a). Both
+    are shrunk by the amount that best predicts every training row from the others. The gain of a
+    row held out is log P(s'|s,a,z) - log P(s'|s,a), in nats: 0 for a useless column, 0.69 for one
+    that settles which of two equally likely states follows. For rewards, means are shrunk
+    likewise, and the gain is the reduction of the squared error, divided by twice the variance of
+    the rewards of a pair. Gains are averaged over rows. Error and test (Student's t, one-sided)
+    are those of a ratio of sums over episodes, because the rows of one episode are dependent.
 
-    So that a column does not pass for better smoothing, it is also compared with itself, shuffled
-    among the rows of each pair, and the less favorable of the two comparisons counts. A gain below
+    A further split also changes the smoothing. So the column is compared with itself, shuffled
+    among the rows of each pair, as well, and the less favorable of the two comparisons counts. A gain below
     0.001 counts as none. P-values are adjusted by Holm's method, and with k episodes that differ
     from 0 none is below 2^-k. All this is cautious: none of 4400 simulated logs without anything to
     find, of 30 and of 300 episodes, gave a finding. In 200 episodes of ten rows among five states
@@ -138,14 +138,14 @@ def markov_test(
     columns mean fewer rows for each state, so a small gain may not be worth it. Where it is not
     known when deciding, treat values as those of an incomplete state.
 
-    What it cannot show. No sign is no proof: a column tells only where the same state, action and
-    value of it occur several times, in several episodes, so of a log with few rows per pair it
-    finds only strong effects. Two columns that tell only together, longer histories, and what is in
-    no column stay unseen. That a column predicts does not make it a cause; a finding on the reward
-    may be one on the spread of states that a coarse state lumps. A column of the state itself adds
-    nothing, unless a pipeline coarsens it. Rows whose next state is unknown (truncated) take no
-    part; an episode cut off by a limit must be marked so (``terminated``), or else its end depends
-    on the steps before, which is found.
+    The absence of a finding proves nothing. A column can be found only where the same state, action
+    and value of it occur several times, in several episodes, so in a log with few rows per pair
+    only strong effects are found. The test does not see two columns that predict only together,
+    longer histories, or a cause that no column holds. A column that predicts need not be a cause: a
+    finding on the reward may stem from states that a coarse state puts together. A column of the
+    state itself adds nothing, unless a pipeline coarsens it. Rows whose next state is unknown
+    (truncated) take no part. Mark episodes that a limit cut off (``terminated``, ``truncated``),
+    because otherwise their ends depend on the steps before, and that is found.
 
     O(n_transitions log n_transitions) for each column and outcome.
 
@@ -161,7 +161,7 @@ def markov_test(
 
     Examples
     --------
-    A lift goes up and down between three floors. Which way it goes, the floor does not tell:
+    A lift goes up and down between three floors. The floor alone does not tell its direction:
 
     >>> import numpy as np
     >>> import pandas as pd
@@ -177,7 +177,7 @@ def markov_test(
     0   previous state      0.0
     1  previous action      1.0
     2            noise      1.0
-    >>> table["verdict"][0], round(float(table["next_state_gain"][0]), 2)
+    >>> table["verdict"][0], round(float(table["next_state_gain"][0]), 1)
     ('predicts the next state: the state is not enough, add it', 0.3)
 
     With the previous floor in the state there is nothing left to find:

@@ -1,4 +1,4 @@
-"""What a fitted policy advises, and what supports it, as tables."""
+"""Tables of the advice of a fitted policy, and of the rows that support it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def policy_table(policy: Any) -> pd.DataFrame:
 
     Notes
     -----
-    O(number of logged pairs).
+    O(number of logged pairs). Where keys must be strings, as in JSON, a state of several columns
+    is written as a record: ``policy_table(policy)[["age", "stage", "action"]].to_json(
+    orient="records")``.
+
+    The table of an ensemble averages over its members; ``most_logged_action`` is that of all of
+    their rows.
 
     Examples
     --------
@@ -152,7 +157,7 @@ def _not_a_policy(estimator: Any) -> TypeError:
 
 
 def supported(policy: Any, X: Any) -> pd.DataFrame:
-    """Return what the log says about the advice for some states, row by row.
+    """Return how many rows of the log support the advice for some states, row by row.
 
     Parameters
     ----------
@@ -183,7 +188,8 @@ def supported(policy: Any, X: Any) -> pd.DataFrame:
 
     Notes
     -----
-    O(n_samples + number of logged pairs).
+    O(n_samples + number of logged pairs). Of an ensemble, visits are means over the members, and
+    an action is admissible, or a state known, if it is for one of them.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a policy would have earned, from a log that others made."""
+"""Off-policy evaluation: estimate from a log what another policy would have earned."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _CONSTRAINTS: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PolicyEvaluation:
-    """What a log says a policy would have earned, method by method.
+    """Estimates of the reward of a policy, one for each method.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ class PolicyEvaluation:
         Share of the episodes in which the policy would not have decided as was logged at some
         step, so that importance methods do not use them. NaN where none was asked for.
     untried_share : float
-        Share of the policy's decisions, as it would meet them, that the log never tried.
+        Share of the policy's decisions for which the log has no row of the action in the state.
     thin_share : float
-        Share of those decisions that fewer than five rows of the log speak for, the untried ones
-        included. Where it is not small, intervals are too narrow: so few rows do not show how much
-        chance there is.
+        Share of the policy's decisions for which the log has fewer than five rows, the untried
+        ones included. Where it is not small, intervals are too narrow, because so few rows do not
+        show how much outcomes vary.
     outlasting_share : float or None
         Share of the policy's episodes longer than any logged one; None without episodes, or for a
         horizon that is shorter than the longest of them.
@@ -164,10 +164,11 @@ def evaluate_policy(
 
     Parameters
     ----------
-    policy : estimator, mapping, Series, scalar or "behavior"
-        A fitted estimator (or a pipeline or search that ends in one; any object with ``predict``
-        over states), action by state as a mapping or Series (a tuple for a state of several
-        columns), one action to be taken everywhere, or ``"behavior"`` for what was logged.
+    policy : estimator, function, mapping, Series, scalar or "behavior"
+        A fitted estimator, or a pipeline or search that ends in one; any object with ``predict``,
+        or a function, that answers an action for each row of a table of states; a mapping or
+        Series from state to action (a state of several columns is a tuple); one action that is
+        taken everywhere; or ``"behavior"``, the logged policy.
     X : table of shape (n_transitions, n_columns)
         A log of other episodes than the policy was learned from, with rewards.
     methods : str or sequence of str, default=("dm", "wis", "wdr")
@@ -207,7 +208,7 @@ def evaluate_policy(
     Returns
     -------
     result : PolicyEvaluation
-        Estimates, intervals and what qualifies them.
+        Estimates, intervals, and the shares that tell how far they are supported.
 
     Raises
     ------
@@ -220,7 +221,7 @@ def evaluate_policy(
     Warns
     -----
     UserWarning
-        If fewer than 30 effective episodes speak for an importance method; if ``X`` lacks more than
+        If an importance method rests on fewer than 30 effective episodes; if ``X`` lacks more than
         1 % of the policy's decisions; if the share of its episodes that would outlast every logged
         one, times 1 - c, is more than 10 %; if methods disagree by more than their errors; if ``X``
         is the log that the policy was learned from; if there is one episode only, so that there is
@@ -247,14 +248,16 @@ def evaluate_policy(
     ``wdr``    the same with the mean weighted as in ``pdwis``
     ========== ===================================================================
 
-    Which to believe: ``dm``, if states are Markov and the log holds what the policy would do. Its
-    standard error is analytic (the influence of each episode; below 20 episodes, of each row; c is
-    taken for known), and too small where a few rows speak for what the policy does
-    (``untried_share``, ``thin_share``).
-    The importance methods need no Markov states, but a deterministic policy leaves them few
-    episodes, and those that agree with it to the end are no fair sample of what it would meet: on
-    random processes with a goal the 95 % interval of ``wis`` never held the truth, that of ``dm``
-    in 95 % of the logs. Look at ``effective_sample_size``. None of them sees a hidden confounder.
+    Rely on ``dm`` if states are Markov and the log has rows of the policy's decisions. Its standard
+    error is analytic: it comes from the influence of each episode (below 20 episodes, of each row)
+    on the estimate, with c taken for known. It is too small where only a few rows support the
+    policy's decisions (``untried_share``, ``thin_share``).
+
+    The importance methods need no Markov states. But few logged episodes agree with a
+    deterministic policy to their end (``effective_sample_size``), and those that do are no fair
+    sample of the episodes that the policy would meet. On random processes with a goal, the 95 %
+    interval of ``wis`` never held the truth, that of ``dm`` did in 95 % of the logs. No method
+    notices a hidden confounder: a cause of both action and outcome that is not in the log.
 
     ``dm`` with its error costs about three fits, 200 resamples of wis and wdr about 15 to 20. In a
     resample the weights are normalised anew, and dr and wdr follow to first order what estimating
