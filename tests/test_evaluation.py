@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from reference import link
+from scipy.sparse import csr_array
 from test_estimation import count
 from test_estimator import FLAGS, logs
 
@@ -15,6 +16,7 @@ from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._evaluation.direct import (
     choice_of_actions,
     evaluate_directly,
+    follow_values,
     policy_process,
 )
 from skmdp._evaluation.horizon import Horizon
@@ -192,6 +194,21 @@ def test_following_to_the_end_passes_the_longest_episode_on_its_way(longest, kep
     assert_allclose(nearly[1].state_values, short.state_values, rtol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 8, 9, 100, 3000])
+@pytest.mark.parametrize("escape", [1e-9, 1e-5, 1e-3, 0.3])
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-10])
+def test_values_settle_only_where_the_sum_over_all_steps_agrees(steps, escape, tolerance):
+    """A state that pays one is left, slowly or fast, for one that pays 3, then for one of -1."""
+    P = csr_array([[1 - escape, escape, 0], [0, 1 - 2 * escape, 2 * escape], [0, 0, 1.0]])
+    R = np.array([1.0, 3.0, -1.0])
+    path = follow_values(P, R, steps, 1.0, tolerance, keep=range(steps))
+    V, scale = np.zeros(3), 1.0
+    for step in range(1, steps + 1):
+        V = R + P @ V
+        scale = max(scale, np.abs(V).max())
+        assert_allclose(path.at(step), V, rtol=0, atol=2 * tolerance * scale)
+
+
 @pytest.mark.parametrize("n_cut", [0, 1, 5, 19, 20])
 @pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")
 def test_one_state_that_ends_by_chance(n_cut):
@@ -286,6 +303,21 @@ def test_score_scales_with_the_rewards():
     train, test = random_log(0), random_log(1)
     dear = test.assign(reward=test["reward"] * 1000)
     assert_allclose(POLICY.fit(train).score(dear), 1000 * POLICY.score(test), rtol=1e-4)
+
+
+@QUIET
+@pytest.mark.parametrize("cut", [None, 4])
+def test_a_weight_says_how_often_an_episode_was_logged(cut):
+    train, test = random_log(0), random_log(1, cut=cut)
+    policy = POLICY.fit(train)
+    weights = np.random.default_rng(0).integers(3, size=60)
+    copies = [
+        test[test["episode"] == episode].assign(episode=1000 * copy + episode)
+        for episode, weight in enumerate(weights)
+        for copy in range(weight)
+    ]
+    weighted = policy.score(test, sample_weight=weights[test["episode"]])
+    assert_allclose(weighted, policy.score(pd.concat(copies)), rtol=1e-12)
 
 
 @QUIET

@@ -193,6 +193,25 @@ def test_horizon_leaves_out_what_comes_later():
         )
 
 
+@given(EPISODES)
+def test_episodes_without_decisions_take_no_part(episodes):
+    """Such as those of truncated rows only, wherever they lie."""
+    found = []
+    for given_ones in (episodes, [rows for rows in episodes if rows]):
+        lengths = np.array([len(rows) for rows in given_ones])
+        log_ratios, rewards = np.array([row for rows in given_ones for row in rows]).T
+        weights = weigh_episodes(lengths, log_ratios)
+        returns, x = discounted_returns(lengths, rewards, 0.9), rewards[weights.rows]
+        found.append(
+            [weights.share_without_weight(), weights.effective_sample_size()]
+            + [weights.whole_episodes(returns, normalized=each) for each in (False, True)]
+            + [weights.per_decision(x, 0.9, normalized=each) for each in (False, True)]
+        )
+    assert_allclose(found[0], found[1], rtol=1e-12)
+    ends = [sum(rho for rho, _ in rows) for rows in episodes if rows]
+    assert_allclose(found[0][0], np.mean(np.isneginf(ends)))
+
+
 def test_no_episode_agrees():
     weights = weigh_episodes(np.array([1, 2]), np.full(3, -np.inf))
     assert np.isnan(weights.whole_episodes(np.ones(2), normalized=True))

@@ -272,6 +272,27 @@ def test_methods_that_disagree_are_named(cut_share):
     assert "wis 10" in message
 
 
+def test_methods_disagree_beyond_two_standard_errors():
+    """Second actions pay more, the better the first one is remembered."""
+    rng = np.random.default_rng(2)
+    first, second = rng.integers(2, size=(2, 400))
+    rows = pd.DataFrame({"episode": np.arange(400), "state": 0, "next_state": 1, "action": first})
+    ends = rows.assign(state=1, next_state=pd.NA, action=second)
+    errors = []
+    for memory in np.linspace(0, 1, 9):
+        pays = rng.normal(size=400) + memory * (first == 1) * (second == 1)
+        table = pd.concat([rows.assign(reward=0.0), ends.assign(reward=pays)])
+        options = {"methods": ["dm", "wis"], "n_bootstrap": 50, "random_state": 0}
+        messages = only_warning(1, table, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dm, wis = evaluate_policy(1, table, **options).to_frame().itertuples()
+        apart = abs(dm.value - wis.value) / np.hypot(dm.standard_error, wis.standard_error)
+        assert any("Methods disagree" in message for message in messages) == (apart > 2)
+        errors.append(apart)
+    assert {1, 2, 3} <= set(np.floor(errors))  # on either side of two
+
+
 @pytest.mark.filterwarnings("ignore:.*would last longer than any in X:UserWarning")
 def test_methods_that_see_unequally_far_do_not_contradict_each_other():
     """Half of the episodes are cut off: dm looks beyond, importance methods cannot."""

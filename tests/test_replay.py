@@ -1,6 +1,7 @@
 """A log asked about policies: influence, resampling, doubly robust estimates."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,23 @@ def candidate(table, **options):
     return Candidate(log, choice_of_actions(log.counts, POLICY[: log.counts.n_states]))
 
 
+def assert_influence_is_the_derivative(log, choice, monkeypatch):
+    """By the weight of an episode; the share of cut episodes, which says what is asked, stays."""
+    monkeypatch.setattr("skmdp._evaluation.replay.TOLERANCE", 1e-14)
+    monkeypatch.setattr("skmdp._evaluation.replay.RESAMPLE_TOLERANCE", 1e-14)
+    asked = Candidate(log, choice)
+    of_rows, starts = asked.influence
+    n = len(starts)
+    moved = n * np.bincount(log.episode, of_rows) + starts - asked.estimate.value
+    for i in (0, 7, n - 1):
+        values = []
+        for change in (1e-4, -1e-4):
+            draws = np.ones(n)
+            draws[i] += change
+            values.append(log.follow(choice, *log.resample(draws)))
+        assert_allclose(moved[i] / n, (values[0] - values[1]) / 2e-4, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kappa", [0.0, 1.0, 30.0])
 @pytest.mark.parametrize(
     ("gamma", "horizon", "cut"),
@@ -89,22 +107,40 @@ def candidate(table, **options):
 def test_influence_is_the_derivative_by_an_episodes_weight(
     kappa, gamma, horizon, cut, as_logged, monkeypatch
 ):
-    monkeypatch.setattr("skmdp._evaluation.replay.TOLERANCE", 1e-14)
-    monkeypatch.setattr("skmdp._evaluation.replay.RESAMPLE_TOLERANCE", 1e-14)
     table = random_log(0, n_episodes=30, cut=cut)
     asked = candidate(table, kappa=kappa, gamma=gamma, horizon=horizon)
-    log = asked.replay
     choice = None if as_logged else asked.choice
-    asked = Candidate(log, choice)
-    of_rows, starts = asked.influence
-    moved = 30 * np.bincount(log.episode, of_rows) + starts - asked.estimate.value
-    for i in (0, 7, 29):
-        values = []
-        for change in (1e-4, -1e-4):
-            draws = np.ones(30)
-            draws[i] += change
-            values.append(log.follow(choice, *log.resample(draws)))
-        assert_allclose(moved[i] / 30, (values[0] - values[1]) / 2e-4, rtol=1e-5, atol=1e-7)
+    assert_influence_is_the_derivative(asked.replay, choice, monkeypatch)
+
+
+def settling_log(n_classes):
+    """Episodes that never end: state 0 leads to one of some classes that are never left."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for episode in range(30):
+        own = rng.integers(n_classes)
+        path = [0, 0, *(1 + 2 * own + rng.integers(2, size=9))]
+        for s, t in pairwise(path):
+            rows.append((episode, s, rng.integers(2), t, s + rng.normal()))
+    columns = ["episode", "state", "action", "next_state", "reward"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.parametrize("n_classes", [1, 2, 3])
+@pytest.mark.parametrize("kappa", [0.0, 2.0])
+@pytest.mark.parametrize("as_logged", [False, True])
+def test_influence_is_the_derivative_where_values_and_visits_settle(
+    n_classes, kappa, as_logged, monkeypatch
+):
+    """A process that goes on for ever: values grow by a constant a step, one in each class."""
+    log = replay(settling_log(n_classes), kappa=kappa, horizon=400)
+    actions = np.arange(log.counts.n_states) % 2
+    choice = None if as_logged else choice_of_actions(log.counts, actions)
+    estimate = Candidate(log, choice).estimate
+    assert estimate.values.drift.any()
+    assert estimate.visits.at(400).any()
+    assert estimate.values.length + estimate.visits.length < 400
+    assert_influence_is_the_derivative(log, choice, monkeypatch)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -177,11 +213,28 @@ def test_row_form_agrees_with_the_episode_form():
     assert np.isnan(standard_error(of_rows[:1], starts[:1], np.zeros(1, dtype=int), None))
 
 
-def test_few_episodes_take_the_row_form():
-    asked = candidate(random_log(4, n_episodes=19))
+@pytest.mark.parametrize("n", [2, 19, 20, 21])
+def test_few_episodes_take_the_row_form(n):
+    asked = candidate(random_log(4, n_episodes=n))
     of_rows, starts = asked.influence
-    expected = np.sqrt((of_rows**2).sum() + starts.var(ddof=1) / 19)
-    assert_allclose(standard_error(of_rows, starts, asked.replay.episode, 19), expected)
+    by_row = np.sqrt((of_rows**2).sum() + starts.var(ddof=1) / n)
+    of_episodes = n * np.bincount(asked.replay.episode, of_rows) + starts
+    by_episode = of_episodes.std(ddof=1) / np.sqrt(n)
+    assert not np.isclose(by_row, by_episode, rtol=1e-3)
+    found = standard_error(of_rows, starts, asked.replay.episode, n)
+    assert_allclose(found, by_row if n < 20 else by_episode)
+
+
+@pytest.mark.parametrize("gamma", [0.9, 1.0])
+@pytest.mark.parametrize("cut", [None, 20])
+def test_one_draw_of_each_episode_is_the_log_itself(gamma, cut):
+    """Slow to settle, so that a resample that stopped following early would show."""
+    asked = candidate(random_log(11, n_episodes=40, cut=cut, ending=0.05), gamma=gamma, kappa=1.0)
+    once = asked.replay.resample(np.ones(40))
+    resampled = asked.values(METHODS, np.ones(40), once)
+    assert_allclose(resampled, asked.values(METHODS), rtol=5e-5)
+    assert_allclose(once[0].weights, asked.replay.counts.weights)
+    assert_allclose(once[0].reward_sums, asked.replay.counts.reward_sums, atol=1e-9)
 
 
 def test_doubling_every_row_halves_the_variance_of_the_row_form():

@@ -53,24 +53,21 @@ def _mean_visited_values(
 def _visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple[Floats, Floats]:
     """Return sum of d_k, (n_states,), and of d_k(s) V_{H-1-k}(t) over k < H, (n_triples,).
 
-    The latter up to what depends on s alone where visits settle at more than 0.
+    The latter but for what it adds to all t of an s alike.
     """
-    n_early = min(d.length, H)
-    early = np.array([d.at(step) for step in range(n_early)]).reshape(n_early, len(d.drift))
-    before, settled = early.sum(axis=0), d.at(H)
-    if V.length + d.length <= H:
-        # All early visits meet settled values and all early values settled visits, so the sum
-        # over steps is one over three outer products.
-        late = (H - 1 - V.length - np.arange(d.length)) @ early
-        m = H - d.length - V.length
-        to_come = (
-            np.sum([V.at(step) for step in range(V.length)], axis=0)
-            + m * V.at(V.length)
-            + m * (m - 1) / 2 * V.drift
-        )
-        M = before[s] * V.at(V.length)[t] + late[s] * V.drift[t] + settled[s] * to_come[t]
-    else:
-        M = np.zeros(len(s))
+    early = np.array([d.at(step) for step in range(min(d.length, H))]).reshape(-1, len(d.drift))
+    before = early.sum(axis=0)
+    visited = before + (H - len(early)) * d.at(H)
+    if V.length + d.length > H:
+        meeting = np.zeros(len(s))
         for step in range(H):
-            M += d.at(step)[s] * V.at(H - 1 - step)[t]
-    return before + (H - n_early) * settled, M
+            meeting += d.at(step)[s] * V.at(H - 1 - step)[t]
+        return visited, meeting
+    # All early visits meet settled values and all early values settled visits, so the sum over
+    # steps is one over three outer products. Visits that settle are visits to states that are never
+    # left for others, and there every further step adds one and the same to all values.
+    late = (H - 1 - V.length - np.arange(d.length)) @ early
+    to_come = np.sum([V.at(step) for step in range(V.length)], axis=0)
+    to_come = to_come + (H - d.length - V.length) * V.at(V.length)
+    meeting = before[s] * V.at(V.length)[t] + late[s] * V.drift[t] + d.at(H)[s] * to_come[t]
+    return visited, meeting

@@ -184,11 +184,14 @@ class Candidate:
 
     @cached_property
     def _moved_by_episodes(self) -> Floats:
-        """What one more draw of each episode moves the value of the direct method by."""
+        """What a draw of each episode moves the value of the direct method by, of n draws in all.
+
+        But for a constant, which cancels between as many draws as there are episodes.
+        """
         of_rows, start_values = self.influence
         n = len(start_values)
         moved = np.bincount(self.replay.episode, of_rows, minlength=n)
-        return np.asarray(moved + (start_values - self.estimate.value) / n)
+        return np.asarray(moved + start_values / n)
 
     def values(
         self,
