@@ -16,7 +16,7 @@ from skmdp._log.evidence import Evidence, gather
 from skmdp._log.forms import read_log
 from skmdp._log.frames import as_frame
 from skmdp._log.labels import LabelColumn
-from skmdp._log.oddities import warn_if_unordered
+from skmdp._log.oddities import warn_of_oddities_to_score
 from skmdp._policy import check_features, fitted_policy
 from skmdp._typing import Codes, Floats
 
@@ -86,8 +86,8 @@ def score_policy(
     actions = fitted_policy(estimator).actions_in(log, estimator.handle_unknown)
     if log.rewards is None:
         return agreement(actions[log.state_codes], log)
-    warn_if_unordered(log, stacklevel=3)
     evidence = gather(log)
+    warn_of_oddities_to_score(log, evidence, fitted_policy(estimator).evidence, stacklevel=3)
     estimate = evaluate_for_score(evidence, log, choice_of_actions(evidence.counts, actions))
     warn_if_unsupported(
         estimate.uncovered, estimate.outlasting, cut_share=log.cut_share, stacklevel=4

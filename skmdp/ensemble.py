@@ -24,6 +24,7 @@ from skmdp._log.frames import as_table, take_rows
 from skmdp._log.index import index_labels
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.numbers import read_weights
+from skmdp._log.oddities import warn_of_oddities_to_score
 from skmdp._log.reading import (
     episode_codes,
     label_codes,
@@ -576,6 +577,9 @@ class PolicyBagging(BaseEstimator):
             if log.rewards is None:
                 return agreement(taken, log)
             evidence = gather(log)
+            if member is self.estimators_[0]:  # all of them see the same rows
+                learned_from = fitted_policy(estimator).evidence
+                warn_of_oddities_to_score(log, evidence, learned_from, stacklevel=2)
             shares = _shares_of_pairs(evidence.counts, log, taken)
             estimate = evaluate_for_score(evidence, log, shares)
             values.append(estimate.value)

@@ -363,6 +363,7 @@ def test_score_of_gamma_is_fair():
 
 
 @pytest.mark.filterwarnings("ignore:In .* a row of X does not lead to:UserWarning")  # rows dropped
+@pytest.mark.filterwarnings("ignore:.*stand in the training log too:UserWarning")
 def test_uncovered_decisions_are_warned_of():
     table = random_log(0)
     policy = MarkovPolicyEstimator().fit(table[table["action"] == 0])

@@ -161,6 +161,7 @@ def test_fewer_episodes_than_folds():
 @pytest.mark.filterwarnings("ignore:.*would last longer than any in X:UserWarning")
 @pytest.mark.filterwarnings("ignore:X lacks:UserWarning")
 @pytest.mark.filterwarnings("ignore:Nothing in X says how:UserWarning")  # the machines run on
+@pytest.mark.filterwarnings("ignore:.*stand in the training log too:UserWarning")
 def test_a_splitter_that_cuts_episodes_changes_what_is_scored():
     """Why EpisodeKFold: of episodes in pieces each piece earns little."""
     table = LOG.drop(columns=["step", "next_wear", "next_dust"]).assign(reward=1.0)

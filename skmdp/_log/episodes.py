@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
+from skmdp._log.marks import EpisodeMarks
 from skmdp._log.roles import Roles
 from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats
@@ -36,8 +37,9 @@ class Transitions:
     ``cut_share`` is the share of the episodes, weighed as starts, that were still going on at their
     last row (0: unknown). ``has_gaps`` says whether rows of weight zero were left out between
     others, ``next_states_given`` whether next states were columns of their own, ``ends_told``
-    whether the log tells episodes that end from records that break off. ``beside`` holds further
-    columns, each (n,), that were asked for.
+    whether the log tells episodes that end from records that break off. ``episode_marks`` are the
+    marks of the episodes (None: unknown). ``beside`` holds further columns, each (n,), that were
+    asked for.
     """
 
     states: LabelIndex
@@ -58,6 +60,7 @@ class Transitions:
     has_gaps: bool
     next_states_given: bool
     ends_told: bool
+    episode_marks: EpisodeMarks | None
     beside: tuple[LabelColumn, ...] = ()
 
 
@@ -145,13 +148,14 @@ def link_rows(rows: LogRows) -> Transitions:
     if left_out is not None:
         beside = tuple(column.take(np.flatnonzero(counts)) for column in beside)
     first, last = _episode_bounds(rows.episode)
-    cut_share, longest, lengths = 0.0, None, None
+    cut_share, longest, lengths, marks = 0.0, None, None, None
     if rows.episode is not None:
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
         is_cut = _are_cut(rows, last, acted[next_codes[last]], left_out)
         cut_share = _mean(is_cut, _some(rows.weights, first))
         lengths, longest = _count_rows(first, last, left_out)
+        marks = EpisodeMarks.of(rows.episode, last - first + 1)
     return Transitions(
         states=states,
         actions=actions,
@@ -171,6 +175,7 @@ def link_rows(rows: LogRows) -> Transitions:
         has_gaps=has_gaps,
         next_states_given=given,
         ends_told=_tells_ends(rows),
+        episode_marks=marks,
         beside=beside,
     )
 

@@ -12,6 +12,7 @@ from skmdp._estimation.counts import TransitionCounts, count_transitions, merge_
 from skmdp._log.episodes import Transitions
 from skmdp._log.index import LabelIndex
 from skmdp._log.labels import EXACT_FLOAT, LabelColumn, match_kind
+from skmdp._log.marks import EpisodeMarks
 from skmdp._messages import quoted, shown
 from skmdp._typing import Floats, Integers
 
@@ -32,6 +33,7 @@ class Evidence:
     n_transitions: int
     n_episodes: int | None
     n_truncated: int
+    episode_marks: EpisodeMarks | None = None
 
     @property
     def initial_distribution(self) -> Floats:
@@ -61,6 +63,7 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
         n_transitions=len(log.state_codes),
         n_episodes=log.n_episodes,
         n_truncated=log.n_truncated,
+        episode_marks=log.episode_marks,
     )
 
 
@@ -97,9 +100,11 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
     starts = np.zeros(len(states))
     starts[old_state] += earlier.start_weights
     starts[new_state] += later.start_weights
-    n_episodes = None
+    n_episodes, marks = None, None
     if earlier.n_episodes is not None and later.n_episodes is not None:
         n_episodes = earlier.n_episodes + later.n_episodes
+    if earlier.episode_marks is not None and later.episode_marks is not None:
+        marks = earlier.episode_marks.merge(later.episode_marks)
     both = Evidence(
         states=states,
         actions=actions,
@@ -109,6 +114,7 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
         n_transitions=earlier.n_transitions + later.n_transitions,
         n_episodes=n_episodes,
         n_truncated=earlier.n_truncated + later.n_truncated,
+        episode_marks=marks,
     )
     return both, old_state
 

@@ -25,6 +25,12 @@ MOST_UNLINKED = 0.01
 FEWEST_COPIES = 20
 FIRST_EPISODES = 50
 
+# A log holds pieces of the episodes of another one if most of its episodes, and so many, are those
+# of the other, and have no more than this part of their rows. (Two halves are not found.)
+FEWEST_SHARED = 10
+SHARE_OF_PIECES = 0.5
+LENGTH_OF_PIECES = 0.6
+
 # States with rows below which a log is too small to speak of states that are too fine.
 FEWEST_STATES = 200
 
@@ -50,6 +56,14 @@ def warn_of_oddities(log: Transitions, evidence: Evidence, *, stacklevel: int) -
     too_fine = _warn_if_states_are_too_fine(evidence, stacklevel=stacklevel + 1)
     if not too_fine:  # of so many fractions some lie close together by chance
         _warn_if_rounding_parts_states(evidence, stacklevel=stacklevel + 1)
+
+
+def warn_of_oddities_to_score(
+    log: Transitions, evidence: Evidence, learned_from: Evidence, *, stacklevel: int
+) -> None:
+    """Warn of what looks wrong in a log to score on, beside the one that was learned from."""
+    warn_if_unordered(log, stacklevel=stacklevel + 1)
+    warn_if_in_pieces(evidence, learned_from, stacklevel=stacklevel + 1)
 
 
 # ------------------------------------------------------------------------------ rows out of order
@@ -138,6 +152,31 @@ def _are_equal(log: Transitions, rows: Integers, others: Integers) -> Bools:
         if column is not None:
             equal &= column[rows] == column[others]
     return equal
+
+
+# ----------------------------------------------------------------------------- pieces of episodes
+
+
+def warn_if_in_pieces(evidence: Evidence, learned_from: Evidence, *, stacklevel: int) -> None:
+    """Warn if a log holds pieces of the episodes of which others were learned from.
+
+    Logs that count their episodes anew share their names, so the pieces must look like ones.
+    """
+    if evidence.episode_marks is None or learned_from.episode_marks is None:
+        return
+    share, n_shared, here, there = evidence.episode_marks.shared_with(learned_from.episode_marks)
+    is_same_log = share >= SHARE_OF_PIECES and n_shared >= FEWEST_SHARED
+    if not is_same_log or here > LENGTH_OF_PIECES * there:
+        return
+    warnings.warn(
+        f"{share:.0%} of the episodes of X stand in the training log too, where they have "
+        f"{there / n_shared:.1f} rows on average, and here {here / n_shared:.1f}. X seems to hold "
+        "pieces of episodes, as after cv=5, which start and stop in the middle, so that the score "
+        "is not that of whole episodes. Split with EpisodeKFold; if only their names are the same, "
+        "rename the episodes of X.",
+        UserWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 # ------------------------------------------------------------------------- records that break off

@@ -19,7 +19,7 @@ from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
 from skmdp._log.labels import UNKNOWN
-from skmdp._log.oddities import warn_if_unordered
+from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
 from skmdp._log.reading import read_state_labels, read_table
 from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shortened, shown
@@ -130,6 +130,8 @@ class PolicyLogs:
         log, evidence, replay = self._of(policy)
         if isinstance(last, str) and last == BEHAVIOR:
             return Candidate(replay, None)
+        if has_policy(last):
+            warn_if_in_pieces(evidence, fitted_policy(last).evidence, stacklevel=4)
         actions = self._actions(last, log, self._roles_of(policy))
         return Candidate(replay, choice_of_actions(evidence.counts, actions))
 

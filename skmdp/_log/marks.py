@@ -1,0 +1,66 @@
+"""What is remembered of the episodes of a log, so that they are known again: hashes, no names.
+
+Of many hashes the smallest are kept. They are a fair sample of the episodes, the same ones are
+drawn from every log that holds them, and those of several logs together are the smallest of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skmdp._log.labels import LabelColumn
+from skmdp._typing import Integers
+
+MOST_MARKS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeMarks:
+    """The sorted hashes of episodes' labels, and the number of rows of each, both (n,)."""
+
+    hashes: npt.NDArray[np.uint64]
+    n_rows: Integers
+
+    @classmethod
+    def of(cls, column: LabelColumn, lengths: Integers) -> EpisodeMarks:
+        """Mark the episodes that the values of a column name, with the rows of each."""
+        values = column.values
+        if values.dtype == object and column.kind != "str":
+            values = np.array([str(value) for value in values], dtype=object)
+        return _smallest(pd.util.hash_array(values, categorize=False), lengths)
+
+    def merge(self, later: EpisodeMarks) -> EpisodeMarks:
+        """Return the marks of two logs together."""
+        hashes = np.concatenate([self.hashes, later.hashes])
+        return _smallest(hashes, np.concatenate([self.n_rows, later.n_rows]))
+
+    def shared_with(self, others: EpisodeMarks) -> tuple[float, int, int, int]:
+        """Compare with the episodes of another log.
+
+        Returns the share of those episodes here that are there too, their number, and the sum of
+        their rows here and there. A log of which only the smallest hashes were kept says nothing
+        of larger ones.
+        """
+        hashes = self.hashes
+        for kept in (hashes, others.hashes):
+            if len(kept) == MOST_MARKS:
+                hashes = hashes[hashes <= kept[-1]]
+        shared, here, there = np.intersect1d(
+            hashes, others.hashes, assume_unique=True, return_indices=True
+        )
+        share = len(shared) / max(len(hashes), 1)
+        return share, len(shared), int(self.n_rows[here].sum()), int(others.n_rows[there].sum())
+
+
+def _smallest(hashes: npt.NDArray[np.uint64], n_rows: Integers) -> EpisodeMarks:
+    """Keep the smallest different hashes, with the rows of each."""
+    if len(hashes) > 4 * MOST_MARKS:  # they spread evenly, so that enough are this small
+        small = np.flatnonzero(hashes < np.uint64(2**64 // len(hashes) * 2 * MOST_MARKS))
+        hashes, n_rows = hashes[small], n_rows[small]
+    different, place = np.unique(hashes, return_inverse=True)
+    rows = np.bincount(place, n_rows, minlength=len(different)).astype(np.int64)
+    return EpisodeMarks(different[:MOST_MARKS], rows[:MOST_MARKS])
