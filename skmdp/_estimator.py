@@ -85,7 +85,8 @@ class MarkovPolicyEstimator(BaseEstimator):
     terminated : str, int or None, default="terminated"
         Column of booleans or 0 and 1, used when the table has it: True means no value after this
         row, even if a next state is given. False with no next state means that it is unknown what
-        followed (*truncated*); such a row is left out of the counts.
+        followed (*truncated*); such a row is left out of the counts. None also says that every
+        episode ends with its last row, where nothing else is known of it.
     truncated : str, int or None, default="truncated"
         Column of booleans or 0 and 1, used when the table has it: True means that the record was
         cut off at this row, and the process went on. If a next state is given, the row counts and
@@ -391,6 +392,12 @@ class MarkovPolicyEstimator(BaseEstimator):
         -----
         ConvergenceWarning
             If the solver stopped before ``tol`` was met.
+        UserWarning
+            If the log looks wrong though it can be read, in logs large enough to tell: most states
+            hold a single row and are fractions; a state that is only reached differs from one that
+            is acted in by rounding; next states are read off the following row, and all rows occur
+            twice, or nothing tells how episodes end and they end anywhere (see "Records that break
+            off" in the README).
 
         Notes
         -----
@@ -848,8 +855,9 @@ class MarkovPolicyEstimator(BaseEstimator):
         -----
         UserWarning
             If ``X`` lacks more than 1 % of the decisions that the policy would take, if the share
-            of its episodes that would outlast every logged one, times 1 - c, is more than 10 %, or
-            if the rows of its episodes do not follow one another.
+            of its episodes that would outlast every logged one, times 1 - c, is more than 10 %, if
+            the rows of its episodes do not follow one another, or if it holds pieces of the
+            episodes that the policy was fitted on.
 
         Notes
         -----

@@ -1,20 +1,24 @@
 """What looks wrong in a log that can be read: who is warned, who is not, and that remedies help."""
 
+import pickle
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from skmdp import MarkovPolicyEstimator
+from skmdp._log.labels import LabelColumn
+from skmdp._log.marks import MOST_MARKS, EpisodeMarks
+from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import markov_test
 from skmdp.metrics import evaluate_policy
-from skmdp.model_selection import EpisodeKFold
+from skmdp.model_selection import EpisodeKFold, EpisodeShuffleSplit
 from skmdp.preprocessing import StateEncoder
 
 POLICY = MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.9)
@@ -111,6 +115,7 @@ def test_rows_of_weight_zero_are_no_disorder():
 
 
 @given(st.permutations(range(12)))
+@settings(max_examples=20)
 def test_the_order_of_episodes_says_nothing(order):
     log = walks(12, seed=1).drop(columns="step")
     episodes = parts(log)
@@ -174,6 +179,148 @@ def test_a_few_doubled_episodes_are_not_all():
         doubled = [part if i == whole else pd.concat([part] * 2) for i, part in enumerate(episodes)]
         assert said(POLICY.fit, pd.concat(doubled)) == []
     assert said(POLICY.fit, pd.concat([pd.concat([part] * 2) for part in episodes[:2]])) == []
+
+
+# ----------------------------------------------------------------------------- pieces of episodes
+
+PIECES = "of the episodes of X stand in the training log too"
+
+
+def by_step(log):
+    """Return a log whose rows lie step by step."""
+    return log.sort_values(["step", "episode"], ignore_index=True)
+
+
+def counted(log, cv):
+    """Return of how many folds a search says that they hold pieces."""
+    messages = said(cross_val_score, POLICY, log, cv=cv, error_score="raise")
+    return sum(PIECES in message for message in messages)
+
+
+@pytest.mark.parametrize("columns", [[], ["next_state", "step"]])
+def test_a_splitter_of_rows_is_warned_of(columns):
+    log = by_step(plants(lengths=(10, 16)).assign(step=lambda rows: steps(rows)))
+    log["next_state"] = log.groupby("episode")["state"].shift(-1).astype("Int64")
+    log = log.assign(terminated=log["next_state"].isna()).drop(columns=columns)
+    assert counted(log, EpisodeKFold(5)) == 0
+    assert counted(log, EpisodeShuffleSplit(3, random_state=0)) == 0
+    assert counted(log, KFold(5, shuffle=True, random_state=0)) == 5
+    assert counted(log, 5) >= 4
+
+
+def steps(log):
+    return log.groupby("episode").cumcount()
+
+
+def test_pieces_are_warned_of_once_and_the_remedies_help():
+    train = plants(lengths=(10, 16)).assign(terminated=False)
+    test = train[steps(train) < 4]
+    policy = clone(POLICY).fit(train)
+    (message,) = (text for text in said(policy.score, test) if PIECES in text)
+    there = train.groupby("episode").size().mean()
+    assert message.startswith(f"100% {PIECES}, where they have {there:.1f} rows on average, ")
+    assert "and here 4.0." in message
+    assert [PIECES in text for text in said(evaluate_policy, policy, test, methods="dm")] == [True]
+    bag = PolicyBagging(POLICY, 3, bootstrap=True, random_state=0).fit(train)
+    assert [PIECES in text for text in said(bag.score, test)] == [True]
+    renamed = test.assign(episode="new" + test["episode"].astype(str))
+    assert said(policy.score, renamed) == []
+    numbered = test.assign(episode=test["episode"] + 1000)
+    assert said(policy.score, numbered) == []
+
+
+def test_whole_episodes_may_be_those_of_the_training_log():
+    train = plants(lengths=(10, 16)).assign(terminated=False)
+    policy = clone(POLICY).fit(train)
+    for test in (train, train[train["episode"] < 20], plants(seed=1).assign(terminated=False)):
+        assert not any(PIECES in text for text in said(policy.score, test))
+
+
+@pytest.mark.parametrize(("n_shared", "warns"), [(9, False), (10, True), (30, True)])
+def test_few_pieces_are_not_spoken_of(n_shared, warns):
+    train = plants(lengths=(10, 16)).assign(terminated=False)
+    policy = clone(POLICY).fit(train)
+    test = train[(steps(train) < 4) & (train["episode"] < n_shared)]
+    assert any(PIECES in text for text in said(policy.score, test)) == warns
+    others = test.assign(episode=test["episode"] + 1000)  # as many that are new: half are pieces
+    assert any(PIECES in text for text in said(policy.score, pd.concat([test, others]))) == warns
+    more = pd.concat([test, others, others.assign(episode=others["episode"] + 1000)])
+    assert not any(PIECES in text for text in said(policy.score, more))
+
+
+@pytest.mark.parametrize(("rows", "warns"), [(6, True), (7, False)])
+def test_pieces_have_at_most_six_tenths_of_the_rows(rows, warns):
+    train = plants(lengths=(10, 11)).assign(terminated=False)
+    policy = clone(POLICY).fit(train)
+    found = said(policy.score, train[steps(train) < rows])
+    assert any(PIECES in text for text in found) == warns
+
+
+def test_a_stream_remembers_the_episodes_of_all_batches():
+    train = plants(lengths=(10, 16)).assign(terminated=False)
+    stream = clone(POLICY)
+    for batch in np.array_split(np.arange(60), 7):
+        stream.partial_fit(train[train["episode"].isin(batch)])
+    whole = clone(POLICY).fit(train)
+    test = train[steps(train) < 4]
+    assert said(stream.score, test) == said(whole.score, test) != []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [str, float, lambda i: (i, "a"), lambda i: pd.Timestamp(i, unit="D"), lambda i: bytes([i])],
+)
+def test_episodes_of_every_kind_are_known_again(name):
+    train = plants(lengths=(10, 16)).assign(terminated=False)
+    train["episode"] = pd.Series([name(i) for i in train["episode"]], dtype=object)
+    policy = pickle.loads(pickle.dumps(clone(POLICY).fit(train)))
+    assert any(PIECES in text for text in said(policy.score, train[steps(train) < 4]))
+    key = train.assign(day=1, site=train["episode"])
+    both = clone(POLICY).set_params(episode=["site", "day"]).fit(key)
+    assert any(PIECES in text for text in said(both.score, key[steps(train) < 4]))
+
+
+def marks(labels, n_rows=None):
+    """Return the marks of whole numbers as episodes."""
+    values = np.asarray(labels)
+    column = LabelColumn("episode", "int", np.arange(len(values), dtype=np.int32), values)
+    return EpisodeMarks.of(column, np.ones(len(values), int) if n_rows is None else n_rows)
+
+
+@pytest.mark.parametrize("n", [50, 4096, 4097, 60_000])
+def test_marks_are_the_smallest_hashes_with_their_rows(n):
+    labels = np.random.default_rng(n).permutation(n)
+    found = marks(labels, labels + 1)
+    hashes = pd.util.hash_array(np.arange(n), categorize=False)
+    smallest = np.argsort(hashes)[:MOST_MARKS]
+    np.testing.assert_array_equal(found.hashes, hashes[smallest])
+    np.testing.assert_array_equal(found.n_rows, smallest + 1)
+
+
+@given(st.integers(0, 60_000), st.integers(1, 60_000))
+@settings(max_examples=20)
+def test_marks_of_two_logs_are_those_of_both(first, second):
+    merged = marks(np.arange(first)).merge(marks(np.arange(first, first + second)))
+    whole = marks(np.arange(first + second))
+    np.testing.assert_array_equal(merged.hashes, whole.hashes)
+    np.testing.assert_array_equal(merged.n_rows, whole.n_rows)
+    again = whole.merge(whole)  # an episode in two batches has the rows of both
+    np.testing.assert_array_equal(again.hashes, whole.hashes)
+    np.testing.assert_array_equal(again.n_rows, 2 * whole.n_rows)
+
+
+@pytest.mark.parametrize("n", [1000, 20_000, 200_000])
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_share_of_episodes_is_that_of_all(n, share):
+    here, there = marks(np.arange(n)), marks(np.arange(n) + round((1 - share) * n))
+    for one, other in ((here, there), (there, here)):
+        found, n_shared, *_ = one.shared_with(other)
+        assert found == pytest.approx(share, abs=0.0 if n == 1000 or share in (0, 1) else 0.03)
+        assert (n_shared > 0) == (share > 0)
+    few, rows = marks(np.arange(500), np.full(500, 3)), marks(np.arange(n), np.full(n, 7))
+    found, n_shared, in_few, in_all = few.shared_with(rows)
+    assert (found, in_few, in_all) == (1.0, 3 * n_shared, 7 * n_shared)
+    assert n_shared == pytest.approx(500 * min(1, MOST_MARKS / n), rel=0.5)
 
 
 # ------------------------------------------------------------------------- records that break off
@@ -256,6 +403,7 @@ def test_features_cannot_tell_of_ends_and_are_not_asked():
 
 
 @given(st.permutations(range(6)), st.permutations(range(25)))
+@settings(max_examples=20)
 def test_names_and_order_say_nothing_of_ends(names, order):
     for log in (plants(25), walks(25, n_places=7).drop(columns=["step", "next_state"])):
         renamed = log.assign(state=np.array([*names, 6])[log["state"]])
@@ -371,6 +519,7 @@ def test_states_of_several_columns_are_compared_as_a_whole():
 
 
 @given(st.integers(0, 10**6), st.integers(1, 3))
+@settings(max_examples=20)
 def test_clean_logs_are_silent(seed, n_columns):
     rng = np.random.default_rng(seed)
     log = walks(25, n_places=5, seed=seed)
