@@ -85,14 +85,13 @@ class LogRows:
 
     def select(self, order: RowNumbers | None) -> LogRows:
         """Return the rows that count in the given order: with weight, and with an action."""
-        keep = np.ones(len(self.action.codes), dtype=bool)
+        rows = np.arange(len(self.action.codes)) if order is None else order
         if self.weights is not None:
-            keep &= self.weights > 0
+            rows = rows[self.weights[rows] > 0]
         if self.last_observations is not None:
-            keep &= ~self.last_observations
-        if order is None and keep.all():
+            rows = rows[~self.last_observations[rows]]
+        if order is None and len(rows) == len(self.action.codes):
             return self
-        rows = np.flatnonzero(keep) if order is None else order[keep[order]]
         assert self.next_states is not None
         return replace(
             self,

@@ -140,6 +140,8 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
 
 def read_flags(series: pd.Series, name: Name, role: str, *, may_lack: Bools | None = None) -> Bools:
     """Read a column of booleans, or of the numbers 0 and 1; what may be lacking is False."""
+    if series.dtype == np.bool_:
+        return np.asarray(series)
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)
     missing = series.isna().to_numpy(dtype=bool)
