@@ -114,7 +114,8 @@ def _check_one_kind(labels: Array, name: Name, row_at: Callable[[int], int]) -> 
     more = f" and {len(rows) - 2} more" if len(rows) > 2 else ""
     raise TypeError(
         f"Column {shown(name)}: argument must be uniformly strings or numbers (or labels of one "
-        f"other kind), got {found}{more}; rows count from 0. {_AS_STRINGS}"
+        f"other kind), got {found}{more}; rows count from 0. Convert the column to one kind; "
+        'with .astype("string"), 1 and "1" become one label.'
     )
 
 
