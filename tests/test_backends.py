@@ -102,11 +102,10 @@ def holders(kind):
         found["polars enum"] = of_polars(pl.Enum(sorted(KINDS["str"])[::-1]))
     if kind == "UUID":
         found["polars"] = of_polars(pl.Object)
+    if kind == "interval":
+        found["pyarrow of cut"] = lambda columns: pa.table(of_pandas("category")(columns))
     if kind in ("interval", "period"):
-        for dtype in (None, "category"):
-            found[f"pyarrow of pandas {dtype}"] = lambda columns, dtype=dtype: pa.table(
-                of_pandas(dtype)(columns)
-            )
+        found["pyarrow of pandas"] = lambda columns: pa.table(of_pandas(None)(columns))
         if hasattr(pl, "Extension"):
             found["polars of pandas"] = lambda columns: pl.from_pandas(of_pandas(None)(columns))
     return found

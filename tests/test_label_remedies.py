@@ -107,7 +107,11 @@ def test_code_in_a_message_mends_the_column(labels, code):
             "one column for each part",
             lambda labels: parts(labels).fillna("none"),
         ),
-        (column(0.5, np.inf, 0.5), "a number of its own", lambda x: x.replace(np.inf, 99.0)),
+        (
+            column(0.5, np.inf, 0.5),
+            "a number of its own",
+            lambda x: x.map({np.inf: 99.0, 0.5: 0.5}),
+        ),
         (
             column(Decimal(1), Decimal("Infinity")),
             "a number of its own",

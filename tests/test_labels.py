@@ -182,6 +182,15 @@ def test_other_dtypes_are_refused_by_name():
         read([1j, 2j])
 
 
+def test_types_of_arrow_that_pandas_lacks():
+    from skmdp._log.reading import label_codes
+
+    runs = pa.RunEndEncodedArray.from_arrays([2, 3], pa.array(["b", "a"]))
+    assert_array_equal(label_codes(pa.chunked_array([runs]), "state"), [0, 0, 1])
+    series = pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([runs])))
+    assert_array_equal(read_labels(series, "state").codes, [0, 0, 1])
+
+
 def test_infinity_is_no_label():
     with pytest.raises(ValueError, match=r"infinity \(inf\), first at row 1"):
         read([0.5, np.inf])

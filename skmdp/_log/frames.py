@@ -192,8 +192,6 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     kind = str(arrow.type)
     if kind.startswith("extension<pandas."):  # intervals, periods
         return pd.Series(arrow.type.to_pandas_dtype().__from_arrow__(arrow))
-    if kind.startswith("extension"):
-        return pd.Series(arrow.to_pylist(), dtype=object)
     if kind.endswith("_view"):  # which pandas does not know
         arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, tzinfo
 from itertools import chain
 from numbers import Integral, Number
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from skmdp._log.labels import EXACT_FLOAT, IN_ZONE, MISSING, LabelColumn
-from skmdp._messages import shortened, shown
+from skmdp._messages import shown
 from skmdp._typing import Array, Name
 
 # What pandas calls the content of an object column -> the first word of our kind.
@@ -63,8 +62,10 @@ def read_labels(series: pd.Series, name: Name) -> LabelColumn:
     array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
     try:
         codes, uniques = pd.factorize(array)
-    except (TypeError, NotImplementedError) as error:  # the latter: nested Arrow types
-        raise _not_hashable(series, name, error) from error
+    except (TypeError, NotImplementedError):  # the latter: types that Arrow cannot hash
+        objects = pd.Series(list(series), dtype=object)
+        _require_hashable(objects, name)
+        return read_labels(objects, name)
     return _settle(LabelColumn(name, "", codes.astype(np.int32), uniques))
 
 
@@ -82,7 +83,8 @@ def _settle(column: LabelColumn) -> LabelColumn:
             )
         return _settle(column)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return _settle_instants(column, pd.DatetimeIndex(values), [values.dtype.tz])
+        in_utc = pd.DatetimeIndex(values).tz_convert("UTC").tz_localize(None)
+        return _settle_instants(column, in_utc.to_numpy(), [values.dtype.tz])
     values = np.asarray(values) if isinstance(values, np.ndarray) else values.to_numpy()
     if values.dtype.kind in _DTYPES:
         word = _DTYPES[values.dtype.kind]
@@ -119,34 +121,22 @@ def _check_one_kind(labels: Array, name: Name, row_at: Callable[[int], int]) -> 
     )
 
 
-def _not_hashable(series: pd.Series, name: Name, error: Exception) -> TypeError:
-    """Return the error for the first label of a column that cannot be hashed."""
-    remedy = (
-        "For a state of several parts use one column for each; a list becomes a label with "
-        ".map(tuple)."
-    )
-    with suppress(NotImplementedError):
-        for row, label in enumerate(series):
-            if _is_hashable(label):
-                continue
-            if isinstance(label, decimal.Decimal):
-                remedy = "A signaling NaN is no label: fill it in, or make it missing (None)."
-            return TypeError(
+def _require_hashable(labels: pd.Series, name: Name) -> None:
+    """Raise for the first label of a column of objects that cannot be hashed."""
+    for row, label in enumerate(labels):
+        try:
+            hash(label)
+        except TypeError as error:
+            remedy = (
+                "A signaling NaN is no label: fill it in, or make it missing (None)."
+                if isinstance(label, decimal.Decimal)
+                else "For a state of several parts use one column for each; a list becomes a "
+                "label with .map(tuple)."
+            )
+            raise TypeError(
                 f"Column {shown(name)} holds a {type(label).__name__} (row {row}, counting from "
                 f"0), {shown(label)}, which cannot be hashed. {remedy}"
-            )
-    return TypeError(
-        f"Column {shown(name)} of dtype {shortened(series.dtype)} cannot be hashed "
-        f"({shortened(error)}). {remedy}"
-    )
-
-
-def _is_hashable(label: Any) -> bool:
-    try:
-        hash(label)
-    except TypeError:
-        return False
-    return True
+            ) from error
 
 
 def _settle_ints(column: LabelColumn) -> LabelColumn:
@@ -247,10 +237,11 @@ def _settle_dates(column: LabelColumn) -> LabelColumn:
 def _settle_datetimes(column: LabelColumn) -> LabelColumn:
     values = column.values
     if values.dtype == object:
-        zones = [getattr(value, "tzinfo", None) for value in values]
-        naive = np.array([zone is None for zone in zones])
+        times = [pd.Timestamp(value) for value in values]
+        naive = np.array([time.tzinfo is None for time in times])
         if not naive.any():
-            return _settle_instants(column, pd.to_datetime(values, utc=True), zones)
+            in_utc = [time.tz_convert("UTC").tz_localize(None) for time in times]
+            return _settle_instants(column, _in_finest_unit(in_utc), [t.tzinfo for t in times])
         if not naive.all():
             column.refuse(
                 naive,
@@ -258,18 +249,12 @@ def _settle_datetimes(column: LabelColumn) -> LabelColumn:
                 "pandas.to_datetime(..., utc=True) takes them to be in UTC.",
                 TypeError,
             )
-        try:
-            values = pd.DatetimeIndex(values).to_numpy()
-        except pd.errors.OutOfBoundsDatetime:  # pandas 2 counts nanoseconds, up to the year 2262
-            values = values.astype("M8[us]")
+        values = _in_finest_unit(times)
     return _with(column, "datetime", _in_one_unit(values, "M8[us]"))
 
 
-def _settle_instants(
-    column: LabelColumn, instants: pd.DatetimeIndex, zones: list[tzinfo | None]
-) -> LabelColumn:
+def _settle_instants(column: LabelColumn, in_utc: Array, zones: list[tzinfo | None]) -> LabelColumn:
     """Keep datetimes with time zones as instants, and the name of their zone if it is one."""
-    in_utc = instants.tz_convert("UTC").tz_localize(None).to_numpy()
     names = {str(zone) for zone in zones}
     name = names.pop() if len(names) == 1 else "UTC"
     try:
@@ -282,11 +267,13 @@ def _settle_instants(
 def _settle_timedeltas(column: LabelColumn) -> LabelColumn:
     values = column.values
     if values.dtype == object:
-        try:
-            values = pd.TimedeltaIndex(values).to_numpy()
-        except pd.errors.OutOfBoundsTimedelta:  # pandas 2 counts nanoseconds, up to 292 years
-            values = values.astype("m8[us]")
+        values = _in_finest_unit([pd.Timedelta(value) for value in values])
     return _with(column, "timedelta", _in_one_unit(values, "m8[us]"))
+
+
+def _in_finest_unit(times: list[Any]) -> Array:
+    """Return times of pandas as an array; each has a unit of its own, so none is out of bounds."""
+    return np.array([time.to_numpy() for time in times])
 
 
 def _in_one_unit(values: Array, unit: str) -> Array:
