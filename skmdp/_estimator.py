@@ -14,16 +14,14 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
+from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.pessimism import subtract_errors
 from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._estimation.process import (
-    estimate_mdp,
-)
+from skmdp._estimation.process import estimate_mdp, is_frequent
 from skmdp._log.evidence import Evidence, add, gather
 from skmdp._log.forms import read_log
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
-from skmdp._messages import shown
 from skmdp._policy import (
     Policy,
     fitted_policy,
@@ -105,7 +103,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         example).
     min_count : float, default=0
         An action may be chosen in a state when its rows there weigh at least this much. A state
-        where none does keeps its most logged action.
+        where no action does keeps its most logged one; where that is so in every state, the policy
+        imitates the log.
     prior_strength : float or "auto", default=0.0
         Strength of the prior, in rows. Estimates of a state and action with n rows get the weight
         ``n / (n + prior_strength)``; the rest of the weight goes to the estimates from all rows of
@@ -387,17 +386,22 @@ class MarkovPolicyEstimator(BaseEstimator):
         ValueError, TypeError
             If the log cannot be read; the message names column, row and remedy. The estimator is
             then left as it was.
+        EndlessLoopError
+            If ``gamma`` is 1 and some policy can keep an episode from ending. It is a ValueError
+            and names the labels of one state and action in such a loop.
 
         Warns
         -----
         ConvergenceWarning
-            If the solver stopped before ``tol`` was met.
+            If the solver stopped before ``tol`` was met, or before it had proven the advice of
+            every state.
         UserWarning
             If the log looks wrong though it can be read, in logs large enough to tell: most states
             hold a single row and are fractions; a state that is only reached differs from one that
             is acted in by rounding; next states are read off the following row, and all rows occur
             twice, or nothing tells how episodes end and they end anywhere (see "Records that break
-            off" in the README).
+            off" in the README). If ``min_count`` excludes every action in every state, so that the
+            policy imitates the log.
 
         Notes
         -----
@@ -423,6 +427,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
         """
         evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)
+        _warn_if_none_is_frequent(evidence.counts, self.min_count)
         return self._learn(evidence, X, y)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -469,17 +474,19 @@ class MarkovPolicyEstimator(BaseEstimator):
             If the batch cannot be read, or comes in another form than those before: with other
             columns, with rewards or episodes where those had none, with labels of another kind.
             The estimator is then left as it was.
+        EndlessLoopError
+            As in ``fit``.
 
         Warns
         -----
         ConvergenceWarning
-            If the solver stopped before ``tol`` was met.
+            As in ``fit``.
 
         Notes
         -----
         O(rows of the batch + distinct transitions so far), and some milliseconds per call. The
-        solver starts from the last values. While ``min_count`` excludes every pair, as it may in
-        the first batches, each state keeps its most logged action.
+        solver starts from the last values. While ``min_count`` excludes every action, as it may in
+        the first batches, each state keeps its most logged one; only ``fit`` warns of that.
 
         Examples
         --------
@@ -538,10 +545,7 @@ class MarkovPolicyEstimator(BaseEstimator):
         return evidence
 
     def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
-        """Estimate, solve and choose; then keep it all.
-
-        ``last_values`` are those of a stream, whose first batches may be too thin for min_count.
-        """
+        """Estimate, solve from the last values of a stream, and choose; then keep it all."""
         if self.handle_unknown == "nearest":
             require_numbers(evidence)
         if self.pessimism > 0 and self.gamma == 1:
@@ -554,12 +558,13 @@ class MarkovPolicyEstimator(BaseEstimator):
             min_count=self.min_count,
             prior_strength=prior_strength,
             initial_distribution=evidence.initial_distribution,
-            may_exclude_all=last_values is not None,
         )
         try:
             solution = self._solve(mdp, last_values)
         except EndlessLoopError as error:
-            raise _name_endless_loop(error, evidence) from None
+            raise EndlessLoopError(
+                evidence.states.label(error.state), evidence.actions.label(error.action)
+            ) from None
         if self.pessimism > 0:
             mdp = subtract_errors(
                 mdp,
@@ -1001,11 +1006,14 @@ class MarkovPolicyEstimator(BaseEstimator):
         return fitted_policy(self).as_dict()
 
 
-def _name_endless_loop(error: EndlessLoopError, evidence: Evidence) -> ValueError:
-    state = evidence.states.label(error.state)
-    action = evidence.actions.label(error.action)
-    return ValueError(
-        f"gamma=1 needs a log in which no policy can go on for ever, but action {shown(action)} in "
-        f"state {shown(state)} can be part of an endless loop, so its value may be infinite. Use a "
-        "gamma below 1, such as 0.999."
-    )
+def _warn_if_none_is_frequent(counts: TransitionCounts, min_count: float) -> None:
+    """Say that every action was logged too seldom for ``min_count``; fit calls this directly."""
+    if not is_frequent(counts, min_count).any():
+        largest = f"{counts.pair_weights.max():.12g}"
+        warnings.warn(
+            f"min_count={min_count:.12g} excludes every action in every state; the largest weight "
+            f"of one is {largest}. The policy imitates the log: in each state the most logged "
+            f"action is advised. Lower min_count to {largest} or less.",
+            UserWarning,
+            stacklevel=4,
+        )

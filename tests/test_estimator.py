@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import re
+from contextlib import nullcontext
 from unittest import SkipTest
 
 import joblib
@@ -15,14 +17,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from reference import learn, link, policy
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skmdp import MarkovPolicyEstimator
-from skmdp.datasets import load_climb
+from skmdp.datasets import load_climb, make_search_log
+from skmdp.model_selection import EpisodeKFold
+from skmdp.solvers import EndlessLoopError
 
 # ------------------------------------------------------------------------- scikit-learn's checks
 
@@ -179,12 +183,15 @@ def test_every_table_equals_brute_force(log, gamma, reward_on, untried, min_coun
     table = pd.DataFrame(rows).drop(columns=absent)
     weights = [row["weight"] for row in rows]
     estimator = MarkovPolicyEstimator(tol=1e-9, prior_strength=kappa, **options)
-    expected = learn(linked, kappa=kappa, **options) if counted else None
-    if not counted or max(expected["n"].values()) < min_count:
-        with pytest.raises(ValueError, match=r"truncated|excludes every pair|non-zero number"):
+    if not counted:
+        with pytest.raises(ValueError, match=r"truncated|non-zero number"):
             estimator.fit(table, sample_weight=weights)
         return
-    estimator.fit(table, sample_weight=weights)
+    expected = learn(linked, kappa=kappa, **options)
+    largest = max(expected["n"].values())
+    told = pytest.warns(UserWarning, match=f"excludes every action.* {largest:g} or less")
+    with told if largest < min_count else nullcontext():
+        estimator.fit(table, sample_weight=weights)
     states, actions = expected["states"], expected["actions"]
     assert estimator.states_.tolist() == states
     assert estimator.actions_.tolist() == actions
@@ -377,6 +384,40 @@ def test_the_default_action_does_not_depend_on_rounding():
     assert policy.default_action_ == 0
     policy = MarkovPolicyEstimator(min_count=1).fit(table, sample_weight=[1.0] + [0.1] * 10)
     assert np.isfinite(policy.q_values_).all()
+
+
+@pytest.mark.parametrize("min_count", [3, 3.5, 1e9])
+def test_a_min_count_beyond_every_weight_is_imitation(min_count):
+    log = LOG.iloc[:20].assign(reward=np.arange(20.0))
+    with pytest.warns(UserWarning, match="policy imitates the log.*Lower min_count to") as told:
+        policy = MarkovPolicyEstimator(min_count=max(min_count, 20 + 1)).fit(log)
+    imitation = clone(policy).set_params(min_count=0).fit(log.assign(reward=0.0))
+    assert policy.policy_map() == imitation.policy_map()
+    lower = float(re.search(r"min_count to (\S+) or less", str(told[0].message))[1])
+    clone(policy).set_params(min_count=lower).fit(log)  # the remedy, without a warning
+    assert clone(policy).partial_fit(log).policy_map() == policy.policy_map()  # nor here
+
+
+def test_a_candidate_that_imitates_has_a_score():
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent")
+    grid = {"min_count": [0, 1e6]}
+    search = GridSearchCV(policy, grid, cv=EpisodeKFold(3), error_score="raise")
+    with pytest.warns(UserWarning, match="excludes every action"):
+        search.fit(make_search_log(2000, length=3, random_state=0))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_an_endless_loop_is_named_by_its_labels():
+    """On the estimator too it is EndlessLoopError, through pickle and for states of two columns."""
+    table = pd.DataFrame({"room": list("ab"), "hour": [1, 2], "action": "go", "reward": 1.0})
+    table = table.assign(next_room=list("ba"), next_hour=[2, 1])
+    with pytest.raises(EndlessLoopError, match=r"'go' in state \('a', 1\).*gamma below 1") as error:
+        MarkovPolicyEstimator(state=["room", "hour"], gamma=1.0).fit(table)
+    for found in (error.value, pickle.loads(pickle.dumps(error.value))):
+        assert found.state == ("a", 1)
+        assert found.action == "go"
+        assert str(found) == str(error.value)
+    MarkovPolicyEstimator(state=["room", "hour"], gamma=0.999).fit(table)  # the remedy
 
 
 def test_rewards_that_differ_beyond_the_bound_are_no_tie():

@@ -334,12 +334,6 @@ def test_all_rows_truncated():
     )
 
 
-def test_min_count_that_excludes_every_pair():
-    refuses(
-        ValueError, "min_count=9 excludes every pair; the largest weight is 2", LOG, min_count=9
-    )
-
-
 def test_endless_loop_at_gamma_one():
     table = pd.DataFrame({"state": ["x", "y"], "action": ["go", "go"], "reward": 1.0})
     table["next_state"] = ["y", "x"]

@@ -40,28 +40,24 @@ def state_rewards(counts: TransitionCounts) -> Floats:
     return np.divide(counts.state_rewards, visits, out=np.zeros_like(visits), where=visits > 0)
 
 
-def admissible_pairs(
-    counts: TransitionCounts, min_count: float, *, may_exclude_all: bool = False
-) -> Bools:
+def is_frequent(counts: TransitionCounts, min_count: float) -> Bools:
+    """Return which logged pairs weigh at least ``min_count``, (n_pairs,)."""
+    return counts.pair_weights >= min_count * (1 - 1e-9)  # ten weights of 0.1 are one
+
+
+def admissible_pairs(counts: TransitionCounts, min_count: float) -> Bools:
     """Return which logged pairs may be chosen, (n_pairs,).
 
-    A state with logged actions never goes without: if none was logged often enough, the most
-    logged one (the lowest of them) stays. That this is so everywhere is an error, unless it may be.
+    In a state without frequent pairs the most logged one (the lowest of them) may be.
     """
-    n = counts.pair_weights
-    enough = n >= min_count * (1 - 1e-9)  # ten weights of 0.1 are one
-    if enough.all():
-        return enough
-    if not enough.any() and not may_exclude_all:
-        raise ValueError(
-            f"min_count={min_count} excludes every pair; the largest weight is {n.max():g}. "
-            "Lower min_count."
-        )
-    has_enough = np.zeros(counts.n_states, dtype=bool)
-    has_enough[counts.pair_state[enough]] = True
+    may_be = is_frequent(counts, min_count)
+    if may_be.all():
+        return may_be
+    has_frequent = np.zeros(counts.n_states, dtype=bool)
+    has_frequent[counts.pair_state[may_be]] = True
     most_logged = most_logged_pairs(counts)
-    enough[most_logged] |= ~has_enough[counts.pair_state[most_logged]]
-    return enough
+    may_be[most_logged] |= ~has_frequent[counts.pair_state[most_logged]]
+    return may_be
 
 
 def most_logged_pairs(counts: TransitionCounts) -> Integers:
@@ -78,7 +74,6 @@ def estimate_mdp(
     min_count: float,
     prior_strength: float,
     initial_distribution: Floats,
-    may_exclude_all: bool = False,
 ) -> tuple[MDP, Floats]:
     """Return the estimated process over the admissible pairs, and each pair's weight.
 
@@ -87,7 +82,7 @@ def estimate_mdp(
     under a Dirichlet prior of kappa rows that went as the state's rows did. 0 is maximum
     likelihood.
     """
-    chosen = admissible_pairs(counts, min_count, may_exclude_all=may_exclude_all)
+    chosen = admissible_pairs(counts, min_count)
     trust = trust_in_pairs(counts, prior_strength)
     state = counts.pair_state[chosen]
     doubt, hubs = csr_array((len(state), 0)), csr_array((0, counts.n_states))

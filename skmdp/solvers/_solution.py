@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
+from skmdp._messages import shown
 from skmdp._typing import Floats, Integers
 
 
@@ -15,23 +17,28 @@ class EndlessLoopError(ValueError):
 
     Parameters
     ----------
-    state, action : int
-        Codes of one pair that can be taken again and again; kept as attributes.
+    state, action : int or label
+        One pair that can be taken again and again, kept as attributes: codes where a process was
+        solved, labels where an estimator was fitted.
 
     Examples
     --------
     >>> from skmdp.solvers import EndlessLoopError
-    >>> EndlessLoopError(state=3, action=0).state
-    3
+    >>> EndlessLoopError(state="open", action="wait").state
+    'open'
     """
 
-    def __init__(self, state: int, action: int) -> None:
+    def __init__(self, state: Any, action: Any) -> None:
         super().__init__(
-            f"gamma=1 needs a process that always ends, but action {action} in state {state} can "
-            "be part of an endless loop. Use a gamma below 1."
+            f"gamma=1 needs a process that always ends, but action {shown(action)} in state "
+            f"{shown(state)} can be part of an endless loop, so its value may be infinite. Use a "
+            "gamma below 1, such as 0.999."
         )
         self.state = state
         self.action = action
+
+    def __reduce__(self) -> tuple[type[EndlessLoopError], tuple[Any, Any]]:
+        return type(self), (self.state, self.action)
 
 
 @dataclass(frozen=True, eq=False)

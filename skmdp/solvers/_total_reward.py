@@ -69,8 +69,7 @@ def most_steps_to_the_end(mdp: MDP) -> float:
         raise EndlessLoopError(int(mdp.pair_state[loop]), int(mdp.pair_action[loop]))
     if not mdp.is_linear:
         raise ValueError(
-            "gamma=1 cannot be had with pessimism: its penalty has no bound there. Use a gamma "
-            "below 1, such as 0.999, or no pessimism."
+            "pessimism needs gamma below 1, such as 0.999: at gamma=1 its penalty has no bound."
         )
     steps: MDP = replace(mdp, rewards=np.ones_like(mdp.rewards))
     single_step = Discounting(0.0, 1.0)
