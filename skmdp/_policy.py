@@ -269,7 +269,7 @@ def require_numbers(evidence: Evidence) -> None:
         if kind not in NUMERIC_KINDS:
             raise ValueError(
                 f"handle_unknown='nearest' needs numeric state columns, but column {shown(name)} "
-                f"holds labels of kind {kind!r}. Encode it as numbers or choose another "
+                f"holds labels of kind {shown(kind)}. Encode it as numbers or choose another "
                 "handle_unknown."
             )
 

@@ -196,7 +196,7 @@ CASES = {
     ),
     "step, seconds": (
         LINKED.assign(step=UNIX),
-        r"pandas.to_datetime\(table\['step'\], unit='s'\), or sort the rows and say step=None",
+        r"pandas.to_datetime\(\.\.\., unit='s'\), or sort the rows and say step=None",
         {
             "times": (LINKED.assign(step=pd.to_datetime(pd.Series(UNIX), unit="s")), []),
             "sorted": (

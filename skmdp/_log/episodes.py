@@ -262,8 +262,7 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     if not len(at):
         return
     row, before = int(rows[at[0] + 1]), int(rows[at[0]])
-    name = shown(step.name)
-    where = f"Column {name}: in episode {shown(episode.label_at(row))} step "
+    where = f"Column {shown(step.name)}: in episode {shown(episode.label_at(row))} step "
     if gap[at[0]] == 0:
         raise ValueError(
             f"{where}{shown(step.label_at(row))} occurs twice (row {row}, counting from 0), but "
@@ -274,8 +273,8 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
         f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
         f"{row}, counting from 0), but next states are read off the following row. If rows are "
         "missing, give the rows after the gap an episode of their own, and mark the row before in "
-        "a boolean column 'truncated'. If steps need not count up by one, as times, convert them, "
-        f"as in pandas.to_datetime(table[{name}], unit='s'), or sort the rows and say step=None."
+        "a boolean column 'truncated'. If steps may have gaps, convert them, "
+        "as in pandas.to_datetime(..., unit='s'), or sort the rows and say step=None."
     )
 
 

@@ -38,8 +38,8 @@ def read_rewards(
             row = int(np.argmin(is_number.to_numpy(dtype=bool)))
             raise ValueError(
                 f"Column {shown(name)} must hold numbers, got {shown(series.iloc[row])} at row "
-                f"{row} (counting from 0) of a column of dtype {series.dtype}. Convert it, for "
-                "example with pandas.to_numeric."
+                f"{row} (counting from 0) of a column of dtype {shortened(series.dtype)}. Convert "
+                "it, for example with pandas.to_numeric."
             )
     try:
         rewards: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
