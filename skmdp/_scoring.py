@@ -1,4 +1,4 @@
-"""What ``score`` computes, what it asks for, and what it warns of."""
+"""The score of a fitted policy: its value, its requests to scikit-learn, its warnings."""
 
 from __future__ import annotations
 
@@ -21,27 +21,24 @@ from skmdp._policy import check_features, fitted_policy
 from skmdp._typing import Codes, Floats
 
 UNCOVERED_WARNING = 0.01
-OUTLASTING_WARNING = 0.10
+EXTRAPOLATED_WARNING = 0.10
 
 
-def warn_if_unsupported(
-    uncovered: float, outlasting: float | None, *, cut_share: float, stacklevel: int = 3
-) -> None:
+def warn_if_unsupported(uncovered: float, extrapolated: float, *, stacklevel: int = 3) -> None:
     """Warn if the log has too little to say about the policy."""
     if uncovered > UNCOVERED_WARNING:
         warnings.warn(
-            f"X lacks {uncovered:.1%} of the decisions that the policy would take; there "
-            "the estimate assumes that what X logs in the state goes on happening. Score on more "
-            "rows, or raise min_count so that the policy keeps to what is often logged.",
+            f"X lacks {uncovered:.1%} of the decisions that the policy would take; there the "
+            "estimate is that of the actions logged in the same state. Score on more rows, or "
+            "choose a policy of actions that are often logged (raise min_count and fit again).",
             UserWarning,
             stacklevel=stacklevel,
         )
-    # What cut episodes ask for ends with the longest of them: nothing is extrapolated there.
-    if outlasting is not None and (1 - cut_share) * outlasting > OUTLASTING_WARNING:
+    if extrapolated > EXTRAPOLATED_WARNING:
         warnings.warn(
-            f"{outlasting:.1%} of the policy's episodes would last longer than any in X (it may "
-            "loop); their value is extrapolated. Check the policy for loops, or charge a cost per "
-            "step.",
+            f"{extrapolated:.1%} of the policy's episodes would last longer than any in X and are "
+            "followed on, so their value is extrapolated. Check the policy for loops, charge a "
+            "cost per step, or give evaluate_policy a horizon no longer than the longest episode.",
             UserWarning,
             stacklevel=stacklevel,
         )
@@ -89,9 +86,7 @@ def score_policy(
     evidence = gather(log)
     warn_of_oddities_to_score(log, evidence, fitted_policy(estimator).evidence, stacklevel=3)
     estimate = evaluate_for_score(evidence, log, choice_of_actions(evidence.counts, actions))
-    warn_if_unsupported(
-        estimate.uncovered, estimate.outlasting, cut_share=log.cut_share, stacklevel=4
-    )
+    warn_if_unsupported(estimate.uncovered, estimate.extrapolated, stacklevel=4)
     return estimate.value
 
 

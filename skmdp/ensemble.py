@@ -561,7 +561,7 @@ class PolicyBagging(BaseEstimator):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*no member has seen in fit", UserWarning)
             answers = read_state_labels(self.predict(X), "action")
-        values, uncovered, outlasting, cut_shares = [], [], [], []
+        values, uncovered, extrapolated = [], [], []
         for member in self.estimators_:
             transformers, estimator = unwrap(member)
             log = read_log_to_score(
@@ -584,14 +584,8 @@ class PolicyBagging(BaseEstimator):
             estimate = evaluate_for_score(evidence, log, shares)
             values.append(estimate.value)
             uncovered.append(estimate.uncovered)
-            outlasting.append(np.nan if estimate.outlasting is None else estimate.outlasting)
-            cut_shares.append(log.cut_share)
-        lasting = float(np.mean(outlasting))
-        warn_if_unsupported(
-            float(np.mean(uncovered)),
-            None if np.isnan(lasting) else lasting,
-            cut_share=float(np.mean(cut_shares)),
-        )
+            extrapolated.append(estimate.extrapolated)
+        warn_if_unsupported(float(np.mean(uncovered)), float(np.mean(extrapolated)))
         return float(np.mean(values))
 
 

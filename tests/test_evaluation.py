@@ -19,7 +19,7 @@ from skmdp._evaluation.direct import (
     follow_values,
     policy_process,
 )
-from skmdp._evaluation.horizon import Horizon
+from skmdp._evaluation.horizon import Horizon, Path
 from skmdp.metrics import evaluate_policy
 
 END = -1
@@ -132,6 +132,34 @@ def test_horizon():
     assert Horizon.of_log(7, 0.25).shares == {7: 0.25, 70: 0.75}
     assert Horizon.of_log(None, 0.0).shares == {1000: 1}
     assert Horizon.of_log(7, 0.25, 3).shares == Horizon.of_log(None, 0.0, 3).shares == {3: 1}
+
+
+@given(st.integers(1, 5), st.floats(0, 1), st.integers(0, 60))
+def test_steps_left_are_those_still_taken(longest, cut_share, step):
+    horizon = Horizon.of_log(longest, cut_share)
+    assert_allclose(horizon.share_at(0), 1)
+    taken = [horizon.share_at(later) for later in range(step, 10 * longest + 1)]
+    assert_allclose(horizon.left(step), sum(taken), atol=1e-12)
+
+
+def test_averages_are_taken_as_many_steps_before_each_end():
+    """x_t = t^2 up to 4, then 3 more a step."""
+    path = Path({step: np.array([step**2]) for step in range(5)}, 4, np.array([3]))
+    assert_allclose([path.at(step)[0] for step in (0, 3, 4, 5, 30)], [0, 9, 16, 19, 94])
+    horizon = Horizon.of_log(3, 0.25)
+    assert (horizon.shortest, horizon.steps) == (3, 30)
+    assert_allclose(horizon.mean(path), 0.25 * 9 + 0.75 * 94)
+    assert_allclose(horizon.mean(path, before=1), 0.25 * 4 + 0.75 * 91)
+    assert_allclose(horizon.mean(path, before=3), 0.25 * 0 + 0.75 * 85)
+
+
+def test_a_process_without_end_need_not_be_followed():
+    """To the last digit it never settles: rounding hides how little the steps still differ."""
+    P = np.random.default_rng(0).dirichlet(np.ones(5), size=5)
+    path = follow_values(csr_array(P), np.arange(5.0) / 7, 10**5, 1.0, 1e-14, keep=())
+    assert path.length < 200
+    share = np.linalg.matrix_power(P, 1000)[0]
+    assert_allclose(path.drift, share @ np.arange(5) / 7, rtol=1e-12)
 
 
 def summed_over_steps(P, R, start, acts, horizon):
@@ -306,6 +334,15 @@ def test_score_scales_with_the_rewards():
 
 
 @QUIET
+@pytest.mark.parametrize("exponent", [-40, -3, 50])
+def test_score_has_no_unit_of_its_own(exponent):
+    """Rewards in pennies or in millions: following stops relative to them, never to one."""
+    train, test = random_log(0), random_log(1)
+    scaled = test.assign(reward=test["reward"] * 2.0**exponent)
+    assert POLICY.fit(train).score(scaled) == 2.0**exponent * POLICY.score(test)
+
+
+@QUIET
 @pytest.mark.parametrize("cut", [None, 4])
 def test_a_weight_says_how_often_an_episode_was_logged(cut):
     train, test = random_log(0), random_log(1, cut=cut)
@@ -367,7 +404,7 @@ def test_score_of_gamma_is_fair():
 def test_uncovered_decisions_are_warned_of():
     table = random_log(0)
     policy = MarkovPolicyEstimator().fit(table[table["action"] == 0])
-    message = r"X lacks 100.0% of the decisions.*Score on more rows, or raise min_count"
+    message = r"X lacks 100.0% of the decisions.*Score on more rows, or .*raise min_count"
     with pytest.warns(UserWarning, match=message):
         policy.score(table[table["action"] != 0])
 
@@ -464,7 +501,7 @@ def test_outlasting_episodes_are_warned_of():
     with pytest.warns(UserWarning, match=r"56.2% of the policy's episodes would last longer"):
         policy.score(table)
     cut = pd.DataFrame([("g", 0, "go", 1, 1.0), ("g", 1, "go", 0, 1.0)], columns=columns)
-    with pytest.warns(UserWarning, match=r"99.7% of the policy's episodes would last longer"):
+    with pytest.warns(UserWarning, match=r"66.4% of the policy's episodes would last longer"):
         policy.score(pd.concat([table, cut]))
     # Of a log that is mostly cut, little is extrapolated; of one that is cut throughout, nothing.
     mostly = [cut.assign(episode=f"g{i}") for i in range(18)]

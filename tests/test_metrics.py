@@ -252,9 +252,13 @@ def test_outlasting_episodes_are_warned_of():
     rows += [(30 + e, *row, -1) for e in range(30) for row in slow]
     table = pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
     table = table.astype({"next_state": "Int64"})
-    messages = only_warning({0: "stay", 1: "stay", 2: "go"}, table, methods="dm")
-    assert len(messages) == 1
-    assert "would last longer than any in X" in messages[0]
+    looping = {0: "stay", 1: "stay", 2: "go"}
+    (message,) = only_warning(looping, table, methods="dm")
+    assert "would last longer than any in X" in message
+    # A horizon that the log shows needs no extrapolation, one step more does.
+    assert only_warning(looping, table, methods="dm", horizon=5) == []
+    assert only_warning(looping, table, methods="dm", horizon=6) == [message]
+    assert evaluate_policy(looping, table, methods="dm", horizon=4).outlasting_share is None
 
 
 @pytest.mark.parametrize("cut_share", [0.0, 0.1])

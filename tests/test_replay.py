@@ -15,6 +15,7 @@ from test_importance import HAND
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.counts import count_transitions
 from skmdp._evaluation.direct import choice_of_actions, evaluate_directly, pair_process_values
+from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.replay import METHODS, Candidate, Replay, resample_values, standard_error
 from skmdp._log.evidence import gather
 from skmdp._log.reading import read_table
@@ -325,6 +326,29 @@ def test_corrections_take_the_steps_that_are_left(horizon):
     left = [0.9**n * np.append(V(n), 0.0)[s] for n, s in zip(log.lengths, following, strict=True)]
     expected = (log.returns + left).mean() - Q_minus_V / len(log.lengths)
     assert_allclose([dr, wdr], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0.9, 1.0])
+@pytest.mark.parametrize("kappa", [0.0, 3.0])
+def test_every_method_is_affine_in_the_share_of_cut_episodes(gamma, kappa):
+    """Following each share for its own number of steps, one after the other, is the same."""
+    log = replay(random_log(12, n_episodes=150, cut=4), gamma=gamma, kappa=kappa)
+    c = log.cut_share
+    assert 0.2 < c < 0.8
+    choice = choice_of_actions(log.counts, POLICY)
+    draws = np.bincount(np.random.default_rng(0).integers(150, size=150), minlength=150)
+    draws = draws.astype(float)
+    mixed, short, to_the_end = (
+        Candidate(replace(log, horizon=horizon), choice)
+        for horizon in (log.horizon, Horizon.of_log(4, 0, 4), Horizon.of_log(4, 0, 40))
+    )
+    for drawn in ((), (draws, log.resample(draws))):
+        ends = c * short.values(METHODS, *drawn) + (1 - c) * to_the_end.values(METHODS, *drawn)
+        assert_allclose(mixed.values(METHODS, *drawn), ends, rtol=1e-5)
+    for found, at_4, at_40 in zip(
+        mixed.influence, short.influence, to_the_end.influence, strict=True
+    ):
+        assert_allclose(found, c * at_4 + (1 - c) * at_40, rtol=1e-6, atol=1e-9)
 
 
 def test_a_resample_is_the_log_of_its_draws():

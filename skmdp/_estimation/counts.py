@@ -29,7 +29,7 @@ def sum_by_code(codes: Integers, amounts: Floats | Bools, n: int) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class TransitionCounts:
-    """What is kept of a log, in state-action-pair form.
+    """The sums that are kept of a log, in state-action-pair form.
 
     Pairs are the logged (state, action), sorted by state, then action. Triple arrays are aligned
     with the CSR pattern ``(indptr, next_states)`` of shape (n_pairs, n_states + 1), whose last

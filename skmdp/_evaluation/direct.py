@@ -1,4 +1,4 @@
-"""The direct method: what a policy would have earned in the process re-estimated from a log.
+"""The direct method: the value of a policy in the process re-estimated from a log.
 
 The policy takes action a in state s with probability pi(a|s). With n, N weighted counts of the
 log, kappa the strength of the prior and lam = n(s, a) / (n(s, a) + kappa), 0 where the log lacks
@@ -57,14 +57,15 @@ FEW_ROWS = 5
 
 @dataclass(frozen=True, eq=False)
 class DirectEstimate:
-    """A policy's estimated value and what qualifies it.
+    """A policy's estimated value, and how far the log supports it.
 
     ``ends`` are the smallest and the largest of the values that ``value`` averages, one for each
     number of steps of the horizon; ``state_values`` (n_states,) average them by state.
     ``uncovered`` is the share of the policy's decisions within the horizon that the log lacks,
     ``thin`` the share of those that fewer than five rows speak for (what is lacking included),
     ``outlasting`` the share of its episodes that are longer than any logged one (None where that is
-    unknown, or beyond the horizon). ``values`` and ``visits`` hold V_h and d_t (None unless asked
+    unknown, or beyond the horizon), ``extrapolated`` that of the cases in which they are followed
+    further than any logged one. ``values`` and ``visits`` hold V_h and d_t (None unless asked
     for).
     """
 
@@ -76,6 +77,7 @@ class DirectEstimate:
     uncovered: float
     thin: float
     outlasting: float | None
+    extrapolated: float
     values: Path | None
     visits: Path | None
 
@@ -121,9 +123,10 @@ def evaluate_directly(
         tolerance=tolerance,
     )
     visits, decisions = follow_visits(1.0, keep=every_step if keep_paths else (longest,))
-    outlasting = None
+    outlasting, extrapolated = None, 0.0
     if longest is not None and longest <= horizon.steps:
         outlasting = float(visits.at(longest).sum())
+        extrapolated = horizon.share_at(longest) * outlasting
     if keep_paths and gamma < 1:
         visits, _ = follow_visits(gamma, keep=every_step)
     taken = float(decisions.sum())
@@ -138,6 +141,7 @@ def evaluate_directly(
         uncovered=float(decisions @ _lacking(counts, choice, 0)) / taken if taken else 0.0,
         thin=float(decisions @ _lacking(counts, choice, FEW_ROWS - 1)) / taken if taken else 0.0,
         outlasting=outlasting,
+        extrapolated=extrapolated,
         values=values if keep_paths else None,
         visits=visits if keep_paths else None,
     )
@@ -160,7 +164,7 @@ def divide(numerator: Floats, denominator: Floats) -> Floats:
 def beliefs(
     counts: TransitionCounts, choice: Floats | None, prior_strength: float
 ) -> tuple[Floats, Floats]:
-    """Return pi lam of every pair, (n_pairs,), and what it leaves of each state, (n_states,)."""
+    """Return pi lam of every pair, (n_pairs,), and 1 - its sum in each state, (n_states,)."""
     n = counts.pair_weights
     if choice is None:
         return np.zeros(len(n)), np.ones(counts.n_states)
@@ -173,7 +177,7 @@ def policy_process(
 ) -> tuple[Any, Floats]:
     """Return P (n_states, n_states) and R (n_states,) of following a policy."""
     believed, left = beliefs(counts, choice, prior_strength)
-    # What one row weighs as the pair's, and as the state's.
+    # The weight of one row among those of its pair, and among those of its state.
     per_pair = divide(believed, counts.pair_weights)
     per_state = divide(left, counts.state_weights)
     followed = np.flatnonzero(per_pair)
@@ -211,14 +215,14 @@ def follow_values(
     values = np.zeros(len(rewards))
     kept = {0: values}
     gain = rewards  # the step h adds gain_h = (gamma P)^h R
-    rounding = 8 * np.finfo(np.float64).eps * np.abs(rewards).max()
+    largest_reward = float(np.abs(rewards).max())
     for step in range(1, steps):
         values = values + gain
         if step in keep:
             kept[step] = values
         following = gamma * (transitions @ gain)
         if step <= LOOK_EVERY or step % LOOK_EVERY == 0:
-            drift = _settled_drift(values, gain, following, steps - step, tolerance, rounding)
+            drift = _settled_drift(values, gain, following, steps - step, largest_reward, tolerance)
             if drift is not None:
                 return Path(kept | {step: values}, step, drift)
         gain = following
@@ -226,19 +230,25 @@ def follow_values(
 
 
 def _settled_drift(
-    values: Floats, gain: Floats, following: Floats, left: int, tolerance: float, rounding: float
+    values: Floats,
+    gain: Floats,
+    following: Floats,
+    left: int,
+    largest_reward: float,
+    tolerance: float,
 ) -> Floats | None:
-    """Return what every step that is left adds, None if steps still differ.
+    """Return the gain of every step that is left, None if the gains of steps still differ.
 
-    Steps change what they add less and less, so once they hardly do, those left add that much
-    each: a process that goes on for ever need not be followed. The error of the sum is at most
+    Gains change less and less. Once they hardly do, the steps left gain as much each, so that a
+    process without an end need not be followed. The error of the sum is at most
     change * left^2 / 2.
     """
-    if np.abs(gain).max() <= tolerance * max(1.0, np.abs(values).max()):
+    if np.abs(gain).max() <= tolerance * max(largest_reward, np.abs(values).max()):
         return np.zeros(len(values))
     end = values + left * following
     change = np.abs(following - gain).max()
-    negligible = 2 * tolerance * max(1.0, np.abs(end).max())
+    negligible = 2 * tolerance * max(largest_reward, np.abs(end).max())
+    rounding = 8 * np.finfo(np.float64).eps * largest_reward
     return following if change * left**2 <= negligible or change <= rounding else None
 
 

@@ -41,10 +41,10 @@ class Horizon:
     """For how many steps a policy is followed, and in which share of the cases.
 
     ``shares`` maps numbers of steps to shares that sum to one. An episode that was cut off shows
-    what a policy earns in so many steps and no more; one that ended shows what it earns in all. So
-    a value over a log of which a share c was cut off is c times that over the steps of the log's
-    longest episode, and 1 - c times that to the end. Shares are taken for known: they say what is
-    asked, not what the log answers, and so they have no part in a standard error.
+    the reward of so many steps, one that ended shows the reward to its end. So the value in a log
+    of which a share c was cut off is c times that over the steps of the longest episode plus 1 - c
+    times that to the end. Shares belong to the question, not to the answer: standard errors take
+    them for known.
     """
 
     shares: Mapping[int, float]

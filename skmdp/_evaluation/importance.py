@@ -1,8 +1,8 @@
-"""Importance methods: what the log's own episodes say of another policy, by weighing them.
+"""Importance methods: the value of another policy from the log's own episodes, weighed.
 
 With rho_t = pi(a_t|s_t) / b(a_t|s_t) for b the policy that was logged, W_t = rho_0 ... rho_t is how
 much likelier the policy makes the first t + 1 decisions of an episode. After its end rewards and
-values are 0 and W stays what it was: the sums over episodes at a step run over those that have
+values are 0 and W keeps its value: the sums over episodes at a step run over those that have
 ended, too. Products are kept as logarithms and scaled step by step, so that none overflows.
 
 One formula carries the per-decision methods. With x_t an amount per decision and w_t either W_t / n

@@ -1,4 +1,4 @@
-"""What each row of a log moves the value of the direct method by."""
+"""By how much each row of a log moves the value of the direct method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skmdp._typing import Floats, Integers
 def influence_of_rows(
     counts: TransitionCounts, choice: Floats | None, estimate: DirectEstimate, gamma: float
 ) -> tuple[Floats, Floats]:
-    """Return what moves the value: slope and offset of u = slope r + offset, each (n_triples,).
+    """Return the influence of rows, u = slope r + offset: slope and offset, each (n_triples,).
 
     ``estimate`` comes from the same arguments, with its paths. O(n_triples) where the values and
     the visits settle within the horizon, else as often as there are steps.

@@ -1,11 +1,11 @@
 """Whether a log can have come about with the propensities that are stated of it.
 
-A row that was logged with propensity p shows what has probability p. So for any guess q of the
-logged actions that was made before they were seen, the product of q / p over rows is expected to be
-at most one, whatever else the propensities rest on, and exceeds 1 / level with a probability of no
-more than the level (Ville's inequality). The guess here is the running share of each action in the
-state (a Dirichlet mixture, so the order of rows does not matter): where an action is logged far
-more often than is stated, the product is large.
+If a row with propensity p shows an action that has probability p, then for any forecast q of the
+logged actions the product of q / p over rows is expected to be at most one, whatever else the
+propensities rest on, and exceeds 1 / level with a probability of no more than the level (Ville's
+inequality). The forecast here is the running share of each action in the state (a Dirichlet
+mixture, so the order of rows does not matter): where an action is logged far more often than is
+stated, the product is large.
 
 Propensities that are too large are seen otherwise: those of different actions in one state cannot
 sum to more than one, if the state is what they rest on. They rest on more (on columns that the log
@@ -34,7 +34,7 @@ ROUNDING = 0.005
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A pair whose propensities cannot be true, and what was logged of it.
+    """A pair whose propensities cannot be true, and its rows.
 
     ``stated`` is the mean of its propensities, ``n_rows`` and ``n_rows_of_state`` count rows,
     ``total`` is what the propensities of its state sum to where that is the contradiction, else
@@ -52,7 +52,7 @@ class Contradiction:
 def find_contradiction(
     counts: TransitionCounts, pair: Integers, propensities: Floats
 ) -> Contradiction | None:
-    """Return what contradicts propensities most, None where nothing does.
+    """Return the pair that contradicts its propensities most, None where none does.
 
     ``pair`` (n,) is the position in ``counts`` of the pair of every row.
     """
@@ -91,7 +91,7 @@ def find_contradiction(
 def _totals(
     counts: TransitionCounts, pair: Integers, propensities: Floats, n: Floats, stated: Floats
 ) -> Floats:
-    """Return what each state's propensities sum to at least, if they rest on it, (n_states,)."""
+    """Return the least sum of each state's propensities, if they rest on it, (n_states,)."""
     smallest, largest = np.ones(len(n)), np.zeros(len(n))
     np.minimum.at(smallest, pair, propensities)
     np.maximum.at(largest, pair, propensities)

@@ -80,7 +80,7 @@ class Replay:
         horizon: int | None,
         **others: Any,
     ) -> Replay:
-        """Fill in what follows from the log: its own behavior policy and horizon."""
+        """Fill in the behavior policy and the horizon, which follow from the log."""
         if propensities is None:
             shares = counts.pair_weights / counts.state_weights[counts.pair_state]
             propensities = shares[counts.triple_pair[triple]]
@@ -112,7 +112,7 @@ class Replay:
 
     @cached_property
     def returns(self) -> Floats:
-        """What each episode earned, (n_episodes,)."""
+        """Return of each episode, (n_episodes,)."""
         assert self.lengths is not None
         return discounted_returns(self.lengths, self.rewards, self.gamma, self.horizon.steps)
 
@@ -147,7 +147,7 @@ class Candidate:
 
     @cached_property
     def estimate(self) -> DirectEstimate:
-        """What the direct method says."""
+        """Estimate of the direct method."""
         log = self.replay
         return evaluate_directly(
             log.counts,
@@ -163,7 +163,7 @@ class Candidate:
 
     @cached_property
     def influence(self) -> tuple[Floats, Floats]:
-        """What each row moves the value by, (n,), and the value of each start, (n_episodes,)."""
+        """Influence of each row on the value, (n,), and the value of each start, (n_episodes,)."""
         log = self.replay
         slope, offset = influence_of_rows(log.counts, self.choice, self.estimate, log.gamma)
         of_rows = slope[log.triple] * log.rewards + offset[log.triple]
@@ -184,9 +184,9 @@ class Candidate:
 
     @cached_property
     def _moved_by_episodes(self) -> Floats:
-        """What a draw of each episode moves the value of the direct method by, of n draws in all.
+        """Influence of one draw of each episode on the value of the direct method.
 
-        But for a constant, which cancels between as many draws as there are episodes.
+        It lacks a constant, which cancels where there are as many draws as episodes.
         """
         of_rows, start_values = self.influence
         n = len(start_values)
@@ -201,9 +201,9 @@ class Candidate:
     ) -> Floats:
         """Return the estimate of each method, (n_methods,), for the log or a resample of it.
 
-        In a resample, what dr and wdr correct is the direct estimate to first order: its influence
-        function, and one backup of the log's values in the resampled process. For the logged policy
-        the importance methods give the mean return, and dr and wdr have nothing to correct.
+        In a resample dr and wdr correct a direct estimate that is right to first order: by its
+        influence function, and by one backup of the log's values in the resampled process. For the
+        logged policy the importance methods give the mean return, and dr and wdr correct nothing.
         """
         return np.array([self._value(method, draws, resampled) for method in methods])
 

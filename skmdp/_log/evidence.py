@@ -68,7 +68,7 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
 
 
 def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
-    """Add up two logs; what either has not seen is new to the other.
+    """Add up two logs; labels missing from one of them are added.
 
     Returns the sum, and the code in it of each state of the earlier log.
     """

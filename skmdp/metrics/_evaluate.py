@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.replay import METHODS, MODEL_METHODS, Candidate, standard_error
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
@@ -321,8 +322,7 @@ def evaluate_policy(
         prior_strength=log.prior_strength,
         confidence_level=confidence_level,
     )
-    least, most = (end - target.estimate.value for end in target.estimate.ends)
-    _warn(result, (least, most), is_training_log=logs.is_training_log(policy))
+    _warn(result, target.estimate, is_training_log=logs.is_training_log(policy))
     return result
 
 
@@ -452,11 +452,9 @@ def _method_names(methods: Sequence[str] | str) -> list[str]:
     return names
 
 
-def _warn(result: PolicyEvaluation, reach: tuple[float, float], *, is_training_log: bool) -> None:
+def _warn(result: PolicyEvaluation, direct: DirectEstimate, *, is_training_log: bool) -> None:
     """Say once each what makes the estimates doubtful, and what to do."""
-    warn_if_unsupported(
-        result.untried_share, result.outlasting_share, cut_share=result.cut_share, stacklevel=5
-    )
+    warn_if_unsupported(direct.uncovered, direct.extrapolated, stacklevel=5)
     if is_training_log:
         warnings.warn(
             "X holds the very transitions that the policy was learned from, so the estimate is "
@@ -478,7 +476,7 @@ def _warn(result: PolicyEvaluation, reach: tuple[float, float], *, is_training_l
     speaking = table[~table["method"].isin(few)].dropna(subset=["value", "standard_error"])
     for one, other in combinations(speaking.itertuples(), 2):
         error = np.hypot(one.standard_error, other.standard_error)
-        if _apart(one, other, reach) > DISAGREEMENT * error:
+        if _apart(one, other, direct) > DISAGREEMENT * error:
             warnings.warn(
                 f"Methods disagree by more than their errors: {one.method} says "
                 f"{one.value:.4g} +- {one.standard_error:.2g}, {other.method} "
@@ -492,16 +490,16 @@ def _warn(result: PolicyEvaluation, reach: tuple[float, float], *, is_training_l
             return
 
 
-def _apart(one: Any, other: Any, reach: tuple[float, float]) -> float:
+def _apart(one: Any, other: Any, direct: DirectEstimate) -> float:
     """Return how far apart the values of two methods are, for one and the same question.
 
     An importance method sees episodes as far as they were logged. Where some were cut off, its
-    answer may lie anywhere between following the policy so long and to its end: within ``reach`` of
-    that of a direct method.
+    answer may lie anywhere between following the policy so long and to its end.
     """
     difference = float(other.value - one.value)
     if (one.method in MODEL_METHODS) == (other.method in MODEL_METHODS):
         return abs(difference)
     if other.method in MODEL_METHODS:
         difference = -difference
-    return abs(difference - float(np.clip(difference, *reach)))
+    least, most = (end - direct.value for end in direct.ends)
+    return abs(difference - float(np.clip(difference, least, most)))
