@@ -280,6 +280,7 @@ def test_any_split_is_one_fit_whatever_a_batch_counts(rows, data, weighted, extr
 
 NOTHING = {
     "empty": (CLIMB.iloc[:0], None),
+    "no dtypes": (pd.DataFrame(columns=[*CLIMB, "step", "terminated", "truncated"]), None),
     "truncated": (CLIMB.assign(next_state=None, truncated=True), None),
     "weightless": (CLIMB, [0] * len(CLIMB)),
 }

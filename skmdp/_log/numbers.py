@@ -125,6 +125,8 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
     raise_if_missing(name, series.isna().to_numpy(dtype=bool), remedy)
     column = read_labels(series, name)
     values = column.values
+    if not len(series):
+        return column, np.empty(0, dtype=np.int64)
     if column.kind not in NUMERIC_KINDS and not is_time(column.kind):
         raise TypeError(
             f"Column {shown(name)} must hold numbers or times to order rows by, got "
