@@ -39,7 +39,7 @@ from skmdp._log.roles import (
     warn_of_near_names,
 )
 from skmdp._messages import quoted, shown
-from skmdp._typing import Bools, Codes, Floats, Name, Names
+from skmdp._typing import Array, Bools, Codes, Floats, Name, Names
 
 FEATURE_ROLES = Roles((), "y", step=None, terminated=None, truncated=None)
 
@@ -71,17 +71,10 @@ def read_table(
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
-    step, step_numbers = None, None
-    if episode is not None and roles.step is not None and roles.step in frame.columns:
-        step, step_numbers = read_steps(frame.column(roles.step), roles.step)
+    step, step_numbers = (None, None) if episode is None else _find_steps(frame, roles.step)
     action = read_labels(frame.column(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
-    rewards = None
-    if roles.reward is not None:
-        series = frame.column(roles.reward)
-        rewards = read_rewards(series, roles.reward, remedy=remedies.reward, may_lack=seen)
-        _require_unpaid(rewards, roles.reward, seen)
     taken_with = None
     if propensities is not None:
         taken_with = read_propensities(frame, propensities, may_lack=seen)
@@ -91,7 +84,7 @@ def read_table(
             states,
             action if seen is None else _as_integers(action),
             next_states=next_states,
-            rewards=rewards,
+            rewards=_find_rewards(frame, roles.reward, remedies.reward, seen),
             episode=episode,
             step=step,
             step_numbers=step_numbers,
@@ -308,8 +301,20 @@ def _find_flags(frame: Table, name: Name | None, role: str, may_lack: Bools | No
     return read_flags(frame.column(name), name, role, may_lack=may_lack)
 
 
-def _require_unpaid(rewards: Floats, name: Name, seen: Bools | None) -> None:
-    """Raise for a reward beside a last observation: no action earned it."""
+def _find_steps(frame: Table, name: Name | None) -> tuple[LabelColumn, Array] | tuple[None, None]:
+    """Read the column that orders rows if the table has it, as labels and as numbers."""
+    if name is None or name not in frame.columns:
+        return None, None
+    return read_steps(frame.column(name), name)
+
+
+def _find_rewards(
+    frame: Table, name: Name | None, remedy: str, seen: Bools | None
+) -> Floats | None:
+    """Read the rewards if the log has them; beside a last observation no action earned any."""
+    if name is None:
+        return None
+    rewards = read_rewards(frame.column(name), name, remedy=remedy, may_lack=seen)
     paid = np.flatnonzero(False if seen is None else seen & ~np.isnan(rewards) & (rewards != 0))
     if len(paid):
         row = int(paid[0])
@@ -319,6 +324,7 @@ def _require_unpaid(rewards: Floats, name: Name, seen: Bools | None) -> None:
             "action was taken, name it. If each reward stands in the row after its action, move "
             "them up, as in table.groupby('episode')['reward'].shift(-1). Else set this one to 0."
         )
+    return rewards
 
 
 def _as_integers(column: LabelColumn) -> LabelColumn:
