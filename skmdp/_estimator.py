@@ -366,7 +366,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             features of the state; the next state of a row is then that of the next row of the
             same episode.
         y : array-like of shape (n_transitions,), default=None
-            The logged actions.
+            The logged actions. The last row of an ``episode`` may lack it, as in a table.
         reward : array-like of shape (n_transitions,), default=None
             With ``y`` only: reward of every row. None: the log has no rewards, and the policy is
             the most logged action of each state.

@@ -504,3 +504,34 @@ def test_batches_come_with_rewards_or_without():
         policy.partial_fit(X, y)
     assert policy.partial_fit(X, y, reward=[1, 2]).n_transitions_ == 4
     assert policy.fit(X, y).partial_fit(X, y).n_transitions_ == 4
+
+
+@pytest.mark.parametrize("episode", [None, [0, 0, 0, 1]])
+def test_features_lack_no_state(episode):
+    table = pd.DataFrame({"x": ["a", None, "c", "d"]})
+    y, given = ["g"] * 4, {} if episode is None else {"episode": episode}
+    remedy = "drop these rows" if episode is None else "leave out the whole episode"
+    with pytest.raises(ValueError, match=rf"'x' contains NaN.*its own, or {remedy}\.") as caught:
+        read_features(table, y, **given)
+    assert "truncated" not in str(caught.value)
+    labelled = moves(read_features(table.fillna("?"), y, **given))
+    if episode is None:
+        assert labelled == ["?.", "a.", "c.", "d."]
+        assert moves(read_features(table.dropna(), y[:3])) == ["a.", "c.", "d."]
+    else:
+        assert labelled == ["?c", "a?", "c.", "d."]
+        assert moves(read_features(table.iloc[3:], y[3:], episode=[1])) == ["d."]
+
+
+def test_features_may_end_with_a_last_observation():
+    X, y, reward = [["a"], ["b"], ["z"], ["x"]], ["g", "h", None, "g"], [1, 2, None, 3]
+    log = read_features(X, y, reward, [0, 0, 0, 1])
+    assert moves(log) == ["ab", "bz", "x."]
+    assert_array_equal(log.rewards, [1, 2, 3])
+    assert log.cut_share == 0.5
+    assert read_features(X, [3, 1, np.nan, 3], None, [0, 0, 0, 1]).actions.kinds == ("int",)
+    with pytest.raises(ValueError, match=r"'y' contains NaN.*such as 'none'") as caught:
+        read_features(X, y, reward)
+    assert "last observation" not in str(caught.value)
+    with pytest.raises(ValueError, match="No row holds a decision"):
+        read_features(X, [None] * 4, episode=range(4))

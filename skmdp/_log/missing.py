@@ -11,40 +11,48 @@ from dataclasses import dataclass
 from skmdp._log.labels import MISSING, LabelColumn, raise_if_missing
 from skmdp._typing import Bools
 
-_FALSE_LINK = "else the row before leads to the row after, which never happened."
+_FALSE_LINK = "the row before leads to the row after, which never happened."
 
 
 @dataclass(frozen=True)
 class Remedies:
     """What to do about rows with missing values.
 
-    ``is_linked`` says whether next states are read off the following row, ``leave_out`` how to
-    leave out a row whose state is known.
+    ``is_linked`` says whether next states are read off the following row, ``is_table`` whether the
+    log is a table, to which columns may be added, or features with actions beside them.
     """
 
     is_linked: bool
-    leave_out: str
+    is_table: bool
 
     @property
     def state(self) -> str:
         """What to do about a missing state."""
-        if self.is_linked:
+        if self.is_linked and self.is_table:
             return (
                 "Give it a label of its own. To leave these rows out, drop them, give the rows "
                 "after each an episode of their own, and mark the row before in a boolean column "
-                f"'truncated'; {_FALSE_LINK}"
+                f"'truncated'; else {_FALSE_LINK}"
             )
-        return (
-            "Give it a label of its own, or drop these rows. If a next state is missing for the "
-            "same reason, mark its row in a boolean column 'truncated', else it counts as an end."
-        )
+        if self.is_linked:
+            return (
+                "Give it a label of its own, or leave out the whole episode. If you only drop "
+                f"these rows, {_FALSE_LINK}"
+            )
+        alone = "Give it a label of its own, or drop these rows."
+        if self.is_table:
+            alone += (
+                " If a next state is missing for the same reason, mark its row in a boolean "
+                "column 'truncated', else it counts as an end."
+            )
+        return alone
 
     @property
     def action(self) -> str:
         """What to do about a missing action."""
         nothing = "If nothing was done there, give that a label, such as 'none'. "
         last = " Only the last row of an episode may lack it: the last observation."
-        return nothing + self._left_out + last
+        return nothing + self._left_out + last * (self.is_linked or self.is_table)
 
     @property
     def reward(self) -> str:
@@ -57,21 +65,22 @@ class Remedies:
         if self.is_linked:
             return (
                 "Fill it in; a row that belongs to no other gets an episode of its own. Do not "
-                f"drop these rows, {_FALSE_LINK}"
+                f"drop these rows, else {_FALSE_LINK}"
             )
         return "Fill it in, or drop these rows."
 
     @property
     def _left_out(self) -> str:
-        if self.is_linked:
-            return f"To leave these rows out, {self.leave_out}; {_FALSE_LINK}"
-        return "To leave these rows out, drop them."
-
-
-OF_TABLES = (
-    "first add next states, as in table.groupby('episode')['state'].shift(-1), and then drop them"
-)
-OF_FEATURES = "fill in any value and give them sample_weight 0"
+        """How to leave out a row whose state is known."""
+        if not self.is_linked:
+            return "To leave these rows out, drop them."
+        how = "fill in any value and give them sample_weight 0"
+        if self.is_table:
+            how = (
+                "first add next states, as in table.groupby('episode')['state'].shift(-1), and "
+                "then drop them"
+            )
+        return f"To leave these rows out, {how}; else {_FALSE_LINK}"
 
 
 def require_complete(column: LabelColumn, remedy: str, may_lack: Bools | None = None) -> None:

@@ -21,7 +21,7 @@ from skmdp._log.episodes import LogRows, Transitions, find_last_observations, li
 from skmdp._log.frames import Table, as_frame, as_series, as_table, without_mask
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import EXACT_FLOAT, MISSING, LabelColumn, require_no_missing
-from skmdp._log.missing import OF_FEATURES, OF_TABLES, Remedies, require_complete
+from skmdp._log.missing import Remedies, require_complete
 from skmdp._log.numbers import (
     read_flags,
     read_propensities,
@@ -66,7 +66,7 @@ def read_table(
         require_rows(frame)
     states = [read_labels(frame.column(name), name) for name in roles.state]
     next_states = _read_next_states(frame, roles)
-    remedies = Remedies(next_states is None, OF_TABLES)
+    remedies = Remedies(is_linked=next_states is None, is_table=True)
     for column in states:
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
@@ -75,7 +75,10 @@ def read_table(
     action = read_labels(frame.column(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
-    taken_with = None
+    rewards, taken_with = None, None
+    if roles.reward is not None:
+        series = frame.column(roles.reward)
+        rewards = _read_rewards(series, roles.reward, remedies.reward, seen)
     if propensities is not None:
         taken_with = read_propensities(frame, propensities, may_lack=seen)
     log = link_rows(
@@ -84,7 +87,7 @@ def read_table(
             states,
             action if seen is None else _as_integers(action),
             next_states=next_states,
-            rewards=_find_rewards(frame, roles.reward, remedies.reward, seen),
+            rewards=rewards,
             episode=episode,
             step=step,
             step_numbers=step_numbers,
@@ -134,34 +137,42 @@ def read_features(
 
     Without episodes every row is a decision of its own. The last two as in ``read_table``.
     """
-    remedies = Remedies(episode is not None, OF_FEATURES)
+    remedies = Remedies(is_linked=episode is not None, is_table=False)
     states = read_feature_columns(X)
     for column in states:
         require_complete(column, remedies.state)
     action = read_labels(as_series(y, "y", warn=True), "y")
-    require_complete(action, remedies.action)
+    paid = None if reward is None else as_series(reward, "reward")
     n_rows = len(states[0].codes)
-    rewards = None
-    if reward is not None:
-        rewards = read_rewards(as_series(reward, "reward"), "reward", remedy=remedies.reward)
-    if episode is None:
-        codes = np.arange(n_rows, dtype=np.int32)
-        episodes = LabelColumn("episode", "int", codes, codes)
-    else:
+    episodes, seen = _every_row(n_rows), None
+    if episode is not None:
         episodes = read_labels(as_series(episode, "episode"), "episode")
         require_complete(episodes, remedies.episode)
-    check_consistent_length(states[0].codes, action.codes, rewards, episodes.codes)
-    return link_rows(
+    check_consistent_length(states[0].codes, action.codes, paid, episodes.codes)
+    if episode is not None:
+        seen = find_last_observations(action, episodes, None, None)
+    require_complete(action, remedies.action, may_lack=seen)
+    log = link_rows(
         LogRows(
             FEATURE_ROLES,
             states,
-            action,
-            rewards=rewards,
+            action if seen is None else _as_integers(action),
+            rewards=None if paid is None else _read_rewards(paid, "reward", remedies.reward, seen),
             episode=episodes,
+            last_observations=seen,
             weights=read_weights(sample_weight, n_rows, may_be_zero=may_count_nothing),
             beside=tuple(beside),
         )
     )
+    if not (may_count_nothing or len(log.state_codes)):
+        _raise_as_nothing_counts(log)
+    return log
+
+
+def _every_row(n_rows: int) -> LabelColumn:
+    """Make each row an episode of its own."""
+    codes = np.arange(n_rows, dtype=np.int32)
+    return LabelColumn("episode", "int", codes, codes)
 
 
 def read_feature_columns(X: Any) -> list[LabelColumn]:
@@ -308,13 +319,9 @@ def _find_steps(frame: Table, name: Name | None) -> tuple[LabelColumn, Array] | 
     return read_steps(frame.column(name), name)
 
 
-def _find_rewards(
-    frame: Table, name: Name | None, remedy: str, seen: Bools | None
-) -> Floats | None:
-    """Read the rewards if the log has them; beside a last observation no action earned any."""
-    if name is None:
-        return None
-    rewards = read_rewards(frame.column(name), name, remedy=remedy, may_lack=seen)
+def _read_rewards(series: pd.Series, name: Name, remedy: str, seen: Bools | None) -> Floats:
+    """Read the rewards; beside a last observation no action earned any."""
+    rewards = read_rewards(series, name, remedy=remedy, may_lack=seen)
     paid = np.flatnonzero(False if seen is None else seen & ~np.isnan(rewards) & (rewards != 0))
     if len(paid):
         row = int(paid[0])
