@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.callback import CallbackContext, CallbackSupportMixin
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
@@ -42,7 +43,7 @@ from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
 from skmdp.solvers._ties import tie_tolerances
 
 
-class MarkovPolicyEstimator(BaseEstimator):
+class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     """Learn a decision policy from a table of logged transitions.
 
     The log is read as a Markov decision process: what follows a decision depends on the state and
@@ -128,7 +129,8 @@ class MarkovPolicyEstimator(BaseEstimator):
         answer of the nearest state with logged actions; it needs numeric state columns, each of
         which is scaled by its standard deviation over ``states_``.
     verbose : int, default=0
-        If positive, print a line per iteration of the solver.
+        If positive, print a line per iteration of the solver. Progress bars and other callbacks of
+        scikit-learn are attached with ``set_callbacks``; each iteration is a task.
 
     Attributes
     ----------
@@ -546,6 +548,8 @@ class MarkovPolicyEstimator(BaseEstimator):
 
     def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
         """Estimate, solve from the last values of a stream, and choose; then keep it all."""
+        task = self._init_callback_context(max_subtasks=None)
+        task.call_on_fit_task_begin(estimator=self, X=X, y=y)
         if self.handle_unknown == "nearest":
             require_numbers(evidence)
         if self.pessimism > 0 and self.gamma == 1:
@@ -560,7 +564,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             initial_distribution=evidence.initial_distribution,
         )
         try:
-            solution = self._solve(mdp, last_values)
+            solution = self._solve(mdp, last_values, task)
         except EndlessLoopError as error:
             raise EndlessLoopError(
                 evidence.states.label(error.state), evidence.actions.label(error.action)
@@ -574,7 +578,7 @@ class MarkovPolicyEstimator(BaseEstimator):
                 gamma=self.gamma,
                 state_values=solution.state_values,
             )
-            solution = self._solve(mdp, solution.state_values)
+            solution = self._solve(mdp, solution.state_values, task)
         tolerances = tie_tolerances(
             mdp,
             self.gamma,
@@ -610,6 +614,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             default_code=default,
         )
         self._keep(solution)
+        task.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
     def _choose_prior_strength(self, evidence: Evidence) -> float:
@@ -622,7 +627,12 @@ class MarkovPolicyEstimator(BaseEstimator):
             )
         return choose_prior_strength(evidence.counts)
 
-    def _solve(self, mdp: MDP, initial_values: Floats | None) -> Solution:
+    def _solve(self, mdp: MDP, initial_values: Floats | None, task: CallbackContext) -> Solution:
+        def tell(_: int) -> None:
+            iteration = task.subcontext(task_name="iteration")
+            iteration.call_on_fit_task_begin(estimator=self)
+            iteration.call_on_fit_task_end(estimator=self)
+
         return modified_policy_iteration(
             mdp,
             self.gamma,
@@ -630,6 +640,7 @@ class MarkovPolicyEstimator(BaseEstimator):
             max_iter=self.max_iter,
             initial_values=initial_values,
             verbose=self.verbose,
+            callback=tell if hasattr(self, "_skl_callbacks") else None,
         )
 
     def _keep(self, solution: Solution) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from reference import learn, link, policy
 from sklearn.base import clone, is_classifier
+from sklearn.callback import ProgressBar
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -606,6 +607,58 @@ def test_fit_says_when_it_did_not_converge():
     assert policy.n_iter_ == 1
     assert policy.value_error_bound_ > 0
     assert np.isfinite(policy.state_values_).all()
+
+
+class Recorder:
+    """A callback of scikit-learn that keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def setup(self, estimator, context):
+        self.told.append(("setup", context.task_name))
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(("begin", context.task_name))
+
+    def on_fit_task_end(self, estimator, context):
+        self.told.append(("end", context.task_name))
+
+    def teardown(self, estimator, context):
+        self.told.append(("teardown", context.task_name))
+
+
+@pytest.mark.parametrize("pessimism", [0.0, 0.5])
+def test_callbacks_are_told_of_every_iteration(pessimism):
+    recorder = Recorder()
+    policy = MarkovPolicyEstimator(pessimism=pessimism).set_callbacks(recorder).fit(CLIMB)
+    iterations = [("begin", "iteration"), ("end", "iteration")]
+    n_iter = (len(recorder.told) - 4) // 2
+    assert n_iter == policy.n_iter_ if pessimism == 0 else n_iter > policy.n_iter_
+    assert recorder.told == [
+        ("setup", "fit"),
+        ("begin", "fit"),
+        *(n_iter * iterations),
+        ("end", "fit"),
+        ("teardown", "fit"),
+    ]
+    alone = MarkovPolicyEstimator(pessimism=pessimism).fit(CLIMB)
+    assert_array_equal(policy.state_values_, alone.state_values_)
+
+
+def test_callbacks_are_torn_down_when_fit_fails():
+    recorder = Recorder()
+    policy = MarkovPolicyEstimator(gamma=1).set_callbacks(recorder)
+    loop = pd.DataFrame({"state": ["a"], "action": ["x"], "next_state": ["a"], "reward": [1.0]})
+    with pytest.raises(ValueError, match="endless loop"):
+        policy.fit(loop)
+    assert recorder.told == [("setup", "fit"), ("begin", "fit"), ("teardown", "fit")]
+
+
+def test_a_progress_bar_of_scikit_learn_shows_the_fit(capsys):
+    policy = MarkovPolicyEstimator().set_callbacks(ProgressBar()).partial_fit(CLIMB)
+    assert "MarkovPolicyEstimator - fit" in capsys.readouterr().out
+    assert_array_equal(policy.predict(["low"]), ["climb"])
 
 
 def test_verbose_reports_iterations(capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from skmdp._typing import Floats
@@ -22,6 +24,7 @@ def modified_policy_iteration(
     max_iter: int = 10_000,
     initial_values: Floats | None = None,
     verbose: int = 0,
+    callback: Callable[[int], object] | None = None,
 ) -> Solution:
     """Solve a Markov decision process by modified policy iteration.
 
@@ -44,6 +47,8 @@ def modified_policy_iteration(
         are worth 0 whatever is said here.
     verbose : int, default=0
         If positive, print a line per iteration.
+    callback : callable, default=None
+        Called with the number of iterations after each of them.
 
     Returns
     -------
@@ -118,6 +123,8 @@ def modified_policy_iteration(
         improved = greedy_pairs(mdp.first_pairs, proof.q_values)
         if verbose > 0:
             report_iteration(len(history), proof.bound, target, improved, greedy)
+        if callback is not None:
+            callback(len(history))
         # What is left is rounding, and going on no longer makes it less.
         is_final = proof.is_rounding and not proof.spread_bound < last_spread / 2
         is_last = is_final or len(history) >= max_iter
