@@ -351,6 +351,7 @@ def test_folds_are_whole_episodes_and_even():
     of_episode = folds.reshape(11, 3)
     assert (of_episode == of_episode[:, :1]).all()
     assert sorted(np.bincount(of_episode[:, 0])) == [2, 3, 3, 3]
+    assert set(deal_folds(np.array([0, 0, 1, 2]), 4, np.random.RandomState(0))) == {0, 1, 2}
 
 
 def test_quantile_codes():

@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import make_search_log
+from skmdp.ensemble import PolicyBagging
 from skmdp.model_selection import (
     EpisodeKFold,
     EpisodeShuffleSplit,
@@ -70,6 +71,7 @@ def test_shuffle_follows_its_seed():
         (LOG.drop(columns="episode"), r"expected a table with a column 'episode', got column\(s\)"),
         (LOG.to_numpy(), "expected a table with a column 'episode', got ndarray.*groups"),
         (LOG[LOG["episode"] == 0], "need at least 5 episodes, but there are 1.*Lower n_splits"),
+        (LOG[LOG["episode"] < 4], "need at least 5 episodes, but there are 4.*Lower n_splits"),
         (LOG.assign(episode=None), "'episode' contains NaN or None"),
     ],
 )
@@ -188,6 +190,14 @@ def test_five_percent_of_a_negative_score():
     assert choose({"mean_test_score": [-10, -10.5, -10.6], "mean_test_n_states": sizes}) == 1
     assert choose({"mean_test_score": [10, 9.5, 9.4], "mean_test_n_states": sizes}) == 1
     assert choose({"mean_test_score": [0.0, -1e-9, -1], "mean_test_n_states": sizes}) == 0
+
+
+def test_an_ensemble_has_as_many_states_as_its_members_on_average():
+    bag = PolicyBagging(MarkovPolicyEstimator(), 3, bootstrap=True, random_state=0)
+    few = LOG[LOG["episode"] < 20]
+    sizes = [len(member.states_) for member in bag.fit(few).estimators_]
+    assert min(sizes) < max(sizes)
+    assert score_with_size(bag, few)["n_states"] == pytest.approx(np.mean(sizes))
 
 
 @SMALL_FOLDS

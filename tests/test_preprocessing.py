@@ -1,6 +1,7 @@
 """State encoders: one transformer for states and next states, in every kind of table."""
 
 import pickle
+import warnings
 from decimal import Decimal
 from unittest import SkipTest
 
@@ -174,6 +175,9 @@ def test_no_number_becomes_another(numbers, library):
     assert encoded["x"].tolist() == numbers.tolist()
     assert encoded["next_x"].tolist() == log["next_x"].tolist()
     assert encoder.transform(numbers.reshape(-1, 1))[:, 0].tolist() == numbers.tolist()
+    # From 2**53 on a float may stand for several integers, so it stays one.
+    exact = numbers.dtype.kind in "iu" or (np.abs(numbers) < 2**53).all()
+    assert (encoded["x"].dtype.kind == "f") != exact
 
 
 @pytest.mark.filterwarnings("ignore:.*hold a single row:UserWarning")
@@ -429,6 +433,18 @@ def test_bins_of_all_columns_stay_within_the_budget(n_columns, n_bins):
     encoder = StateEncoder(state=names).fit(log.assign(action=np.arange(3000) % 2))
     assert encoder.transformer_.n_bins_.tolist() == [n_bins] * n_columns
     assert n_bins**n_columns <= 150 < (n_bins + 1) ** n_columns
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("n_bins", [2, 3, 5, 6, 7, 10])
+def test_a_budget_that_is_a_power_is_used_up(n_columns, n_bins):
+    """Roots of floats fall short by a rounding: 125 ** (1 / 3) is below 5."""
+    log = pd.DataFrame(np.arange(10.0)[:, np.newaxis].repeat(n_columns, axis=1)).add_prefix("x")
+    encoder = StateEncoder(HALVES, state=list(log), n_states=n_bins**n_columns)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*hold a single row", UserWarning)
+        encoder.fit(log)
+    assert encoder.transformer_.n_bins == n_bins
 
 
 def test_the_budget_sets_the_size_of_what_has_one():
