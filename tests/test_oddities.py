@@ -287,7 +287,7 @@ def marks(labels, n_rows=None):
     return EpisodeMarks.of(column, np.ones(len(values), int) if n_rows is None else n_rows)
 
 
-@pytest.mark.parametrize("n", [50, 4096, 4097, 60_000])
+@pytest.mark.parametrize("n", [50, 4096, 4097, 50_000])
 def test_marks_are_the_smallest_hashes_with_their_rows(n):
     labels = np.random.default_rng(n).permutation(n)
     found = marks(labels, labels + 1)
@@ -297,7 +297,14 @@ def test_marks_are_the_smallest_hashes_with_their_rows(n):
     np.testing.assert_array_equal(found.n_rows, smallest + 1)
 
 
-@given(st.integers(0, 60_000), st.integers(1, 60_000))
+def test_episodes_beyond_counting_are_not_marked():
+    assert marks(np.arange(50_001)) is None
+    many = pd.DataFrame({"episode": np.arange(50_001), "state": 0, "action": 0, "reward": 0.0})
+    policy = MarkovPolicyEstimator().fit(many).partial_fit(many.iloc[:5])
+    assert said(policy.score, many.iloc[:20]) == []
+
+
+@given(st.integers(0, 25_000), st.integers(1, 25_000))
 @settings(max_examples=20)
 def test_marks_of_two_logs_are_those_of_both(first, second):
     merged = marks(np.arange(first)).merge(marks(np.arange(first, first + second)))
@@ -309,7 +316,7 @@ def test_marks_of_two_logs_are_those_of_both(first, second):
     np.testing.assert_array_equal(again.n_rows, 2 * whole.n_rows)
 
 
-@pytest.mark.parametrize("n", [1000, 20_000, 200_000])
+@pytest.mark.parametrize("n", [1000, 20_000, 50_000])
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_the_share_of_episodes_is_that_of_all(n, share):
     here, there = marks(np.arange(n)), marks(np.arange(n) + round((1 - share) * n))

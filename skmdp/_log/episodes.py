@@ -38,8 +38,8 @@ class Transitions:
     last row (0: unknown). ``has_gaps`` says whether rows of weight zero were left out between
     others, ``next_states_given`` whether next states were columns of their own, ``ends_told``
     whether the log tells episodes that end from records that break off. ``episode_marks`` are the
-    marks of the episodes (None: unknown). ``beside`` holds further columns, each (n,), that were
-    asked for.
+    marks of the episodes (None: unknown, or too many). ``beside`` holds further columns, each
+    (n,), that were asked for.
     """
 
     states: LabelIndex

@@ -15,6 +15,8 @@ import pandas as pd
 from skmdp._log.labels import LabelColumn
 from skmdp._typing import Integers
 
+# Hashing more names than these would be felt in fit.
+MOST_EPISODES = 50_000
 MOST_MARKS = 4096
 
 
@@ -26,8 +28,13 @@ class EpisodeMarks:
     n_rows: Integers
 
     @classmethod
-    def of(cls, column: LabelColumn, lengths: Integers) -> EpisodeMarks:
-        """Mark the episodes that the values of a column name, with the rows of each."""
+    def of(cls, column: LabelColumn, lengths: Integers) -> EpisodeMarks | None:
+        """Mark the episodes that the values of a column name, with the rows of each.
+
+        None where there are too many of them.
+        """
+        if len(lengths) > MOST_EPISODES:
+            return None
         values = column.values
         if values.dtype == object and column.kind != "str":
             values = np.array([str(value) for value in values], dtype=object)
@@ -58,9 +65,6 @@ class EpisodeMarks:
 
 def _smallest(hashes: npt.NDArray[np.uint64], n_rows: Integers) -> EpisodeMarks:
     """Keep the smallest different hashes, with the rows of each."""
-    if len(hashes) > 4 * MOST_MARKS:  # they spread evenly, so that enough are this small
-        small = np.flatnonzero(hashes < np.uint64(2**64 // len(hashes) * 2 * MOST_MARKS))
-        hashes, n_rows = hashes[small], n_rows[small]
     different, place = np.unique(hashes, return_inverse=True)
     rows = np.bincount(place, n_rows, minlength=len(different)).astype(np.int64)
     return EpisodeMarks(different[:MOST_MARKS], rows[:MOST_MARKS])

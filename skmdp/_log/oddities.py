@@ -72,7 +72,7 @@ def warn_of_oddities_to_score(
 def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
     """Warn if rows do not lead to the rows after them, as when they were shuffled or doubled."""
     warn_if_doubled(log, stacklevel=stacklevel + 1)
-    if log.episode_lengths is None or log.has_gaps:
+    if not log.next_states_given or log.episode_lengths is None or log.has_gaps:
         return
     broken, n_inside = _count_unlinked(log)
     if broken > MOST_UNLINKED * n_inside:
