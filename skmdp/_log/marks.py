@@ -45,11 +45,11 @@ class EpisodeMarks:
         hashes = np.concatenate([self.hashes, later.hashes])
         return _smallest(hashes, np.concatenate([self.n_rows, later.n_rows]))
 
-    def shared_with(self, others: EpisodeMarks) -> tuple[float, int, int, int]:
+    def shared_with(self, others: EpisodeMarks) -> tuple[float, Integers, Integers]:
         """Compare with the episodes of another log.
 
-        Returns the share of those episodes here that are there too, their number, and the sum of
-        their rows here and there. A log of which only the smallest hashes were kept says nothing
+        Returns the share of those episodes here that are there too, and the rows of each of these
+        here and there, (n_shared,). A log of which only the smallest hashes were kept says nothing
         of larger ones.
         """
         hashes = self.hashes
@@ -59,8 +59,7 @@ class EpisodeMarks:
         shared, here, there = np.intersect1d(
             hashes, others.hashes, assume_unique=True, return_indices=True
         )
-        share = len(shared) / max(len(hashes), 1)
-        return share, len(shared), int(self.n_rows[here].sum()), int(others.n_rows[there].sum())
+        return len(shared) / max(len(hashes), 1), self.n_rows[here], others.n_rows[there]
 
 
 def _smallest(hashes: npt.NDArray[np.uint64], n_rows: Integers) -> EpisodeMarks:
