@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
-from itertools import pairwise
-from operator import lt
 from typing import Any, NoReturn
 
 import numpy as np
@@ -37,16 +35,16 @@ def _compare(one: Any, other: Any) -> int:
         raise _Unordered(one, other) from error
 
 
-def _sorted_positions(labels: list[Any]) -> list[int]:
-    """Return the positions of distinct labels in their order, or name two that have none."""
+def _sorted_positions(values: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return the positions of distinct objects in their order, or name two that have none."""
+    labels = values.tolist()
     try:
-        order = sorted(range(len(labels)), key=labels.__getitem__)
+        order = np.array(sorted(range(len(labels)), key=labels.__getitem__), dtype=np.intp)
     except TypeError:  # sort again, in search of the pair
-        key = cmp_to_key(_compare)
-        order = sorted(range(len(labels)), key=lambda position: key(labels[position]))
-    ordered = [labels[position] for position in order]
-    if not all(map(lt, ordered, ordered[1:])):  # sets, say, of which neither holds the other
-        raise _Unordered(*next(pair for pair in pairwise(ordered) if not pair[0] < pair[1]))
+        order = np.array(sorted(range(len(labels)), key=lambda i: cmp_to_key(_compare)(labels[i])))
+    rises = values[order[:-1]] < values[order[1:]]
+    if not rises.all():  # sets, say, of which neither holds the other
+        raise _Unordered(*values[order[np.argmin(rises) :][:2]])
     return order
 
 
@@ -61,7 +59,7 @@ def _sorted_union(
     values = np.concatenate([array for array in arrays if len(array)] or arrays[:1])
     if values.dtype == object:  # strings hash faster than they sort, and Python sorts them best
         codes, uniques = pd.factorize(values)
-        order = np.array(_sorted_positions(uniques.tolist()), dtype=int)
+        order = _sorted_positions(uniques)
         rank = np.empty(len(order), dtype=np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
         union, codes = uniques[order], rank[codes]
