@@ -216,17 +216,11 @@ class Candidate:
         log, is_logged = self.replay, self.choice is None
         if method == "dm" and resampled is not None:
             return log.follow(self.choice, *resampled)
-        direct = 0.0
-        if method in MODEL_METHODS:
-            direct = self.estimate.value
-            if draws is not None:
-                direct += float((draws - 1) @ self._moved_by_episodes)
-            if method == "dm" or is_logged:
-                return direct
+        direct = self._direct_value(draws) if method in MODEL_METHODS else 0.0
+        if method == "dm" or (is_logged and method in MODEL_METHODS):
+            return direct
         if is_logged:
-            assert log.lengths is not None
-            takes_part = (log.lengths > 0) * (1.0 if draws is None else draws)
-            return float(takes_part @ log.returns / takes_part.sum())
+            return self._logged_value(draws)
         normalized = method.startswith("w") or method == "pdwis"
         if method in ("is", "wis"):
             return self.weights.whole_episodes(log.returns, draws, normalized=normalized)
@@ -234,6 +228,19 @@ class Candidate:
         if method in MODEL_METHODS:
             amounts = amounts + self._corrections(log.counts if resampled is None else resampled[0])
         return direct + self.weights.per_decision(amounts, log.gamma, draws, normalized=normalized)
+
+    def _direct_value(self, draws: Floats | None) -> float:
+        """Return the value in the re-estimated process, moved by the episodes drawn."""
+        if draws is None:
+            return self.estimate.value
+        return self.estimate.value + float((draws - 1) @ self._moved_by_episodes)
+
+    def _logged_value(self, draws: Floats | None) -> float:
+        """Return the mean reward of the logged episodes, of those drawn as often as drawn."""
+        log = self.replay
+        assert log.lengths is not None
+        takes_part = (log.lengths > 0) * (1.0 if draws is None else draws)
+        return float(takes_part @ log.returns / takes_part.sum())
 
     @cached_property
     def _by_step(self) -> tuple[Integers, Integers]:

@@ -235,21 +235,8 @@ def _looked_up_actions(
     )
     if not keys:
         raise ValueError("The policy is empty. Name an action for every state that X acts in.")
-    n_columns = len(roles.state)
-    strange = [key for key in keys if not (isinstance(key, tuple) and len(key) == n_columns)]
-    if n_columns > 1 and strange:
-        raise ValueError(
-            f"The policy names the state {shown(strange[0])}; a state of {n_columns} columns is a "
-            f"tuple of the values of {quoted(roles.state)}."
-        )
-    parts = list(zip(*keys, strict=True)) if n_columns > 1 else [keys]
-    columns = [
-        read_state_labels(list(part), name) for part, name in zip(parts, roles.state, strict=True)
-    ]
-    codes = log.states.encode(columns, where="in X")
+    codes = _state_codes(keys, log, roles)
     known = codes != UNKNOWN
-    if len(np.unique(codes[known])) < known.sum():
-        raise ValueError("The policy names a state twice. Keep one action for each state.")
     acted = np.zeros(len(log.states), dtype=bool)
     acted[log.state_codes] = True
     actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
@@ -271,6 +258,26 @@ def _looked_up_actions(
             stacklevel=5,
         )
     return actions
+
+
+def _state_codes(keys: Sequence[Any], log: Transitions, roles: Roles) -> Codes:
+    """Return the codes of the states that a policy names, each once; UNKNOWN ones X lacks."""
+    n_columns = len(roles.state)
+    strange = [key for key in keys if not (isinstance(key, tuple) and len(key) == n_columns)]
+    if n_columns > 1 and strange:
+        raise ValueError(
+            f"The policy names the state {shown(strange[0])}; a state of {n_columns} columns is a "
+            f"tuple of the values of {quoted(roles.state)}."
+        )
+    parts = list(zip(*keys, strict=True)) if n_columns > 1 else [keys]
+    columns = [
+        read_state_labels(list(part), name) for part, name in zip(parts, roles.state, strict=True)
+    ]
+    codes = log.states.encode(columns, where="in X")
+    known = codes[codes != UNKNOWN]
+    if len(np.unique(known)) < len(known):
+        raise ValueError("The policy names a state twice. Keep one action for each state.")
+    return codes
 
 
 def _action_codes(answers: Sequence[Any], log: Transitions, roles: Roles) -> Codes:
