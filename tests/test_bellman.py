@@ -1,4 +1,6 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import process, random_process
 
@@ -39,3 +41,18 @@ def test_ties_go_to_the_lowest_action_or_to_the_preferred_one():
     assert_array_equal(greedy_pairs(first, q, tolerance=1e-9, preference=few), [1])
     rounded = np.array([0.1 + 0.2, 0.3, 0.3])
     assert_array_equal(greedy_pairs(first, np.zeros(3), preference=rounded[::-1].copy()), [0])
+
+
+@given(st.integers(1, 10**6), st.booleans())
+def test_preferences_differ_if_by_more_than_a_billionth(n, is_first):
+    """Half a row in a million is more; the rounding of a sum is not."""
+    first = np.array([0])
+    counted = np.array([n, n - 0.5]) if is_first else np.array([n - 0.5, n])
+    assert_array_equal(greedy_pairs(first, np.zeros(2), preference=counted), [int(not is_first)])
+    rounded = np.array([n * (1 - 1e-12), n])
+    assert_array_equal(greedy_pairs(first, np.zeros(2), preference=rounded), [0])
+
+
+def test_each_state_has_a_tolerance_of_its_own():
+    first, q = np.array([0, 2]), np.array([0.0, 1.0, 0.0, 1.0])
+    assert_array_equal(greedy_pairs(first, q, tolerance=np.array([2.0, 0.5])), [0, 3])

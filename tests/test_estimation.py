@@ -9,7 +9,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense
 
 from skmdp._estimation.counts import count_transitions
-from skmdp._estimation.prior_strength import PRIOR_STRENGTHS, choose_prior_strength
+from skmdp._estimation.prior_strength import (
+    PRIOR_STRENGTHS,
+    choose_prior_strength,
+    log_likelihoods,
+)
 from skmdp._estimation.process import admissible_pairs, estimate_mdp, most_logged_pairs
 from skmdp.mdp import MDP
 from skmdp.mdp._estimated import EstimatedMDP
@@ -143,8 +147,8 @@ def test_untried_actions_are_not_those_below_min_count():
 # ------------------------------------------------------------------------------ prior strength
 
 
-def brute_force_strength(rows, weights):
-    """The definition, triple by triple; ends count as one successor."""
+def brute_force_likelihoods(rows, weights):
+    """The definition, triple by triple, by strength; ends count as one successor."""
     c, m, n, N_s, n_s = (defaultdict(float) for _ in range(5))
     for (s, a, t), w in zip(rows, weights, strict=True):
         c[s, a, t] += w
@@ -163,9 +167,11 @@ def brute_force_strength(rows, weights):
                 total += m[s, a, t] * math.log((max(cc - w, 0) + k * p) / (n[s, a] - w + k))
         return total
 
-    if not several:
-        return 1.0
-    scores = {k: likelihood(k) for k in PRIOR_STRENGTHS}
+    return {k: likelihood(k) for k in PRIOR_STRENGTHS}
+
+
+def brute_force_strength(scores):
+    """The best, of equals the nearest to one."""
     best = max(scores.values())
     return min(
         (k for k, v in scores.items() if v >= best - 1e-9 * abs(best)),
@@ -185,11 +191,24 @@ def brute_force_strength(rows, weights):
 )
 def test_prior_strength_equals_its_definition(weighted_rows):
     rows, weights = zip(*weighted_rows, strict=True)
-    found = choose_prior_strength(count(rows, weights, 3, 3))
+    counts = count(rows, weights, 3, 3)
     if all(weight == int(weight) for weight in weights):  # whole numbers stand for so many rows
         rows, weights = np.repeat(rows, np.array(weights, dtype=int), axis=0).tolist(), None
         weights = [1.0] * len(rows)
-    assert found == brute_force_strength([tuple(row) for row in rows], weights)
+    expected = brute_force_likelihoods([tuple(row) for row in rows], weights)
+    assert_allclose(log_likelihoods(counts), list(expected.values()), rtol=1e-9, atol=1e-9)
+    assert choose_prior_strength(counts) == brute_force_strength(expected)
+
+
+@pytest.mark.parametrize("n", [10, 100, 1000, 10_000])
+def test_one_odd_row_moves_the_strength_by_a_bounded_amount(n):
+    """A successor that nothing else led to is no proof that the action does not matter."""
+    rows = [(s, a, (s + a) % 3) for s in range(3) for a in range(2)] * n
+    before = choose_prior_strength(count(rows, n_states=4))
+    after = choose_prior_strength(count([*rows, (0, 0, 3)], n_states=4))
+    assert before == 0.01
+    assert after <= 0.3  # however large the log
+    assert choose_prior_strength(count([*rows, (0, 0, END)], n_states=4)) == after
 
 
 RNG = np.random.default_rng(0)

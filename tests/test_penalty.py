@@ -1,6 +1,7 @@
 """Pessimism: standard errors off the values, and why the bound still holds."""
 
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,47 @@ def test_values_are_within_the_proven_bound(rows, kappa, beta, max_iter):
     error = np.abs(solution.state_values - truth).max()
     assert error <= solution.value_error_bound + 1e-12
     assert solution.converged or max_iter < 50
+
+
+CLOSED = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 2), st.integers(-3, 0)),
+    max_size=15,
+).map(lambda rows: [*rows, (0, 0, 1, -1), (1, 0, 2, -3), (2, 0, 0, 0)])
+
+
+@given(CLOSED, KAPPAS, st.sampled_from([0.0, 1.0, 1e3, 1e9]), st.integers(1, 5))
+def test_the_bound_holds_in_a_log_without_ends(rows, kappa, held, max_iter):
+    """Nothing ends, yet a level added to V is not forgotten: the floor stays where it is."""
+    mdp = penalised(rows, held * np.arange(3.0), kappa=kappa, beta=1.0)
+    assert not mdp.ends.any()
+    truth = np.zeros(3)
+    for _ in range(400):
+        truth = maximize(mdp, mdp.pair_values(truth, 0.9))
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        patch.setattr("skmdp.solvers._sweeps.INNER_SWEEPS", 1)
+        patch.setattr("skmdp.solvers._sweeps.INNER_ROUNDS", 1)
+        solution = modified_policy_iteration(mdp, 0.9, max_iter=max_iter)
+    error = np.abs(solution.state_values - truth).max()
+    assert error <= solution.value_error_bound + 1e-12 * np.abs(truth).max()
+
+
+@pytest.mark.parametrize("reward", [0.1, -0.3, 1e-300, 1 / 3e7, 0.0])
+@pytest.mark.parametrize("n", [2, 3, 1000, 30_000])
+def test_a_constant_reward_has_no_variance(reward, n):
+    """Whatever its square sums up to, and however many rows there are."""
+    rows = np.column_stack([np.zeros((n, 2)), np.full(n, END), np.full(n, reward)])
+    mdp = penalised(rows, np.zeros(3))
+    assert_array_equal(mdp.pair_values(np.zeros(3), 0.9), mdp.rewards)
+
+
+@pytest.mark.parametrize(("n", "spread"), [(2, 2e-7), (1000, 3e-6)])
+def test_a_small_variance_is_not_taken_for_rounding(n, spread):
+    rewards = np.tile([1.0, 1.0 + spread], n // 2)
+    rows = np.column_stack([np.zeros((n, 2)), np.full(n, END), rewards])
+    mdp = penalised(rows, np.zeros(3))
+    expected = brute_force_penalty(rows, 0, 0, [0] * 3, [0] * 3, kappa=0, beta=1, gamma=0.9)
+    assert_allclose(mdp.penalty.amounts(np.zeros(3), 0.9), expected, rtol=0.3)
 
 
 def test_rounding_is_relative_to_the_largest_outcome():

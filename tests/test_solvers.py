@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
 from skmdp.solvers._elimination import PolicyEquations
-from skmdp.solvers._total_reward import endless_pair
+from skmdp.solvers._total_reward import endless_pair, most_steps_to_the_end
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
 # 1/2, action 1 leaves at once for the costly state 1.
@@ -327,6 +327,20 @@ def test_policies_that_never_settle_are_solved_by_their_equations(gamma):
     assert solution.converged
     assert solution.n_iter < 10
     assert_allclose(solution.state_values, np.array([1, gamma]) / (1 - gamma**2), rtol=1e-6)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.5]), st.booleans(), st.booleans())
+def test_the_longest_stay_is_bounded_closely(seed, end, uniform, shared):
+    """The bound on values at gamma = 1 is as good as that on the number of steps."""
+    mdp = random_process(seed, end=end, uniform=uniform, shared=shared)
+    longest = exact_values(replace(mdp, rewards=np.ones(len(mdp.rewards))), 1.0).max()
+    assert longest - 1e-9 <= most_steps_to_the_end(mdp) <= longest / 0.9 + 1e-9
+
+
+def test_a_better_policy_found_late_lengthens_the_longest_stay():
+    """State 0 may wait half of the time: one look too few would take it for a step."""
+    pairs = {(s, 0): (0.0, {s + 1: 1.0}) for s in range(20)} | {(0, 1): (0.0, {0: 0.5, 1: 0.5})}
+    assert_allclose(most_steps_to_the_end(process(pairs)), 21.0, rtol=0.01)
 
 
 def test_a_stay_of_a_hundred_thousand_steps_at_gamma_one():

@@ -24,8 +24,8 @@ def subtract_errors(
 ) -> EstimatedMDP:
     """Return an estimated process whose values are lowered by ``pessimism`` standard errors.
 
-    The variance of a state, which stands in where a pair has few rows, is taken at the given
-    values and held. Pairs that were never logged have no error.
+    Pairs with few rows also use the variance over all rows of their state, which is computed under
+    the given values and then kept. Pairs that were never logged have no error.
     """
     if counts.reward_squares is None:
         raise ValueError(
@@ -41,7 +41,7 @@ def subtract_errors(
     n_pairs = len(counts.pair_state)
     means = counts.reward_sums / counts.weights
     inner = counts.reward_squares - counts.reward_sums * means
-    # Sums of n squares carry n roundings; what is smaller is no variance.
+    # A sum of n squares carries n roundings, so a smaller difference is not a variance.
     rounding = 4 * np.finfo(np.float64).eps * counts.weights
     inner[inner < rounding * counts.reward_squares] = 0.0
     outcomes = counts.matrix(counts.weights / counts.pair_weights[counts.triple_pair] + 1j * means)

@@ -1,4 +1,4 @@
-"""How far pairs are shrunk towards their state, chosen by the log itself."""
+"""The prior strength that a log chooses: how far pairs are shrunk towards their state."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from skmdp._typing import Floats
 PRIOR_STRENGTHS = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
 
 
-# Probability granted to a successor that the state's other rows never led to: seen once in the
-# whole state, it speaks for more smoothing, but must not decide alone.
+# Least probability of a successor, as when no other row of the state leads to it. It keeps the
+# logarithm finite, and adds the same to the likelihood of every strength.
 RARE_SUCCESSOR = 1e-6
 
 
@@ -22,11 +22,17 @@ def choose_prior_strength(counts: TransitionCounts) -> float:
     a pair is shrunk towards that of its state with the weight of ``kappa`` rows. It looks at
     transitions, not at rewards. O(n_triples) per candidate.
     """
+    likelihoods = log_likelihoods(counts)
+    best = likelihoods.max()
+    level = PRIOR_STRENGTHS[likelihoods >= best - 1e-9 * abs(best)]
+    return float(level[np.argmin(np.abs(np.log(level)))])
+
+
+def log_likelihoods(counts: TransitionCounts) -> Floats:
+    """Return the leave-one-row-out log-likelihood of every strength, (n_strengths,)."""
     n_actions_logged = np.bincount(counts.pair_state, minlength=counts.n_states)
     state = counts.pair_state[counts.triple_pair]
     votes = n_actions_logged[state] >= 2  # elsewhere nothing depends on the shrinkage
-    if not votes.any():
-        return 1.0
     state = state[votes]
     c, m = counts.weights[votes], counts.n_rows[votes]
     n = counts.pair_weights[counts.triple_pair][votes]
@@ -35,12 +41,7 @@ def choose_prior_strength(counts: TransitionCounts) -> float:
     N_s = _sum_over_actions(counts)[votes]
     p = np.maximum((N_s - w) / np.maximum(n_s - w, w), RARE_SUCCESSOR)
     left = np.maximum(c - w, 0.0)
-    likelihoods = np.array(
-        [m @ np.log((left + kappa * p) / (n - w + kappa)) for kappa in PRIOR_STRENGTHS]
-    )
-    best = likelihoods.max()
-    level = PRIOR_STRENGTHS[likelihoods >= best - 1e-9 * abs(best)]
-    return float(level[np.argmin(np.abs(np.log(level)))])
+    return np.array([m @ np.log((left + kappa * p) / (n - w + kappa)) for kappa in PRIOR_STRENGTHS])
 
 
 def _sum_over_actions(counts: TransitionCounts) -> Floats:

@@ -1,4 +1,4 @@
-"""A process estimated from a log, some of whose pairs share where they lead."""
+"""A process estimated from a log, in which pairs share distributions of next states."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class EstimatedMDP(MDP):
     """A process with hubs, each a distribution of next states that several pairs share.
 
     P = ``transitions`` + ``hub_mass`` @ ``hub_transitions``. The product would repeat the row of a
-    hub for every pair that leads there, so it is never formed: shrinkage lets every pair do as its
-    state does whatever the action, one hub for each state; an untried pair may lead to any state,
-    one hub for all of them.
+    hub for every pair that leads there, so it is never formed. Shrinkage has a hub for each state,
+    the distribution over all rows of the state; untried pairs have one hub, which leads to every
+    state with equal probability.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ class EstimatedMDP(MDP):
 
     @property
     def largest_reward(self) -> float:
-        """Largest reward in absolute terms, of pairs and of what they are averages of."""
+        """Largest reward in absolute terms, of the pairs and of their outcomes."""
         of_outcomes = 0.0 if self.penalty is None else self.penalty.largest_reward
         return max(super().largest_reward, of_outcomes)
 
     @cached_property
     def without_hubs(self) -> MDP:
-        """The process where a hub is one more state, in which nothing is chosen or paid.
+        """The process in which each hub is a further state with one pair, whose reward is 0.
 
         Its states are those of this one, then the hubs; its pairs likewise. A step by a hub is two
         of its steps, so values are the same only without discount.

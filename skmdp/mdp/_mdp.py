@@ -11,8 +11,8 @@ from scipy.sparse import issparse
 
 from skmdp._typing import Bools, Floats, Integers
 
-# Rows may sum to this much more than one: probabilities come rounded. What is above one is no
-# rounding to the solvers, whose bounds take the largest sum as it is.
+# Rows may sum to this much more than one, since probabilities come rounded. The bounds of solvers
+# use the largest sum as it is.
 MASS_TOLERANCE = 1e-9
 
 
@@ -69,7 +69,7 @@ class MDP:
     n_actions: int
     initial_distribution: Floats | None = None
 
-    # What is kept of the named pairs only when a process is restricted to them.
+    # Names of the fields that hold one row for each pair.
     per_pair: ClassVar[tuple[str, ...]] = ("transitions", "rewards", "pair_state", "pair_action")
 
     def __post_init__(self) -> None:
@@ -219,7 +219,7 @@ class MDP:
         q_values += self.rewards
         return q_values
 
-    # --------------------------------------------------------- what a proof about values rests on
+    # ------------------------------------------------------------------------- proofs about values
 
     @property
     def is_linear(self) -> bool:
@@ -245,7 +245,7 @@ class MDP:
 
     @cached_property
     def mass_rounding(self) -> Floats:
-        """By how much rounding alone can move the mass of each pair, (n_pairs,)."""
+        """Largest rounding error of the mass of each pair, (n_pairs,)."""
         return np.asarray(self.n_roundings * np.finfo(np.float64).eps)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What one application of the Bellman operator proves about the optimal values.
+"""Bounds on the optimal values from one application of the Bellman operator.
 
 Let beta be gamma times the probability that another decision follows a pair, b0 the least and b1
 the largest beta. For any V and d = T V - V over the states that act, between lo and hi, V* - T V
@@ -27,15 +27,15 @@ from skmdp._typing import Floats
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import maximize
 
-# Stands for sums without a bound: nothing is proven, and products do not overflow.
+# Stands for a sum without a bound. Nothing is then proven, and products do not overflow.
 UNBOUNDED = 1e150
 
 
 @dataclass(frozen=True)
 class Discounting:
-    """What one unit in every step from the next on adds up to: at least, and at most.
+    """The least and the largest discounted sum of one unit in every step, from the next step on.
 
-    ``forgets_level`` says that both are the same for every pair.
+    ``forgets_level`` says that the sum is the same for all pairs.
     """
 
     least: float
@@ -57,7 +57,7 @@ class Discounting:
 
 
 def discount(mdp: MDP, gamma: float) -> Discounting:
-    """Return what a unit in every step adds up to, for gamma below 1."""
+    """Return the discounted sums of one unit in every step, for gamma below 1."""
     slack = mdp.mass_rounding
     if not mdp.is_linear:
         least, most = 0.0, gamma
@@ -83,13 +83,13 @@ def nearest_to_zero(low: float, up: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """What one application of T, to V, proves.
+    """The result of applying T to V, and proven bounds on its error.
 
     ``q_values`` are those under V, and ``d`` (n_acting,) is T V - V, off by ``noise``.
-    ``values`` (n_states,) plus the constant ``level`` where states act is T V, moved to where V*
-    is proven to be: off by at most ``bound``, and by the same amount in any two states up to
-    ``spread_bound``. ``largest`` is the largest of these values. Where ``is_rounding``, the spread
-    is that of rounding, or overflow.
+    ``values`` (n_states,), plus the constant ``level`` in acting states, is T V moved into the
+    interval that holds V*. Its error is at most ``bound``, and the errors of two states differ by
+    at most ``spread_bound``. ``largest`` is the largest of these values in absolute terms.
+    ``is_rounding`` says that nothing but rounding, or overflow, is left of ``spread_bound``.
     """
 
     q_values: Floats
@@ -116,7 +116,7 @@ def prove(mdp: MDP, gamma: float, V: Floats, discounting: Discounting) -> Proof:
     level = shared_part(TV[acting]) if discounting.forgets_level else 0.0
     shift = (low + up) / 2 if discounting.forgets_level else nearest_to_zero(low, up)
     largest = float(np.abs(TV[acting] + shift).max())
-    # Rows that sum to one up to rounding: of that, a large level makes an error of its own.
+    # Rows sum to one up to rounding only: with a large level that is an error of its own.
     amplified = 1 + (discounting.most if discounting.forgets_level else 0.0)
     values = np.zeros(mdp.n_states)
     if discounting.forgets_level:

@@ -1,4 +1,4 @@
-"""The values of one policy from its linear equations, where these are narrow enough."""
+"""The values of one policy by its linear equations, if their band is narrow enough."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LEAST_WIDTH = 200
 class PolicyEquations:
     """V = R + gamma P V of a process with one pair a state, factorised.
 
-    ``solve(d)`` returns the x (n_acting,) with x = d + gamma P x. ``of`` returns None for equations
-    that would fill up too much memory.
+    ``solve(d)`` returns the x (n_acting,) with x = d + gamma P x. ``of`` returns None if the
+    factors would need too much time or memory.
     """
 
     def __init__(self, factors: Any, order: Any, n_acting: int) -> None:

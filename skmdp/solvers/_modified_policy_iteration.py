@@ -39,7 +39,7 @@ def modified_policy_iteration(
         Discount in [0, 1]. 1 needs a process that ends under every policy.
     tol : float, default=1e-6
         The values returned are within ``tol * max(max|R|, max|V|)`` of the optimal ones. They are
-        better where that would not prove which action of a state is best.
+        closer where that is needed to prove which action of a state is best.
     max_iter : int, default=10_000
         Maximum number of iterations.
     initial_values : ndarray of shape (n_states,), default=None
@@ -125,7 +125,7 @@ def modified_policy_iteration(
             report_iteration(len(history), proof.bound, target, improved, greedy)
         if callback is not None:
             callback(len(history))
-        # What is left is rounding, and going on no longer makes it less.
+        # Only rounding is left, and further iterations do not make it smaller.
         is_final = proof.is_rounding and not proof.spread_bound < last_spread / 2
         is_last = is_final or len(history) >= max_iter
         if converged or is_last:
@@ -134,14 +134,14 @@ def modified_policy_iteration(
                 break
         greedy, last_spread = improved, proof.spread_bound
         V = follower.follow(improved, proof)
-    # Actions that float64 cannot tell apart are no news where the values are good enough.
+    # Ties that float64 cannot resolve need no warning if the values are good enough.
     if not converged or (solution.n_undecided > 0 and not is_final):
         warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
     return solution
 
 
 def _discounting(mdp: MDP, gamma: float) -> Discounting:
-    """Return what a unit in every step adds up to, or raise where that has no bound."""
+    """Return the discounted sums of one unit in every step; raise if they have no bound."""
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
     return discount(mdp, gamma) if gamma < 1 else Discounting(0.0, most_steps_to_the_end(mdp))
@@ -150,7 +150,7 @@ def _discounting(mdp: MDP, gamma: float) -> Discounting:
 def _solution(
     mdp: MDP, gamma: float, proof: Proof, converged: bool, history: list[float]
 ) -> Solution:
-    """Apply T once more, to the values proven, for Q, V and policy that belong together."""
+    """Apply T once more, to the values proven, so that Q, V and policy belong together."""
     Q = mdp.pair_values(proof.values, gamma) + gamma * proof.level
     V = maximize(mdp, Q)
     actions = np.full(mdp.n_states, -1)

@@ -60,8 +60,8 @@ class Solution:
     value_error_bound : float
         Proven bound on ``max|state_values - V*|``, rounding included.
     n_undecided : int
-        Number of states whose greedy action is not proven to be best, up to 1e-9 of what Q
-        ranges over.
+        Number of states whose greedy action is not proven to be best, up to rounding and 1e-9 of
+        the range of Q.
     history : ndarray of shape (n_iter,)
         The bound after each iteration.
 
@@ -95,7 +95,7 @@ def report_iteration(
 
 
 def warn_not_converged(solution: Solution, *, is_final: bool, target: float, tol: float) -> None:
-    """Say what is not proven of values and actions, and what to do."""
+    """Warn that values or actions are not proven, with a remedy."""
     n, bound = solution.n_iter, solution.value_error_bound
     values = f"proven to within {bound:.3g}, not within the {target:.3g} that tol asks for"
     if solution.converged:

@@ -1,4 +1,4 @@
-"""Following one policy after the other, as far as it pays."""
+"""Approximate values of one policy after the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skmdp.mdp import MDP
 from skmdp.solvers._bounds import Discounting, Proof, shared_part
 from skmdp.solvers._elimination import PolicyEquations
 
-# Sweeps of the policy between two looks at its residual, and how often to look at most.
+# Sweeps of the policy between two looks at its residual, and the largest number of looks.
 INNER_SWEEPS = 10
 INNER_ROUNDS = 20
 # A policy's residual relative to that of the optimum at which improving the policy pays again.
@@ -21,7 +21,7 @@ FEW_STATES = 100
 class Follower:
     """Moves V towards the values of policies of a process, one after the other.
 
-    By sweeps V <- R + gamma P V; once these take too long, by the policy's equations.
+    It sweeps V <- R + gamma P V. Once that takes too long, it solves the policy's equations.
     """
 
     def __init__(self, mdp: MDP, gamma: float, discounting: Discounting) -> None:
@@ -43,7 +43,7 @@ class Follower:
         if is_new:
             self._pairs, self._policy = pairs, self._mdp.restrict(pairs)
             self._equations = None
-        # Exact values of a policy on its way to a better one are not worth many equations.
+        # A policy that still changes is not worth the cost of exact values, unless it is small.
         is_settled = not is_new or len(pairs) <= FEW_STATES
         if self._solves and self._equations is None and is_settled:
             self._equations = PolicyEquations.of(self._policy, self._gamma)
@@ -55,7 +55,7 @@ class Follower:
         return V
 
     def _sweep(self, V: Floats, tolerance: float) -> tuple[Floats, bool]:
-        """Sweep until a sweep changes little, or often enough; return V and whether it does."""
+        """Sweep until a sweep changes little; return V, and False if that takes too many sweeps."""
         acting = self._policy.pair_state
         for _ in range(INNER_ROUNDS):
             for _ in range(INNER_SWEEPS):
@@ -69,11 +69,11 @@ class Follower:
         return V, False
 
     def _correct(self, V: Floats, equations: PolicyEquations) -> Floats:
-        """Add to V what it lacks by the policy's equations: errors are relative to the lack."""
+        """Add to V its distance from the policy's values; rounding is relative to the distance."""
         acting = self._policy.pair_state
-        lack = self._policy.pair_values(V, self._gamma) - V[acting]
+        d = self._policy.pair_values(V, self._gamma) - V[acting]
         if self._discounting.forgets_level:
-            lack -= shared_part(lack)
+            d -= shared_part(d)
         V = V.copy()
-        V[acting] += equations.solve(lack)
+        V[acting] += equations.solve(d)
         return V

@@ -1,14 +1,15 @@
-"""Which actions of a state are worth the same, and where that is not proven.
+"""Ties between the actions of a state, and states whose best action is not proven.
 
-Errors of V matter here as differences only. Let V* - V lie between two numbers that are ``spread``
-apart and at most ``bound`` in size, 0 between them. For two pairs of a state, let g and l be what
-the rows of P gain and lose from one to the other. The difference of their Q then is off by at most
+Only differences between errors of V matter here. Let V* - V lie between two numbers that are
+``spread`` apart and at most ``bound`` in size, one not above and one not below 0. For two pairs of
+a state, let g and l be the sums of the positive and of the negative entries of the difference
+between their rows of P. Then the error of the difference between their Q is at most
 
     gamma (min(g, l) spread + |g - l| bound)
 
-which is 0 for pairs that lead to the same states, whatever the error of V. What is off further is
-rounding: relative to the numbers that Q of this state sums up, and to how many rewards were
-averaged. A constant that all rewards share adds to both as little as float64 admits.
+which is 0 for pairs that lead to the same states, whatever the error of V. Rounding adds to this
+error, in proportion to the terms that Q of the state is the sum of, and to the number of rewards
+that were averaged. A constant added to all rewards makes it larger by its own rounding only.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
 
 EPS = float(np.finfo(np.float64).eps)
-# Actions closer than this share of what Q ranges over are worth the same.
+# Actions tie if their Q differ by less than this share of the range of Q.
 NEGLIGIBLE = 1e-9
 
 
 def tie_tolerances(mdp: MDP, gamma: float, V: Floats, Q: Floats, *, n_averaged: int = 1) -> Floats:
-    """Return up to which difference of their Q actions are worth the same, (n_acting,).
+    """Return the largest difference of Q at which actions tie, for each acting state, (n_acting,).
 
-    ``n_averaged`` is the number of rows whose mean a reward is, at most.
+    A reward is the mean over at most ``n_averaged`` rows.
     """
     sizes = mdp.term_sizes(V, gamma)
     rounding = 2 * EPS * (mdp.n_roundings * sizes + n_averaged * np.abs(mdp.rewards))
@@ -39,10 +40,10 @@ def tie_tolerances(mdp: MDP, gamma: float, V: Floats, Q: Floats, *, n_averaged: 
 def undecided_states(
     mdp: MDP, gamma: float, Q: Floats, tolerances: Floats, *, bound: float, spread: float
 ) -> Bools:
-    """Return in which states the best action may in truth be worse than another, (n_acting,).
+    """Return the states where another action may be better than the greedy one, (n_acting,).
 
-    That is, worse by more than the tolerance. The errors of V are at most ``bound``, and differ by
-    at most ``spread``.
+    Better by more than the tolerance, that is. The errors of V are at most ``bound``, and those of
+    two states differ by at most ``spread``.
     """
     first = mdp.first_pairs
     if not np.isfinite(Q).all():  # values have overflown

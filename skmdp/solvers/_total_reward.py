@@ -17,7 +17,7 @@ from skmdp.solvers._sweeps import Follower
 
 # Improvements granted to the search for the longest expected stay, before any value is looked at.
 MAX_ITER_OF_STEPS = 10_000
-# What one more look may add to a stay of h steps before h is taken: h is raised by this share.
+# A stay of h steps is accepted once one more step adds at most this share of a step to it.
 LARGEST_EXCESS = 0.1
 
 
@@ -52,8 +52,8 @@ def _pair_in_loop(whole: MDP, remaining: Integers) -> int:
     origin = whole.pair_state[remaining][edges.row]
     graph = coo_array((np.ones(edges.nnz), (origin, edges.col)), shape=(whole.n_states,) * 2)
     _, component = connected_components(graph, directed=True, connection="strong")
-    # Nothing leads out of a last component, so all of its pairs can be taken again and again; the
-    # first of them is no hub's, for these come last and lead to states only.
+    # Nothing leads out of a last component, so all of its pairs can be taken again and again. The
+    # first of them is not a hub's: hubs come last, and lead to states only.
     leaves = np.zeros(len(component), dtype=bool)
     leaves[component[origin[component[origin] != component[edges.col]]]] = True
     return int(remaining[np.argmin(leaves[component[whole.pair_state[remaining]]])])
