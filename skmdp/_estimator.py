@@ -845,7 +845,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         ----------
         X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
             A log in the same form as in ``fit``, but other rows: on the training log the score is
-            only what the model promises for itself.
+            optimistic, since the policy was chosen on these rows.
         y : array-like of shape (n_transitions,), default=None
             The logged actions, after a fit with ``y``.
         reward : array-like of shape (n_transitions,), default=None
@@ -879,8 +879,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         -----
         Thin pairs are shrunk towards what is logged in their state whatever is done, with the
         strength that best predicts the rows of ``X`` from each other. That makes the score
-        conservative and fair between models of different size: use it to choose, not to promise.
-        Neither ``gamma`` nor the horizon of a model enters, so a search over ``gamma`` is fair.
+        conservative and fair between models of different size: use it to compare models, do not
+        report it as the expected reward (``skmdp.metrics.evaluate_policy`` estimates that, with an
+        interval). Neither ``gamma`` nor the horizon of a model enters, so a search over ``gamma``
+        is fair.
         It assumes Markov states and no hidden confounder, and cannot tell fast from slow where
         reward comes once, at an end that every episode reaches. On most logs it costs about one
         fit; at worst (a process that neither ends nor settles) one pass over the distinct

@@ -194,6 +194,18 @@ def test_a_policy_is_followed_in_each_share_for_its_steps(seed, longest, cut_sha
         assert_allclose(share, decisions @ (n <= most) / decisions.sum(), atol=1e-9)
 
 
+@pytest.mark.parametrize("cut_share", [0.0, 0.25, 1.0])
+def test_visits_that_settle_are_counted_for_the_steps_that_are_left(cut_share):
+    """State 0 is left at once for state 1, for good; only the action in 0 was never logged."""
+    rows = [(e, s, 0, 1, 1.0) for e in range(10) for s in (0, 1, 1, 1)]
+    columns = ["episode", "state", "action", "next_state", "reward"]
+    found = evaluate(pd.DataFrame(rows, columns=columns), [-1, 0, 0, 0], cut_share=cut_share)
+    steps = 4 * cut_share + 40 * (1 - cut_share)
+    assert_allclose([found.value, found.uncovered], [steps, 1 / steps])
+    assert_allclose(found.outlasting, 1)
+    assert_allclose(found.extrapolated, 1 - cut_share)
+
+
 @given(st.integers(0, 1000), st.floats(0, 1))
 def test_the_value_is_affine_in_the_share_of_cut_episodes(seed, cut_share):
     table = random_log(seed, n_episodes=20)

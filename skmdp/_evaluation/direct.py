@@ -43,7 +43,7 @@ from skmdp._typing import Bools, Floats, Integers
 SCORE_TOLERANCE = 1e-6
 
 
-# After so many steps, values are looked at only every so many: looking costs as much as a step.
+# Values are looked at only every so many steps: looking costs as much as a step.
 LOOK_EVERY = 8
 
 
@@ -221,7 +221,7 @@ def follow_values(
         if step in keep:
             kept[step] = values
         following = gamma * (transitions @ gain)
-        if step <= LOOK_EVERY or step % LOOK_EVERY == 0:
+        if step % LOOK_EVERY == 0:
             drift = _settled_drift(values, gain, following, steps - step, largest_reward, tolerance)
             if drift is not None:
                 return Path(kept | {step: values}, step, drift)
