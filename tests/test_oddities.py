@@ -13,8 +13,10 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from skmdp import MarkovPolicyEstimator
+from skmdp._estimation.counts import count_transitions
 from skmdp._log.labels import LabelColumn
 from skmdp._log.marks import MOST_MARKS, EpisodeMarks
+from skmdp._log.oddities import share_explained
 from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import markov_test
 from skmdp.metrics import evaluate_policy
@@ -398,6 +400,26 @@ def test_rounds_that_are_in_the_state_are_not_warned_of():
     log["round"] = log.groupby("episode").cumcount()
     assert said(POLICY.fit, log) != []
     assert said(MarkovPolicyEstimator(state=["state", "round"]).fit, log) == []
+
+
+def explained(ends):
+    """Return what pairs explain of their ends, (n_pairs, n_rows_each) of booleans."""
+    pairs = np.repeat(np.arange(len(ends)), ends.shape[1])
+    nexts = np.where(ends.ravel(), -1, 0)
+    return share_explained(
+        count_transitions(pairs, np.zeros_like(pairs), nexts, n_states=len(ends), n_actions=1)
+    )
+
+
+@pytest.mark.parametrize("n_each", [2, 3, 10])
+def test_ends_at_random_are_not_explained_and_sure_ones_wholly(n_each):
+    """However few rows a pair has: none is explained by itself."""
+    rng = np.random.default_rng(n_each)
+    found = [explained(rng.uniform(size=(2000, n_each)) < 0.2) for _ in range(20)]
+    assert np.mean(found) == pytest.approx(0.0, abs=0.01)
+    sure = np.repeat(rng.uniform(size=(2000, 1)) < 0.2, n_each, axis=1)
+    assert explained(sure) == pytest.approx(1.0)
+    assert explained(sure[:, :1]) is None
 
 
 def test_few_or_short_episodes_tell_nothing_of_ends():

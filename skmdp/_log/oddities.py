@@ -203,7 +203,7 @@ def _warn_if_records_break_off(
     if log.next_states_given or log.ends_told:
         return
     assert log.longest is not None
-    explained = _share_explained(counts)
+    explained = share_explained(counts)
     if explained is None:
         return
     at_limit = float(np.mean(log.episode_lengths == log.longest))
@@ -227,7 +227,7 @@ def _warn_if_records_break_off(
     )
 
 
-def _share_explained(counts: TransitionCounts) -> float | None:
+def share_explained(counts: TransitionCounts) -> float | None:
     """Return how well state and action tell where episodes end: 0 not at all, 1 for sure.
 
     The chance of an end at the ends, from the other rows of the pair, is compared with that of any
