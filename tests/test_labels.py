@@ -18,6 +18,7 @@ from skmdp._log.labels import (
     MISSING,
     UNKNOWN,
     LabelColumn,
+    is_time,
     require_no_missing,
 )
 
@@ -203,6 +204,32 @@ def test_integers_beyond_int64_are_refused():
         read([-(2**70), 0], dtype=object)
 
 
+def test_the_bounds_of_exactness_are_exact():
+    for extreme in (2**63 - 1, -(2**63)):
+        column = read([extreme, 0], dtype=object)
+        assert column.values.tolist() == [extreme, 0]
+        with pytest.raises(ValueError, match="exceeds 64 bits"):
+            read([extreme + np.sign(extreme).item(), 0], dtype=object)
+    assert read(np.array([2**63 - 1], dtype=np.uint64)).values.tolist() == [2**63 - 1]
+    for sign in (-1, 1):
+        assert read([sign * (2**53 - 1), 0.5], dtype=object).values[0] == sign * (2**53 - 1)
+        with pytest.raises(ValueError, match="beside fractions"):
+            read([sign * 2**53, 0.5], dtype=object)
+        large = read([sign * 2.0**53], "next_state")
+        with pytest.raises(ValueError, match="no longer exact"):
+            index_labels([read([1])], [large])
+        index, _ = index_labels([read([1])], [read([sign * (2.0**53 - 1)], "next_state")])
+        assert sign * (2**53 - 1) in index.labels
+    floats = read([2.0**60, 0.5, 1e308, -1e308], dtype=object)  # no integer is among them
+    assert index_labels([floats])[0].labels.tolist() == [-1e308, 0.5, 2.0**60, 1e308]
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, (np.nan,), (1, (pd.NA,))])
+def test_tuples_have_no_missing_parts(missing):
+    with pytest.raises(ValueError, match=r"\(row 1, .* a tuple with a missing part"):
+        read([(1, "a"), (2, missing)], dtype=object)
+
+
 def test_integer_states_meet_float_next_states():
     state, following = read([1, 2]), read([2.0, np.nan], "next_state")
     index, (codes, next_codes) = index_labels([state], [following])
@@ -355,6 +382,12 @@ def test_column_names_the_first_bad_row():
 # ----------------------------------------------------------------------------- what labels are like
 
 
+def test_times_are_told_from_other_labels():
+    words = {kind.split()[0] for kind in KINDS if is_time(kind)}
+    assert words == {"date", "datetime", "time", "timedelta", "period"}
+    assert all(is_time(kind) for kind in KINDS if kind.split()[0] in words)
+
+
 def test_arrays_of_labels_are_the_natural_ones():
     types = {"int": "i", "float": "f", "bool": "b", "datetime": "M", "timedelta": "m"}
     for kind, labels in KINDS.items():
@@ -406,10 +439,11 @@ def test_an_instant_is_the_same_label_in_every_zone(zone):
 
 def test_zones_that_differ_or_have_no_name_come_back_in_utc():
     nameless = type("Zone", (datetime.tzinfo,), {"utcoffset": lambda *_: HOUR})()
-    for zones in ((BERLIN, datetime.UTC), (nameless, nameless)):
+    tokyo = zoneinfo.ZoneInfo("Asia/Tokyo")
+    for zones in ((BERLIN, tokyo), (nameless, nameless)):
         labels = [NOON.replace(tzinfo=zone) + HOUR * i for i, zone in enumerate(zones)]
         index, _ = index_labels([read(labels, dtype=object)])
-        assert index.python_labels(np.arange(2)) == labels
+        assert index.python_labels(np.arange(2)) == sorted(labels)
         assert {str(label.tzinfo) for label in index.labels} == {"UTC"}
     fixed = NOON.replace(tzinfo=datetime.timezone(HOUR))
     assert index_labels([read([fixed], dtype=object)])[0].label(0).utcoffset() == HOUR
