@@ -20,8 +20,9 @@ from numpy.testing import assert_array_equal
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.ensemble import PolicyBagging
-from skmdp.inspection import policy_table
+from skmdp.inspection import markov_test, policy_table
 from skmdp.metrics import evaluate_policy
+from skmdp.model_selection import EpisodeKFold
 
 DAY = datetime.date(2026, 3, 1)
 NOON = datetime.datetime(2026, 3, 1, 12, 30)
@@ -258,3 +259,21 @@ def test_what_a_policy_names_it_can_be_asked(kind):
         judged = rule if not callable(rule) else type("Rule", (), {"predict": staticmethod(rule)})()
         found = evaluate_policy(judged, table, methods="dm").to_frame()["value"]
         assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_episodes_may_be_called_anything(kind):
+    table = log("int", "pandas", infer=True)
+    numbers = np.arange(N) * len(set(KINDS[kind])) // N
+    names = pd.Series(sorted(set(KINDS[kind])), dtype=object)
+    table["episode"] = numbers
+    named = table.assign(episode=names[numbers].to_numpy())
+    plain = MarkovPolicyEstimator().fit(table)
+    policy = MarkovPolicyEstimator().fit(named)
+    same(policy, plain)
+    assert policy.n_episodes_ == len(names)
+    folds = [EpisodeKFold(2, shuffle=True, random_state=0).split(log) for log in (table, named)]
+    for one, other in zip(*folds, strict=True):
+        assert_array_equal(one[0], other[0])
+    tests = [markov_test(log, policy=plain, random_state=0) for log in (table, named)]
+    pd.testing.assert_frame_equal(*tests)
