@@ -194,6 +194,16 @@ def test_an_episode_is_cut_at_its_last_observation_unless_terminated():
             assert_array_equal(log.states.labels, ["a", "b", "z"])
 
 
+@pytest.mark.parametrize("role", FLAGS)
+def test_flags_may_lack_beside_a_last_observation_only(role):
+    rows = observed("eee", "abz", "gg.")
+    assert moves(read_table(rows.assign(**{role: [False, False, None]}), ROLES)) == ["ab", "bz"]
+    with pytest.raises(
+        ValueError, match=rf"'{role}' contains NaN or None in 1 row\(s\), first at row 1"
+    ):
+        read_table(rows.assign(**{role: [False, None, None]}), ROLES)
+
+
 @pytest.mark.parametrize("place", [1, 2])
 def test_a_truncated_mark_beside_a_last_observation_says_what_is_known(place):
     flags = [row == place for row in range(3)]
@@ -247,13 +257,14 @@ def test_whole_numbers_beside_a_missing_action_stay_whole():
         assert read_table(rows.assign(action=doses), ROLES).actions.kinds == ("float",)
 
 
-def test_a_reward_beside_a_last_observation_is_refused():
-    rows = observed("eee", "abz", "gg.").assign(reward=[0.0, 1.0, 5.0])
-    message = r"'reward' is 5 at row 2 .*lacks an action.*shift\(-1\)"
+@pytest.mark.parametrize("last", [5.0, -5.0])
+def test_a_reward_beside_a_last_observation_is_refused(last):
+    rows = observed("eee", "abz", "gg.").assign(reward=[0.0, 1.0, last])
+    message = rf"'reward' is {last:g} at row 2 .*lacks an action.*shift\(-1\)"
     with pytest.raises(ValueError, match=message):
         read_table(rows, ROLES)
     moved = rows.assign(reward=rows.groupby("episode")["reward"].shift(-1))
-    assert_array_equal(read_table(moved, ROLES).rewards, [1, 5])
+    assert_array_equal(read_table(moved, ROLES).rewards, [1, last])
     assert_array_equal(read_table(rows.assign(reward=[0, 1, 0]), ROLES).rewards, [0, 1])
     with pytest.raises(
         ValueError,

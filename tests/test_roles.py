@@ -65,6 +65,7 @@ def test_several_names_come_in_any_container(state):
     same(policy.fit(LOG), MarkovPolicyEstimator(**BOTH).fit(LOG))
     same(clone(policy).fit(LOG), policy)
     assert "state" in repr(policy)
+    assert "state" in policy._repr_html_()
     assert policy.get_params()["state"] is state
     assert policy.score(LOG) == MarkovPolicyEstimator(**BOTH).fit(LOG).score(LOG)
     assert_array_equal(policy.predict(LOG), MarkovPolicyEstimator(**BOTH).fit(LOG).predict(LOG))
@@ -196,9 +197,10 @@ def test_other_columns_are_not_warned_of(column):
     fitted(LOG.drop(columns=[*MAY_BE_ABSENT]).assign(**{column: 1}))
 
 
-def test_columns_with_a_role_are_not_warned_of():
-    table = LOG.drop(columns="step").rename(columns={"x": "Step", "next_x": "next_Step"})
-    MarkovPolicyEstimator(state="Step").fit(table)
+@pytest.mark.parametrize(("role", "column"), [("step", "Step"), ("truncated", "Truncated")])
+def test_columns_with_a_role_are_not_warned_of(role, column):
+    table = LOG.drop(columns=role).rename(columns={"x": column, "next_x": f"next_{column}"})
+    MarkovPolicyEstimator(state=column).fit(table)
 
 
 @pytest.mark.parametrize("column", ["Reward ", "rewards", "re_ward"])

@@ -272,7 +272,7 @@ def test_flags_of_every_form_are_read_as_booleans(role, flags):
     plain = LOG.assign(**{role: [False, True, True, False]})
     expected = MarkovPolicyEstimator().fit(plain)
     table = LOG.assign(**{role: flags})
-    for form in (table, pl.from_pandas(table) if role != "object" else table):
+    for form in (table, pl.from_pandas(table)):
         policy = MarkovPolicyEstimator().fit(form)
         assert_array_equal(policy.visit_counts_, expected.visit_counts_)
         assert_array_equal(policy.state_values_, expected.state_values_)
