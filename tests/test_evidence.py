@@ -320,6 +320,7 @@ def test_fit_forgets_batches_that_counted_nothing():
     policy = MarkovPolicyEstimator().partial_fit(NOTHING["truncated"][0])
     policy.fit(CLIMB)
     assert policy.n_truncated_ == 0
+    assert vars(policy).keys() == vars(MarkovPolicyEstimator().fit(CLIMB)).keys()
 
 
 @pytest.mark.parametrize(
