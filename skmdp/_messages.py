@@ -33,7 +33,7 @@ def quoted(names: Sequence[Any]) -> str:
     words: list[str] = []
     for name in names:
         words.append(shown(name))
-        if len(words) > 1 and sum(map(len, words)) + 2 * len(words) > NAMES_LENGTH:
+        if sum(map(len, words)) + 2 * len(words) > NAMES_LENGTH:
             words.pop()
             break
     more = len(names) - len(words)

@@ -224,6 +224,12 @@ def test_masked_values_are_missing_until_they_are_filled(what):
     assert_array_equal(expected.predict(np.ma.array([0, 1])), expected.predict([0, 1]))
 
 
+def test_one_masked_part_of_a_state_is_enough():
+    X = np.ma.array([[0, 0], [0, 1], [1, 1]], mask=[[0, 0], [0, 1], [0, 0]])
+    with pytest.raises(ValueError, match=r"'X' contains NaN or None in 1 row.*first at row 1"):
+        MarkovPolicyEstimator().fit(X, [0, 1, 0])
+
+
 LOG = pd.DataFrame({"state": ["a", "b"], "action": "go", "reward": [1.0, 2.0], "episode": [0, 1]})
 
 

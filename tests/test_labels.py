@@ -554,8 +554,20 @@ def test_a_list_of_tuples_is_a_column():
         assert_array_equal(read_state_labels(labels, "state").codes, [0, 1, 0, 2])
 
 
+def test_tuples_of_several_lengths_are_found_as_they_are():
+    histories = [(1,), (1, 2), (1, 2, 3), (2,)]
+    index, (codes,) = index_labels([read(histories, dtype=object)])
+    assert_array_equal(codes, [0, 1, 2, 3])
+    asked = read([(1, 2), (2,), (2, 1), (1, 2, 3)], dtype=object)
+    assert_array_equal(index.encode([asked]), [1, 3, UNKNOWN, 2])
+
+
 def test_lists_are_read_label_by_label():
     from skmdp._log.reading import read_state_labels
+
+    for labels in (["a\ud800"], np.array(["a\ud800"], dtype=object)):
+        with pytest.raises(ValueError, match=r"holds 'a\\ud800' \(row 0, .*a lone surrogate"):
+            read_state_labels(labels, "state")
 
     with pytest.raises(TypeError, match=r"bool \(row 0: True\), int \(row 1: 2\)"):
         read_state_labels([True, 2], "state")

@@ -95,10 +95,8 @@ def _hash_keys(
 
 
 def _hashed(values: npt.NDArray[Any]) -> pd.Index:
-    """Return distinct values as pandas looks them up, tuples and intervals as plain objects."""
-    if values.dtype == object:
-        return pd.Index(values, dtype=object, tupleize_cols=False)
-    return pd.Index(values)
+    """Return distinct values as pandas looks them up; objects stay what they are."""
+    return pd.Index(values, dtype=values.dtype)
 
 
 def _as_objects(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
