@@ -1,5 +1,7 @@
 """Propensities that a log contradicts are refused, true ones never."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +91,18 @@ def test_true_propensities_are_never_refused():
     """The level promises one of a million logs; of these 500 none (nor of 20,000 tried once)."""
     rng = np.random.default_rng(0)
     assert [found for _ in range(500) if (found := contradiction(*drawn_log(rng)))] == []
+
+
+@pytest.mark.parametrize("chance", [0.5, 0.3, 0.05])
+def test_the_level_is_kept_over_all_logs_there_are(chance, monkeypatch):
+    """All sequences of eight decisions in one state, each as likely as it is."""
+    monkeypatch.setattr("skmdp._evaluation.propensities.LEVEL", 0.05)
+    monkeypatch.setattr("skmdp._evaluation.propensities.ROUNDING", 0.0)
+    refused = 0.0
+    for actions in product((0, 1), repeat=8):
+        p = np.where(np.array(actions) == 0, chance, 1 - chance)
+        refused += p.prod() * (contradiction(np.zeros(8), actions, p) is not None)
+    assert refused <= 0.05
 
 
 def test_false_propensities_are_found_once_there_are_rows_enough():

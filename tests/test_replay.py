@@ -14,7 +14,12 @@ from test_importance import HAND
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.counts import count_transitions
-from skmdp._evaluation.direct import choice_of_actions, evaluate_directly, pair_process_values
+from skmdp._evaluation.direct import (
+    choice_of_actions,
+    evaluate_directly,
+    pair_process_values,
+    policy_process,
+)
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.replay import METHODS, Candidate, Replay, resample_values, standard_error
 from skmdp._log.evidence import gather
@@ -326,6 +331,26 @@ def test_corrections_take_the_steps_that_are_left(horizon):
     left = [0.9**n * np.append(V(n), 0.0)[s] for n, s in zip(log.lengths, following, strict=True)]
     expected = (log.returns + left).mean() - Q_minus_V / len(log.lengths)
     assert_allclose([dr, wdr], expected, rtol=1e-9)
+
+
+def test_corrections_follow_values_that_grow_for_ever():
+    """Of 400 steps the first few settle by how much further ones add, differently by state."""
+    log = replay(settling_log(2), horizon=400)
+    counts = log.counts
+    asked = Candidate(log, counts.pair_weights / counts.state_weights[counts.pair_state])
+    assert asked.estimate.values.drift.any()
+    P, R = policy_process(counts, asked.choice, 0.0)
+    V = [np.zeros(counts.n_states)]
+    for _ in range(400):
+        V.append(R + P @ V[-1])
+    expected = log.starts() @ V[400]
+    pair, following = counts.triple_pair[log.triple], counts.next_states[log.triple]
+    for step in range(10):  # each decision weighs one
+        rows = np.arange(step, 300, 10)
+        later = V[399 - step]
+        Q = pair_process_values(counts, 0.0, 1.0, later)[pair[rows]]
+        expected += (log.rewards[rows] + later[following[rows]] - Q).mean()
+    assert_allclose(asked.values(["dr", "wdr"]), expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("gamma", [0.9, 1.0])
