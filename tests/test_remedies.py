@@ -358,7 +358,7 @@ WARNINGS = {
         lambda: QUIET.fit(make_search_log(200, length=6, random_state=0)).score(
             make_search_log(200, length=6, random_state=1)
         ),
-        r"raise min_count so that the policy keeps to what is often logged",
+        r"actions that are often logged \(raise min_count and fit again\)",
         lambda: without_warning(
             lambda: (
                 MarkovPolicyEstimator(gamma=0.99, min_count=15, handle_unknown="most_frequent")
