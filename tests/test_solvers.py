@@ -13,7 +13,9 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
+from skmdp.solvers._bounds import discount, prove
 from skmdp.solvers._elimination import PolicyEquations
+from skmdp.solvers._sweeps import Follower
 from skmdp.solvers._total_reward import endless_pair, most_steps_to_the_end
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
@@ -347,6 +349,37 @@ def test_a_stay_of_a_hundred_thousand_steps_at_gamma_one():
     solution = modified_policy_iteration(process({(0, 0): (1.0, {0: 1 - 1e-5})}), 1.0)
     assert solution.converged
     assert_allclose(solution.state_values, 1e5, rtol=1e-6)
+
+
+def test_actions_that_tie_keep_no_policy_from_settling():
+    """On a ring of 150 places with two equal actions, the other one is no other policy."""
+    n, gamma = 150, 0.999999
+    mdp = process({(s, a): (1.0 * (s == 0), {(s + 1) % n: 1.0}) for s in range(n) for a in (0, 1)})
+    discounting = discount(mdp, gamma)
+    follower, V = Follower(mdp, gamma, discounting), np.zeros(n)
+    for action in (0, 1):  # the first policy is swept, the second solved
+        proof = prove(mdp, gamma, V, discounting)
+        V = follower.follow(mdp.first_pairs + action, proof)
+    assert prove(mdp, gamma, V, discounting).spread_bound < 1e-3
+
+
+def test_a_common_offset_does_not_blur_equations():
+    """To and fro, one way round better by 0.3, far below the level of 1e13."""
+    pairs = {(0, 0): (1.0, {1: 1.0}), (1, 0): (0.0, {0: 1.0}), (1, 1): (0.3, {0: 1.0})}
+    pairs[0, 1] = (0.7, {0: 1.0})
+    for offset in (0.0, 1e7):
+        far = {key: (reward + offset, row) for key, (reward, row) in pairs.items()}
+        solution = modified_policy_iteration(process(far), 0.999999)
+        assert solution.n_undecided == 0
+        assert_array_equal(solution.policy, [1, 1])
+
+
+@given(PROCESSES, st.sampled_from([0.0, 0.5, 0.99]))
+def test_sums_are_discounted_by_the_least_and_the_largest_mass(mdp, gamma):
+    sums = discount(mdp, gamma)
+    least, most = gamma * mdp.acting_mass.min(), gamma * mdp.acting_mass.max()
+    assert_allclose([sums.least, sums.most], [least / (1 - least), most / (1 - most)], rtol=1e-12)
+    assert sums.forgets_level == (gamma == 0 or not mdp.ends.any())
 
 
 @given(PROCESSES, st.sampled_from([0.3, 0.9, 0.9999, 1 - 1e-7]))

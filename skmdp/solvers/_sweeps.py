@@ -64,8 +64,6 @@ class Follower:
             change = V[acting] - previous[acting]
             if self._discounting.width(change) <= tolerance:
                 return V, True
-            if self._discounting.forgets_level:
-                V[acting] -= shared_part(V[acting])
         return V, False
 
     def _correct(self, V: Floats, equations: PolicyEquations) -> Floats:
