@@ -390,6 +390,20 @@ def test_equations_of_a_policy_give_its_values(mdp, gamma):
     assert_allclose(x, np.linalg.solve(np.eye(n) - gamma * dense(policy), policy.rewards), 1e-6)
 
 
+def test_hubs_that_a_policy_does_not_use_do_not_widen_its_equations(monkeypatch):
+    """A chain, and a second action that leads anywhere: in one band only without the latter."""
+    n = 300
+    pairs = {(s, 0): (1.0, {(s + 1) % n: 0.9}) for s in range(n)} | {(0, 1): (0.0, {})}
+    mass = np.zeros((n + 1, 1))
+    mass[1] = 1.0  # pair (0, 1)
+    mdp = process(pairs, hub_mass=mass, hub_transitions=np.full((1, n), 1 / n))
+    monkeypatch.setattr("skmdp.solvers._elimination.MOST_WORK", 1e6)
+    along, anywhere = mdp.first_pairs.copy(), mdp.first_pairs.copy()
+    anywhere[0] += 1
+    assert PolicyEquations.of(mdp.restrict(along), 0.9) is not None
+    assert PolicyEquations.of(mdp.restrict(anywhere), 0.9) is None
+
+
 def test_wide_equations_are_swept(monkeypatch):
     mdp = process({(0, 0): (1.0, {1: 1.0}), (1, 0): (0.0, {0: 1.0})})
     monkeypatch.setattr("skmdp.solvers._elimination.MOST_WORK", 0)
