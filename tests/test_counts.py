@@ -66,6 +66,17 @@ def test_sums_equal_a_loop_over_rows(rows, weighted):
 
 
 @given(ROWS)
+def test_squares_are_weighted_sums_where_asked_for(rows):
+    s, a, t, weight, reward = (np.array(column) for column in zip(*rows, strict=True))
+    options = {"weights": weight, "rewards": reward.astype(float)}
+    counts = count_transitions(s, a, t, 4, 3, keep_squares=True, **options)
+    at = counts.find_triples(s, a, t)
+    assert_array_equal(counts.reward_squares, np.bincount(at, weight * reward**2))
+    assert_array_equal(counts.reward_sums, np.bincount(at, weight * reward))
+    assert count_transitions(s, a, t, 4, 3, **options).reward_squares is None
+
+
+@given(ROWS)
 def test_blocks_change_nothing(rows):
     whole = count(rows)
     with pytest.MonkeyPatch.context() as patch:

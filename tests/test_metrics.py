@@ -64,7 +64,8 @@ def test_table_of_the_result():
 
 
 @pytest.mark.parametrize(
-    ("n_bootstrap", "level", "least"), [(1, 0.5, 20), (19, 0.95, 20), (99, 0.99, 100)]
+    ("n_bootstrap", "level", "least"),
+    [(1, 0.5, 20), (19, 0.95, 20), (49, 0.98, 50), (99, 0.99, 100)],
 )
 def test_an_interval_takes_enough_resamples(n_bootstrap, level, least):
     """One resample, or a quantile beyond the most extreme one, says nothing of chance."""
