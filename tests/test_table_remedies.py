@@ -34,10 +34,10 @@ GIVEN = with_next_states(LINKED)
 TRUTH = ["ab", "bc", "cd", "d.", "xy", "y."]
 
 
-def lacking(column, row, rows=LINKED):
-    """The same log without one value."""
+def lacking(column, row, rows=LINKED, value=None):
+    """The same log without one value, or with another in its place."""
     rows = rows.astype({column: object})
-    rows.loc[row, column] = None
+    rows.loc[row, column] = value
     return rows
 
 
@@ -68,7 +68,7 @@ CASES = {
         lacking("state", 2),
         r"'state' contains NaN.*label of its own.*episode of their own.*'truncated'",
         {
-            "a label of its own": (lacking("state", 2).fillna({"state": "?"}), ["ab", "b?", "?d"]),
+            "a label of its own": (lacking("state", 2, value="?"), ["ab", "b?", "?d"]),
             "leave out": (cut_before(lacking("state", 2), 2), ["ab"]),
         },
         ["d.", "xy", "y."],
@@ -106,7 +106,7 @@ CASES = {
         lacking("action", 1),
         r"'action' contains NaN.*such as 'none'.*first add next states.*shift\(-1\), and then drop",
         {
-            "name what is nothing": (lacking("action", 1).fillna({"action": "none"}), ["bc"]),
+            "name what is nothing": (lacking("action", 1, value="none"), ["bc"]),
             "leave out": (with_next_states(lacking("action", 1)).drop(index=1), []),
         },
         ["ab", "cd", "d.", "xy", "y."],
@@ -116,7 +116,7 @@ CASES = {
         r"'action' contains NaN.*such as 'none'.*leave these rows out, drop them",
         {
             "name what is nothing": (
-                lacking("action", 1, GIVEN).fillna({"action": "none"}),
+                lacking("action", 1, GIVEN, value="none"),
                 ["bc"],
             ),
             "drop": (lacking("action", 1, GIVEN).drop(index=1), []),
@@ -127,7 +127,7 @@ CASES = {
         lacking("reward", 1),
         r"'reward' contains NaN.*with 0 if nothing was paid.*first add next states.*then drop them",
         {
-            "nothing was paid": (lacking("reward", 1).fillna({"reward": 0}), ["bc"]),
+            "nothing was paid": (lacking("reward", 1, value=0), ["bc"]),
             "leave out": (with_next_states(lacking("reward", 1)).drop(index=1), []),
         },
         ["ab", "cd", "d.", "xy", "y."],
@@ -136,7 +136,7 @@ CASES = {
         lacking("reward", 1, GIVEN),
         r"'reward' contains NaN.*with 0 if nothing was paid.*leave these rows out, drop them",
         {
-            "nothing was paid": (lacking("reward", 1, GIVEN).fillna({"reward": 0}), ["bc"]),
+            "nothing was paid": (lacking("reward", 1, GIVEN, value=0), ["bc"]),
             "drop": (lacking("reward", 1, GIVEN).drop(index=1), []),
         },
         ["ab", "cd", "d.", "xy", "y."],
@@ -146,7 +146,7 @@ CASES = {
         r"'episode' contains NaN.*Fill it in; a row that belongs to no other.*Do not drop",
         {
             "fill in": (LINKED, ["cd"]),
-            "of its own": (lacking("episode", 3).fillna({"episode": "own"}), ["c."]),
+            "of its own": (lacking("episode", 3, value="own"), ["c."]),
         },
         ["ab", "bc", "d.", "xy", "y."],
     ),
