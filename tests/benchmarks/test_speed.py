@@ -163,3 +163,4 @@ def test_stream_against_one_fit():
     assert_allclose(streamed.state_values_, whole.state_values_, atol=bound)
     print(f"\n1000 batches {stream:.2f} s ({stream:.1f} ms each), one fit {fit:.3f} s: ", end="")
     print(f"{stream / fit:.0f} times its time")
+    assert stream / fit <= 50
