@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,10 +15,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from skmdp._estimation.counts import TransitionCounts
-from skmdp._estimation.pessimism import subtract_errors
-from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._estimation.process import estimate_mdp, is_frequent
+from skmdp._learning import learn_policy, warn_if_none_is_frequent
 from skmdp._log.evidence import Evidence, add, gather
 from skmdp._log.forms import read_log
 from skmdp._log.oddities import warn_of_oddities
@@ -26,7 +23,6 @@ from skmdp._log.roles import ROLES, Roles
 from skmdp._policy import (
     Policy,
     fitted_policy,
-    position_of_largest,
     read_states,
     require_numbers,
 )
@@ -37,10 +33,7 @@ from skmdp._scoring import (
 )
 from skmdp._typing import Codes, Floats, Name
 from skmdp._version import __version__
-from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs, per_state
-from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
-from skmdp.solvers._ties import tie_tolerances
+from skmdp.solvers import Solution
 
 
 class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
@@ -429,7 +422,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
         """
         evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)
-        _warn_if_none_is_frequent(evidence.counts, self.min_count)
+        warn_if_none_is_frequent(evidence.counts, self.min_count)
         return self._learn(evidence, X, y)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -552,46 +545,22 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         task.call_on_fit_task_begin(estimator=self, X=X, y=y)
         if self.handle_unknown == "nearest":
             require_numbers(evidence)
-        if self.pessimism > 0 and self.gamma == 1:
-            raise ValueError("pessimism needs gamma below 1, such as 0.999.")
-        prior_strength = self._choose_prior_strength(evidence)
-        mdp, pair_weights = estimate_mdp(
-            evidence.counts,
+        policy, solution = learn_policy(
+            evidence,
+            roles=self._roles(),
+            is_table_form=y is None,
+            gamma=self.gamma,
             reward_on=self.reward_on,
             untried=self.untried,
             min_count=self.min_count,
-            prior_strength=prior_strength,
-            initial_distribution=evidence.initial_distribution,
+            prior_strength=self.prior_strength,
+            pessimism=self.pessimism,
+            initial_values=last_values,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            verbose=self.verbose,
+            callback=self._iteration_teller(task),
         )
-        try:
-            solution = self._solve(mdp, last_values, task)
-        except EndlessLoopError as error:
-            raise EndlessLoopError(
-                evidence.states.label(error.state), evidence.actions.label(error.action)
-            ) from None
-        if self.pessimism > 0:
-            mdp = subtract_errors(
-                mdp,
-                evidence.counts,
-                self.pessimism,
-                prior_strength=prior_strength,
-                gamma=self.gamma,
-                state_values=solution.state_values,
-            )
-            solution = self._solve(mdp, solution.state_values, task)
-        tolerances = tie_tolerances(
-            mdp,
-            self.gamma,
-            solution.state_values,
-            solution.q_values,
-            n_averaged=evidence.n_transitions,
-        )
-        chosen = greedy_pairs(
-            mdp.first_pairs, solution.q_values, tolerance=tolerances, preference=pair_weights
-        )
-        default = position_of_largest(evidence.counts.action_weights)
-        actions = np.full(mdp.n_states, default, dtype=np.int32)
-        actions[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
         # Everything has been read and computed: nothing from here on can fail halfway.
         if y is None:
             self.feature_names_in_ = np.array(evidence.states.names, dtype=object)
@@ -600,48 +569,22 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
             validate_data(self, X, reset=True, skip_check_array=True)
         if hasattr(self, "_uncounted"):
             del self._uncounted
-        self._policy = Policy(
-            roles=self._roles(),
-            is_table_form=y is None,
-            evidence=evidence,
-            mdp=mdp,
-            reward_on=self.reward_on,
-            prior_strength=prior_strength,
-            pair_q_values=solution.q_values,
-            state_values=solution.state_values,
-            tie_tolerances=per_state(mdp, tolerances),
-            action_codes=actions,
-            default_code=default,
-        )
+        self._policy = policy
         self._keep(solution)
         task.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
-    def _choose_prior_strength(self, evidence: Evidence) -> float:
-        if self.prior_strength != "auto":
-            return float(self.prior_strength)
-        if not evidence.counts.weights_count_rows:
-            raise ValueError(
-                'prior_strength="auto" needs sample weights that are counts of rows, whole '
-                "numbers, got fractions. Give a number instead, in units of weight."
-            )
-        return choose_prior_strength(evidence.counts)
+    def _iteration_teller(self, task: CallbackContext) -> Callable[[int], None] | None:
+        """Return what tells callbacks of an iteration of the solver; None without callbacks."""
+        if not hasattr(self, "_skl_callbacks"):
+            return None
 
-    def _solve(self, mdp: MDP, initial_values: Floats | None, task: CallbackContext) -> Solution:
         def tell(_: int) -> None:
             iteration = task.subcontext(task_name="iteration")
             iteration.call_on_fit_task_begin(estimator=self)
             iteration.call_on_fit_task_end(estimator=self)
 
-        return modified_policy_iteration(
-            mdp,
-            self.gamma,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            initial_values=initial_values,
-            verbose=self.verbose,
-            callback=tell if hasattr(self, "_skl_callbacks") else None,
-        )
+        return tell
 
     def _keep(self, solution: Solution) -> None:
         """Set the fitted attributes that are plain numbers and arrays."""
@@ -1017,16 +960,3 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         {'low': 'climb'}
         """
         return fitted_policy(self).as_dict()
-
-
-def _warn_if_none_is_frequent(counts: TransitionCounts, min_count: float) -> None:
-    """Say that every action was logged too seldom for ``min_count``; fit calls this directly."""
-    if not is_frequent(counts, min_count).any():
-        largest = f"{counts.pair_weights.max():.12g}"
-        warnings.warn(
-            f"min_count={min_count:.12g} excludes every action in every state; the largest weight "
-            f"of one is {largest}. The policy imitates the log: in each state the most logged "
-            f"action is advised. Lower min_count to {largest} or less.",
-            UserWarning,
-            stacklevel=4,
-        )

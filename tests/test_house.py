@@ -196,3 +196,17 @@ def f(x, y):
     assert code_lines(source) == 5
     # One, if, and, or, comprehension, its if, the expression's if.
     assert complexity(ast.parse(source).body[1]) == 7
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_no_module_takes_a_private_name_of_another(module):
+    """What another module needs has a public name; only modules may be private and shared."""
+    assert foreign_private_names(SOURCES[module].read_text()) == []
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_modules_and_functions_stay_small(module):
+    source = SOURCES[module].read_text()
+    assert code_lines(source) <= MOST_LINES
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    assert {f.name: complexity(f) for f in functions if complexity(f) > MOST_BRANCHES} == {}

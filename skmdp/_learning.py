@@ -1,0 +1,126 @@
+"""From what was counted to a policy: estimate the process, solve it, choose between equals."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from skmdp._estimation.counts import TransitionCounts
+from skmdp._estimation.pessimism import subtract_errors
+from skmdp._estimation.prior_strength import choose_prior_strength
+from skmdp._estimation.process import estimate_mdp, is_frequent
+from skmdp._log.evidence import Evidence
+from skmdp._log.roles import Roles
+from skmdp._policy import Policy, position_of_largest
+from skmdp._typing import Codes, Floats
+from skmdp.mdp import MDP
+from skmdp.mdp._bellman import greedy_pairs, per_state
+from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
+from skmdp.solvers._ties import tie_tolerances
+
+
+def learn_policy(
+    evidence: Evidence,
+    *,
+    roles: Roles,
+    is_table_form: bool,
+    gamma: float,
+    reward_on: str,
+    untried: str,
+    min_count: float,
+    prior_strength: float | str,
+    pessimism: float,
+    initial_values: Floats | None,
+    **of_solver: Any,
+) -> tuple[Policy, Solution]:
+    """Return the policy that the evidence supports, and how well its process was solved.
+
+    The parameters are those of the estimator; ``of_solver`` goes to the solver as it is.
+    """
+    if pessimism > 0 and gamma == 1:
+        raise ValueError("pessimism needs gamma below 1, such as 0.999.")
+    kappa = _settle_prior_strength(evidence, prior_strength)
+    mdp, pair_weights = estimate_mdp(
+        evidence.counts,
+        reward_on=reward_on,
+        untried=untried,
+        min_count=min_count,
+        prior_strength=kappa,
+        initial_distribution=evidence.initial_distribution,
+    )
+    solution = _solve(mdp, evidence, gamma, initial_values=initial_values, **of_solver)
+    if pessimism > 0:
+        mdp = subtract_errors(
+            mdp,
+            evidence.counts,
+            pessimism,
+            prior_strength=kappa,
+            gamma=gamma,
+            state_values=solution.state_values,
+        )
+        last = solution.state_values
+        solution = _solve(mdp, evidence, gamma, initial_values=last, **of_solver)
+    tolerances = tie_tolerances(
+        mdp,
+        gamma,
+        solution.state_values,
+        solution.q_values,
+        n_averaged=evidence.n_transitions,
+    )
+    chosen = greedy_pairs(
+        mdp.first_pairs, solution.q_values, tolerance=tolerances, preference=pair_weights
+    )
+    default = position_of_largest(evidence.counts.action_weights)
+    actions: Codes = np.full(mdp.n_states, default, dtype=np.int32)
+    actions[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
+    policy = Policy(
+        roles=roles,
+        is_table_form=is_table_form,
+        evidence=evidence,
+        mdp=mdp,
+        reward_on=reward_on,
+        prior_strength=kappa,
+        pair_q_values=solution.q_values,
+        state_values=solution.state_values,
+        tie_tolerances=per_state(mdp, tolerances),
+        action_codes=actions,
+        default_code=default,
+    )
+    return policy, solution
+
+
+def _solve(mdp: MDP, evidence: Evidence, gamma: float, **options: Any) -> Solution:
+    """Solve a process; of a loop without end, name the labels."""
+    try:
+        return modified_policy_iteration(mdp, gamma, **options)
+    except EndlessLoopError as error:
+        raise EndlessLoopError(
+            evidence.states.label(error.state), evidence.actions.label(error.action)
+        ) from None
+
+
+def _settle_prior_strength(evidence: Evidence, prior_strength: float | str) -> float:
+    """Return the strength as a number, chosen by the log for "auto"."""
+    if prior_strength != "auto":
+        return float(prior_strength)
+    if not evidence.counts.weights_count_rows:
+        raise ValueError(
+            'prior_strength="auto" needs sample weights that are counts of rows, whole '
+            "numbers, got fractions. Give a number instead, in units of weight."
+        )
+    return choose_prior_strength(evidence.counts)
+
+
+def warn_if_none_is_frequent(counts: TransitionCounts, min_count: float) -> None:
+    """Say that every action was logged too seldom for ``min_count``; fit calls this directly."""
+    if not is_frequent(counts, min_count).any():
+        largest = f"{counts.pair_weights.max():.12g}"
+        warnings.warn(
+            f"min_count={min_count:.12g} excludes every action in every state; the largest weight "
+            f"of one is {largest}. The policy imitates the log: in each state the most logged "
+            f"action is advised. Lower min_count to {largest} or less.",
+            UserWarning,
+            stacklevel=4,
+        )
