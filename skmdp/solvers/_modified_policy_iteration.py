@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skmdp._typing import Floats
+from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs, maximize
 from skmdp.solvers._bounds import Discounting, Proof, discount, prove
@@ -110,9 +110,7 @@ def modified_policy_iteration(
     discounting = _discounting(mdp, gamma)
     follower = Follower(mdp, gamma, discounting)
     largest_reward = float(np.abs(mdp.rewards).max())
-    V = np.zeros(mdp.n_states)
-    if initial_values is not None:
-        V[mdp.acting_states] = initial_values[mdp.acting_states]
+    V = _start_values(mdp, initial_values)
     history: list[float] = []
     greedy, last_spread = None, np.inf
     while True:
@@ -121,10 +119,7 @@ def modified_policy_iteration(
         target = tol * max(largest_reward, proof.largest)
         converged = bool(np.isfinite(proof.bound) and proof.bound <= target)
         improved = greedy_pairs(mdp.first_pairs, proof.q_values)
-        if verbose > 0:
-            report_iteration(len(history), proof.bound, target, improved, greedy)
-        if callback is not None:
-            callback(len(history))
+        _tell(verbose, callback, len(history), proof, target, improved, greedy)
         # Only rounding is left, and further iterations do not make it smaller.
         is_final = proof.is_rounding and not proof.spread_bound < last_spread / 2
         is_last = is_final or len(history) >= max_iter
@@ -138,6 +133,30 @@ def modified_policy_iteration(
     if not converged or (solution.n_undecided > 0 and not is_final):
         warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
     return solution
+
+
+def _start_values(mdp: MDP, initial_values: Floats | None) -> Floats:
+    """Return the values to start at; states without pairs are worth 0."""
+    V = np.zeros(mdp.n_states)
+    if initial_values is not None:
+        V[mdp.acting_states] = initial_values[mdp.acting_states]
+    return V
+
+
+def _tell(
+    verbose: int,
+    callback: Callable[[int], object] | None,
+    n_iter: int,
+    proof: Proof,
+    target: float,
+    improved: Integers,
+    greedy: Integers | None,
+) -> None:
+    """Print a line, and call back, as asked for."""
+    if verbose > 0:
+        report_iteration(n_iter, proof.bound, target, improved, greedy)
+    if callback is not None:
+        callback(n_iter)
 
 
 def _discounting(mdp: MDP, gamma: float) -> Discounting:
