@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from processes import dense, exact_values, process, random_process
+from processes import dense, exact_values, process, random_process, solve_exactly
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
@@ -337,6 +337,22 @@ def test_the_longest_stay_is_bounded_closely(seed, end, uniform, shared):
     mdp = random_process(seed, end=end, uniform=uniform, shared=shared)
     longest = exact_values(replace(mdp, rewards=np.ones(len(mdp.rewards))), 1.0).max()
     assert longest - 1e-9 <= most_steps_to_the_end(mdp) <= longest / 0.9 + 1e-9
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1e-9, 1e-12]))
+def test_rounding_shortens_no_longest_stay(seed, end):
+    """Of a billion steps and more, the last bits of a sum are steps."""
+    mdp = random_process(seed, n_states=3, n_actions=1, end=end)
+    P = [[Fraction(float(p)) for p in row] for row in dense(mdp)]
+    rows = [[(s == t) - p for t, p in enumerate(row)] for s, row in enumerate(P)]
+    assert most_steps_to_the_end(mdp) >= max(solve_exactly(rows, [Fraction(1)] * 3))
+
+
+def test_states_without_pairs_start_at_zero():
+    mdp = process({(0, 0): (1.0, {0: 0.5, 1: 0.5})}, n_states=2)
+    cold = modified_policy_iteration(mdp, 0.9)
+    warm = modified_policy_iteration(mdp, 0.9, initial_values=np.array([0.0, 1e6]))
+    assert_array_equal(warm.history, cold.history)
 
 
 def test_a_better_policy_found_late_lengthens_the_longest_stay():

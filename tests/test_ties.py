@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import exact_q_values, process, random_process
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
+from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import modified_policy_iteration
 from skmdp.solvers._ties import tie_tolerances, undecided_states
@@ -125,6 +127,14 @@ def test_tolerances_of_a_state_do_not_see_a_larger_scale_elsewhere():
         assert solved(mdp, 0.9).policy[0] == 1
 
 
+@pytest.mark.parametrize("n", [1, 100, 10_000])
+def test_sums_over_many_successors_are_as_uncertain_as_their_roundings(n):
+    row = np.full((2, n), 1 / n)
+    mdp = MDP(csr_array(row), np.ones(2), np.zeros(2, int), np.arange(2), n, 2)
+    tolerance = tie_tolerances(mdp, 1.0, np.ones(n), np.full(2, 2.0))  # Q has no range
+    assert_allclose(tolerance, 2 * np.finfo(float).eps * ((n + 3) * 2 + 1))
+
+
 def test_rewards_averaged_over_many_rows_are_as_uncertain_as_their_sums():
     mdp = process({(0, 0): (-3.0, {}), (0, 1): (2.0, {})}, n_states=1)
     values = np.zeros(1), np.array([-3.0, 2.0])
@@ -166,6 +176,9 @@ def test_what_is_off_is_what_moves(rows, bound, spread, limit, gamma):
     assert is_open(gamma * limit * 0.999)
     assert not is_open(gamma * limit * 1.001)
     assert is_open(0.0)
+    tolerance[:] = gamma * limit * 0.1  # worse by more than that
+    assert is_open(gamma * limit * 1.099)
+    assert not is_open(gamma * limit * 1.101)
     tolerance[:] = gamma * limit * 1.001  # what is off is negligible
     assert not is_open(0.0)
 
@@ -177,7 +190,7 @@ def test_mirrored_actions_tie():
         pairs[s, 0] = (1.0, {0: 0.3, s: 0.7})
         pairs[s, 1] = (0.5, {0: 0.9, 3 - s: 0.1})
     mdp = process(pairs)
-    for gamma in (0.9, 0.999, 0.9999):
+    for gamma in (0.9, 0.999, 0.99999):
         solution = modified_policy_iteration(mdp, gamma, tol=1e-2)
         assert solution.n_undecided == 0
         for preferred in (0, 1):

@@ -112,7 +112,7 @@ def modified_policy_iteration(
     largest_reward = float(np.abs(mdp.rewards).max())
     V = _start_values(mdp, initial_values)
     history: list[float] = []
-    greedy, last_spread = None, np.inf
+    greedy = None
     while True:
         proof = prove(mdp, gamma, V, discounting)
         history.append(proof.bound)
@@ -120,18 +120,16 @@ def modified_policy_iteration(
         converged = bool(np.isfinite(proof.bound) and proof.bound <= target)
         improved = greedy_pairs(mdp.first_pairs, proof.q_values)
         _tell(verbose, callback, len(history), proof, target, improved, greedy)
-        # Only rounding is left, and further iterations do not make it smaller.
-        is_final = proof.is_rounding and not proof.spread_bound < last_spread / 2
-        is_last = is_final or len(history) >= max_iter
+        is_last = proof.is_rounding or len(history) >= max_iter
         if converged or is_last:
             solution = _solution(mdp, gamma, proof, converged, history)
             if is_last or solution.n_undecided == 0:
                 break
-        greedy, last_spread = improved, proof.spread_bound
+        greedy = improved
         V = follower.follow(improved, proof)
     # Ties that float64 cannot resolve need no warning if the values are good enough.
-    if not converged or (solution.n_undecided > 0 and not is_final):
-        warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
+    if not converged or (solution.n_undecided > 0 and not proof.is_rounding):
+        warn_not_converged(solution, is_final=proof.is_rounding, target=target, tol=tol)
     return solution
 
 

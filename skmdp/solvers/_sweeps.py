@@ -62,6 +62,8 @@ class Follower:
                 previous, V = V, np.zeros(self._policy.n_states)
                 V[acting] = self._policy.pair_values(previous, self._gamma)
             change = V[acting] - previous[acting]
+            if self._discounting.forgets_level:  # rounding is relative to what is left
+                V[acting] -= shared_part(V[acting])
             if self._discounting.width(change) <= tolerance:
                 return V, True
         return V, False
