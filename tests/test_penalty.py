@@ -153,6 +153,8 @@ def test_rounding_is_relative_to_the_largest_outcome():
     mdp = penalised([(0, 0, 1, 1e12), (0, 0, 2, -1e12)], np.zeros(3))
     assert mdp.largest_reward == mdp.penalty.largest_reward == 1e12
     assert mdp.term_sizes(np.zeros(3), 0.9) >= 1e12
+    outcomes_summed_twice = 2 * np.diff(mdp.penalty.outcomes.indptr)
+    assert mdp.n_roundings >= np.diff(mdp.transitions.indptr) + outcomes_summed_twice + 3
     with pytest.warns(ConvergenceWarning, match="float64 cannot prove more"):
         solution = modified_policy_iteration(mdp, 0.9, tol=1e-18)
     assert solution.value_error_bound > np.finfo(float).eps * 1e12
