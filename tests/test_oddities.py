@@ -298,7 +298,7 @@ def marks(labels, n_rows=None):
     return EpisodeMarks.of(column, np.ones(len(values), int) if n_rows is None else n_rows)
 
 
-@pytest.mark.parametrize("n", [50, 4096, 4097, 50_000])
+@pytest.mark.parametrize("n", [50, 1024, 1025, 50_000])
 def test_marks_are_the_smallest_hashes_with_their_rows(n):
     labels = np.random.default_rng(n).permutation(n)
     found = marks(labels, labels + 1)
@@ -333,7 +333,7 @@ def test_the_share_of_episodes_is_that_of_all(n, share):
     here, there = marks(np.arange(n)), marks(np.arange(n) + round((1 - share) * n))
     for one, other in ((here, there), (there, here)):
         found, rows, _ = one.shared_with(other)
-        assert found == pytest.approx(share, abs=0.0 if n == 1000 or share in (0, 1) else 0.03)
+        assert found == pytest.approx(share, abs=0.0 if n == 1000 or share in (0, 1) else 0.06)
         assert (len(rows) > 0) == (share > 0)
     few, rows = marks(np.arange(500), np.full(500, 3)), marks(np.arange(n), np.full(n, 7))
     found, in_few, in_all = few.shared_with(rows)

@@ -815,3 +815,23 @@ def test_what_is_no_table_or_has_another_width():
         StateEncoder(state=[]).fit(LOG)
     with pytest.raises(ValueError, match="'n_states' parameter of StateEncoder must be"):
         StateEncoder(state=STATE, n_states=0).fit(LOG)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", "int64[pyarrow]"])
+def test_nullable_measurements_may_be_missing(dtype):
+    """They reach the transformer as ordinary floats, so an imputer knows what is missing."""
+    log = pd.DataFrame({"wear": pd.array([0, 1, None, 1], dtype=dtype), "action": [0, 1, 0, 1]})
+    encoder = StateEncoder(SimpleImputer(strategy="most_frequent"), state="wear").fit(log)
+    assert encoder.transform(log)["wear"].tolist() == [0, 1, 1, 1]
+
+
+def test_only_whole_numbers_become_codes():
+    log = pd.DataFrame({"stage": ["I", "II", "I", "II"], "action": [1, 1, 2, 2]})
+    for transformer, expected, kind in (
+        (FunctionTransformer(), ["I", "II", "I", "II"], "O"),
+        (OrdinalEncoder(), [0, 1, 0, 1], "i"),
+        (FunctionTransformer(lambda X: X == "I"), [True, False, True, False], "b"),
+    ):
+        encoded = StateEncoder(transformer, state="stage").fit_transform(log)["stage"]
+        assert encoded.tolist() == expected
+        assert np.asarray(encoded).dtype.kind == kind

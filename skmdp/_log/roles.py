@@ -176,6 +176,8 @@ def warn_of_near_names(
     used = {name for role in ROLES for name in roles.names(role)}
     used |= set(default_next_names(roles.state))
     others = [name for name in columns if name not in used]
+    if not others and not index_names:
+        return
     found, remedies = [], []
     for role in MAY_BE_ABSENT:
         if roles.names(role) != (role,) or role in columns:

@@ -303,16 +303,18 @@ def evaluate_policy(
     logged = Candidate(log, None)
     found = estimate_with_errors([target, logged], names, n_bootstrap, random_state, n_jobs)
     z = float(ndtri((1 + confidence_level) / 2))
-    table = _table(found, 0, z, against=1)
     of_logged = found.interval(1, z)
-    table["behavior_value"] = of_logged["value"]
-    table["behavior_standard_error"] = of_logged["standard_error"]
+    columns_of_table = {
+        **_columns(found, 0, z, against=1),
+        "behavior_value": of_logged["value"],
+        "behavior_standard_error": of_logged["standard_error"],
+    }
     result = PolicyEvaluation(
-        table,
+        pd.DataFrame(columns_of_table),
         behavior_value=logged.estimate.value,
         behavior_standard_error=standard_error(*logged.influence, log.episode, found.n_episodes),
         n_episodes=found.n_episodes,
-        zero_weight_share=float(table["zero_weight_share"].iloc[0]),
+        zero_weight_share=columns_of_table["zero_weight_share"],
         untried_share=target.estimate.uncovered,
         thin_share=target.estimate.thin,
         outlasting_share=target.estimate.outlasting,
@@ -413,33 +415,33 @@ def compare_policies(
     z = float(ndtri((1 + confidence_level) / 2))
     parts = []
     for j, name in enumerate(policies):
-        part = _table(found, j, z, against=0)
-        part.insert(1, "policy", name)
-        parts.append(part)
+        part = _columns(found, j, z, against=0)
+        parts.append(pd.DataFrame({"method": part.pop("method"), "policy": name, **part}))
     table = pd.concat(parts)
     order = pd.Categorical(table["method"], categories=names, ordered=True).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True)
 
 
-def _table(found: Estimates, j: int, z: float, against: int) -> pd.DataFrame:
+def _columns(found: Estimates, j: int, z: float, against: int) -> dict[str, Any]:
     """Return the estimates of candidate j and of its difference to another one, by method."""
     candidate, names = found.candidates[j], list(found.names)
-    table = pd.DataFrame({"method": names, **found.interval(j, z)})
-    weighted = table["method"] != "dm"
-    table["effective_sample_size"], unused = np.nan, np.nan
+    sizes, unused = np.full(len(names), np.nan), np.nan
+    weighted = np.array([name != "dm" for name in names])
     if weighted.any():
-        table.loc[weighted, "effective_sample_size"] = candidate.weights.effective_sample_size()
+        sizes[weighted] = candidate.weights.effective_sample_size()
         unused = candidate.weights.share_without_weight()
     difference = found.interval(j, z, against=against)
-    table["difference"] = difference.pop("value")
-    for key, column in difference.items():
-        table[f"difference_{key}"] = column
-    return table.assign(
-        n_episodes=found.n_episodes,
-        zero_weight_share=unused,
-        untried_share=candidate.estimate.uncovered,
-        thin_share=candidate.estimate.thin,
-    )
+    return {
+        "method": names,
+        **found.interval(j, z),
+        "effective_sample_size": sizes,
+        "difference": difference.pop("value"),
+        **{f"difference_{key}": column for key, column in difference.items()},
+        "n_episodes": found.n_episodes,
+        "zero_weight_share": unused,
+        "untried_share": candidate.estimate.uncovered,
+        "thin_share": candidate.estimate.thin,
+    }
 
 
 def _method_names(methods: Sequence[str] | str) -> list[str]:
