@@ -820,9 +820,10 @@ def test_what_is_no_table_or_has_another_width():
 @pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", "int64[pyarrow]"])
 def test_nullable_measurements_may_be_missing(dtype):
     """They reach the transformer as ordinary floats, so an imputer knows what is missing."""
-    log = pd.DataFrame({"wear": pd.array([0, 1, None, 1], dtype=dtype), "action": [0, 1, 0, 1]})
+    wear = pd.array([0, 1, None, 1, 0], dtype=dtype)
+    log = pd.DataFrame({"wear": wear, "action": [0, 1, 0, 1, 0]})
     encoder = StateEncoder(SimpleImputer(strategy="most_frequent"), state="wear").fit(log)
-    assert encoder.transform(log)["wear"].tolist() == [0, 1, 1, 1]
+    assert encoder.transform(log)["wear"].tolist() == [0, 1, 0, 1, 0]
 
 
 def test_only_whole_numbers_become_codes():
