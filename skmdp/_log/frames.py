@@ -80,7 +80,9 @@ class Table:
             index = self._native.index
             last = {name: _spread(values, present) for name, values in after.items()}
             parts = [pd.DataFrame(columns, index=index) for columns in (before, last)]
-            return pd.concat([parts[0], self._native[kept], parts[1]], axis=1)
+            # An empty table has names of no kind of its own, which must not win.
+            made = [part for part in (parts[0], self._native[kept], parts[1]) if part.shape[1]]
+            return pd.concat(made, axis=1)
         backend = self._native.implementation
         first = {str(name): values for name, values in before.items()}
         parts = [nw.from_dict(first, backend=backend)] if first else []

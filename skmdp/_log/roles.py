@@ -173,9 +173,7 @@ def warn_of_near_names(
     roles: Roles, columns: Sequence[Name], index_names: Sequence[Any] = ()
 ) -> None:
     """Warn of columns that may be meant by roles that a table lacks under their usual names."""
-    used = {name for role in ROLES for name in roles.names(role)}
-    used |= set(default_next_names(roles.state))
-    others = [name for name in columns if name not in used]
+    others = _columns_without_role(roles, columns)
     if not others and not index_names:
         return
     found, remedies = [], []
@@ -196,6 +194,13 @@ def warn_of_near_names(
             UserWarning,
             stacklevel=7,
         )
+
+
+def _columns_without_role(roles: Roles, columns: Sequence[Name]) -> list[Name]:
+    """Return the columns of a table that play no part."""
+    used = {name for role in ROLES for name in roles.names(role)}
+    used |= set(default_next_names(roles.state))
+    return [name for name in columns if name not in used]
 
 
 def near_name(name: Name, candidates: Sequence[Name]) -> Name | None:
