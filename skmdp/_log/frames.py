@@ -77,12 +77,8 @@ class Table:
         """
         kept = [name for name in self.columns if name not in set(dropped)]
         if isinstance(self._native, pd.DataFrame):
-            index = self._native.index
-            last = {name: _spread(values, present) for name, values in after.items()}
-            parts = [pd.DataFrame(columns, index=index) for columns in (before, last)]
-            # An empty table has names of no kind of its own, which must not win.
-            made = [part for part in (parts[0], self._native[kept], parts[1]) if part.shape[1]]
-            return pd.concat(made, axis=1)
+            after = {name: _spread(values, present) for name, values in after.items()}
+            return _beside_each_other(before, self._native[kept], after)
         backend = self._native.implementation
         first = {str(name): values for name, values in before.items()}
         parts = [nw.from_dict(first, backend=backend)] if first else []
@@ -216,6 +212,13 @@ def _plain_array(series: pd.Series) -> npt.NDArray[Any]:
         return array.astype(np.int64)
     # One precision for all: clusters found in doubles cannot be asked about singles.
     return array.astype(np.float64, copy=False) if array.dtype.kind == "f" else array
+
+
+def _beside_each_other(before: dict[Name, Any], table: pd.DataFrame, after: dict[Name, Any]) -> Any:
+    """Return a table with columns before and after its own."""
+    first, last = (pd.DataFrame(columns, index=table.index) for columns in (before, after))
+    # An empty table has names of no kind of its own, which must not win.
+    return pd.concat([part for part in (first, table, last) if part.shape[1]], axis=1)
 
 
 def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
