@@ -260,7 +260,7 @@ def test_whole_numbers_beside_a_missing_action_stay_whole():
 @pytest.mark.parametrize("last", [5.0, -5.0])
 def test_a_reward_beside_a_last_observation_is_refused(last):
     rows = observed("eee", "abz", "gg.").assign(reward=[0.0, 1.0, last])
-    message = rf"'reward' is {last:g} at row 2 .*lacks an action.*shift\(-1\)"
+    message = rf"'reward' is {last:g} at row 2 .*lacks an action.*up by a row"
     with pytest.raises(ValueError, match=message):
         read_table(rows, ROLES)
     moved = rows.assign(reward=rows.groupby("episode")["reward"].shift(-1))
@@ -425,3 +425,30 @@ def test_columns_beside_go_with_their_rows():
     assert moves(log) == ["ca", "ab", "yx"]  # without the row of no weight and the truncated one
     assert beside.values[beside.codes].tolist() == ["e", "a", "d"]
     assert read_table(rows, ROLES).beside == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "role"),
+    [("done", "terminated"), ("is_terminal", "terminated"), ("TimeOut", "truncated")],
+)
+def test_names_of_ends_used_elsewhere_are_told(column, role):
+    log = pd.DataFrame({"episode": [0, 0], "state": ["a", "b"], "action": 1, "reward": 0.0})
+    log = log.assign(next_state=["b", "a"], **{column: [False, True]})
+    with pytest.warns(UserWarning, match=f"say {role}='{column}'"):
+        read_table(log, Roles())
+    read = read_table(log, Roles.of({role: column}))
+    assert read.next_codes.tolist() == ([1, -1] if role == "terminated" else [1, 0])
+    read_table(log, Roles.of({"terminated": None, "truncated": None}))
+
+
+@pytest.mark.parametrize("name", ["Next_State", "nextstate", "state_next", "new state"])
+def test_next_states_of_other_names_are_told(name):
+    log = pd.DataFrame({"episode": [0, 0], "state": ["a", "c"], "action": 1, "reward": 0.0})
+    log = log.assign(**{name: ["b", "d"]})
+    with pytest.warns(UserWarning, match=f"say next_state='{name}'; if not, leave it out"):
+        read = read_table(log, Roles())
+    assert read.states.labels[read.next_codes[0]] == "c"
+    read = read_table(log, Roles.of({"next_state": name}))
+    assert read.states.labels[read.next_codes].tolist() == ["b", "d"]
+    read_table(log.drop(columns=name), Roles())
+    read_table(log.assign(next_state=["b", "d"]), Roles())

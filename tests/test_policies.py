@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 from test_evaluation import random_log
 
 from skmdp import MarkovPolicyEstimator
-from skmdp.metrics import compare_policies, evaluate_policy
+from skmdp.metrics import compare_policies, evaluate_policy, policy_scorer
 from skmdp.model_selection import EpisodeKFold
 
 ACTIONS = np.array(["rest", "walk", "run"])
@@ -155,7 +155,8 @@ def test_policies_may_have_states_of_their_own():
     """Of the same rows: the states of one may be other columns than those of another."""
     test = TEST.assign(s=TEST["state"], next_s=TEST["next_state"])
     other = MarkovPolicyEstimator(state="s").fit(TRAIN.rename(columns={"state": "s"}))
-    table = compare_policies({"one": LEARNED, "other": other}, test, methods="dm")
+    with pytest.warns(UserWarning, match="judged in different states"):
+        table = compare_policies({"one": LEARNED, "other": other}, test, methods="dm")
     assert_allclose(table["difference"], 0.0, atol=1e-12)
 
 
@@ -177,3 +178,38 @@ def test_evaluation_needs_rewards():
     blind = MarkovPolicyEstimator(reward=None).fit(TRAIN)
     with pytest.raises(ValueError, match="needs rewards"):
         value(blind)
+
+
+def two_columns(n=600, seed=0):
+    """The action is right where it equals the first of two columns."""
+    rng = np.random.default_rng(seed)
+    log = pd.DataFrame({name: rng.integers(2, size=n) for name in ("a", "b", "action")})
+    return log.assign(episode=range(n), terminated=True, reward=(log["action"] == log["a"]) * 1.0)
+
+
+@pytest.mark.parametrize("order", [["a", "b"], ["b", "a"]])
+def test_columns_of_a_state_are_told_by_name(order):
+    """In whatever order they are named beside the policy."""
+    log, test = two_columns(), two_columns(seed=1)
+    columns = {"state": order}
+    for policy in (
+        MarkovPolicyEstimator(state=["b", "a"]).fit(log),
+        log[log["reward"] == 1].groupby(["b", "a"])["action"].first(),
+        log[log["reward"] == 1].groupby(["a", "b"])["action"].first(),
+        lambda states: states["a"],
+    ):
+        assert_allclose(value(policy, test, columns=columns), 1.0, atol=0.03)
+
+
+def test_states_of_their_own_are_warned_of():
+    test = TEST.assign(s=TEST["state"], next_s=TEST["next_state"])
+    other = MarkovPolicyEstimator(state="s").fit(TRAIN.rename(columns={"state": "s"}))
+    with pytest.warns(UserWarning, match="judged in different states, each in its own"):
+        compare_policies({"one": LEARNED, "other": other}, test, methods="dm")
+
+
+def test_one_answer_is_no_answer_for_every_row():
+    with pytest.raises(ValueError, match=r"answered 'rest' for a table of .* handed in itself"):
+        value(lambda _: "rest")
+    with pytest.raises(ValueError, match="methods must be different ones of"):
+        policy_scorer("fq")

@@ -124,6 +124,7 @@ def candidates():
     return found
 
 
+@pytest.mark.filterwarnings("ignore:The policies are judged in different states:UserWarning")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_comparison_gives_each_policy_what_it_is_worth_alone(seed):
     """In every order: states read for one pipeline must not pass for those of another."""
@@ -233,6 +234,10 @@ def test_one_row_is_refused_with_what_makes_a_table_of_it():
         policy.predict(row.to_dict())
     for one in (row, row.to_dict()):
         assert_array_equal(policy.predict(pd.DataFrame([one])), policy.predict(log.iloc[[3]]))
+    pipe = bins(3).fit(LOG)
+    for one in (row, row.to_dict(), row[["wear"]]):
+        with pytest.raises(TypeError, match=r"one row.*pandas.DataFrame\(\[row\]\)"):
+            pipe.predict(one)
     # A Series of states, whatever its index, is one state a row.
     assert len(policy.predict(log["wear"])) == len(log)
 

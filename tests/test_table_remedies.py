@@ -104,10 +104,10 @@ CASES = {
     ),
     "action, linked": (
         lacking("action", 1),
-        r"'action' contains NaN.*such as 'none'.*first add next states.*shift\(-1\), and then drop",
+        r"'action' contains NaN.*such as 'none'.*fill in any value and give them sample_weight 0",
         {
             "name what is nothing": (lacking("action", 1, value="none"), ["bc"]),
-            "leave out": (with_next_states(lacking("action", 1)).drop(index=1), []),
+            "leave out": (lacking("action", 1, value="any"), [], {}, None, [1, 0, 1, 1, 1, 1]),
         },
         ["ab", "cd", "d.", "xy", "y."],
     ),
@@ -125,10 +125,10 @@ CASES = {
     ),
     "reward, linked": (
         lacking("reward", 1),
-        r"'reward' contains NaN.*with 0 if nothing was paid.*first add next states.*then drop them",
+        r"'reward' contains NaN.*with 0 if nothing was paid.*fill in any value.*sample_weight 0",
         {
             "nothing was paid": (lacking("reward", 1, value=0), ["bc"]),
-            "leave out": (with_next_states(lacking("reward", 1)).drop(index=1), []),
+            "leave out": (lacking("reward", 1, value=7), [], {}, None, [1, 0, 1, 1, 1, 1]),
         },
         ["ab", "cd", "d.", "xy", "y."],
     ),
@@ -196,7 +196,7 @@ CASES = {
     ),
     "step, seconds": (
         LINKED.assign(step=UNIX),
-        r"pandas.to_datetime\(\.\.\., unit='s'\), or sort the rows and say step=None",
+        r"pandas.to_datetime\(\.\.\., unit='s'\)",
         {
             "times": (LINKED.assign(step=pd.to_datetime(pd.Series(UNIX), unit="s")), []),
             "sorted": (
@@ -339,7 +339,7 @@ CASES = {
     ),
     "a reward beside a last observation": (
         LINKED.assign(action=["go", "go", "go", None, "go", None], reward=[0, 1, 2, 3, 0, 1]),
-        r"'reward' is 3 at row 3.*name it.*move them up.*shift\(-1\).*set this one to 0",
+        r"'reward' is 3 at row 3.*name it.*move the rewards of each episode up.*set this one to 0",
         {
             "name the action": (LINKED.assign(reward=[0, 1, 2, 3, 0, 1]), ["d.", "y."]),
             "move up": (
@@ -401,8 +401,10 @@ def test_a_remedy_counts_what_was_and_nothing_else(case):
     assert len(str(caught.value)) <= 500
     for mended, counted, *options in remedies.values():
         roles = Roles.of({**columns, **(options[0] if options else {})})
-        expected = options[1] if len(options) > 1 else always
-        assert first_letters(read_table(mended, roles)) == sorted([*expected, *counted])
+        expected = options[1] if len(options) > 1 and options[1] is not None else always
+        weights = options[2] if len(options) > 2 else None
+        read = read_table(mended, roles, weights)
+        assert first_letters(read) == sorted([*expected, *counted])
 
 
 # ------------------------------------------------------------------------------- beside the table
@@ -440,7 +442,7 @@ def test_propensities_are_corrected_or_their_episode_left_out(bad):
 def test_features_leave_rows_out_by_weight(lacks):
     given = {"y": list("gggg"), "reward": [1.0, 2.0, 3.0, 4.0]}
     bad = {**given, lacks: [given[lacks][0], None, *given[lacks][2:]]}
-    message = f"'{lacks}' contains NaN.*fill in any value and give them sample_weight 0; else"
+    message = f"'{lacks}' contains NaN.*fill in any value and give them sample_weight 0"
     with pytest.raises(ValueError, match=message):
         read_features([["a"], ["b"], ["c"], ["d"]], **bad, episode=[0] * 4)
     log = read_features(

@@ -272,9 +272,9 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     raise ValueError(
         f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
         f"{row}, counting from 0), but next states are read off the following row. If rows are "
-        "missing, give the rows after the gap an episode of their own, and mark the row before in "
-        "a boolean column 'truncated'. If steps may have gaps, convert them, "
-        "as in pandas.to_datetime(..., unit='s'), or sort the rows and say step=None."
+        "missing, give those after the gap an episode of their own, and mark the row before in a "
+        "boolean column 'truncated'. If a splitter drew rows, use EpisodeKFold. If gaps are "
+        "right, convert steps, as in pandas.to_datetime(..., unit='s')."
     )
 
 

@@ -74,13 +74,10 @@ class Remedies:
         """How to leave out a row whose state is known."""
         if not self.is_linked:
             return "To leave these rows out, drop them."
-        how = "fill in any value and give them sample_weight 0"
-        if self.is_table:
-            how = (
-                "first add next states, as in table.groupby('episode')['state'].shift(-1), and "
-                "then drop them"
-            )
-        return f"To leave these rows out, {how}; else {_FALSE_LINK}"
+        return (
+            "To leave these rows out, fill in any value and give them sample_weight 0. If you only "
+            f"drop them, {_FALSE_LINK}"
+        )
 
 
 def require_complete(column: LabelColumn, remedy: str, may_lack: Bools | None = None) -> None:

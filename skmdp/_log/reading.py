@@ -329,7 +329,7 @@ def _read_rewards(series: pd.Series, name: Name, remedy: str, seen: Bools | None
             f"Column {shown(name)} is {rewards[row]:g} at row {row} (counting from 0), the last of "
             "its episode, which lacks an action; a reward belongs to the action of its row. If an "
             "action was taken, name it. If each reward stands in the row after its action, move "
-            "them up, as in table.groupby('episode')['reward'].shift(-1). Else set this one to 0."
+            "the rewards of each episode up by a row. Else set this one to 0."
         )
     return rewards
 

@@ -13,6 +13,11 @@ from typing import Any, Self
 from skmdp._messages import quoted, shown
 from skmdp._typing import Name, Names
 
+# What roles are called elsewhere, as letters only.
+OTHER_NAMES = {
+    "terminated": ("done", "isdone", "terminal", "isterminal", "terminals"),
+    "truncated": ("truncation", "timeout", "timeouts", "timelimit"),
+}
 # How alike, from 0 to 1, an absent name and a column's must be for one to be meant by the other.
 ALIKE = 0.8
 
@@ -176,6 +181,7 @@ def warn_of_near_names(
     others = _columns_without_role(roles, columns)
     if not others and not index_names:
         return
+    _warn_of_next_states(roles, columns, others)
     found, remedies = [], []
     for role in MAY_BE_ABSENT:
         if roles.names(role) != (role,) or role in columns:
@@ -196,6 +202,24 @@ def warn_of_near_names(
         )
 
 
+def _warn_of_next_states(roles: Roles, columns: Sequence[Name], others: Sequence[Name]) -> None:
+    """Warn of columns that seem to hold next states, where these are read off the next row."""
+    usual = default_next_names(roles.state)
+    if roles.next_state is not None or any(name in columns for name in usual):
+        return
+    parts = [_plain(name) for name in roles.state]
+    meant = {word for part in parts for word in (f"next{part}", f"{part}next", f"new{part}")}
+    near = [name for name in others if _plain(name) in meant]
+    if near:
+        said = shown(near[0]) if len(near) == 1 else f"[{quoted(near)}]"
+        warnings.warn(
+            f"Next states are read off the following row, but {quoted(near)} may hold them. If so, "
+            f"say next_state={said}; if not, leave it out of the table.",
+            UserWarning,
+            stacklevel=8,
+        )
+
+
 def _columns_without_role(roles: Roles, columns: Sequence[Name]) -> list[Name]:
     """Return the columns of a table that play no part."""
     used = {name for role in ROLES for name in roles.names(role)}
@@ -206,6 +230,9 @@ def _columns_without_role(roles: Roles, columns: Sequence[Name]) -> list[Name]:
 def near_name(name: Name, candidates: Sequence[Name]) -> Name | None:
     """Return the candidate that is spelt most like a name, but for case, spaces, underscores."""
     plain = {_plain(candidate): candidate for candidate in reversed(candidates)}
+    for other in OTHER_NAMES.get(str(name), ()):
+        if other in plain:
+            return plain[other]
     alike = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=ALIKE)
     return plain[alike[0]] if alike else None
 

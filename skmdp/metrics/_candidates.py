@@ -81,7 +81,11 @@ class PolicyLogs:
         if transformers:
             columns.pop("state", None)
             columns.pop("next_state", None)
-        return Roles.of(columns, roles_of(last))
+        own = roles_of(last)
+        roles = Roles.of(columns, own)
+        if set(roles.state) == set(own.state):  # named in another order
+            roles = replace(roles, state=own.state, next_state=own.next_state)
+        return roles
 
     def _of(self, policy: Any) -> tuple[Transitions, Evidence, Replay]:
         transformers, _ = unwrap(policy)
@@ -214,7 +218,13 @@ def _predicted_actions(
     """Ask for the action in every state that the log acts in."""
     acted = np.flatnonzero(np.bincount(log.state_codes))
     states = pd.DataFrame(dict(zip(roles.state, log.states.parts(acted), strict=True)))
-    answers = read_state_labels(predict(states), roles.action)
+    said = predict(states)
+    if np.ndim(said) == 0:
+        raise ValueError(
+            f"The policy answered {shown(said)} for a table of {len(states)} states; it must "
+            "answer an action for each row. One action taken everywhere is handed in itself."
+        )
+    answers = read_state_labels(said, roles.action)
     if len(answers.codes) != len(states):
         raise ValueError(
             f"The policy answered {len(answers.codes)} action(s) for {len(states)} states; it must "
@@ -225,10 +235,21 @@ def _predicted_actions(
     return actions
 
 
+def _levels_in_order(policy: pd.Series, roles: Roles) -> pd.Series:
+    """Return a Series with the levels of its index as the state columns lie, by their names."""
+    is_named = set(policy.index.names) == set(roles.state)
+    return policy.reorder_levels(list(roles.state)) if is_named else policy
+
+
 def _looked_up_actions(
     policy: Mapping[Any, Any] | pd.Series, log: Transitions, roles: Roles
 ) -> Codes:
-    """Look up the action of every state that the log acts in."""
+    """Look up the action of every state that the log acts in.
+
+    The levels of a Series' index are told by their names, where they have those of the columns.
+    """
+    if isinstance(policy, pd.Series) and policy.index.nlevels > 1:
+        policy = _levels_in_order(policy, roles)
     keys, answers = (
         list(policy.keys()),
         policy.tolist() if isinstance(policy, pd.Series) else list(policy.values()),

@@ -294,7 +294,7 @@ def evaluate_policy(
     >>> bool(guideline["value"][0] < table["value"][0])
     True
     """
-    names = _method_names(methods)
+    names = method_names(methods)
     require_enough_resamples(names, n_bootstrap, confidence_level)
     logs = PolicyLogs(X, [policy], columns, behavior, gamma, horizon, prior_strength)
     target = logs.candidate(policy)
@@ -389,7 +389,8 @@ def compare_policies(
     Warns
     -----
     UserWarning
-        If there is one episode only.
+        If there is one episode only; if policies are judged in different states, as those of two
+        pipelines.
 
     Examples
     --------
@@ -407,10 +408,19 @@ def compare_policies(
     """
     if not policies:
         raise ValueError("policies is empty; hand in at least one policy by name.")
-    names = _method_names(methods)
+    names = method_names(methods)
     require_enough_resamples(names, n_bootstrap, confidence_level)
     logs = PolicyLogs(X, list(policies.values()), columns, behavior, gamma, horizon, prior_strength)
     candidates = [logs.candidate(policy) for policy in policies.values()]
+    if len({id(candidate.replay) for candidate in candidates}) > 1:
+        warnings.warn(
+            "The policies are judged in different states, each in its own: behind a pipeline in "
+            "those that it makes, else in the columns of X. Where states leave out what matters, "
+            "differences between policies are wrong. Trust only differences between policies with "
+            "the same states, and try the others on new data.",
+            UserWarning,
+            stacklevel=2,
+        )
     found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)
     z = float(ndtri((1 + confidence_level) / 2))
     parts = []
@@ -444,7 +454,8 @@ def _columns(found: Estimates, j: int, z: float, against: int) -> dict[str, Any]
     }
 
 
-def _method_names(methods: Sequence[str] | str) -> list[str]:
+def method_names(methods: Sequence[str] | str) -> list[str]:
+    """Return the names of methods as a list, all different and known."""
     names = [methods] if isinstance(methods, str) else list(methods)
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names or len(set(names)) < len(names):

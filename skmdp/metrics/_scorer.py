@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skmdp.metrics._evaluate import evaluate_policy
+from skmdp.metrics._evaluate import evaluate_policy, method_names
 
 
 def policy_scorer(
@@ -69,6 +69,7 @@ def policy_scorer(
     >>> bool((scores[True] < scores[False]).all())
     True
     """
+    (method,) = method_names(method)
     return partial(
         _score_policy,
         methods=method,

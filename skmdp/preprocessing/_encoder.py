@@ -21,6 +21,7 @@ from skmdp._log.frames import (
     as_table,
     convert_table,
     is_one_dimensional,
+    refuse_one_row,
     without_mask,
 )
 from skmdp._log.reading import require_rows
@@ -348,6 +349,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if self._table_columns is None:
             rows = self._check_array(X, reset=False)
             return self._output(X, self._encode_rows(rows), None)
+        refuse_one_row(X, tuple(self.feature_names_in_))
         frame = as_frame(X)
         if frame is None:
             encoded = self._encode_rows(self._states_of_array(X))
