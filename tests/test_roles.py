@@ -192,7 +192,7 @@ def test_one_warning_tells_of_all():
     assert "episode=None, step=None, terminated=None, truncated=None" in str(caught[0].message)
 
 
-@pytest.mark.parametrize("column", ["stop", "state_2", "period", "done", "truth", "next_x_"])
+@pytest.mark.parametrize("column", ["stop", "state_2", "period", "truth", "next_x_"])
 def test_other_columns_are_not_warned_of(column):
     fitted(LOG.drop(columns=[*MAY_BE_ABSENT]).assign(**{column: 1}))
 
