@@ -65,12 +65,12 @@ def learn_policy(
     tolerances = tie_tolerances(
         mdp,
         gamma,
-        solution.state_values,
-        solution.q_values,
+        solution.relative_values,
+        solution.relative_q_values,
         n_averaged=evidence.n_transitions,
     )
     chosen = greedy_pairs(
-        mdp.first_pairs, solution.q_values, tolerance=tolerances, preference=pair_weights
+        mdp.first_pairs, solution.relative_q_values, tolerance=tolerances, preference=pair_weights
     )
     default = position_of_largest(evidence.counts.action_weights)
     actions: Codes = np.full(mdp.n_states, default, dtype=np.int32)

@@ -360,3 +360,23 @@ def test_labels_of_another_kind_are_refused_after_a_batch_that_counted_nothing()
     policy = MarkovPolicyEstimator().partial_fit(NOTHING["truncated"][0].assign(action=1))
     with pytest.raises(TypeError, match="the same column in earlier batches"):
         policy.partial_fit(CLIMB)
+
+
+def test_rewards_that_add_up_beyond_float64_are_scaled_down():
+    log = pd.DataFrame({"episode": range(3), "state": [*"abb"], "action": "go", "reward": 1e308})
+    with pytest.raises(ValueError, match=r"those of action 'go' in state 'b'\. Scale .* 1e-6"):
+        MarkovPolicyEstimator().fit(log)
+    policy = MarkovPolicyEstimator().fit(log.assign(reward=log["reward"] * 1e-6))
+    assert policy.policy_map() == {"a": "go", "b": "go"}
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 1e-320, 1e-309])
+def test_weights_too_small_to_divide_by_are_scaled_up(tiny):
+    log = pd.DataFrame({"episode": range(2), "state": "a", "action": "go", "reward": [0.0, 1.0]})
+    weights = np.array([tiny, tiny])
+    with pytest.raises(
+        ValueError, match=r"at row 0 .*too small to divide by\. Scale all weights up"
+    ):
+        MarkovPolicyEstimator().fit(log, sample_weight=weights)
+    policy = MarkovPolicyEstimator().fit(log, sample_weight=weights * 1e300 * 1e20)
+    assert policy.score_samples(["a"]) == pytest.approx(0.5)

@@ -143,6 +143,46 @@ def test_a_comparison_gives_each_policy_what_it_is_worth_alone(seed):
             assert_array_equal(together[column], alone[column], err_msg=f"{name}: {column}")
 
 
+def constant_reward(seed=0, n_episodes=200):
+    """Every step pays 1 whatever is done, for one to five steps."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 6, size=n_episodes)
+    wear = rng.uniform(size=lengths.sum() + 1)
+    log = pd.DataFrame({"episode": np.repeat(np.arange(n_episodes), lengths), "wear": wear[:-1]})
+    return log.assign(next_wear=wear[1:], action=rng.integers(2, size=len(log)), reward=1.0)
+
+
+@pytest.mark.filterwarnings("ignore:In .* places a row of X does not lead:UserWarning")
+def test_nothing_is_better_than_the_log_where_nothing_matters():
+    """The logged policy is followed in the states of each policy, as far as that is followed."""
+    policies = {f"{n} bins": bins(n).fit(constant_reward()) for n in (2, 5)}
+    test = constant_reward(1)
+    table = compare_policies({"today": "behavior", **policies}, test, methods="dm")
+    assert_allclose(table["difference"], 0.0, atol=1e-9)
+    for name, policy in policies.items():
+        alone = evaluate_policy(policy, test, methods="dm").to_frame()
+        together = table[table["policy"] == name].reset_index()
+        for column in ("value", "difference", "difference_standard_error"):
+            assert_allclose(together[column], alone[column], atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_columns_are_those_said_whatever_the_order_of_policies(order):
+    """For what names no columns itself: rules, actions, and the logged policy alone."""
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({name: rng.integers(2, size=400) for name in ("wear", "dust", "action")})
+    log = log.assign(episode=range(400), terminated=True)
+    log["reward"] = (log["action"] == log["wear"] ^ log["dust"]) * 1.0
+    options = {"methods": "dm", "columns": {"state": ["wear", "dust"]}}
+    policies = {"rule": lambda X: X["wear"] ^ X["dust"], "pipe": bins(2).fit(log), "one": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        table = compare_policies(dict(list(policies.items())[::order]), log, **options)
+        for name in ("rule", "one"):
+            alone = evaluate_policy(policies[name], log, **options).to_frame()["value"]
+            assert_allclose(table.loc[table["policy"] == name, "value"], alone)
+
+
 def test_the_logged_policy_is_followed_in_the_states_of_the_policy():
     """A pipeline that only ever saw one action is the log, whatever its states are."""
     only = LOG.assign(action="run")

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from processes import exact_q_values, process, random_process
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
+from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import modified_policy_iteration
@@ -231,3 +233,18 @@ def test_the_warning_is_silent_about_advice_that_is_proven():
     mdp = process({(0, 0): (1.0, {0: 0.5, 1: 0.5}), (1, 0): (0.0, {1: 0.99})})
     with pytest.warns(ConvergenceWarning, match=r"tol asks for\. Increase max_iter \(1\) or tol"):
         modified_policy_iteration(mdp, 0.99, max_iter=1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e5, -1e7, 1e9])
+@pytest.mark.parametrize("gamma", [0.9, 0.999, 0.999999])
+def test_a_constant_beside_all_rewards_leaves_the_advice(offset, gamma):
+    """In a process that never ends; the values are as large as 1e15 then."""
+    log = pd.DataFrame(
+        {"state": ["x", "y", "x", "y"], "action": [*"aabb"], "next_state": ["y", "x", "x", "y"]}
+    )
+    paid = np.array([0.0, 1.0, 0.4, 0.6])
+    policy = MarkovPolicyEstimator(gamma=gamma)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        expected = policy.fit(log.assign(reward=paid)).policy_map()
+        assert policy.fit(log.assign(reward=paid + offset)).policy_map() == expected

@@ -53,6 +53,7 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
         rewards=log.rewards,
         keep_squares=keep_squares,
     )
+    _require_finite_sums(log, counts)
     starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
     return Evidence(
         states=log.states,
@@ -65,6 +66,19 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
         n_truncated=log.n_truncated,
         episode_marks=log.episode_marks,
     )
+
+
+def _require_finite_sums(log: Transitions, counts: TransitionCounts) -> None:
+    """Raise where rewards, each of them finite, add up to more than float64 holds."""
+    sums = counts.pair_rewards
+    if not np.isfinite(sums.sum()):
+        pair = int(np.argmax(~np.isfinite(sums))) if not np.isfinite(sums).all() else 0
+        raise ValueError(
+            "The rewards add up to more than float64 holds, such as those of action "
+            f"{shown(log.actions.label(counts.pair_action[pair]))} in state "
+            f"{shown(log.states.label(counts.pair_state[pair]))}. Scale the rewards down, such as "
+            "by 1e-6; advice does not depend on their unit."
+        )
 
 
 def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:

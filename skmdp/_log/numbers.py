@@ -80,6 +80,13 @@ def read_weights(sample_weight: Any, n_rows: int, *, may_be_zero: bool = False) 
             f"sample_weight is negative ({weights[row]}) at row {row} (counting from 0); "
             "a weight says how often a row counts. Use weight 0 to leave the row out."
         )
+    tiny = (weights > 0) & (weights < np.finfo(np.float64).tiny)
+    if tiny.any():
+        row = int(np.argmax(tiny))
+        raise ValueError(
+            f"sample_weight is {weights[row]:g} at row {row} (counting from 0), too small to "
+            "divide by. Scale all weights up, or use weight 0 to leave the row out."
+        )
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total):

@@ -57,17 +57,19 @@ class PolicyLogs:
 
         Those that ``columns`` names, else those of the policies, else the standard ones.
         """
-        named = [self._roles_of(policy) for policy in self._policies if _names_columns(policy)]
-        states = [roles.state for roles in named]
+        naming = [policy for policy in self._policies if _names_columns(policy)]
+        named = [self._roles_of(policy) for policy in naming]
         # Each policy may have states of its own, but all are asked about the same rows.
-        beside = {replace(roles, state=states[0], next_state=None) for roles in named}
+        beside = {replace(roles, state=named[0].state, next_state=None) for roles in named}
         if len(beside) > 1:
             raise ValueError(
                 "The policies name the columns of X differently: "
                 f"{shortened(sorted(map(str, beside)))}. Say what they are called in X with "
                 "columns={...}, such as columns={'reward': 'benefit'}."
             )
-        return named[0] if named else Roles.of(self._columns)
+        # States behind transformers are no columns of X, so those of other policies come first.
+        naming.sort(key=lambda policy: len(unwrap(policy)[0]) > 0)
+        return Roles.of(self._columns, roles_of(unwrap(naming[0])[1]) if naming else None)
 
     def _roles_of(self, policy: Any) -> Roles:
         """Return which columns are read for a policy: as ``columns`` says, else as it says.

@@ -412,7 +412,8 @@ def compare_policies(
     require_enough_resamples(names, n_bootstrap, confidence_level)
     logs = PolicyLogs(X, list(policies.values()), columns, behavior, gamma, horizon, prior_strength)
     candidates = [logs.candidate(policy) for policy in policies.values()]
-    if len({id(candidate.replay) for candidate in candidates}) > 1:
+    is_logged = candidates[0].choice is None
+    if not is_logged and len({id(candidate.replay) for candidate in candidates}) > 1:
         warnings.warn(
             "The policies are judged in different states, each in its own: behind a pipeline in "
             "those that it makes, else in the columns of X. Where states leave out what matters, "
@@ -421,15 +422,34 @@ def compare_policies(
             UserWarning,
             stacklevel=2,
         )
+    candidates, against = _references(candidates)
     found = estimate_with_errors(candidates, names, n_bootstrap, random_state, n_jobs)
     z = float(ndtri((1 + confidence_level) / 2))
     parts = []
     for j, name in enumerate(policies):
-        part = _columns(found, j, z, against=0)
+        part = _columns(found, j, z, against=against[j])
         parts.append(pd.DataFrame({"method": part.pop("method"), "policy": name, **part}))
     table = pd.concat(parts)
     order = pd.Categorical(table["method"], categories=names, ordered=True).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True)
+
+
+def _references(candidates: list[Candidate]) -> tuple[list[Candidate], list[int]]:
+    """Return the candidates, and the position of the one that each is compared with.
+
+    That is the first one. If that is the logged policy, a candidate with states of its own is
+    compared with the logged policy in these states, which is added at the end: what both are
+    followed over is then the same.
+    """
+    if candidates[0].choice is not None:
+        return candidates, [0] * len(candidates)
+    logged = {id(candidates[0].replay): 0}
+    added: list[Candidate] = []
+    for candidate in candidates:
+        if id(candidate.replay) not in logged:
+            logged[id(candidate.replay)] = len(candidates) + len(added)
+            added.append(Candidate(candidate.replay, None))
+    return [*candidates, *added], [logged[id(candidate.replay)] for candidate in candidates]
 
 
 def _columns(found: Estimates, j: int, z: float, against: int) -> dict[str, Any]:

@@ -168,22 +168,25 @@ def _solution(
     mdp: MDP, gamma: float, proof: Proof, converged: bool, history: list[float]
 ) -> Solution:
     """Apply T once more, to the values proven, so that Q, V and policy belong together."""
-    Q = mdp.pair_values(proof.values, gamma) + gamma * proof.level
-    V = maximize(mdp, Q)
+    # What all values share would round off the differences that decide; it is added last.
+    relative = mdp.pair_values(proof.values, gamma)
+    Q = relative + gamma * proof.level
     actions = np.full(mdp.n_states, -1)
-    best = greedy_pairs(mdp.first_pairs, Q)
+    best = greedy_pairs(mdp.first_pairs, relative)
     actions[mdp.pair_state[best]] = mdp.pair_action[best]
     undecided = undecided_states(
         mdp,
         gamma,
-        Q,
-        tie_tolerances(mdp, gamma, V, Q),
+        relative,
+        tie_tolerances(mdp, gamma, proof.values, relative),
         bound=proof.bound,
         spread=proof.spread_bound,
     )
     return Solution(
-        state_values=V,
+        state_values=maximize(mdp, Q),
         q_values=Q,
+        relative_values=proof.values,
+        relative_q_values=relative,
         policy=actions,
         n_iter=len(history),
         converged=converged,

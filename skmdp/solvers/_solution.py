@@ -51,6 +51,9 @@ class Solution:
         V, within ``value_error_bound`` of the optimal values in every state.
     q_values : ndarray of shape (n_pairs,)
         Q of every pair, within gamma times ``value_error_bound`` of the optimum.
+    relative_values, relative_q_values : ndarray of shape (n_states,) and (n_pairs,)
+        V and Q less a constant that the values of all states share, which would round off their
+        differences where it is large; 0 is taken off where some episodes may end.
     policy : ndarray of shape (n_states,)
         Code of the greedy action, the lowest of equals; -1 in states without pairs.
     n_iter : int
@@ -76,6 +79,8 @@ class Solution:
 
     state_values: Floats
     q_values: Floats
+    relative_values: Floats
+    relative_q_values: Floats
     policy: Integers
     n_iter: int
     converged: bool
