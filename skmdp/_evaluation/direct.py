@@ -114,21 +114,21 @@ def evaluate_directly(
         tolerance,
         keep=every_step if keep_paths else horizon.shares,
     )
-    follow_visits = partial(
-        _follow_visits,
+    follow = partial(
+        follow_visits,
         transitions.T.tocsr(),
         np.where(counts.state_weights > 0, initial_distribution, 0.0),
         counts.state_weights > 0,
         horizon,
         tolerance=tolerance,
     )
-    visits, decisions = follow_visits(1.0, keep=every_step if keep_paths else (longest,))
+    visits, decisions = follow(1.0, keep=every_step if keep_paths else (longest,))
     outlasting, extrapolated = None, 0.0
     if longest is not None and longest <= horizon.steps:
         outlasting = float(visits.at(longest).sum())
         extrapolated = horizon.share_at(longest) * outlasting
     if keep_paths and gamma < 1:
-        visits, _ = follow_visits(gamma, keep=every_step)
+        visits, _ = follow(gamma, keep=every_step)
     taken = float(decisions.sum())
     state_values = horizon.mean(values)
     ends = [float(initial_distribution @ values.at(steps)) for steps in horizon.shares]
@@ -252,7 +252,7 @@ def _settled_drift(
     return following if change * left**2 <= negligible or change <= rounding else None
 
 
-def _follow_visits(
+def follow_visits(
     backwards: Any,
     start: Floats,
     acts: Bools,

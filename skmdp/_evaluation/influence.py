@@ -44,17 +44,14 @@ def _mean_visited_values(
     following = np.minimum(counts.next_states, counts.n_states - 1)
     D, M = np.zeros(counts.n_states), np.zeros(len(state))
     for steps, share in estimate.horizon.shares.items():
-        visited, values = _visited_values(estimate.values, estimate.visits, steps, state, following)
+        visited, values = visited_values(estimate.values, estimate.visits, steps, state, following)
         D += share * visited
         M += share * values
     return D[state], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
 
 
-def _visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple[Floats, Floats]:
-    """Return sum of d_k, (n_states,), and of d_k(s) V_{H-1-k}(t) over k < H, (n_triples,).
-
-    The latter but for what it adds to all t of an s alike.
-    """
+def visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple[Floats, Floats]:
+    """Return sum of d_k, (n_states,), and of d_k(s) V_{H-1-k}(t) over k < H, (n_triples,)."""
     early = np.array([d.at(step) for step in range(min(d.length, H))]).reshape(-1, len(d.drift))
     before = early.sum(axis=0)
     visited = before + (H - len(early)) * d.at(H)
@@ -64,10 +61,10 @@ def _visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple
             meeting += d.at(step)[s] * V.at(H - 1 - step)[t]
         return visited, meeting
     # All early visits meet settled values and all early values settled visits, so the sum over
-    # steps is one over three outer products. Visits that settle are visits to states that are never
-    # left for others, and there every further step adds one and the same to all values.
+    # steps is one over three outer products.
     late = (H - 1 - V.length - np.arange(d.length)) @ early
+    both = H - d.length - V.length  # steps at which settled visits meet settled values
     to_come = np.sum([V.at(step) for step in range(V.length)], axis=0)
-    to_come = to_come + (H - d.length - V.length) * V.at(V.length)
+    to_come = to_come + both * V.at(V.length) + both * (both - 1) / 2 * V.drift
     meeting = before[s] * V.at(V.length)[t] + late[s] * V.drift[t] + d.at(H)[s] * to_come[t]
     return visited, meeting

@@ -1,0 +1,273 @@
+"""Fitted Q evaluation: the value of a policy in a log of raw measurements.
+
+Rows of one action are averaged in the leaves of its T trees (see ``leaves``). With B (n_leaves,
+n_rows) the mean of the rows of each leaf and G (n_rows, n_leaves) that of the leaves of a row's
+next state under the policy's action there, none where the episode ended, P = G B leads from rows to
+rows, and H steps of the policy are worth, with R the rewards and d_0 the rows that the starts lead
+to under the policy,
+
+    W_0 = 0,  W_{h+1} = R + gamma P W_h,  value = d_0 . W_H;  d_{t+1} = gamma d_t P
+
+That is the direct method with rows for states, and so are the horizon (a share of cut episodes c
+makes it (1 - c) d_0 . W_{10 L} + c d_0 . W_L) and when following stops. It averages, so |W_h| is
+never more than h times the largest reward.
+
+The standard error is that of the value as a function of the episodes, the leaves fixed. One more
+row i with weight 1 in all its leaves moves the value by
+
+    psi_i = sum_{t<H} d_t(i) (W_{H-t}(i) - mean of W_{H-t} over the leaves of i)
+
+times c / (c - 1), c the size of its leaves, since it is part of the mean that it is compared with.
+Chance only: what is smoothed away within a leaf is not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from skmdp._evaluation.direct import SCORE_TOLERANCE, follow_values, follow_visits
+from skmdp._evaluation.horizon import Horizon, Path
+from skmdp._evaluation.influence import visited_values
+from skmdp._evaluation.leaves import Leaves, grow_leaves, incidence
+from skmdp._evaluation.raw import RawLog
+from skmdp._evaluation.relevance import relevant_columns
+from skmdp._evaluation.replay import standard_error
+from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
+from skmdp._typing import Array, Codes, Floats, Integers
+
+# Residuals of so many steps are taken at a time: the leaves need not be walked for each.
+STEPS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class FittedEstimate:
+    """A policy's estimated value, how sure it is, and how far the log supports it.
+
+    ``start_values`` (n_episodes,) are those of the starts, ``of_rows`` (n_rows,) the influence of
+    rows on the value, but for that of an episode's start. ``visits`` (n_rows,) say how often each
+    row is drawn upon within the horizon; they sum to the expected number of decisions.
+    ``unsupported_share`` is the share of the policy's decisions that the log hardly ever takes,
+    ``effective_rows`` the number of rows that, drawn upon alike, would tell as much,
+    ``outlasting`` the share of episodes that are longer than any logged one, None where that is
+    unknown or beyond the horizon.
+    """
+
+    value: float
+    start_values: Floats
+    of_rows: Floats
+    episode: Integers
+    visits: Floats
+    unsupported_share: float
+    effective_rows: float
+    outlasting: float | None
+
+    @cached_property
+    def influence(self) -> Floats:
+        """Influence of each episode on the value, (n_episodes,).
+
+        The value is the mean over episodes of value + influence, and the differences of two
+        policies' influences are those of their difference.
+        """
+        n = len(self.start_values)
+        of_episodes = np.bincount(self.episode, self.of_rows, minlength=n)
+        return np.asarray(n * of_episodes + self.start_values - self.value)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the value: by episode, by row for fewer than 20 of them."""
+        n = len(self.start_values)
+        return standard_error(self.of_rows, self.start_values, self.episode, n)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedQ:
+    """A log made ready to be asked about any number of policies.
+
+    ``longest`` is the number of rows of its longest episode, None where that is unknown.
+    """
+
+    log: RawLog
+    leaves: Leaves
+    propensities: Propensities
+    horizon: Horizon
+    longest: int | None = None
+    gamma: float = 1.0
+    tolerance: float = SCORE_TOLERANCE
+
+    @classmethod
+    def of_log(
+        cls,
+        log: RawLog,
+        *,
+        longest: int | None,
+        cut_share: float,
+        steps: int | None = None,
+        gamma: float = 1.0,
+        propensities: Propensities | None = None,
+        regressor: Any = None,
+        random_state: int = 0,
+    ) -> FittedQ:
+        """Find the columns that matter, grow the leaves and estimate propensities unless given."""
+        columns = relevant_columns(log, random_state=random_state)
+        if propensities is None:
+            propensities = estimate_propensities(log, columns, random_state=random_state)
+        return cls(
+            log,
+            grow_leaves(log, columns, regressor=regressor, random_state=random_state),
+            propensities,
+            Horizon.of_log(longest, cut_share, steps),
+            longest,
+            gamma,
+        )
+
+    @cached_property
+    def _next_leaves(self) -> Codes:
+        """Leaves of the next states of rows that go on, (n_actions, n_going_on, n_trees)."""
+        return self._leaves_by_action(self.log.next_states[~self.log.ended])
+
+    @cached_property
+    def _start_leaves(self) -> Codes:
+        """Leaves of the starts, (n_actions, n_episodes, n_trees)."""
+        return self._leaves_by_action(self.log.start_states)
+
+    def _leaves_by_action(self, states: Floats) -> Codes:
+        actions = range(self.log.n_actions)
+        return np.stack([self.leaves.leaves_of(states, action) for action in actions])
+
+    def follow(self, following: Array, starting: Array) -> FittedEstimate:
+        """Evaluate the policy that answers so in the next states and in the first states.
+
+        Each either action codes (n_rows,) and (n_episodes,), or probabilities with one column per
+        action. Answers to the next states of ended rows are not looked at.
+        """
+        log, leaves, horizon = self.log, self.leaves, self.horizon
+        goes_on = np.flatnonzero(~log.ended)
+        next_choice = choice_matrix(following[goes_on], log.n_actions)
+        start_choice = choice_matrix(starting, log.n_actions)
+        reached = _reached(self._next_leaves, next_choice, goes_on, len(log.ended), leaves)
+        every_start = np.arange(log.n_episodes)
+        begun = _reached(self._start_leaves, start_choice, every_start, log.n_episodes, leaves)
+        first = leaves.share_out(begun.T @ np.full(log.n_episodes, 1 / log.n_episodes))
+        values = follow_values(
+            _Onwards(leaves, reached),
+            log.rewards,
+            horizon.steps,
+            self.gamma,
+            self.tolerance,
+            keep=range(horizon.steps),
+        )
+        visits, drawn_upon = self._visits(reached, first, 1.0)
+        start_values = np.asarray(begun @ leaves.means(horizon.mean(values)))
+        discounted = visits if self.gamma == 1 else self._visits(reached, first, self.gamma)[0]
+        of_rows = influence_in_leaves(leaves, values, discounted, horizon)
+        return FittedEstimate(
+            value=float(start_values.mean()),
+            start_values=start_values,
+            of_rows=of_rows * leaves.correction,
+            episode=log.episode,
+            visits=drawn_upon,
+            unsupported_share=self._unsupported(next_choice, start_choice, visits, drawn_upon),
+            effective_rows=float(drawn_upon.sum() ** 2 / (drawn_upon @ drawn_upon)),
+            outlasting=None
+            if self.longest is None or self.longest > horizon.steps
+            else float(visits.at(self.longest).sum()),
+        )
+
+    def _visits(self, reached: Any, first: Floats, gamma: float) -> tuple[Path, Floats]:
+        """Return d_0, d_1, ... (n_rows,) and their sum over the horizon."""
+        return follow_visits(
+            _Backwards(self.leaves, reached.T.tocsr()),
+            first,
+            np.ones(len(first), dtype=bool),
+            self.horizon,
+            gamma,
+            self.tolerance,
+            keep=range(self.horizon.steps + 1),
+        )
+
+    def _unsupported(
+        self, next_choice: Any, start_choice: Any, visits: Path, drawn_upon: Floats
+    ) -> float:
+        """Return the share of decisions that the log hardly ever takes."""
+        goes_on = ~self.log.ended
+        of_next = hardly_taken(next_choice, self.propensities.following[goes_on])
+        of_starts = hardly_taken(start_choice, self.propensities.starting)
+        # Nothing is decided after the last step.
+        deciding = drawn_upon - self.horizon.mean(visits, before=1)
+        n_unsupported = deciding[goes_on] @ of_next + of_starts.mean()
+        return float(n_unsupported / drawn_upon.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class _Onwards:
+    """P = G B, which leads from rows to rows."""
+
+    leaves: Leaves
+    reached: Any  # G, CSR (n_rows, n_leaves)
+
+    def __matmul__(self, amounts: Floats) -> Floats:
+        return np.asarray(self.reached @ self.leaves.means(amounts))
+
+
+@dataclass(frozen=True, eq=False)
+class _Backwards:
+    """P transposed."""
+
+    leaves: Leaves
+    reaching: Any  # G transposed, CSR (n_leaves, n_rows)
+
+    def __matmul__(self, weights: Floats) -> Floats:
+        return self.leaves.share_out(self.reaching @ weights)
+
+
+def choice_matrix(answers: Array, n_actions: int) -> Any:
+    """Return pi(a|s), CSR (n_states, n_actions), of action codes or of probabilities."""
+    if answers.ndim == 2:
+        return csr_array(answers.astype(np.float64))
+    n = len(answers)
+    return csr_array((np.ones(n), answers, np.arange(n + 1)), shape=(n, n_actions))
+
+
+def _reached(by_action: Codes, choice: Any, rows: Integers, n_rows: int, leaves: Leaves) -> Any:
+    """Return the shares of leaves that a policy reaches, CSR (n_rows, n_leaves).
+
+    ``by_action`` (n_actions, n_states, n_trees) are the leaves of states, ``choice`` what the
+    policy does there, ``rows`` (n_states,) which rows they belong to; all others reach nothing.
+    """
+    per_state = np.diff(choice.indptr)
+    codes = by_action[choice.indices, np.repeat(np.arange(len(rows)), per_state)]
+    if codes.min(initial=0) < 0:
+        never = int(choice.indices[np.argmin(codes.min(axis=1))])
+        raise ValueError(f"The log never takes action {never}, which the policy takes.")
+    per_row = np.zeros(n_rows, dtype=np.intp)
+    per_row[rows] = per_state
+    bounds = np.append(0, np.cumsum(per_row))
+    return incidence(codes, bounds, leaves.n_leaves, choice.data / leaves.n_trees)
+
+
+def influence_in_leaves(leaves: Leaves, values: Path, visits: Path, horizon: Horizon) -> Floats:
+    """Return psi of every row, (n_rows,), without c / (c - 1).
+
+    ``values`` holds W_h, ``visits`` d_t.
+    """
+    residuals = _residuals(leaves, values)
+    every_row = np.arange(len(leaves.own))
+    psi = np.zeros(len(every_row))
+    for steps, share in horizon.shares.items():
+        psi += share * visited_values(residuals, visits, steps, every_row, every_row)[1]
+    return psi
+
+
+def _residuals(leaves: Leaves, values: Path) -> Path:
+    """Return W_{h+1} less its means in the leaves of each row, by h."""
+    residuals: dict[int, Floats] = {}
+    for first in range(1, values.length + 1, STEPS_AT_ONCE):
+        steps = range(first, min(first + STEPS_AT_ONCE, values.length + 1))
+        found = leaves.residuals(np.stack([values.at(step) for step in steps], axis=1))
+        residuals |= {step - 1: column for step, column in zip(steps, found.T, strict=True)}
+    return Path(residuals, values.length - 1, leaves.residuals(values.drift))

@@ -1,0 +1,198 @@
+"""Rows of a log that are taken to be alike: those in one leaf of a forest.
+
+Each action has a forest of its own, grown once for the log: its T trees part the rows of the action
+so that reward, end and next state are alike in a leaf. Afterwards the leaves are fixed. Whoever
+takes an action in a state that was never measured meets, in each tree, the rows of one leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, get_index_dtype
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesRegressor
+
+from skmdp._evaluation.raw import RawLog, Scale
+from skmdp._typing import Bools, Codes, Floats, Integers
+
+N_TREES = 20
+
+
+# One row is no mean: with leaves of single rows no error could be told.
+ROWS_IN_LEAF = 2
+
+
+# An action with fewer rows than this is one leaf.
+FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ActionLeaves:
+    """The leaves of one action.
+
+    ``forest`` is None where all rows of the action are one leaf in each of ``n_trees`` trees.
+    ``codes`` (sum of the trees' nodes,) are the numbers of the leaves among all leaves of the log,
+    ``first_nodes`` (n_trees,) where the nodes of each tree begin.
+    """
+
+    forest: Any
+    codes: Codes
+    first_nodes: Integers
+
+    def find(self, columns: Floats) -> Codes:
+        """Return the leaf in each tree of states given by scaled columns, (n_states, n_trees)."""
+        if self.forest is None:
+            return np.tile(self.codes, (len(columns), 1))
+        return self.codes[_nodes(self.forest, columns) + self.first_nodes]
+
+
+@dataclass(frozen=True, eq=False)
+class Leaves:
+    """The leaves of a log, numbered over all actions and trees.
+
+    ``own`` (n_rows, n_trees) are those of each row under the action that was taken, ``columns``
+    (n_columns,) says which columns they rest on.
+    """
+
+    own: Codes
+    n_leaves: int
+    columns: Bools
+    scale: Scale
+    of_action: Sequence[ActionLeaves | None]  # None for actions that were never taken
+
+    @property
+    def n_trees(self) -> int:
+        """Number of trees."""
+        return self.own.shape[1]
+
+    def leaves_of(self, states: Floats, action: int) -> Codes:
+        """Return the leaves of states (n_states, n_columns) under an action, (n_states, n_trees).
+
+        They are -1 if the action was never taken.
+        """
+        found = self.of_action[action]
+        if found is None:
+            return np.full((len(states), self.n_trees), -1, dtype=np.int32)
+        if not len(states):
+            return np.empty((0, self.n_trees), dtype=np.int32)
+        return found.find(self.scale.apply(states)[:, self.columns])
+
+    @cached_property
+    def sizes(self) -> Floats:
+        """Number of rows in each leaf, (n_leaves,)."""
+        return np.bincount(self.own.ravel(), minlength=self.n_leaves).astype(np.float64)
+
+    @cached_property
+    def _members(self) -> Any:
+        """Whether a row lies in a leaf, CSR (n_rows, n_leaves)."""
+        n = len(self.own)
+        return incidence(self.own, np.arange(n + 1), self.n_leaves, np.ones(n))
+
+    @cached_property
+    def _rows(self) -> Any:
+        """The same by leaf, CSR (n_leaves, n_rows)."""
+        return self._members.T.tocsr()
+
+    def means(self, amounts: Floats) -> Floats:
+        """Return the mean of each leaf, (n_leaves, ...), of amounts by row, (n_rows, ...)."""
+        return np.asarray((self._rows @ amounts).T / self.sizes).T
+
+    def share_out(self, weights: Floats) -> Floats:
+        """Share out the weight of each leaf (n_leaves,) among its rows, (n_rows,)."""
+        return np.asarray(self._members @ (weights / self.sizes))
+
+    def residuals(self, amounts: Floats) -> Floats:
+        """Return how far each row is from the mean of its leaves, as the amounts are."""
+        return np.asarray(amounts - self._members @ self.means(amounts) / self.n_trees)
+
+    @cached_property
+    def correction(self) -> Floats:
+        """Factor c / (c - 1) of a row's residual, c the mean size of its leaves, (n_rows,).
+
+        A row is among those whose mean it is compared with. A row alone has no residual at all.
+        """
+        size = self.sizes[self.own].mean(axis=1)
+        return np.asarray(size / np.where(size > 1, size - 1, 1.0))
+
+
+def incidence(codes: Integers, indptr: Integers, n: int, weights: Floats) -> Any:
+    """Return a CSR array (len(indptr) - 1, n) of groups of codes, (n_groups, n_codes_in_group).
+
+    Row i holds the groups indptr[i] to indptr[i + 1], each with its weight in all its codes.
+    """
+    size = codes.shape[1]
+    bounds = (indptr * size).astype(get_index_dtype(maxval=codes.size))
+    data = np.repeat(weights, size)
+    return csr_array((data, codes.ravel(), bounds), shape=(len(indptr) - 1, n))
+
+
+def grow_leaves(
+    log: RawLog, columns: Bools, *, regressor: Any = None, random_state: int = 0
+) -> Leaves:
+    """Grow one forest per action, (reward, end, next state, change of state) its targets.
+
+    ``regressor`` is a scikit-learn regressor of several targets whose ``apply`` tells the leaves;
+    None stands for extremely randomised trees.
+    """
+    if regressor is None:
+        regressor = ExtraTreesRegressor(
+            N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=1.0, random_state=random_state
+        )
+    scale = Scale.of(log.states)
+    states, targets = scale.apply(log.states)[:, columns], _targets(log, scale, columns)
+    nodes: dict[int, tuple[Any, Integers]] = {}
+    for action in range(log.n_actions):
+        rows = log.rows_of(action)
+        if len(rows) >= FEWEST_ROWS:
+            of_action = targets[rows]
+            of_action = np.nan_to_num(Scale.of(of_action, size=1.0).apply(of_action))
+            forest = clone(regressor).fit(states[rows], of_action)
+            nodes[action] = forest, _nodes(forest, states[rows])
+    n_trees = max((found.shape[1] for _, found in nodes.values()), default=1)
+    own = np.empty((len(states), n_trees), dtype=np.int32)
+    of_actions: list[ActionLeaves | None] = []
+    n_leaves = 0
+    for action in range(log.n_actions):
+        rows = log.rows_of(action)
+        if not len(rows):
+            of_actions.append(None)
+            continue
+        forest, found = nodes.get(action, (None, np.zeros((len(rows), n_trees), dtype=np.intp)))
+        leaves = _number_leaves(forest, found, n_leaves)
+        own[rows] = leaves.codes[found + leaves.first_nodes]
+        n_leaves = 1 + int(leaves.codes.max())
+        of_actions.append(leaves)
+    return Leaves(own, n_leaves, columns, scale, of_actions)
+
+
+def _targets(log: RawLog, scale: Scale, columns: Bools) -> Floats:
+    """Return what rows of one leaf should have in common, (n_rows, 2 + 2 n_kept).
+
+    The next state alone would part rows by where they are, the change alone by columns that are
+    drawn anew at each step.
+    """
+    now = scale.apply(log.states)[:, columns]
+    # What is not known is nan here, and stands out in no direction in the end.
+    following = np.where(log.ended[:, np.newaxis], np.nan, scale.apply(log.next_states)[:, columns])
+    rewards = Scale.of(log.rewards).apply(log.rewards)
+    return np.column_stack([rewards, log.ended, following, following - now])
+
+
+def _nodes(forest: Any, columns: Floats) -> Integers:
+    """Return the node of each row in each tree, (n_rows, n_trees)."""
+    return np.asarray(forest.apply(columns)).reshape(len(columns), -1).astype(np.intp)
+
+
+def _number_leaves(forest: Any, nodes: Integers, first_code: int) -> ActionLeaves:
+    """Give numbers to the nodes of rows, (n_rows, n_trees), by tree, from a first code on."""
+    n_nodes = nodes.max(axis=0) + 1
+    first_nodes = np.cumsum(n_nodes) - n_nodes
+    holds_rows = np.zeros(n_nodes.sum(), dtype=bool)
+    holds_rows[nodes + first_nodes] = True
+    codes = first_code - 1 + np.cumsum(holds_rows)
+    return ActionLeaves(forest, codes.astype(np.int32), first_nodes)

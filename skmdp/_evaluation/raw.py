@@ -1,0 +1,65 @@
+"""A log of raw measurements, as arrays."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmdp._typing import Bools, Floats, Integers
+
+# What varies less than this, relative to its size, varies by rounding only.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class RawLog:
+    """The rows of a log whose next state is known or that ended, and where its episodes start.
+
+    States are numbers, NaN where a measurement is missing; labels come as numbers, too. The next
+    states of ended rows are never looked at. An episode may be without rows, not without a start.
+    """
+
+    states: Floats  # (n_rows, n_columns)
+    actions: Integers  # (n_rows,)
+    rewards: Floats  # (n_rows,)
+    next_states: Floats  # (n_rows, n_columns)
+    ended: Bools  # (n_rows,)
+    episode: Integers  # (n_rows,) position in start_states
+    start_states: Floats  # (n_episodes, n_columns)
+    n_actions: int
+
+    @property
+    def n_episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.start_states)
+
+    def rows_of(self, action: int) -> Integers:
+        """Return the positions of the rows of an action."""
+        return np.flatnonzero(self.actions == action)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Centre and unit of columns, so that numbers of any size keep their digits in 32 bits."""
+
+    centre: Floats  # (n_columns,)
+    unit: Floats  # (n_columns,)
+
+    @classmethod
+    def of(cls, columns: Floats, size: float = 0.0) -> Scale:
+        """Return mean and spread of columns, missing values left out; 1 for constant columns.
+
+        ``size`` is that of the numbers that the columns were computed from, which they may hide.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # columns without any value
+            centre, unit = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+            largest = np.nanmax(np.abs(columns), axis=0, initial=size)
+        varies = unit > ROUNDING * largest
+        return cls(np.nan_to_num(centre), np.where(varies, unit, 1.0))
+
+    def apply(self, columns: Floats) -> Floats:
+        """Return columns centred, in their unit."""
+        return np.asarray((columns - self.centre) / self.unit)

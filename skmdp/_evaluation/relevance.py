@@ -1,0 +1,84 @@
+"""Which columns of a log of raw measurements matter for what its policies earn.
+
+A column matters if it tells the reward or the end of the episode, or what a column that matters
+will be next. For each action and target a forest on one half of the rows says how much of the
+target it tells on the other half (R^2), and how its splits share that out among the columns:
+
+    u[target, j] = importance of j * max(R^2, 0), the largest of the actions
+    rel = max(u[reward], u[end]);  rel_j <- max(rel_j, max_k rel_k / max rel * u[next k, j])
+
+Columns without meaning make rows that are alike look different, and a random walk that means
+nothing foretells itself well; hence this comes before rows are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.utils import check_random_state
+
+from skmdp._evaluation.raw import RawLog, Scale
+from skmdp._typing import Bools, Floats, Integers
+
+# More rows than this, drawn at random for each action, tell no more.
+MOST_ROWS = 5000
+
+
+# Fewer rows than this tell nothing: a forest splits what is larger than twice its leaves.
+FEWEST_ROWS = 40
+ROWS_IN_LEAF = 10
+N_TREES = 10
+
+
+# A column matters if it tells more than this share of what the best one tells.
+SHARE_OF_BEST = 0.03
+
+
+# If no column tells more than this of reward and end, nothing is known of what matters.
+LEAST_TOLD = 0.02
+
+
+def relevant_columns(log: RawLog, *, random_state: int = 0) -> Bools:
+    """Return which columns matter, (n_columns,); all where none can be shown to."""
+    p = log.states.shape[1]
+    told = np.zeros((2 + p, p))  # by target: reward, end, the next value of each column
+    random = check_random_state(random_state)
+    for action in range(log.n_actions):
+        rows = random.permutation(log.rows_of(action))[:MOST_ROWS]
+        np.maximum(told, _told(log, rows, random_state), out=told)
+    relevance = told[:2].max(axis=0)
+    if relevance.max() < LEAST_TOLD:
+        return np.ones(p, dtype=bool)
+    for _ in range(p):
+        passed_on = (relevance / relevance.max())[:, np.newaxis] * told[2:]
+        relevance = np.maximum(relevance, passed_on.max(axis=0))
+    return np.asarray(relevance > SHARE_OF_BEST * relevance.max())
+
+
+def _told(log: RawLog, rows: Integers, random_state: int) -> Floats:
+    """Return how much of each target each column tells in rows of one action, (2 + p, p)."""
+    states = Scale.of(log.states).apply(log.states[rows])
+    told = np.zeros((2 + states.shape[1], states.shape[1]))
+    for i, (target, known) in enumerate(_targets(log, rows)):
+        found = np.flatnonzero(known)
+        if len(found) < FEWEST_ROWS or np.ptp(target[found]) == 0:
+            continue
+        half = len(found) // 2
+        for learn, check in ((found[:half], found[half:]), (found[half:], found[:half])):
+            forest = ExtraTreesRegressor(
+                N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=1.0, random_state=random_state
+            ).fit(states[learn], target[learn])
+            share = max(forest.score(states[check], target[check]), 0.0)
+            told[i] += forest.feature_importances_ * share / 2
+    return told
+
+
+def _targets(log: RawLog, rows: Integers) -> Iterator[tuple[Floats, Bools]]:
+    """Yield reward, end and the next value of each column, and where they are known."""
+    ended = log.ended[rows]
+    yield log.rewards[rows], np.ones(len(rows), dtype=bool)
+    yield ended.astype(np.float64), np.ones(len(rows), dtype=bool)
+    for following in log.next_states[rows].T:
+        yield following, ~ended & ~np.isnan(following)

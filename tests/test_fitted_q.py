@@ -1,0 +1,579 @@
+"""Fitted Q evaluation on raw measurements: closed forms, influence, support."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+from sklearn.tree import DecisionTreeRegressor
+
+from skmdp._estimation.counts import count_transitions
+from skmdp._evaluation.direct import choice_of_actions
+from skmdp._evaluation.fitted_q import FittedQ, influence_in_leaves
+from skmdp._evaluation.horizon import Horizon, Path
+from skmdp._evaluation.leaves import grow_leaves
+from skmdp._evaluation.raw import RawLog, Scale
+from skmdp._evaluation.relevance import relevant_columns
+from skmdp._evaluation.replay import Candidate, Replay, standard_error
+from skmdp._evaluation.support import Propensities, estimate_propensities
+
+SINGLE_ROWS = ExtraTreesRegressor(5, min_samples_leaf=1, random_state=0)
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+def raw_log(episodes, n_actions):
+    """Put together (states (L + 1, p), actions (L,), rewards (L,), whether it ends) by episode."""
+    states, actions, rewards, ends = zip(*episodes, strict=True)
+    lengths = np.array([len(a) for a in actions])
+    ended = np.zeros(lengths.sum(), dtype=bool)
+    ended[np.cumsum(lengths) - 1] = ends
+    return RawLog(
+        states=np.concatenate([s[:-1] for s in states]),
+        actions=np.concatenate(actions),
+        rewards=np.concatenate(rewards).astype(float),
+        next_states=np.concatenate([s[1:] for s in states]),
+        ended=ended,
+        episode=np.repeat(np.arange(len(lengths)), lengths),
+        start_states=np.array([s[0] for s in states]),
+        n_actions=n_actions,
+    )
+
+
+def labels(seed, *, n_episodes=60, end=0.2, most=12, n_states=4, n_actions=2):
+    """Episodes in a random process over few states, cut where they are not over in time."""
+    rng = np.random.default_rng(seed)
+    moves = rng.dirichlet(np.ones(n_states), size=(n_states, n_actions))
+    episodes = []
+    for _ in range(n_episodes):
+        states, actions, rewards, over = [rng.integers(n_states)], [], [], False
+        while not over and len(actions) < most:
+            actions.append(rng.integers(n_actions))
+            states.append(rng.choice(n_states, p=moves[states[-1], actions[-1]]))
+            rewards.append(states[-1] - actions[-1] + rng.normal())
+            over = rng.random() < end
+        path = np.array(states, dtype=float)[:, np.newaxis]
+        episodes.append((path, np.array(actions), np.array(rewards), over))
+    return raw_log(episodes, n_actions)
+
+
+def walk(seed, *, n_episodes=40, n_steps=8, missing=0.0):
+    """Episodes of a noisy linear system in two columns, all cut off."""
+    rng = np.random.default_rng(seed)
+    episodes = []
+    for _ in range(n_episodes):
+        states = [rng.normal(size=2)]
+        actions = rng.integers(2, size=n_steps)
+        for action in actions:
+            states.append(0.7 * states[-1] + (action - 0.5) + rng.normal(size=2))
+        path = np.array(states)
+        rewards = -(path[1:, 0] ** 2)
+        path[rng.random(path.shape) < missing] = np.nan
+        episodes.append((path, actions, rewards, False))
+    return raw_log(episodes, 2)
+
+
+def longest_of(log):
+    return int(np.bincount(log.episode).max())
+
+
+def cut_share_of(log):
+    return 1 - np.count_nonzero(log.ended) / log.n_episodes
+
+
+def every_column(log):
+    return np.ones(log.states.shape[1], dtype=bool)
+
+
+def even(log):
+    """Propensities for where they are no subject."""
+    share = 1 / log.n_actions
+    shape = (len(log.ended), log.n_actions), (log.n_episodes, log.n_actions)
+    return Propensities(np.full(shape[0], share), np.full(shape[1], share))
+
+
+def fitted(log, *, regressor=None, steps=None, leaves=None, tolerance=1e-12, **options):
+    """The log with all columns kept."""
+    horizon = Horizon.of_log(longest_of(log), cut_share_of(log), steps)
+    if leaves is None:
+        leaves = grow_leaves(log, every_column(log), regressor=regressor)
+    options = {"propensities": even(log), "longest": longest_of(log)} | options
+    return FittedQ(log, leaves, horizon=horizon, tolerance=tolerance, **options)
+
+
+def ask(asked, rule):
+    """Estimate for a rule that maps states to action codes or probabilities."""
+    states = np.where(asked.log.ended[:, np.newaxis], 0.0, asked.log.next_states)
+    return asked.follow(rule(states), rule(asked.log.start_states))
+
+
+def rising(states):
+    return (states[:, 0] < 0).astype(int)
+
+
+# ------------------------------------------------------------------------------------- closed forms
+
+
+@pytest.mark.parametrize("end", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+def test_labels_give_the_direct_method(end, gamma):
+    log = labels(3, end=end)
+    policy = np.array([0, 1, 1, 0])
+    asked = fitted(log, regressor=SINGLE_ROWS, gamma=gamma)
+    found = ask(asked, lambda states: policy[states[:, 0].astype(int)])
+    s, t = log.states[:, 0].astype(int), log.next_states[:, 0].astype(int)
+    t = np.where(log.ended, -1, t)
+    counts = count_transitions(s, log.actions, t, 4, 2, rewards=log.rewards)
+    replay = Replay.of_rows(
+        counts,
+        counts.find_triples(s, log.actions, t),
+        log.rewards,
+        None,
+        longest=longest_of(log),
+        cut_share=cut_share_of(log),
+        horizon=None,
+        start_codes=log.start_states[:, 0].astype(int),
+        lengths=np.bincount(log.episode),
+        gamma=gamma,
+        prior_strength=0.0,
+    )
+    direct = Candidate(replay, choice_of_actions(counts, policy))
+    assert_allclose(found.value, direct.estimate.value, rtol=1e-9)
+    of_rows, starts = direct.influence
+    assert_allclose(found.start_values, starts, rtol=1e-9)
+    assert_allclose(found.of_rows / asked.leaves.correction, of_rows, atol=1e-9)
+    size = np.bincount(2 * s + log.actions)[2 * s + log.actions]
+    assert_allclose(asked.leaves.correction, size / (size - 1))
+    error = standard_error(of_rows, starts, log.episode, 60)
+    assert error < found.standard_error < 1.2 * error
+    assert_allclose(found.outlasting, direct.estimate.outlasting, atol=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.8])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_constant_reward_is_earned_at_every_step(gamma, missing):
+    log = walk(0, missing=missing)
+    log = replace(log, rewards=np.full(len(log.rewards), 2.5))
+    found = ask(fitted(log, gamma=gamma), rising)
+    assert_allclose(found.value, 2.5 * np.sum(gamma ** np.arange(8)), rtol=1e-12)
+    assert_allclose(found.standard_error, 0, atol=1e-10)
+    assert_allclose(found.visits.sum(), 8)
+    assert_allclose(found.outlasting, 1)
+
+
+@given(seed=SEEDS, factor=st.floats(-3, 3), shift=st.floats(-10, 10))
+def test_values_scale_and_shift_with_rewards(seed, factor, shift):
+    log = walk(seed % 5, n_episodes=25)
+    asked = fitted(log)
+    moved = fitted(replace(log, rewards=factor * log.rewards + shift), leaves=asked.leaves)
+    once, twice = ask(asked, rising), ask(moved, rising)
+    assert_allclose(twice.value, factor * once.value + 8 * shift, atol=1e-8)
+    assert_allclose(twice.standard_error, abs(factor) * once.standard_error, atol=1e-8)
+    assert_allclose(twice.influence, factor * once.influence, atol=1e-8)
+
+
+def test_what_copies_a_deterministic_log_earns_its_return():
+    path = np.arange(6.0)[:, np.newaxis]
+    right = (path, np.ones(5, dtype=int), [1, 2, 3, 4, 5], True)
+    back = (np.array([[0.0], [0.0]]), np.array([0]), [-1], True)
+    log = raw_log([right, back] * 15, 2)
+    found = ask(fitted(log), lambda states: np.ones(len(states), dtype=int))
+    assert_allclose(found.value, 15)
+    assert_allclose(found.standard_error, 0, atol=1e-12)
+    assert_allclose(found.visits.sum(), 5)
+    assert_allclose(found.outlasting, 0, atol=1e-12)
+    assert_allclose(found.effective_rows, 75)
+    assert_allclose(found.visits[log.actions == 0], 0)
+
+
+def test_one_step_is_worth_the_leaves_of_the_starts():
+    rng = np.random.default_rng(1)
+    starts = rng.normal(size=(50, 2))
+    actions = rng.integers(2, size=50)
+    steps = [
+        (np.array([s, s]), np.array([a]), [rng.normal()], True)
+        for s, a in zip(starts, actions, strict=True)
+    ]
+    log = raw_log(steps, 2)
+    asked = fitted(log)
+    found = ask(asked, rising)
+    q = asked.leaves.means(log.rewards)
+    truth = [
+        q[asked.leaves.leaves_of(start[np.newaxis], action)].mean()
+        for start, action in zip(starts, rising(starts), strict=True)
+    ]
+    assert_allclose(found.start_values, truth)
+    assert_allclose(found.value, np.mean(truth))
+    mixed = ask(asked, lambda states: np.tile([0.3, 0.7], (len(states), 1)))
+    q_starts = [q[asked.leaves.leaves_of(starts, a)].mean(axis=1) for a in (0, 1)]
+    assert_allclose(mixed.start_values, 0.3 * q_starts[0] + 0.7 * q_starts[1])
+
+
+def test_certain_probabilities_are_actions():
+    asked = fitted(walk(2))
+    codes = ask(asked, rising)
+    shares = ask(asked, lambda states: np.eye(2)[rising(states)])
+    assert codes.value == shares.value
+    assert_array_equal(codes.of_rows, shares.of_rows)
+
+
+def test_share_of_cut_episodes_mixes_two_horizons():
+    log = labels(5, end=0.3, most=4)
+    share = cut_share_of(log)
+    assert 0 < share < 1
+    mixed, short, long = (ask(fitted(log, steps=steps), rising) for steps in (None, 4, 40))
+    for name in ("value", "of_rows", "start_values", "visits"):
+        of_both = share * getattr(short, name) + (1 - share) * getattr(long, name)
+        assert_allclose(getattr(mixed, name), of_both, atol=1e-9)
+
+
+# ---------------------------------------------------------------------------------------- influence
+
+
+def value_of_weighted(asked, rule, weights):
+    """The value if each episode counts so much, leaves fixed; dense, step by step."""
+    log, leaves = asked.log, asked.leaves
+    goes_on = np.flatnonzero(~log.ended)
+
+    def reached(states):
+        G = np.zeros((len(states), leaves.n_leaves))
+        for i, action in enumerate(rule(states)):
+            np.add.at(G[i], leaves.leaves_of(states[[i]], action)[0], 1 / leaves.n_trees)
+        return G
+
+    B = np.zeros((leaves.n_leaves, len(log.ended)))
+    for tree in range(leaves.n_trees):
+        B[leaves.own[:, tree], np.arange(len(log.ended))] = weights[log.episode]
+    B /= B.sum(axis=1, keepdims=True)
+    G = np.zeros((len(log.ended), leaves.n_leaves))
+    G[goes_on] = reached(log.next_states[goes_on])
+    starts = weights / weights.sum() @ reached(log.start_states)
+    V, value = np.zeros(len(log.ended)), 0.0
+    for step in range(1, asked.horizon.steps + 1):
+        q = B @ (log.rewards + asked.gamma * V)
+        V = G @ q
+        value += asked.horizon.shares.get(step, 0.0) * (starts @ q)
+    return value
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+@pytest.mark.parametrize(
+    "log",
+    [
+        labels(7, n_episodes=25, end=0.0, most=3),
+        labels(8, n_episodes=25, end=0.4, most=4),
+        walk(9, n_episodes=22, n_steps=4),
+    ],
+    ids=["cut labels", "labels", "walk"],
+)
+def test_influence_is_the_derivative_in_the_weight_of_an_episode(log, gamma):
+    asked = fitted(log, gamma=gamma)
+    found = ask(asked, rising)
+    even_weights = np.ones(log.n_episodes)
+    assert_allclose(found.value, value_of_weighted(asked, rising, even_weights), rtol=1e-9)
+    plain = replace(found, of_rows=found.of_rows / asked.leaves.correction)
+    for episode in (0, 7, 21):
+        change = 1e-4 * (np.arange(log.n_episodes) == episode)
+        above, below = (
+            value_of_weighted(asked, rising, even_weights + d) for d in (change, -change)
+        )
+        slope = (above - below) / 2e-4
+        assert_allclose(plain.influence[episode] / log.n_episodes, slope, rtol=1e-5, atol=1e-8)
+
+
+def test_influence_averages_to_nothing_and_gives_the_error():
+    log = walk(4)
+    asked = fitted(log)
+    found = ask(asked, rising)
+    plain = replace(found, of_rows=found.of_rows / asked.leaves.correction)
+    assert_allclose(plain.influence.mean(), 0, atol=1e-9)
+    assert_allclose(found.standard_error, found.influence.std(ddof=1) / np.sqrt(40))
+
+
+def test_difference_of_a_policy_to_itself_is_nothing():
+    asked = fitted(walk(4))
+    assert_array_equal(ask(asked, rising).influence, ask(asked, rising).influence)
+
+
+def test_settled_steps_meet_as_steps_do_one_by_one():
+    """Far beyond where values and visits settle, the sum over steps has a closed form."""
+    log = walk(6, n_episodes=30, n_steps=6)
+    asked = fitted(log, steps=400, tolerance=1e-10)
+    found = ask(asked, rising)
+    P = np.zeros((len(log.ended), len(log.ended)))
+    next_leaves = np.array(
+        [
+            asked.leaves.leaves_of(state[np.newaxis], action)[0]
+            for state, action in zip(log.next_states, rising(log.next_states), strict=True)
+        ]
+    )
+    in_leaf = np.zeros((asked.leaves.n_leaves, len(log.ended)))
+    for tree in range(asked.leaves.n_trees):
+        in_leaf[asked.leaves.own[:, tree], np.arange(len(log.ended))] = 1
+    means = in_leaf / in_leaf.sum(axis=1, keepdims=True)
+    P = means[next_leaves].mean(axis=1)
+    smooth = means[asked.leaves.own].mean(axis=1)
+    W, d = [np.zeros(len(P))], [None] * 400
+    for _ in range(400):
+        W.append(log.rewards + P @ W[-1])
+    start_leaves = np.array(
+        [
+            asked.leaves.leaves_of(state[np.newaxis], action)[0]
+            for state, action in zip(log.start_states, rising(log.start_states), strict=True)
+        ]
+    )
+    d[0] = means[start_leaves].mean(axis=(0, 1))
+    for t in range(1, 400):
+        d[t] = d[t - 1] @ P
+    psi = sum(d[t] * (W[400 - t] - smooth @ W[400 - t]) for t in range(400))
+    assert_allclose(found.of_rows / asked.leaves.correction, psi, rtol=1e-6, atol=1e-6)
+    assert_allclose(found.visits, np.sum(d, axis=0), rtol=1e-6, atol=1e-8)
+
+
+def twice(log):
+    """The log with a second copy of every episode."""
+    names = ("states", "actions", "rewards", "next_states", "ended", "start_states")
+    doubled = {name: np.concatenate([getattr(log, name)] * 2) for name in names}
+    return replace(
+        log, episode=np.concatenate([log.episode, log.episode + log.n_episodes]), **doubled
+    )
+
+
+def test_a_log_twice_as_long_is_as_good_and_half_as_uncertain():
+    log = labels(11, n_episodes=200)
+    once, double = (ask(fitted(x, regressor=SINGLE_ROWS), rising) for x in (log, twice(log)))
+    assert_allclose(double.value, once.value, rtol=1e-9)
+    assert_allclose(double.standard_error, once.standard_error / np.sqrt(2), rtol=0.02)
+    assert_allclose(double.effective_rows, 2 * once.effective_rows)
+    assert_allclose(double.visits.sum(), once.visits.sum())
+
+
+def test_names_of_episodes_and_order_of_rows_mean_nothing():
+    log = walk(12)
+    asked = fitted(log)
+    rng = np.random.default_rng(0)
+    order, names = rng.permutation(len(log.ended)), rng.permutation(log.n_episodes)
+    names_of = np.empty_like(names)
+    names_of[names] = np.arange(log.n_episodes)
+    rows = ("states", "actions", "rewards", "next_states", "ended")
+    shuffled = replace(
+        log,
+        episode=names_of[log.episode][order],
+        start_states=log.start_states[names],
+        **{name: getattr(log, name)[order] for name in rows},
+    )
+    leaves = replace(asked.leaves, own=asked.leaves.own[order])
+    once, again = ask(asked, rising), ask(fitted(shuffled, leaves=leaves), rising)
+    assert_allclose(again.value, once.value)
+    assert_allclose(again.standard_error, once.standard_error)
+    assert_allclose(again.influence, once.influence[names], atol=1e-9)
+
+
+def test_the_error_covers_chance():
+    """Truth by simulation of the linear system; 30 logs."""
+    rng = np.random.default_rng(0)
+    states, truth = rng.normal(size=(20_000, 2)), 0.0
+    for _ in range(4):
+        states = 0.7 * states + (rising(states) - 0.5)[:, np.newaxis]
+        states = states + rng.normal(size=states.shape)
+        truth -= np.mean(states[:, 0] ** 2)
+    off = []
+    for seed in range(30):
+        found = ask(fitted(walk(100 + seed, n_episodes=150, n_steps=4)), rising)
+        off.append((found.value - truth) / found.standard_error)
+    assert abs(np.mean(off)) < 0.8
+    assert 0.6 < np.std(off) < 1.5
+
+
+# ------------------------------------------------------------------------------------------ support
+
+
+def test_what_is_often_done_is_supported():
+    log = walk(1, n_episodes=200)
+    asked = fitted(log, propensities=estimate_propensities(log, every_column(log)))
+    assert ask(asked, rising).unsupported_share < 0.01
+
+
+def test_what_is_done_once_in_a_hundred_rows_is_not():
+    log = labels(2, n_episodes=2000)
+    rare = (np.random.default_rng(0).random(len(log.ended)) < 0.01).astype(int)
+    log = replace(log, actions=rare)
+    asked = fitted(log, propensities=estimate_propensities(log, every_column(log)))
+    always = [np.full(len(x), a) for a in (0, 1) for x in (log.ended, log.start_states)]
+    assert asked.follow(*always[:2]).unsupported_share == 0
+    assert_allclose(asked.follow(*always[2:]).unsupported_share, 1)
+    logged = ask(asked, lambda states: np.tile([0.99, 0.01], (len(states), 1)))
+    assert_allclose(logged.unsupported_share, 0.01)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 50])
+def test_unsupported_decisions_are_counted_when_they_are_taken(steps):
+    """Places 0, 1, 2 one after the other; the decision in place 1 is unsupported."""
+    path = np.arange(4.0)[:, np.newaxis]
+    log = raw_log([(path, np.zeros(3, dtype=int), [0, 0, 0], True)] * 30, 1)
+    known = Propensities(
+        following=np.where(log.next_states == 1, 0.049, 0.05), starting=np.full((30, 1), 0.05)
+    )
+    found = ask(fitted(log, steps=steps, propensities=known), lambda s: np.zeros(len(s), dtype=int))
+    decided = min(steps, 3)
+    assert_allclose(found.visits.sum(), decided)
+    assert_allclose(found.unsupported_share, (steps > 1) / decided)
+    starting = replace(known, starting=np.full((30, 1), 0.049))
+    found = ask(fitted(log, steps=1, propensities=starting), lambda s: np.zeros(len(s), dtype=int))
+    assert_allclose(found.unsupported_share, 1)
+
+
+def test_longest_tells_who_outlasts_the_log():
+    log = labels(3)
+    rule = rising
+    assert ask(fitted(log, longest=None), rule).outlasting is None
+    assert ask(fitted(log, steps=3), rule).outlasting is None
+    share = ask(fitted(log), rule).outlasting
+    assert 0 < share < 0.2
+
+
+# ---------------------------------------------------------------------------------------- relevance
+
+
+def system(seed, *, constant=False, n_episodes=80, n_steps=20):
+    """Place and speed matter; a random walk, noise and an empty column do not."""
+    rng = np.random.default_rng(seed)
+    episodes = []
+    for _ in range(n_episodes):
+        place, speed, drift = rng.normal(), rng.normal(), rng.normal()
+        states, rewards = [], []
+        actions = rng.integers(2, size=n_steps)
+        for action in [*actions, 0]:
+            states.append([place, speed, drift, rng.normal(), np.nan])
+            rewards.append(1.0 if constant else -(place**2))
+            place += 0.7 * speed
+            speed = 0.7 * speed - 0.2 * place + (action - 0.5) + 0.3 * rng.normal()
+            drift += rng.normal()
+        episodes.append((np.array(states), actions, rewards[:-1], False))
+    return raw_log(episodes, 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_columns_matter_for_reward_or_for_what_comes_to_matter(seed):
+    assert_array_equal(relevant_columns(system(seed)), [True, True, False, False, False])
+
+
+def test_all_columns_are_kept_where_none_can_be_shown_to_matter():
+    assert relevant_columns(system(0, constant=True)).all()
+    assert relevant_columns(walk(0, n_episodes=3, n_steps=2)).all()
+
+
+def test_ends_make_columns_matter():
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(2000, 1, 2)).repeat(2, axis=1)
+    steps = [(s, np.zeros(1, dtype=int), [1.0], bool(s[0, 1] > 0)) for s in states]
+    assert_array_equal(relevant_columns(raw_log(steps, 1)), [False, True])
+
+
+def test_columns_are_dropped_before_leaves_are_grown():
+    log = system(1)
+    asked = FittedQ.of_log(log, longest=20, cut_share=1.0, gamma=0.9)
+    assert_array_equal(asked.leaves.columns, [True, True, False, False, False])
+    assert (asked.longest, asked.gamma, dict(asked.horizon.shares)) == (20, 0.9, {20: 1.0})
+    rng = np.random.default_rng(0)
+    noise = log.next_states + [0, 0, 1, 1, 1] * rng.normal(size=log.next_states.shape)
+    other = replace(log, next_states=noise)
+    found = asked.follow(rising(log.next_states), rising(log.start_states))
+    again = replace(asked, log=other).follow(rising(log.next_states), rising(log.start_states))
+    assert found.value == again.value
+    assert found.unsupported_share < 0.02
+    known = even(log)
+    assert FittedQ.of_log(log, longest=20, cut_share=1.0, propensities=known).propensities is known
+
+
+# ------------------------------------------------------------------------------------------- leaves
+
+
+def one_step(states, rewards, actions=None):
+    actions = np.zeros(len(states), dtype=int) if actions is None else actions
+    return raw_log(
+        [(np.array([s, s]), np.array([a]), [r], True) for s, a, r in zip(states, actions, rewards)],
+        int(max(actions)) + 1,
+    )
+
+
+def zero(states):
+    return np.zeros(len(states), dtype=int)
+
+
+def test_missing_values_are_told_from_others():
+    rng = np.random.default_rng(0)
+    states = np.column_stack([rng.normal(size=60), np.full(60, np.nan)])
+    states[::3, 0] = np.nan
+    rewards = np.isnan(states[:, 0]).astype(float)
+    found = ask(fitted(one_step(states, rewards)), zero)
+    assert_allclose(found.start_values, rewards)
+
+
+def test_large_numbers_keep_their_digits():
+    """Dates are nanoseconds since 1970, more than 32 bits hold."""
+    states = 1.76e18 + 1e9 * np.arange(60.0)[:, np.newaxis]
+    rewards = np.arange(60.0)
+    found = ask(fitted(one_step(states, rewards), regressor=SINGLE_ROWS), zero)
+    assert_allclose(found.start_values, rewards)
+
+
+def test_what_differs_by_rounding_is_constant():
+    tiny = 1e-13 * np.random.default_rng(0).normal(size=(50, 1))
+    assert Scale.of(5 + tiny).unit == 1
+    assert Scale.of(tiny, size=1.0).unit == 1
+    assert Scale.of(tiny).unit < 1e-12
+    assert Scale.of(np.zeros((3, 1))).unit == 1
+
+
+@pytest.mark.parametrize("n_rows", [1, 9])
+def test_an_action_of_few_rows_is_one_leaf(n_rows):
+    rng = np.random.default_rng(0)
+    states, rewards = rng.normal(size=(60, 1)), rng.normal(size=60)
+    actions = (np.arange(60) < n_rows).astype(int)
+    asked = fitted(one_step(states, rewards, actions))
+    found = ask(asked, lambda states: np.ones(len(states), dtype=int))
+    assert_allclose(found.start_values, rewards[:n_rows].mean())
+    assert np.isfinite(found.standard_error)
+    alone = fitted(one_step(states[:5], rewards[:5]))
+    assert_allclose(ask(alone, zero).start_values, rewards[:5].mean())
+    assert_allclose(alone.leaves.correction, 5 / 4)
+
+
+def test_an_action_that_was_never_taken_is_refused_where_it_is_taken():
+    log = replace(walk(0), n_actions=4)
+    asked = fitted(log, propensities=estimate_propensities(log, every_column(log)))
+    assert ask(asked, rising).value == ask(fitted(walk(0)), rising).value
+    with pytest.raises(ValueError, match="never takes action 2"):
+        ask(asked, lambda states: 2 * rising(states))
+
+
+@pytest.mark.parametrize(
+    "regressor",
+    [DecisionTreeRegressor(max_depth=3), RandomForestRegressor(5, random_state=0)],
+)
+def test_other_regressors_with_apply_stand_in(regressor):
+    log = walk(1)
+    asked = fitted(log, regressor=regressor)
+    assert asked.leaves.n_trees == getattr(regressor, "n_estimators", 1)
+    constant = replace(log, rewards=np.ones(len(log.rewards)))
+    assert_allclose(ask(replace(asked, log=constant), rising).value, 8)
+    own = [asked.leaves.leaves_of(log.states[[i]], a)[0] for i, a in enumerate(log.actions)]
+    assert_array_equal(own, asked.leaves.own)
+    assert not hasattr(regressor, "tree_")
+
+
+def test_leaves_part_the_rows_of_each_action_in_each_tree():
+    log = walk(3, missing=0.1)
+    leaves = grow_leaves(log, every_column(log))
+    assert (leaves.sizes >= 2).all()
+    assert leaves.sizes.sum() == leaves.own.size
+    home = np.full(leaves.n_leaves, -1)
+    for tree in range(leaves.n_trees):
+        for code, action in zip(leaves.own[:, tree], log.actions, strict=True):
+            assert home[code] in (-1, 2 * tree + action)
+            home[code] = 2 * tree + action
+    assert_array_equal(leaves.own, grow_leaves(log, every_column(log)).own)
+    assert (leaves.own != grow_leaves(log, every_column(log), random_state=1).own).any()
