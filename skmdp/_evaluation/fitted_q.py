@@ -12,13 +12,14 @@ That is the direct method with rows for states, and so are the horizon (a share 
 makes it (1 - c) d_0 . W_{10 L} + c d_0 . W_L) and when following stops. It averages, so |W_h| is
 never more than h times the largest reward.
 
-The standard error is that of the value as a function of the episodes, the leaves fixed. One more
-row i with weight 1 in all its leaves moves the value by
+The standard error is that of the value as a function of the episodes, the leaves fixed. With m_0
+(n_leaves,) the leaves that the starts lead to, m_{t+1} = gamma G' d_t and d_t = B' m_t, one more
+row i moves the value by the sum over its leaves l, c their sizes, of
 
-    psi_i = sum_{t<H} d_t(i) (W_{H-t}(i) - mean of W_{H-t} over the leaves of i)
+    psi_i = sum_l sum_{t<H} m_t(l) / c_l (W_{H-t}(i) - mean of W_{H-t} in l)
 
-times c / (c - 1), c the size of its leaves, since it is part of the mean that it is compared with.
-Chance only: what is smoothed away within a leaf is not in it.
+times c / (c - 1), c now the mean of the sizes, since the row is part of the means. The error is one
+of chance only: it does not tell what is smoothed away within a leaf.
 """
 
 from __future__ import annotations
@@ -32,16 +33,13 @@ from scipy.sparse import csr_array
 
 from skmdp._evaluation.direct import SCORE_TOLERANCE, follow_values, follow_visits
 from skmdp._evaluation.horizon import Horizon, Path
-from skmdp._evaluation.influence import visited_values
+from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Leaves, grow_leaves, incidence
 from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
 from skmdp._typing import Array, Codes, Floats, Integers
-
-# Residuals of so many steps are taken at a time: the leaves need not be walked for each.
-STEPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,26 +143,25 @@ class FittedQ:
         Each either action codes (n_rows,) and (n_episodes,), or probabilities with one column per
         action. Answers to the next states of ended rows are not looked at.
         """
-        log, leaves, horizon = self.log, self.leaves, self.horizon
+        log, leaves, horizon, n = self.log, self.leaves, self.horizon, self.log.n_episodes
         goes_on = np.flatnonzero(~log.ended)
         next_choice = choice_matrix(following[goes_on], log.n_actions)
         start_choice = choice_matrix(starting, log.n_actions)
         reached = _reached(self._next_leaves, next_choice, goes_on, len(log.ended), leaves)
-        every_start = np.arange(log.n_episodes)
-        begun = _reached(self._start_leaves, start_choice, every_start, log.n_episodes, leaves)
-        first = leaves.share_out(begun.T @ np.full(log.n_episodes, 1 / log.n_episodes))
+        begun = _reached(self._start_leaves, start_choice, np.arange(n), n, leaves)
+        process = _Process(leaves, reached, begun.T @ np.full(n, 1 / n), self.gamma)
         values = follow_values(
-            _Onwards(leaves, reached),
+            process,
             log.rewards,
             horizon.steps,
             self.gamma,
             self.tolerance,
             keep=range(horizon.steps),
         )
-        visits, drawn_upon = self._visits(reached, first, 1.0)
+        visits, drawn_upon = self._visits(process, 1.0)
+        discounted = visits if self.gamma == 1 else self._visits(process, self.gamma)[0]
         start_values = np.asarray(begun @ leaves.means(horizon.mean(values)))
-        discounted = visits if self.gamma == 1 else self._visits(reached, first, self.gamma)[0]
-        of_rows = influence_in_leaves(leaves, values, discounted, horizon)
+        of_rows = influence_of_rows(process, values, discounted, horizon)
         return FittedEstimate(
             value=float(start_values.mean()),
             start_values=start_values,
@@ -178,12 +175,12 @@ class FittedQ:
             else float(visits.at(self.longest).sum()),
         )
 
-    def _visits(self, reached: Any, first: Floats, gamma: float) -> tuple[Path, Floats]:
+    def _visits(self, process: _Process, gamma: float) -> tuple[Path, Floats]:
         """Return d_0, d_1, ... (n_rows,) and their sum over the horizon."""
         return follow_visits(
-            _Backwards(self.leaves, reached.T.tocsr()),
-            first,
-            np.ones(len(first), dtype=bool),
+            process.T,
+            self.leaves.share_out(process.begun),
+            np.ones(len(self.log.ended), dtype=bool),
             self.horizon,
             gamma,
             self.tolerance,
@@ -204,25 +201,34 @@ class FittedQ:
 
 
 @dataclass(frozen=True, eq=False)
-class _Onwards:
-    """P = G B, which leads from rows to rows."""
+class _Process:
+    """A policy's way through the rows of a log: multiplies by P = G B."""
 
     leaves: Leaves
     reached: Any  # G, CSR (n_rows, n_leaves)
+    begun: Floats  # m_0, (n_leaves,)
+    gamma: float
 
     def __matmul__(self, amounts: Floats) -> Floats:
         return np.asarray(self.reached @ self.leaves.means(amounts))
 
+    @cached_property
+    def reaching(self) -> Any:
+        """G transposed, CSR (n_leaves, n_rows)."""
+        return self.reached.T.tocsr()
+
+    @property
+    def T(self) -> _Backwards:
+        """What multiplies by P transposed."""
+        return _Backwards(self)
+
 
 @dataclass(frozen=True, eq=False)
 class _Backwards:
-    """P transposed."""
-
-    leaves: Leaves
-    reaching: Any  # G transposed, CSR (n_leaves, n_rows)
+    process: _Process
 
     def __matmul__(self, weights: Floats) -> Floats:
-        return self.leaves.share_out(self.reaching @ weights)
+        return self.process.leaves.share_out(self.process.reaching @ weights)
 
 
 def choice_matrix(answers: Array, n_actions: int) -> Any:
@@ -250,24 +256,19 @@ def _reached(by_action: Codes, choice: Any, rows: Integers, n_rows: int, leaves:
     return incidence(codes, bounds, leaves.n_leaves, choice.data / leaves.n_trees)
 
 
-def influence_in_leaves(leaves: Leaves, values: Path, visits: Path, horizon: Horizon) -> Floats:
+def influence_of_rows(process: _Process, values: Path, visits: Path, horizon: Horizon) -> Floats:
     """Return psi of every row, (n_rows,), without c / (c - 1).
 
     ``values`` holds W_h, ``visits`` d_t.
     """
-    residuals = _residuals(leaves, values)
-    every_row = np.arange(len(leaves.own))
-    psi = np.zeros(len(every_row))
+    later = {step - 1: worth for step, worth in values.steps.items() if step}
+    worth = Path(later, values.length - 1, values.drift)  # W_{h+1}
+    of_rows, of_leaves = np.zeros(len(values.drift)), np.zeros(process.leaves.n_leaves)
     for steps, share in horizon.shares.items():
-        psi += share * visited_values(residuals, visits, steps, every_row, every_row)[1]
-    return psi
-
-
-def _residuals(leaves: Leaves, values: Path) -> Path:
-    """Return W_{h+1} less its means in the leaves of each row, by h."""
-    residuals: dict[int, Floats] = {}
-    for first in range(1, values.length + 1, STEPS_AT_ONCE):
-        steps = range(first, min(first + STEPS_AT_ONCE, values.length + 1))
-        found = leaves.residuals(np.stack([values.at(step) for step in steps], axis=1))
-        residuals |= {step - 1: column for step, column in zip(steps, found.T, strict=True)}
-    return Path(residuals, values.length - 1, leaves.residuals(values.drift))
+        for drawn, paid in meetings(worth, visits, steps):
+            of_rows += share * drawn * paid
+        of_leaves += share * process.begun * process.leaves.means(values.at(steps))
+        for drawn, paid in meetings(worth, visits, steps - 1):
+            arriving = process.gamma * (process.reaching @ drawn)
+            of_leaves += share * arriving * process.leaves.means(paid)
+    return of_rows - process.leaves.share_out(of_leaves)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
@@ -44,27 +46,36 @@ def _mean_visited_values(
     following = np.minimum(counts.next_states, counts.n_states - 1)
     D, M = np.zeros(counts.n_states), np.zeros(len(state))
     for steps, share in estimate.horizon.shares.items():
-        visited, values = visited_values(estimate.values, estimate.visits, steps, state, following)
+        visited, values = _visited_values(estimate.values, estimate.visits, steps, state, following)
         D += share * visited
         M += share * values
     return D[state], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
 
 
-def visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple[Floats, Floats]:
+def _visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple[Floats, Floats]:
     """Return sum of d_k, (n_states,), and of d_k(s) V_{H-1-k}(t) over k < H, (n_triples,)."""
-    early = np.array([d.at(step) for step in range(min(d.length, H))]).reshape(-1, len(d.drift))
-    before = early.sum(axis=0)
-    visited = before + (H - len(early)) * d.at(H)
+    meeting = np.zeros(len(s))
+    for visits, values in meetings(V, d, H):
+        meeting += visits[s] * values[t]
+    n_early = min(d.length, H)
+    early = np.sum([d.at(step) for step in range(n_early)], axis=0)
+    return early + (H - n_early) * d.at(H), meeting
+
+
+def meetings(V: Path, d: Path, H: int) -> Iterator[tuple[Floats, Floats]]:
+    """Yield vectors whose outer products sum to those of d_k and V_{H-1-k} over k < H.
+
+    So many as there are steps; three where values and visits settle within them. The path of
+    visits settles without drift.
+    """
     if V.length + d.length > H:
-        meeting = np.zeros(len(s))
         for step in range(H):
-            meeting += d.at(step)[s] * V.at(H - 1 - step)[t]
-        return visited, meeting
-    # All early visits meet settled values and all early values settled visits, so the sum over
-    # steps is one over three outer products.
-    late = (H - 1 - V.length - np.arange(d.length)) @ early
+            yield d.at(step), V.at(H - 1 - step)
+        return
+    # All early visits meet settled values and all early values settled visits.
+    early = np.array([d.at(step) for step in range(d.length)]).reshape(-1, len(d.drift))
+    yield early.sum(axis=0), V.at(V.length)
+    yield (H - 1 - V.length - np.arange(d.length)) @ early, V.drift
     both = H - d.length - V.length  # steps at which settled visits meet settled values
     to_come = np.sum([V.at(step) for step in range(V.length)], axis=0)
-    to_come = to_come + both * V.at(V.length) + both * (both - 1) / 2 * V.drift
-    meeting = before[s] * V.at(V.length)[t] + late[s] * V.drift[t] + d.at(H)[s] * to_come[t]
-    return visited, meeting
+    yield d.at(H), to_come + both * V.at(V.length) + both * (both - 1) / 2 * V.drift

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array, get_index_dtype
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesRegressor
 
-from skmdp._evaluation.raw import RawLog, Scale
+from skmdp._evaluation.raw import Features, RawLog, Scale
 from skmdp._typing import Bools, Codes, Floats, Integers
 
 N_TREES = 20
@@ -44,31 +44,30 @@ class ActionLeaves:
     codes: Codes
     first_nodes: Integers
 
-    def find(self, columns: Floats) -> Codes:
-        """Return the leaf in each tree of states given by scaled columns, (n_states, n_trees)."""
+    def find(self, states: Floats) -> Codes:
+        """Return the leaf in each tree of states given by features, (n_states, n_trees)."""
         if self.forest is None:
-            return np.tile(self.codes, (len(columns), 1))
-        return self.codes[_nodes(self.forest, columns) + self.first_nodes]
+            return np.tile(self.codes, (len(states), 1))
+        return np.asarray(self.codes[_nodes(self.forest, states) + self.first_nodes])
 
 
 @dataclass(frozen=True, eq=False)
 class Leaves:
     """The leaves of a log, numbered over all actions and trees.
 
-    ``own`` (n_rows, n_trees) are those of each row under the action that was taken, ``columns``
-    (n_columns,) says which columns they rest on.
+    ``own`` (n_rows, n_trees) are those of each row under the action that was taken, ``features``
+    what they rest on.
     """
 
     own: Codes
     n_leaves: int
-    columns: Bools
-    scale: Scale
+    features: Features
     of_action: Sequence[ActionLeaves | None]  # None for actions that were never taken
 
     @property
     def n_trees(self) -> int:
         """Number of trees."""
-        return self.own.shape[1]
+        return int(self.own.shape[1])
 
     def leaves_of(self, states: Floats, action: int) -> Codes:
         """Return the leaves of states (n_states, n_columns) under an action, (n_states, n_trees).
@@ -80,7 +79,7 @@ class Leaves:
             return np.full((len(states), self.n_trees), -1, dtype=np.int32)
         if not len(states):
             return np.empty((0, self.n_trees), dtype=np.int32)
-        return found.find(self.scale.apply(states)[:, self.columns])
+        return found.find(self.features.see(states))
 
     @cached_property
     def sizes(self) -> Floats:
@@ -99,22 +98,18 @@ class Leaves:
         return self._members.T.tocsr()
 
     def means(self, amounts: Floats) -> Floats:
-        """Return the mean of each leaf, (n_leaves, ...), of amounts by row, (n_rows, ...)."""
-        return np.asarray((self._rows @ amounts).T / self.sizes).T
+        """Return the mean of each leaf, (n_leaves,), of amounts by row, (n_rows,)."""
+        return np.asarray((self._rows @ amounts) / self.sizes)
 
     def share_out(self, weights: Floats) -> Floats:
         """Share out the weight of each leaf (n_leaves,) among its rows, (n_rows,)."""
         return np.asarray(self._members @ (weights / self.sizes))
 
-    def residuals(self, amounts: Floats) -> Floats:
-        """Return how far each row is from the mean of its leaves, as the amounts are."""
-        return np.asarray(amounts - self._members @ self.means(amounts) / self.n_trees)
-
     @cached_property
     def correction(self) -> Floats:
-        """Factor c / (c - 1) of a row's residual, c the mean size of its leaves, (n_rows,).
+        """Factor c / (c - 1) of a row's influence, c the mean size of its leaves, (n_rows,).
 
-        A row is among those whose mean it is compared with. A row alone has no residual at all.
+        A row is among those whose mean it is compared with. A row alone has no influence at all.
         """
         size = self.sizes[self.own].mean(axis=1)
         return np.asarray(size / np.where(size > 1, size - 1, 1.0))
@@ -143,8 +138,8 @@ def grow_leaves(
         regressor = ExtraTreesRegressor(
             N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=1.0, random_state=random_state
         )
-    scale = Scale.of(log.states)
-    states, targets = scale.apply(log.states)[:, columns], _targets(log, scale, columns)
+    features = Features.of(log.states, columns)
+    states, targets = features.see(log.states), _targets(log, features)
     nodes: dict[int, tuple[Any, Integers]] = {}
     for action in range(log.n_actions):
         rows = log.rows_of(action)
@@ -167,25 +162,26 @@ def grow_leaves(
         own[rows] = leaves.codes[found + leaves.first_nodes]
         n_leaves = 1 + int(leaves.codes.max())
         of_actions.append(leaves)
-    return Leaves(own, n_leaves, columns, scale, of_actions)
+    return Leaves(own, n_leaves, features, of_actions)
 
 
-def _targets(log: RawLog, scale: Scale, columns: Bools) -> Floats:
+def _targets(log: RawLog, features: Features) -> Floats:
     """Return what rows of one leaf should have in common, (n_rows, 2 + 2 n_kept).
 
     The next state alone would part rows by where they are, the change alone by columns that are
     drawn anew at each step.
     """
-    now = scale.apply(log.states)[:, columns]
+    scale, columns = features.scale, features.columns
+    now, following = (scale.apply(x)[:, columns] for x in (log.states, log.next_states))
     # What is not known is nan here, and stands out in no direction in the end.
-    following = np.where(log.ended[:, np.newaxis], np.nan, scale.apply(log.next_states)[:, columns])
+    following[log.ended] = np.nan
     rewards = Scale.of(log.rewards).apply(log.rewards)
     return np.column_stack([rewards, log.ended, following, following - now])
 
 
-def _nodes(forest: Any, columns: Floats) -> Integers:
+def _nodes(forest: Any, states: Floats) -> Integers:
     """Return the node of each row in each tree, (n_rows, n_trees)."""
-    return np.asarray(forest.apply(columns)).reshape(len(columns), -1).astype(np.intp)
+    return np.asarray(forest.apply(states)).reshape(len(states), -1).astype(np.intp)
 
 
 def _number_leaves(forest: Any, nodes: Integers, first_code: int) -> ActionLeaves:

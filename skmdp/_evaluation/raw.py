@@ -63,3 +63,31 @@ class Scale:
     def apply(self, columns: Floats) -> Floats:
         """Return columns centred, in their unit."""
         return np.asarray((columns - self.centre) / self.unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """How forests see states: scaled columns, then whether one that has gaps is missing.
+
+    Trees could take missing values as they are, but would hardly ever split them off from others.
+    """
+
+    scale: Scale
+    columns: Bools  # (n_columns,) which columns are seen
+    gaps: Bools  # (n_columns,) which of them have gaps
+
+    @classmethod
+    def of(cls, states: Floats, columns: Bools) -> Features:
+        """Return what is seen of the states of a log, (n_rows, n_columns)."""
+        return cls(Scale.of(states), columns, columns & np.isnan(states).any(axis=0))
+
+    @property
+    def origin(self) -> Integers:
+        """Column that each feature tells of, (n_features,)."""
+        return np.append(np.flatnonzero(self.columns), np.flatnonzero(self.gaps))
+
+    def see(self, states: Floats) -> Floats:
+        """Return the features of states, (n_states, n_features)."""
+        is_missing = np.isnan(states)
+        scaled = np.where(is_missing, 0.0, self.scale.apply(states))
+        return np.hstack([scaled[:, self.columns], is_missing[:, self.gaps]])

@@ -19,7 +19,8 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.utils import check_random_state
 
-from skmdp._evaluation.raw import RawLog, Scale
+from skmdp._estimation.counts import sum_by_code
+from skmdp._evaluation.raw import Features, RawLog
 from skmdp._typing import Bools, Floats, Integers
 
 # More rows than this, drawn at random for each action, tell no more.
@@ -59,8 +60,10 @@ def relevant_columns(log: RawLog, *, random_state: int = 0) -> Bools:
 
 def _told(log: RawLog, rows: Integers, random_state: int) -> Floats:
     """Return how much of each target each column tells in rows of one action, (2 + p, p)."""
-    states = Scale.of(log.states).apply(log.states[rows])
-    told = np.zeros((2 + states.shape[1], states.shape[1]))
+    p = log.states.shape[1]
+    features = Features.of(log.states, np.ones(p, dtype=bool))
+    states = features.see(log.states[rows])
+    told = np.zeros((2 + p, p))
     for i, (target, known) in enumerate(_targets(log, rows)):
         found = np.flatnonzero(known)
         if len(found) < FEWEST_ROWS or np.ptp(target[found]) == 0:
@@ -71,7 +74,7 @@ def _told(log: RawLog, rows: Integers, random_state: int) -> Floats:
                 N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=1.0, random_state=random_state
             ).fit(states[learn], target[learn])
             share = max(forest.score(states[check], target[check]), 0.0)
-            told[i] += forest.feature_importances_ * share / 2
+            told[i] += sum_by_code(features.origin, forest.feature_importances_ * share / 2, p)
     return told
 
 

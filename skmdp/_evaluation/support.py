@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
 
-from skmdp._evaluation.raw import RawLog, Scale
+from skmdp._evaluation.raw import Features, RawLog
 from skmdp._typing import Bools, Floats
 
 # Of an action with a smaller probability than this the log says next to nothing.
@@ -48,18 +48,17 @@ def estimate_propensities(log: RawLog, columns: Bools, *, random_state: int = 0)
 
     Each split looks at all columns: the usual few would blur where an action is never taken.
     """
-    scale = Scale.of(log.states)
+    features = Features.of(log.states, columns)
+    forest = ExtraTreesClassifier(
+        N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=None, random_state=random_state
+    ).fit(features.see(log.states), log.actions)
 
     def in_states(states: Floats) -> Floats:
         probabilities = np.zeros((len(states), log.n_actions))
         if len(states):
-            columns_of = scale.apply(states)[:, columns]
-            probabilities[:, forest.classes_] = forest.predict_proba(columns_of)
+            probabilities[:, forest.classes_] = forest.predict_proba(features.see(states))
         return probabilities
 
-    forest = ExtraTreesClassifier(
-        N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=None, random_state=random_state
-    ).fit(scale.apply(log.states)[:, columns], log.actions)
     goes_on = ~log.ended
     following = np.zeros((len(log.actions), log.n_actions))
     following[goes_on] = in_states(log.next_states[goes_on])
