@@ -199,7 +199,8 @@ def test_one_step_is_worth_the_leaves_of_the_starts():
     log = raw_log(steps, 2)
     asked = fitted(log)
     found = ask(asked, rising)
-    q = asked.leaves.means(log.rewards)
+    used = np.ones(asked.leaves.n_leaves, dtype=bool)
+    q = asked.leaves.averages(used).means(log.rewards)
     truth = [
         q[asked.leaves.leaves_of(start[np.newaxis], action)].mean()
         for start, action in zip(starts, rising(starts), strict=True)
@@ -471,9 +472,10 @@ def test_ends_make_columns_matter():
 
 def test_columns_are_dropped_before_leaves_are_grown():
     log = system(1)
-    asked = FittedQ.of_log(log, longest=20, cut_share=1.0, gamma=0.9)
+    asked = FittedQ.of_log(log, longest=20, cut_share=1.0, gamma=0.9, tolerance=1e-7)
     assert_array_equal(asked.leaves.features.columns, [True, True, False, False, False])
-    assert (asked.longest, asked.gamma, dict(asked.horizon.shares)) == (20, 0.9, {20: 1.0})
+    assert (asked.longest, asked.gamma, asked.tolerance) == (20, 0.9, 1e-7)
+    assert asked.horizon.shares == {20: 1.0}
     rng = np.random.default_rng(0)
     noise = log.next_states + [0, 0, 1, 1, 1] * rng.normal(size=log.next_states.shape)
     other = replace(log, next_states=noise)
@@ -486,6 +488,21 @@ def test_columns_are_dropped_before_leaves_are_grown():
 
 
 # ------------------------------------------------------------------------------------------- leaves
+
+
+def test_an_episode_without_rows_still_starts():
+    """Rows whose next state is unknown are left out; that their episodes began is known."""
+    log = labels(4, end=1.0)
+    more = np.concatenate([log.start_states, [[0.0], [3.0]]])
+    asked = fitted(log, regressor=SINGLE_ROWS)
+    values = dict(zip(log.start_states[:, 0], ask(asked, rising).start_values, strict=True))
+    longer = replace(log, start_states=more)
+    propensities = estimate_propensities(longer, every_column(log))
+    found = ask(replace(asked, log=longer, propensities=propensities), rising)
+    assert_allclose(found.start_values[-2:], [values[0.0], values[3.0]])
+    assert_allclose(found.value, found.start_values.mean())
+    assert found.influence.shape == (62,)
+    assert found.unsupported_share == 0
 
 
 def one_step(states, rewards, actions=None):

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,15 @@ from scipy.sparse import csr_array
 from skmdp._evaluation.direct import SCORE_TOLERANCE, follow_values, follow_visits
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
-from skmdp._evaluation.leaves import Leaves, grow_leaves, incidence
+from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence
 from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
 from skmdp._typing import Array, Codes, Floats, Integers
+
+# Sparse products are faster for a few vectors at once than for one after the other.
+MEETINGS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,7 @@ class FittedQ:
         propensities: Propensities | None = None,
         regressor: Any = None,
         random_state: int = 0,
+        tolerance: float = SCORE_TOLERANCE,
     ) -> FittedQ:
         """Find the columns that matter, grow the leaves and estimate propensities unless given."""
         columns = relevant_columns(log, random_state=random_state)
@@ -121,6 +126,7 @@ class FittedQ:
             Horizon.of_log(longest, cut_share, steps),
             longest,
             gamma,
+            tolerance,
         )
 
     @cached_property
@@ -143,16 +149,15 @@ class FittedQ:
         Each either action codes (n_rows,) and (n_episodes,), or probabilities with one column per
         action. Answers to the next states of ended rows are not looked at.
         """
-        log, leaves, horizon, n = self.log, self.leaves, self.horizon, self.log.n_episodes
+        log, horizon = self.log, self.horizon
         goes_on = np.flatnonzero(~log.ended)
         next_choice = choice_matrix(following[goes_on], log.n_actions)
         start_choice = choice_matrix(starting, log.n_actions)
-        reached = _reached(self._next_leaves, next_choice, goes_on, len(log.ended), leaves)
-        begun = _reached(self._start_leaves, start_choice, np.arange(n), n, leaves)
-        process = _Process(leaves, reached, begun.T @ np.full(n, 1 / n), self.gamma)
+        process, begun = self._process(next_choice, start_choice, goes_on)
+        rows = process.averages.rows
         values = follow_values(
             process,
-            log.rewards,
+            log.rewards[rows],
             horizon.steps,
             self.gamma,
             self.tolerance,
@@ -160,57 +165,76 @@ class FittedQ:
         )
         visits, drawn_upon = self._visits(process, 1.0)
         discounted = visits if self.gamma == 1 else self._visits(process, self.gamma)[0]
-        start_values = np.asarray(begun @ leaves.means(horizon.mean(values)))
-        of_rows = influence_of_rows(process, values, discounted, horizon)
+        start_values = np.asarray(begun @ process.averages.means(horizon.mean(values)))
+        influence = influence_of_rows(process, values, discounted, horizon)
+        n = len(log.ended)
+        # Nothing is decided after the last step.
+        deciding = _spread(drawn_upon - horizon.mean(visits, before=1), rows, n)[goes_on]
+        of_next = deciding @ hardly_taken(next_choice, self.propensities.following[goes_on])
+        of_starts = hardly_taken(start_choice, self.propensities.starting).mean()
         return FittedEstimate(
             value=float(start_values.mean()),
             start_values=start_values,
-            of_rows=of_rows * leaves.correction,
+            of_rows=_spread(influence, rows, n) * self.leaves.correction,
             episode=log.episode,
-            visits=drawn_upon,
-            unsupported_share=self._unsupported(next_choice, start_choice, visits, drawn_upon),
+            visits=_spread(drawn_upon, rows, n),
+            unsupported_share=float((of_next + of_starts) / drawn_upon.sum()),
             effective_rows=float(drawn_upon.sum() ** 2 / (drawn_upon @ drawn_upon)),
             outlasting=None
             if self.longest is None or self.longest > horizon.steps
             else float(visits.at(self.longest).sum()),
         )
 
+    def _process(
+        self, next_choice: Any, start_choice: Any, goes_on: Integers
+    ) -> tuple[_Process, Any]:
+        """Return a policy's way through the rows, and G of the starts, (n_episodes, n_leaves)."""
+        n, n_rows = self.log.n_episodes, len(self.log.ended)
+        next_codes = _chosen(self._next_leaves, next_choice)
+        start_codes = _chosen(self._start_leaves, start_choice)
+        used = np.zeros(self.leaves.n_leaves, dtype=bool)
+        used[next_codes] = True
+        used[start_codes] = True
+        averages = self.leaves.averages(used)
+        code = (np.cumsum(used) - 1).astype(np.int32)
+        per_row = np.zeros(n_rows, dtype=np.intp)
+        per_row[goes_on] = np.diff(next_choice.indptr)
+        bounds, n_leaves, n_trees = (
+            np.append(0, np.cumsum(per_row)),
+            len(averages.sizes),
+            self.leaves.n_trees,
+        )
+        reached = incidence(code[next_codes], bounds, n_leaves, next_choice.data / n_trees)
+        begun = incidence(
+            code[start_codes], start_choice.indptr, n_leaves, start_choice.data / n_trees
+        )
+        reached = reached[averages.rows]
+        return _Process(averages, reached, begun.T @ np.full(n, 1 / n), self.gamma), begun
+
     def _visits(self, process: _Process, gamma: float) -> tuple[Path, Floats]:
         """Return d_0, d_1, ... (n_rows,) and their sum over the horizon."""
         return follow_visits(
             process.T,
-            self.leaves.share_out(process.begun),
-            np.ones(len(self.log.ended), dtype=bool),
+            process.averages.share_out(process.begun),
+            np.ones(len(process.averages.rows), dtype=bool),
             self.horizon,
             gamma,
             self.tolerance,
             keep=range(self.horizon.steps + 1),
         )
 
-    def _unsupported(
-        self, next_choice: Any, start_choice: Any, visits: Path, drawn_upon: Floats
-    ) -> float:
-        """Return the share of decisions that the log hardly ever takes."""
-        goes_on = ~self.log.ended
-        of_next = hardly_taken(next_choice, self.propensities.following[goes_on])
-        of_starts = hardly_taken(start_choice, self.propensities.starting)
-        # Nothing is decided after the last step.
-        deciding = drawn_upon - self.horizon.mean(visits, before=1)
-        n_unsupported = deciding[goes_on] @ of_next + of_starts.mean()
-        return float(n_unsupported / drawn_upon.sum())
-
 
 @dataclass(frozen=True, eq=False)
 class _Process:
     """A policy's way through the rows of a log: multiplies by P = G B."""
 
-    leaves: Leaves
+    averages: Averages
     reached: Any  # G, CSR (n_rows, n_leaves)
     begun: Floats  # m_0, (n_leaves,)
     gamma: float
 
     def __matmul__(self, amounts: Floats) -> Floats:
-        return np.asarray(self.reached @ self.leaves.means(amounts))
+        return np.asarray(self.reached @ self.averages.means(amounts))
 
     @cached_property
     def reaching(self) -> Any:
@@ -228,7 +252,7 @@ class _Backwards:
     process: _Process
 
     def __matmul__(self, weights: Floats) -> Floats:
-        return self.process.leaves.share_out(self.process.reaching @ weights)
+        return self.process.averages.share_out(self.process.reaching @ weights)
 
 
 def choice_matrix(answers: Array, n_actions: int) -> Any:
@@ -239,21 +263,24 @@ def choice_matrix(answers: Array, n_actions: int) -> Any:
     return csr_array((np.ones(n), answers, np.arange(n + 1)), shape=(n, n_actions))
 
 
-def _reached(by_action: Codes, choice: Any, rows: Integers, n_rows: int, leaves: Leaves) -> Any:
-    """Return the shares of leaves that a policy reaches, CSR (n_rows, n_leaves).
+def _chosen(by_action: Codes, choice: Any) -> Codes:
+    """Return the leaves of every action that may be taken, state by state, (k, n_trees).
 
-    ``by_action`` (n_actions, n_states, n_trees) are the leaves of states, ``choice`` what the
-    policy does there, ``rows`` (n_states,) which rows they belong to; all others reach nothing.
+    ``by_action`` (n_actions, n_states, n_trees) are the leaves of states, ``choice`` is pi(a|s).
     """
-    per_state = np.diff(choice.indptr)
-    codes = by_action[choice.indices, np.repeat(np.arange(len(rows)), per_state)]
+    state = np.repeat(np.arange(choice.shape[0]), np.diff(choice.indptr))
+    codes = by_action[choice.indices, state]
     if codes.min(initial=0) < 0:
         never = int(choice.indices[np.argmin(codes.min(axis=1))])
         raise ValueError(f"The log never takes action {never}, which the policy takes.")
-    per_row = np.zeros(n_rows, dtype=np.intp)
-    per_row[rows] = per_state
-    bounds = np.append(0, np.cumsum(per_row))
-    return incidence(codes, bounds, leaves.n_leaves, choice.data / leaves.n_trees)
+    return np.asarray(codes)
+
+
+def _spread(amounts: Floats, rows: Integers, n: int) -> Floats:
+    """Return amounts of some rows among all n, 0 for the others."""
+    spread = np.zeros(n)
+    spread[rows] = amounts
+    return spread
 
 
 def influence_of_rows(process: _Process, values: Path, visits: Path, horizon: Horizon) -> Floats:
@@ -261,14 +288,17 @@ def influence_of_rows(process: _Process, values: Path, visits: Path, horizon: Ho
 
     ``values`` holds W_h, ``visits`` d_t.
     """
+    averages = process.averages
     later = {step - 1: worth for step, worth in values.steps.items() if step}
     worth = Path(later, values.length - 1, values.drift)  # W_{h+1}
-    of_rows, of_leaves = np.zeros(len(values.drift)), np.zeros(process.leaves.n_leaves)
+    of_rows, of_leaves = np.zeros(len(values.drift)), np.zeros(len(averages.sizes))
     for steps, share in horizon.shares.items():
         for drawn, paid in meetings(worth, visits, steps):
             of_rows += share * drawn * paid
-        of_leaves += share * process.begun * process.leaves.means(values.at(steps))
-        for drawn, paid in meetings(worth, visits, steps - 1):
-            arriving = process.gamma * (process.reaching @ drawn)
-            of_leaves += share * arriving * process.leaves.means(paid)
-    return of_rows - process.leaves.share_out(of_leaves)
+        of_leaves += share * process.begun * averages.means(values.at(steps))
+        met = meetings(worth, visits, steps - 1)
+        while some := list(islice(met, MEETINGS_AT_ONCE)):
+            drawn, paid = (np.stack(vectors, axis=1) for vectors in zip(*some, strict=True))
+            arriving = share * process.gamma * (process.reaching @ drawn)
+            of_leaves += np.einsum("lk,lk->l", arriving, averages.contents @ paid) / averages.sizes
+    return of_rows - averages.share_out(of_leaves)

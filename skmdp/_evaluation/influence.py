@@ -65,17 +65,16 @@ def _visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple
 def meetings(V: Path, d: Path, H: int) -> Iterator[tuple[Floats, Floats]]:
     """Yield vectors whose outer products sum to those of d_k and V_{H-1-k} over k < H.
 
-    So many as there are steps; three where values and visits settle within them. The path of
-    visits settles without drift.
+    Three of them, and one more for each step at which neither values nor visits have settled.
+    The path of visits settles without drift.
     """
-    if V.length + d.length > H:
-        for step in range(H):
-            yield d.at(step), V.at(H - 1 - step)
-        return
-    # All early visits meet settled values and all early values settled visits.
-    early = np.array([d.at(step) for step in range(d.length)]).reshape(-1, len(d.drift))
+    n_early = min(d.length, max(H - V.length, 0))  # steps whose visits meet settled values
+    for step in range(n_early, min(d.length, H)):
+        yield d.at(step), V.at(H - 1 - step)
+    early = np.array([d.at(step) for step in range(n_early)]).reshape(-1, len(d.drift))
     yield early.sum(axis=0), V.at(V.length)
-    yield (H - 1 - V.length - np.arange(d.length)) @ early, V.drift
-    both = H - d.length - V.length  # steps at which settled visits meet settled values
-    to_come = np.sum([V.at(step) for step in range(V.length)], axis=0)
-    yield d.at(H), to_come + both * V.at(V.length) + both * (both - 1) / 2 * V.drift
+    yield (H - 1 - V.length - np.arange(n_early)) @ early, V.drift
+    if d.length < H:
+        both = max(H - d.length - V.length, 0)  # steps at which both have settled
+        to_come = np.sum([V.at(step) for step in range(min(V.length, H - d.length))], axis=0)
+        yield d.at(H), to_come + both * V.at(V.length) + both * (both - 1) / 2 * V.drift

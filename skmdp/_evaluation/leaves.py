@@ -87,25 +87,6 @@ class Leaves:
         return np.bincount(self.own.ravel(), minlength=self.n_leaves).astype(np.float64)
 
     @cached_property
-    def _members(self) -> Any:
-        """Whether a row lies in a leaf, CSR (n_rows, n_leaves)."""
-        n = len(self.own)
-        return incidence(self.own, np.arange(n + 1), self.n_leaves, np.ones(n))
-
-    @cached_property
-    def _rows(self) -> Any:
-        """The same by leaf, CSR (n_leaves, n_rows)."""
-        return self._members.T.tocsr()
-
-    def means(self, amounts: Floats) -> Floats:
-        """Return the mean of each leaf, (n_leaves,), of amounts by row, (n_rows,)."""
-        return np.asarray((self._rows @ amounts) / self.sizes)
-
-    def share_out(self, weights: Floats) -> Floats:
-        """Share out the weight of each leaf (n_leaves,) among its rows, (n_rows,)."""
-        return np.asarray(self._members @ (weights / self.sizes))
-
-    @cached_property
     def correction(self) -> Floats:
         """Factor c / (c - 1) of a row's influence, c the mean size of its leaves, (n_rows,).
 
@@ -113,6 +94,39 @@ class Leaves:
         """
         size = self.sizes[self.own].mean(axis=1)
         return np.asarray(size / np.where(size > 1, size - 1, 1.0))
+
+    def averages(self, used: Bools) -> Averages:
+        """Return the averages of some of the leaves, (n_leaves,)."""
+        is_used = used[self.own]
+        per_row = np.count_nonzero(is_used, axis=1)
+        rows = np.flatnonzero(per_row)
+        codes = (np.cumsum(used) - 1).astype(np.int32)[self.own[is_used]]
+        bounds = np.append(0, np.cumsum(per_row[rows]))
+        sizes = self.sizes[used]
+        members = incidence(codes[:, np.newaxis], bounds, len(sizes), np.ones(len(codes)))
+        return Averages(rows, members, members.T.tocsr(), sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Leaves in use, in their order among all, and the rows in them.
+
+    ``rows`` (n_rows,) are positions in the log, ``members`` says which leaves each is in, CSR
+    (n_rows, n_leaves), ``contents`` is its transpose.
+    """
+
+    rows: Integers
+    members: Any
+    contents: Any
+    sizes: Floats  # (n_leaves,)
+
+    def means(self, amounts: Floats) -> Floats:
+        """Return the mean of each leaf, (n_leaves,), of amounts by row, (n_rows,)."""
+        return np.asarray((self.contents @ amounts) / self.sizes)
+
+    def share_out(self, weights: Floats) -> Floats:
+        """Share out the weight of each leaf (n_leaves,) among its rows, (n_rows,)."""
+        return np.asarray(self.members @ (weights / self.sizes))
 
 
 def incidence(codes: Integers, indptr: Integers, n: int, weights: Floats) -> Any:
