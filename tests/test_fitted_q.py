@@ -13,7 +13,8 @@ from sklearn.tree import DecisionTreeRegressor
 from skmdp._estimation.counts import count_transitions
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.fitted_q import FittedQ
-from skmdp._evaluation.horizon import Horizon
+from skmdp._evaluation.horizon import Horizon, Path
+from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import grow_leaves
 from skmdp._evaluation.raw import RawLog, Scale
 from skmdp._evaluation.relevance import relevant_columns
@@ -595,3 +596,114 @@ def test_leaves_part_the_rows_of_each_action_in_each_tree():
             home[code] = 2 * tree + action
     assert_array_equal(leaves.own, grow_leaves(log, every_column(log)).own)
     assert (leaves.own != grow_leaves(log, every_column(log), random_state=1).own).any()
+
+
+def test_next_states_of_ended_rows_are_never_looked_at():
+    log = labels(5, end=0.3)
+    log = replace(log, states=log.states + np.arange(len(log.ended))[:, np.newaxis] / 1e3)
+    garbage = np.where(log.ended[:, np.newaxis], 1e6, log.next_states)
+    columns = every_column(log)
+    own = grow_leaves(log, columns).own
+    assert_array_equal(grow_leaves(replace(log, next_states=garbage), columns).own, own)
+
+
+def parted_by(log, column, **options):
+    """Share of leaves of action 0 in which a column of zeros and ones does not vary."""
+    leaves = grow_leaves(log, every_column(log), **options)
+    rows = log.rows_of(0)
+    sums = np.bincount(leaves.own[rows].ravel(), np.repeat(column[rows], leaves.n_trees))
+    share = sums / leaves.sizes[: len(sums)]
+    return np.mean((share == 0) | (share == 1))
+
+
+def one_way(states, next_states, rewards, ended, actions=None):
+    """Episodes of one step each."""
+    n = len(states)
+    return RawLog(
+        states,
+        np.zeros(n, dtype=int) if actions is None else actions,
+        rewards,
+        next_states,
+        ended,
+        np.arange(n),
+        states,
+        1 if actions is None else 2,
+    )
+
+
+def test_ends_and_changes_part_rows():
+    rng = np.random.default_rng(0)
+    far, side = 100 * rng.normal(size=400), rng.integers(2, size=400)
+    states = np.column_stack([far, side])
+    none = np.zeros(400, dtype=bool)
+    forest = ExtraTreesRegressor(10, min_samples_leaf=20, random_state=0)
+    moved = one_way(states, states + np.outer(2 * side - 1, [1, 0]), np.ones(400), none)
+    # The side itself is drawn anew, so that only the change of place tells of it.
+    moved.next_states[:, 1] = rng.integers(2, size=400)
+    assert parted_by(moved, side, regressor=forest) > 0.9
+    ends = one_way(states, states[rng.permutation(400)], np.ones(400), side == 1)
+    assert parted_by(ends, side, regressor=forest) > 0.9
+
+
+def test_targets_weigh_alike_within_an_action():
+    """Rewards of one action may differ little beside those of another."""
+    rng = np.random.default_rng(0)
+    place, side, actions = (rng.integers(2, size=800) for _ in range(3))
+    stays = np.where(rng.random(800) < 0.85, place, 1 - place)
+    rewards = np.where(actions == 1, 1000 * rng.normal(size=800), side)
+    log = one_way(
+        np.column_stack([place, side]).astype(float),
+        np.column_stack([stays, rng.integers(2, size=800)]).astype(float),
+        rewards,
+        np.zeros(800, dtype=bool),
+        actions,
+    )
+    assert parted_by(log, side, regressor=DecisionTreeRegressor(max_depth=1)) == 1
+
+
+@pytest.mark.parametrize("factor", [1e-60, 1e60])
+def test_units_mean_nothing(factor):
+    states = factor * np.arange(60.0)[:, np.newaxis]
+    found = ask(fitted(one_step(states, np.arange(60.0)), regressor=SINGLE_ROWS), zero)
+    assert_allclose(found.start_values, np.arange(60.0))
+
+
+def test_columns_left_out_are_not_seen():
+    log = walk(3, missing=0.2)
+    only_first = np.array([True, False])
+    other = log.states.copy()
+    other[:, 1] = other[::-1, 1]
+    leaves = [grow_leaves(replace(log, states=s), only_first) for s in (log.states, other)]
+    assert_array_equal(leaves[0].own, leaves[1].own)
+    assert_array_equal(
+        leaves[0].leaves_of(log.states[:5], 0), leaves[1].leaves_of(other[:5] * [1, 9], 0)
+    )
+
+
+def test_a_column_that_was_never_measured_may_be_later():
+    states = np.column_stack([np.arange(60.0), np.full(60, np.nan)])
+    leaves = grow_leaves(one_step(states, np.arange(60.0)), np.ones(2, dtype=bool))
+    known = np.column_stack([np.arange(60.0), np.full(60, 7.0)])
+    assert_array_equal(leaves.leaves_of(known, 0), leaves.own)
+
+
+# ----------------------------------------------------------------------------------------- meetings
+
+
+@given(
+    steps=st.integers(0, 12),
+    n_values=st.integers(0, 9),
+    n_visits=st.integers(0, 9),
+    seed=SEEDS,
+)
+def test_few_products_stand_for_all_steps(steps, n_values, n_visits, seed):
+    rng = np.random.default_rng(seed)
+    V = Path(dict(enumerate(rng.normal(size=(n_values + 1, 3)))), n_values, rng.normal(size=3))
+    d = Path(dict(enumerate(rng.normal(size=(n_visits + 1, 2)))), n_visits, np.zeros(2))
+    one_by_one = sum(
+        (np.outer(d.at(k), V.at(steps - 1 - k)) for k in range(steps)), start=np.zeros((2, 3))
+    )
+    pairs = list(meetings(V, d, steps))
+    found = sum((np.outer(*pair) for pair in pairs), start=np.zeros((2, 3)))
+    assert_allclose(found, one_by_one, atol=1e-9)
+    assert len(pairs) <= 3 + max(0, n_values + n_visits - steps)
