@@ -407,6 +407,16 @@ def test_what_is_done_once_in_a_hundred_rows_is_not():
     assert_allclose(logged.unsupported_share, 0.01)
 
 
+def test_columns_without_meaning_do_not_blur_where_an_action_is_never_taken():
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(2000, 9))
+    taken = (states[:, 0] > 0).astype(int)
+    log = one_way(states, states, np.zeros(2000), np.ones(2000, dtype=bool), taken)
+    propensities = estimate_propensities(log, every_column(log))
+    wrong = propensities.starting[np.arange(2000), 1 - taken]
+    assert np.mean(wrong < 0.05) > 0.95
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 50])
 def test_unsupported_decisions_are_counted_when_they_are_taken(steps):
     """Places 0, 1, 2 one after the other; the decision in place 1 is unsupported."""
@@ -471,6 +481,15 @@ def test_ends_make_columns_matter():
     assert_array_equal(relevant_columns(raw_log(steps, 1)), [False, True])
 
 
+def test_what_nothing_foretells_is_foretold_by_no_column():
+    """The column that matters is drawn anew at each step."""
+    rng = np.random.default_rng(0)
+    paths = rng.normal(size=(100, 11, 3))
+    zeros = np.zeros(10, dtype=int)
+    log = raw_log([(path, zeros, path[:-1, 0], False) for path in paths], 1)
+    assert_array_equal(relevant_columns(log), [True, False, False])
+
+
 def test_columns_are_dropped_before_leaves_are_grown():
     log = system(1)
     asked = FittedQ.of_log(log, longest=20, cut_share=1.0, gamma=0.9, tolerance=1e-7)
@@ -523,11 +542,11 @@ def zero(states):
 
 def test_missing_values_are_told_from_others():
     rng = np.random.default_rng(0)
-    states = np.column_stack([np.full(600, 3.0), np.full(600, np.nan), rng.normal(size=600)])
-    states[::3, 0] = np.nan
-    rewards = np.isnan(states[:, 0]).astype(float)
+    states = np.column_stack([rng.normal(size=600), np.full(600, 3.0), np.full(600, np.nan)])
+    states[::3, 1] = np.nan
+    rewards = np.isnan(states[:, 1]).astype(float)
     log = one_step(states, rewards)
-    assert_array_equal(relevant_columns(log), [True, False, False])
+    assert_array_equal(relevant_columns(log), [False, True, False])
     assert_allclose(ask(fitted(log), zero).start_values, rewards, atol=0.05)
 
 
@@ -545,6 +564,7 @@ def test_what_differs_by_rounding_is_constant():
     assert Scale.of(tiny, size=1.0).unit == 1
     assert Scale.of(tiny).unit < 1e-12
     assert Scale.of(np.zeros((3, 1))).unit == 1
+    assert Scale.of(np.full((3, 1), np.nan)).centre == 0
 
 
 @pytest.mark.parametrize("n_rows", [1, 9])
@@ -562,11 +582,15 @@ def test_an_action_of_few_rows_is_one_leaf(n_rows):
 
 
 def test_an_action_that_was_never_taken_is_refused_where_it_is_taken():
-    log = replace(walk(0), n_actions=4)
+    log = walk(0)
+    log = replace(log, actions=2 * log.actions, n_actions=4)
     asked = fitted(log, propensities=estimate_propensities(log, every_column(log)))
-    assert ask(asked, rising).value == ask(fitted(walk(0)), rising).value
-    with pytest.raises(ValueError, match="never takes action 2"):
-        ask(asked, lambda states: 2 * rising(states))
+    doubled = ask(asked, lambda states: 2 * rising(states))
+    assert doubled.value == ask(fitted(walk(0)), rising).value
+    assert doubled.unsupported_share < 0.1
+    assert_array_equal(asked.propensities.starting[:, [1, 3]], 0)
+    with pytest.raises(ValueError, match="never takes action 1"):
+        ask(asked, rising)
 
 
 @pytest.mark.parametrize(
@@ -600,11 +624,14 @@ def test_leaves_part_the_rows_of_each_action_in_each_tree():
 
 def test_next_states_of_ended_rows_are_never_looked_at():
     log = labels(5, end=0.3)
-    log = replace(log, states=log.states + np.arange(len(log.ended))[:, np.newaxis] / 1e3)
-    garbage = np.where(log.ended[:, np.newaxis], 1e6, log.next_states)
-    columns = every_column(log)
-    own = grow_leaves(log, columns).own
-    assert_array_equal(grow_leaves(replace(log, next_states=garbage), columns).own, own)
+    noise = np.random.default_rng(0).normal(size=log.states.shape)
+    states, following = np.hstack([log.states, noise]), np.hstack([log.next_states, noise[::-1]])
+    garbage = np.where(log.ended[:, np.newaxis], 1e6 * states, following)
+    clean = replace(log, states=states, next_states=following)
+    dirty = replace(clean, next_states=garbage)
+    both = np.ones(2, dtype=bool)
+    assert_array_equal(grow_leaves(dirty, both).own, grow_leaves(clean, both).own)
+    assert_array_equal(relevant_columns(dirty), relevant_columns(clean))
 
 
 def parted_by(log, column, **options):
@@ -640,9 +667,11 @@ def test_ends_and_changes_part_rows():
     moved = one_way(states, states + np.outer(2 * side - 1, [1, 0]), np.ones(400), none)
     # The side itself is drawn anew, so that only the change of place tells of it.
     moved.next_states[:, 1] = rng.integers(2, size=400)
-    assert parted_by(moved, side, regressor=forest) > 0.9
-    ends = one_way(states, states[rng.permutation(400)], np.ones(400), side == 1)
-    assert parted_by(ends, side, regressor=forest) > 0.9
+    assert parted_by(moved, side, regressor=forest) == 1
+    place = rng.normal(size=(400, 1))
+    beyond = place[:, 0] > 1.2
+    ends = one_way(place, rng.permutation(place), np.ones(400), beyond)
+    assert parted_by(ends, beyond, regressor=DecisionTreeRegressor(max_depth=1)) == 1
 
 
 def test_targets_weigh_alike_within_an_action():
@@ -652,8 +681,8 @@ def test_targets_weigh_alike_within_an_action():
     stays = np.where(rng.random(800) < 0.85, place, 1 - place)
     rewards = np.where(actions == 1, 1000 * rng.normal(size=800), side)
     log = one_way(
-        np.column_stack([place, side]).astype(float),
-        np.column_stack([stays, rng.integers(2, size=800)]).astype(float),
+        np.column_stack([place, place, side]).astype(float),
+        np.column_stack([stays, stays, rng.integers(2, size=800)]).astype(float),
         rewards,
         np.zeros(800, dtype=bool),
         actions,
