@@ -490,6 +490,14 @@ def test_what_nothing_foretells_is_foretold_by_no_column():
     assert_array_equal(relevant_columns(log), [True, False, False])
 
 
+def test_what_stands_behind_an_end_makes_no_column_matter():
+    rng = np.random.default_rng(0)
+    states, following, ended = *rng.normal(size=(2, 2000, 2)), rng.random(2000) < 0.3
+    following[ended, 0] = 1e3 * states[ended, 1]
+    log = one_way(states, following, states[:, 0], ended)
+    assert_array_equal(relevant_columns(log), [True, False])
+
+
 def test_columns_are_dropped_before_leaves_are_grown():
     log = system(1)
     asked = FittedQ.of_log(log, longest=20, cut_share=1.0, gamma=0.9, tolerance=1e-7)
