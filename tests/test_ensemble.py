@@ -124,6 +124,22 @@ def test_equal_members_tie_exactly_as_one(rows, n_estimators):
     assert_array_equal(bag.predict(asked), single.predict(asked))
 
 
+@pytest.mark.parametrize("gap", [1e-2, 1e-5, 1e-7])
+def test_the_mean_decides_and_not_the_votes(gap):
+    """Two members hold action a better by a gap, one b by three: b is better on average."""
+    logs = [
+        pd.DataFrame({"state": "s", "action": [*"abc"], "reward": [1.0, 1.0 - g, 0.0]}).assign(
+            next_state=None, episode=range(3)
+        )
+        for g in (gap, gap, -3 * gap)
+    ]
+    bag = PolicyBagging(MarkovPolicyEstimator(), 3, bootstrap=True, random_state=0)
+    bag.fit(pd.concat([logs[0].assign(episode=range(k, k + 3)) for k in range(0, 60, 3)]))
+    bag.estimators_ = [MarkovPolicyEstimator().fit(log) for log in logs]
+    assert_allclose(bag.predict_proba(["s"]), [[2 / 3, 1 / 3, 0]])
+    assert_array_equal(bag.predict(["s"]), ["b"])
+
+
 def test_blocks_of_any_size_give_the_same_answers():
     bag = PolicyBagging(PIPE, 4, random_state=0).fit(LOG)
     asked = np.vstack([HEATS, [[np.nan_to_num(-5.0)], [9.0]]])

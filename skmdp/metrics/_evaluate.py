@@ -225,9 +225,9 @@ def evaluate_policy(
         If an importance method rests on fewer than 30 effective episodes; if ``X`` lacks more than
         1 % of the policy's decisions; if the share of its episodes that would outlast every logged
         one, times 1 - c, is more than 10 %; if methods disagree by more than their errors; if ``X``
-        is the log that the policy was learned from; if there is one episode only, so that there is
-        no interval; if a mapping names states that ``X`` never acts in; if the rows of episodes do
-        not follow one another.
+        is the log that the policy was learned from, or holds pieces of its episodes; if there is
+        one episode only, so that there is no interval; if a mapping names states that ``X`` never
+        acts in; if the rows of episodes do not follow one another.
 
     See Also
     --------
