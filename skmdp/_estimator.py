@@ -437,10 +437,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> Self:
         """Learn from one more batch of a log.
 
-        Counts and rewards add up, so in any split of the rows the result is that of one ``fit`` on
-        all of them, up to rounding. Where next states are read off the following row, a batch must
-        hold whole episodes; where they are given, only ``initial_distribution_`` and
-        ``n_episodes_`` ask for that. A batch may count nothing: it may be empty, or hold truncated
+        Counts and rewards add up. Where next states are given, any split of the rows gives the
+        result of one ``fit`` on all of them, up to rounding; only ``initial_distribution_`` and
+        ``n_episodes_`` then ask for whole episodes. Where next states are read off the following
+        row, a batch must hold whole episodes, because its last row of each counts as the end. A batch may count nothing: it may be empty, or hold truncated
         rows or rows of weight zero only. Until some row counts the estimator is not fitted.
 
         Parameters
