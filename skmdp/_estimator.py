@@ -440,8 +440,9 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         Counts and rewards add up. Where next states are given, any split of the rows gives the
         result of one ``fit`` on all of them, up to rounding; only ``initial_distribution_`` and
         ``n_episodes_`` then ask for whole episodes. Where next states are read off the following
-        row, a batch must hold whole episodes, because its last row of each counts as the end. A batch may count nothing: it may be empty, or hold truncated
-        rows or rows of weight zero only. Until some row counts the estimator is not fitted.
+        row, a batch must hold whole episodes, because its last row of each counts as the end. A
+        batch may count nothing: it may be empty, or hold truncated rows or rows of weight zero
+        only. Until some row counts the estimator is not fitted.
 
         Parameters
         ----------

@@ -39,8 +39,6 @@ def learn_policy(
 
     The parameters are those of the estimator; ``of_solver`` goes to the solver as it is.
     """
-    if pessimism > 0 and gamma == 1:
-        raise ValueError("pessimism needs gamma below 1, such as 0.999.")
     kappa = _settle_prior_strength(evidence, prior_strength)
     mdp, pair_weights = estimate_mdp(
         evidence.counts,

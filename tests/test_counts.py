@@ -206,3 +206,14 @@ def test_codes_stay_small():
     counts = count([(0, 1, 0, 1.0, 0)])
     for name in ("pair_state", "pair_action", "indptr", "next_states"):
         assert getattr(counts, name).dtype == np.int32
+
+
+def test_a_log_merged_with_itself_counts_twice_squares_included():
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(4, size=200) for _ in range(3)]
+    rewards = rng.normal(size=200)
+    once = count_transitions(*codes, 4, 4, rewards=rewards, keep_squares=True)
+    same = np.arange(4)
+    twice = merge_counts((once, same, same), (once, same, same), 4, 4)
+    for name in ("weights", "reward_sums", "reward_squares"):
+        assert_allclose(getattr(twice, name), 2 * getattr(once, name), err_msg=name)

@@ -254,6 +254,23 @@ def test_a_constant_column_has_no_say_in_what_is_nearest(points, constant, scale
         assert policy.predict(X)[0] in nearest
 
 
+def test_a_column_that_differs_by_rounding_has_no_say():
+    """0.1 + 0.2 is not 0.3, but no distance in that column means anything."""
+    log = pd.DataFrame({"x": [0.0, 10.0, 20.0], "c": [0.3, 0.1 + 0.2, 0.3], "action": [0, 1, 2]})
+    log = log.assign(next_x=np.nan, next_c=np.nan, reward=1.0, episode=range(3))
+    policy = MarkovPolicyEstimator(state=["x", "c"], handle_unknown="nearest").fit(log)
+    for c in (0.3, 0.1 + 0.2, 5.0):
+        assert_array_equal(policy.predict([[1.0, c], [11.0, c], [19.0, c]]), [0, 1, 2])
+
+
+@pytest.mark.parametrize("far", [1e308, -1e308])
+def test_states_beyond_all_distances_are_answered(far):
+    log = pd.DataFrame({"x": [0.0, 1e-150, 2e-150], "action": [0, 1, 2], "reward": 1.0})
+    log = log.assign(next_x=np.nan, episode=range(3))
+    policy = MarkovPolicyEstimator(state="x", handle_unknown="nearest").fit(log)
+    assert policy.predict([far])[0] in policy.actions_
+
+
 def test_states_that_are_all_one_point_answer_alike():
     log = pd.DataFrame({"state": [0.1] * 3, "action": [1, 1, 0], "next_state": np.nan})
     log = log.assign(reward=[1.0, 1.0, 5.0], episode=range(3))

@@ -67,8 +67,7 @@ def _smallest(hashes: npt.NDArray[np.uint64], n_rows: Integers) -> EpisodeMarks:
     # Hashes are even, so of many a fixed share holds the smallest, and the others need no sort.
     if len(hashes) > 4 * MOST_MARKS:
         small = hashes < np.uint64(2**64 * (4 * MOST_MARKS / len(hashes)) - 1)
-        if np.count_nonzero(small) >= 2 * MOST_MARKS:
-            hashes, n_rows = hashes[small], n_rows[small]
+        hashes, n_rows = hashes[small], n_rows[small]
     different, place = np.unique(hashes, return_inverse=True)
     rows = np.bincount(place, n_rows, minlength=len(different)).astype(np.int64)
     return EpisodeMarks(different[:MOST_MARKS], rows[:MOST_MARKS])
