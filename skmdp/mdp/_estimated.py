@@ -58,7 +58,7 @@ class EstimatedMDP(MDP):
         """Whether Q is linear in V: unless standard errors are taken off."""
         return self.penalty is None
 
-    @property
+    @cached_property
     def n_roundings(self) -> Integers:
         """Number of roundings, at most, in the value of each pair, (n_pairs,)."""
         leads_by = self.hub_mass.copy()

@@ -238,7 +238,7 @@ class MDP:
         acts[self.acting_states] = 1.0
         return self.expected_next_values(acts)
 
-    @property
+    @cached_property
     def n_roundings(self) -> Integers:
         """Number of roundings, at most, in the value of each pair, (n_pairs,)."""
         return np.asarray(np.diff(self.transitions.indptr) + 3)
