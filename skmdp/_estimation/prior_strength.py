@@ -8,8 +8,6 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._typing import Floats
 
 PRIOR_STRENGTHS = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
-
-
 # Least probability of a successor, as when no other row of the state leads to it. It keeps the
 # logarithm finite, and adds the same to the likelihood of every strength.
 RARE_SUCCESSOR = 1e-6

@@ -41,16 +41,10 @@ from skmdp._typing import Bools, Floats, Integers
 
 # Relative change of the values below which following stops: enough to compare policies.
 SCORE_TOLERANCE = 1e-6
-
-
 # Values are looked at only every so many steps: looking costs as much as a step.
 LOOK_EVERY = 8
-
-
 # Share of the episodes still running, relative to the tolerance, below which they do not matter.
 NEGLIGIBLE_SHARE = 0.1
-
-
 # Fewer rows than this do not show how much chance there is in what a pair does.
 FEW_ROWS = 5
 

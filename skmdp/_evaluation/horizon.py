@@ -11,8 +11,6 @@ from skmdp._typing import Floats
 
 # A log whose episodes all end is followed to the end: this many times its longest episode.
 TO_THE_END = 10
-
-
 # Steps to follow where the log does not tell episodes.
 HORIZON_WITHOUT_EPISODES = 1000
 

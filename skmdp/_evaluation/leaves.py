@@ -21,12 +21,8 @@ from skmdp._evaluation.raw import Features, RawLog, Scale
 from skmdp._typing import Bools, Codes, Floats, Integers
 
 N_TREES = 20
-
-
 # One row is no mean: with leaves of single rows no error could be told.
 ROWS_IN_LEAF = 2
-
-
 # An action with fewer rows than this is one leaf.
 FEWEST_ROWS = 10
 

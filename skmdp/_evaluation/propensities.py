@@ -26,8 +26,6 @@ from skmdp._typing import Floats, Integers
 
 # Probability with which true propensities may be taken for false, in a whole log.
 LEVEL = 1e-6
-
-
 # Propensities are often given with two digits.
 ROUNDING = 0.005
 

@@ -25,18 +25,12 @@ from skmdp._typing import Bools, Floats, Integers
 
 # More rows than this, drawn at random for each action, tell no more.
 MOST_ROWS = 5000
-
-
 # Fewer rows than this tell nothing: a forest splits what is larger than twice its leaves.
 FEWEST_ROWS = 40
 ROWS_IN_LEAF = 10
 N_TREES = 10
-
-
 # A column matters if it tells more than this share of what the best one tells.
 SHARE_OF_BEST = 0.03
-
-
 # If no column tells more than this of reward and end, nothing is known of what matters.
 LEAST_TOLD = 0.02
 

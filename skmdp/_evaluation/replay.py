@@ -32,16 +32,10 @@ from skmdp._typing import Floats, Integers
 MODEL_METHODS = ("dm", "dr", "wdr")
 IMPORTANCE_METHODS = ("is", "wis", "pdis", "pdwis")
 METHODS = (*MODEL_METHODS, *IMPORTANCE_METHODS)
-
-
 # Relative change of the values below which following stops: small beside any standard error.
 TOLERANCE = 1e-10
-
-
 # The same in a resample, where chance moves the value far more.
 RESAMPLE_TOLERANCE = 1e-6
-
-
 # From so many episodes on, the spread between them gives the standard error; below, that of rows.
 ENOUGH_EPISODES = 20
 

@@ -17,8 +17,6 @@ from skmdp._typing import Bools, Floats
 
 # Of an action with a smaller probability than this the log says next to nothing.
 LEAST_PROPENSITY = 0.05
-
-
 N_TREES = 50
 ROWS_IN_LEAF = 5
 

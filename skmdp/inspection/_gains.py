@@ -23,13 +23,9 @@ from skmdp.model_selection import EpisodeKFold
 
 # How many rows the wider expectation counts for; an infinite one has no use of the narrower.
 STRENGTHS = np.append(10.0 ** np.arange(-3, 3.5, 0.5), np.inf)
-
-
 # Nats per row. Where nothing is left to chance, every further split lets the last 1/1000 of a
 # row's prior go, in all rows alike; that is smoothing, and no evidence however sure.
 NEGLIGIBLE = 1e-3
-
-
 # Relative to the largest reward: below, the spread of equal sums is that of their roundings.
 ROUNDING = 1e-12
 

@@ -23,8 +23,6 @@ from skmdp.metrics._intervals import Estimates, estimate_with_errors, require_en
 
 # Below, importance methods speak of a handful of episodes.
 ENOUGH_EFFECTIVE_EPISODES = 30
-
-
 # Standard errors (of a difference) beyond which two methods contradict each other.
 DISAGREEMENT = 2.0
 

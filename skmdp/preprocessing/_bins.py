@@ -23,12 +23,8 @@ SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
 
 # Share of the states that may hold a single row.
 SINGLE_ROW_WARNING = 0.10
-
-
 # The rows that a state should have per action, and the fewest and most states worth having.
 ROWS_PER_ACTION, FEWEST_STATES, MOST_STATES = 10, 25, 1000
-
-
 # Values beyond these quantiles go to the outermost bins, so that outliers do not set the range.
 LOW_END, HIGH_END = 0.01, 0.99
 
