@@ -213,3 +213,13 @@ def test_one_answer_is_no_answer_for_every_row():
         value(lambda _: "rest")
     with pytest.raises(ValueError, match="methods must be different ones of"):
         policy_scorer("fq")
+
+
+@pytest.mark.parametrize("probabilities", [{"rest": 0.5, "run": 0.5}, [0.5, 0.5], np.ones(2) / 2])
+def test_stochastic_policies_are_refused_by_name(probabilities):
+    stochastic = dict.fromkeys(NAMES, probabilities)
+    message = r"stochastic policy, with probabilities .*Name one action for each state"
+    for policy in (stochastic, pd.Series(stochastic)):
+        with pytest.raises(TypeError, match=message):
+            value(policy)
+    assert_allclose(value(dict.fromkeys(NAMES, "rest")), value("rest"))

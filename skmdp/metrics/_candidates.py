@@ -237,6 +237,19 @@ def _predicted_actions(
     return actions
 
 
+def _require_one_action_each(keys: Sequence[Any], answers: Sequence[Any]) -> None:
+    """Raise for a mapping to probabilities of actions, which is a stochastic policy."""
+    several = [
+        i for i, answer in enumerate(answers) if isinstance(answer, Mapping | list | np.ndarray)
+    ]
+    if several:
+        raise TypeError(
+            f"The policy names {shown(answers[several[0]])} in state {shown(keys[several[0]])}: a "
+            "stochastic policy, with probabilities of several actions, cannot be evaluated. Name "
+            "one action for each state."
+        )
+
+
 def _levels_in_order(policy: pd.Series, roles: Roles) -> pd.Series:
     """Return a Series with the levels of its index as the state columns lie, by their names."""
     is_named = set(policy.index.names) == set(roles.state)
@@ -258,6 +271,7 @@ def _looked_up_actions(
     )
     if not keys:
         raise ValueError("The policy is empty. Name an action for every state that X acts in.")
+    _require_one_action_each(keys, answers)
     codes = _state_codes(keys, log, roles)
     known = codes != UNKNOWN
     acted = np.zeros(len(log.states), dtype=bool)
