@@ -1,5 +1,7 @@
 """Policies of every kind on one log."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,3 +225,21 @@ def test_stochastic_policies_are_refused_by_name(probabilities):
         with pytest.raises(TypeError, match=message):
             value(policy)
     assert_allclose(value(dict.fromkeys(NAMES, "rest")), value("rest"))
+
+
+def test_a_policy_is_asked_about_the_columns_said_beside_it():
+    """Whatever they were called in its log: the state then has another name here."""
+    test = TEST.rename(columns={"state": "s", "next_state": "next_s"})
+    assert_allclose(value(LEARNED, test, columns={"state": "s"}), value(LEARNED))
+
+
+@pytest.mark.parametrize("order", [["a", "b"], ["b", "a"]])
+def test_next_states_said_beside_a_policy_go_with_their_states(order):
+    log = two_columns().drop(columns="terminated").assign(then_a=0, then_b=1)
+    log["episode"] //= 3
+    policy = MarkovPolicyEstimator(state=["b", "a"], next_state=["then_b", "then_a"]).fit(log)
+    other = log.rename(columns={"then_a": "x_a", "then_b": "x_b"})
+    said = {"state": order, "next_state": [f"x_{name}" for name in order]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert_allclose(value(policy, other, columns=said), value(policy, log))

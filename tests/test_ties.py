@@ -248,3 +248,12 @@ def test_a_constant_beside_all_rewards_leaves_the_advice(offset, gamma):
         warnings.simplefilter("ignore", ConvergenceWarning)
         expected = policy.fit(log.assign(reward=paid)).policy_map()
         assert policy.fit(log.assign(reward=paid + offset)).policy_map() == expected
+
+
+def test_nothing_is_decided_by_values_that_have_overflown():
+    mdp = random_process(0)
+    Q = np.zeros(len(mdp.rewards))
+    tolerances = np.zeros(len(mdp.first_pairs))
+    assert not undecided_states(mdp, 0.9, Q, tolerances, bound=0.0, spread=0.0).any()
+    Q[0] = np.inf
+    assert undecided_states(mdp, 0.9, Q, tolerances, bound=0.0, spread=0.0).all()

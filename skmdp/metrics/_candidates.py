@@ -85,9 +85,7 @@ class PolicyLogs:
             columns.pop("next_state", None)
         own = roles_of(last)
         roles = Roles.of(columns, own)
-        if set(roles.state) == set(own.state):  # named in another order
-            roles = replace(roles, state=own.state, next_state=own.next_state)
-        return roles
+        return _in_order_of(own, roles) if set(roles.state) == set(own.state) else roles
 
     def _of(self, policy: Any) -> tuple[Transitions, Evidence, Replay]:
         transformers, _ = unwrap(policy)
@@ -168,6 +166,15 @@ class PolicyLogs:
             np.allclose(getattr(here, name), getattr(then, name), rtol=1e-9)
             for name in ("weights", "reward_sums")
         )
+
+
+def _in_order_of(own: Roles, roles: Roles) -> Roles:
+    """Return roles whose state columns, named in another order, lie as those of a policy."""
+    nexts = roles.next_state
+    if nexts is not None and nexts != own.next_state and len(nexts) == len(roles.state):
+        following = dict(zip(roles.state, nexts, strict=True))
+        nexts = tuple(following[name] for name in own.state)
+    return replace(roles, state=own.state, next_state=nexts)
 
 
 def _names_columns(policy: Any) -> bool:
