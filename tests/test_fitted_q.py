@@ -19,7 +19,7 @@ from skmdp._evaluation.leaves import grow_leaves
 from skmdp._evaluation.raw import RawLog, Scale
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import Candidate, Replay, standard_error
-from skmdp._evaluation.support import Propensities, estimate_propensities
+from skmdp._evaluation.support import Propensities, estimate_propensities, leave_out
 
 SINGLE_ROWS = ExtraTreesRegressor(5, min_samples_leaf=1, random_state=0)
 SEEDS = st.integers(0, 2**31 - 1)
@@ -417,6 +417,48 @@ def test_columns_without_meaning_do_not_blur_where_an_action_is_never_taken():
     assert np.mean(wrong < 0.05) > 0.95
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_following_the_logged_policy_earns_what_was_logged(seed):
+    """In a log whose episodes are cut at one length, or end."""
+    log = walk(seed, n_episodes=100) if seed % 2 else labels(seed, n_episodes=300, most=99)
+    asked = FittedQ.of_log(log, longest=longest_of(log), cut_share=cut_share_of(log))
+    found = asked.follow(asked.propensities.following, asked.propensities.starting)
+    returns = np.bincount(log.episode, log.rewards)
+    spread = returns.std() / np.sqrt(len(returns))
+    assert abs(found.value - returns.mean()) < spread
+    assert 0.7 * spread < found.standard_error < 1.2 * spread
+
+
+@given(n_actions=st.integers(1, 6), seed=SEEDS, power=st.integers(1, 8), n_taken=st.integers(1, 6))
+def test_what_is_left_out_of_propensities_is_hardly_ever_taken(n_actions, seed, power, n_taken):
+    rng = np.random.default_rng(seed)
+    full = rng.dirichlet(np.ones(n_actions), size=20) ** power
+    full /= full.sum(axis=1, keepdims=True)
+    everything = np.ones(n_actions, dtype=bool)
+    left = leave_out(full, everything)
+    assert_allclose(left.sum(axis=1), 1)
+    assert (np.where(left == 0, full, 0).sum(axis=1) < 1e-3).all()
+    assert_allclose(left[left > 0], full[left > 0], rtol=2e-3)
+    # One more left out would be too many.
+    least = np.where(left > 0, full, np.inf).min(axis=1)
+    assert (np.where(left == 0, full, 0).sum(axis=1) + least >= 1e-3).all()
+    taken = np.arange(n_actions) < n_taken
+    of_taken = leave_out(full, taken)
+    assert_array_equal(of_taken[:, ~taken], 0)
+    assert_allclose(of_taken.sum(axis=1), 1)
+
+
+def test_known_propensities_are_followed_where_the_log_allows():
+    log = replace(walk(0), n_actions=4)
+    known = Propensities(
+        np.tile([0.3, 0.6, 0.0995, 0.0005], (len(log.ended), 1)), np.tile([0.0, 0, 1, 0], (40, 1))
+    )
+    asked = FittedQ.of_log(log, longest=8, cut_share=1.0, propensities=known)
+    assert_allclose(asked.propensities.following, np.tile([1 / 3, 2 / 3, 0, 0], (320, 1)))
+    with pytest.raises(ValueError, match="never takes action 2"):
+        asked.follow(asked.propensities.following, asked.propensities.starting)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 50])
 def test_unsupported_decisions_are_counted_when_they_are_taken(steps):
     """Places 0, 1, 2 one after the other; the decision in place 1 is unsupported."""
@@ -427,8 +469,9 @@ def test_unsupported_decisions_are_counted_when_they_are_taken(steps):
     )
     found = ask(fitted(log, steps=steps, propensities=known), lambda s: np.zeros(len(s), dtype=int))
     decided = min(steps, 3)
-    assert_allclose(found.visits.sum(), decided)
+    assert_allclose(found.decisions, decided)
     assert_allclose(found.unsupported_share, (steps > 1) / decided)
+    assert_allclose(found.unsupported_decisions, steps > 1)
     starting = replace(known, starting=np.full((30, 1), 0.049))
     found = ask(fitted(log, steps=1, propensities=starting), lambda s: np.zeros(len(s), dtype=int))
     assert_allclose(found.unsupported_share, 1)
@@ -511,8 +554,7 @@ def test_columns_are_dropped_before_leaves_are_grown():
     again = replace(asked, log=other).follow(rising(log.next_states), rising(log.start_states))
     assert found.value == again.value
     assert found.unsupported_share < 0.02
-    known = even(log)
-    assert FittedQ.of_log(log, longest=20, cut_share=1.0, propensities=known).propensities is known
+    assert_array_equal(asked.columns, asked.leaves.features.columns)
 
 
 # ------------------------------------------------------------------------------------------- leaves

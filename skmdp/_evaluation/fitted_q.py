@@ -40,7 +40,7 @@ from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
-from skmdp._typing import Array, Codes, Floats, Integers
+from skmdp._typing import Array, Bools, Codes, Floats, Integers
 
 # Sparse products are faster for a few vectors at once than for one after the other.
 MEETINGS_AT_ONCE = 8
@@ -68,6 +68,16 @@ class FittedEstimate:
     effective_rows: float
     outlasting: float | None
 
+    @property
+    def decisions(self) -> float:
+        """Expected number of decisions within the horizon."""
+        return float(self.visits.sum())
+
+    @property
+    def unsupported_decisions(self) -> float:
+        """Expected number of those that the log hardly ever takes."""
+        return self.unsupported_share * self.decisions
+
     @cached_property
     def influence(self) -> Floats:
         """Influence of each episode on the value, (n_episodes,).
@@ -90,7 +100,8 @@ class FittedEstimate:
 class FittedQ:
     """A log made ready to be asked about any number of policies.
 
-    ``longest`` is the number of rows of its longest episode, None where that is unknown.
+    ``longest`` is the number of rows of its longest episode, None where that is unknown. To follow
+    the logged policy is to follow ``propensities``.
     """
 
     log: RawLog
@@ -122,12 +133,17 @@ class FittedQ:
         return cls(
             log,
             grow_leaves(log, columns, regressor=regressor, random_state=random_state),
-            propensities,
+            propensities.to_follow(log),
             Horizon.of_log(longest, cut_share, steps),
             longest,
             gamma,
             tolerance,
         )
+
+    @property
+    def columns(self) -> Bools:
+        """Which columns of the log matter, (n_columns,)."""
+        return self.leaves.features.columns
 
     @cached_property
     def _next_leaves(self) -> Codes:

@@ -17,6 +17,9 @@ from skmdp._typing import Bools, Floats
 
 # Of an action with a smaller probability than this the log says next to nothing.
 LEAST_PROPENSITY = 0.05
+# Of the actions that a log takes in a state, those that it hardly ever takes, together less often
+# than this, are left out: each costs as much to follow as any other.
+NEGLIGIBLE_PROPENSITY = 1e-3
 N_TREES = 50
 ROWS_IN_LEAF = 5
 
@@ -31,6 +34,31 @@ class Propensities:
 
     following: Floats
     starting: Floats
+
+    def to_follow(self, log: RawLog) -> Propensities:
+        """Return probabilities by which the logged policy can be followed in its log.
+
+        Actions that the log never takes cannot be, and are left out.
+        """
+        taken = np.bincount(log.actions, minlength=log.n_actions) > 0
+        return Propensities(leave_out(self.following, taken), leave_out(self.starting, taken))
+
+
+def leave_out(probabilities: Floats, taken: Bools) -> Floats:
+    """Return probabilities (n_states, n_actions) without what is never or hardly ever taken.
+
+    What is left sums to what it did. A state in which nothing is left keeps what it has.
+    """
+    possible = np.where(taken, probabilities, 0.0)
+    order = np.argsort(possible, axis=1)
+    running = np.cumsum(np.take_along_axis(possible, order, axis=1), axis=1)
+    matters = np.empty(probabilities.shape, dtype=bool)
+    least = NEGLIGIBLE_PROPENSITY * running[:, -1:]
+    np.put_along_axis(matters, order, running >= least, axis=1)
+    kept = np.where(matters, possible, 0.0)
+    total, left = (x.sum(axis=1, keepdims=True) for x in (probabilities, kept))
+    share = np.divide(total, left, out=np.zeros(left.shape), where=left > 0)
+    return np.where(left > 0, kept * share, probabilities)
 
 
 def hardly_taken(choice: Any, propensities: Floats) -> Floats:
