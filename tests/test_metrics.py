@@ -145,6 +145,48 @@ def test_resamples_do_not_depend_on_the_number_of_jobs(n_jobs):
     pd.testing.assert_frame_equal(one, several)
 
 
+@pytest.mark.parametrize("at_once", [1, 10**4, 10**6])
+def test_resamples_do_not_depend_on_how_many_are_held_at_a_time(at_once, monkeypatch):
+    expected = evaluate_policy(LEARNED, TEST, random_state=3, n_bootstrap=20).to_frame()
+    monkeypatch.setattr("skmdp.metrics._intervals.DRAWS_AT_ONCE", at_once)
+    found = evaluate_policy(LEARNED, TEST, random_state=3, n_bootstrap=20).to_frame()
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)
+
+
+def one_step_log(n_agreeing, n=200):
+    """Decisions between 0 and 1; so many of them are 0, the others 1."""
+    rng = np.random.default_rng(0)
+    action = np.arange(n) >= n_agreeing
+    columns = {"episode": np.arange(n), "state": 0, "action": action.astype(int)}
+    return pd.DataFrame(columns).assign(next_state=None, reward=rng.normal(size=n))
+
+
+INTERVAL = ["standard_error", "lower", "upper"]
+
+
+@UNEVEN
+@DISAGREE
+@pytest.mark.parametrize("n_agreeing", [29, 31])
+def test_a_handful_of_effective_episodes_have_no_interval(n_agreeing):
+    """Where the episodes that agree weigh the same, as many as there are of them are effective."""
+    log = one_step_log(n_agreeing)
+    columns = [*INTERVAL, *(f"difference_{name}" for name in INTERVAL)]
+    result = evaluate_policy(0, log, methods=ALL, n_bootstrap=20, random_state=0).to_frame()
+    assert_allclose(result["effective_sample_size"][1:], n_agreeing)
+    assert result[["value", "difference"]].notna().all(axis=None)
+    assert result.loc[0, columns].notna().all()
+    assert (result.loc[1:, columns].notna() == (n_agreeing >= 30)).all(axis=None)
+    options = {"methods": ("dm", "wis"), "n_bootstrap": 20, "random_state": 0}
+    table = compare_policies({"few": 0, "many": 1, "log": "behavior"}, log, **options)
+    dm, wis = (table[table["method"] == name].set_index("policy") for name in ("dm", "wis"))
+    assert dm[columns].notna().all(axis=None)
+    # A difference to a policy without an interval has none either, whatever the other one has.
+    shows = wis[columns].notna()
+    assert (shows.loc["few"] == (n_agreeing >= 30)).all()
+    assert (shows.loc[["many", "log"], columns[3:]] == (n_agreeing >= 30)).all(axis=None)
+    assert shows.loc[["many", "log"], INTERVAL].all(axis=None)
+
+
 def test_comparison_is_paired():
     other = MarkovPolicyEstimator(gamma=0.1).fit(TRAIN)
     policies = {"learned": LEARNED, "myopic": other, "log": "behavior", "again": LEARNED}
@@ -210,7 +252,7 @@ def test_few_effective_episodes_are_warned_of_once():
     few = TEST[TEST["episode"] < 70]
     (message,) = only_warning(LEARNED, few, methods=["dm", "wis", "wdr"], random_state=0)
     assert "of 70 episodes (effective) speak for the policy" in message
-    assert "the estimates of 'wis', 'wdr' have very wide errors" in message
+    assert "the estimates of 'wis', 'wdr' have no interval. Rely on 'dm'" in message
 
 
 def test_the_training_log_is_recognised():

@@ -13,10 +13,10 @@ from test_evaluation import random_log
 from test_importance import HAND
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._estimation.counts import count_transitions
 from skmdp._evaluation.direct import (
     choice_of_actions,
     evaluate_directly,
+    follow_values,
     pair_process_values,
     policy_process,
 )
@@ -45,6 +45,24 @@ def replay(table, *, gamma=1.0, horizon=None, kappa=0.0, roles=ROLES, propensiti
         gamma=gamma,
         prior_strength=kappa,
     )
+
+
+def resampled(log, draws):
+    """The log as counts, with each episode drawn so many times, and the share of its starts."""
+    draws_of_rows = draws[log.episode]
+    weights = np.bincount(log.triple, draws_of_rows)
+    paid = np.bincount(log.triple, draws_of_rows * log.rewards)
+    counts = replace(log.counts, weights=weights, n_rows=weights, reward_sums=paid)
+    return counts, np.bincount(log.start_codes, draws, log.counts.n_states) / draws.sum()
+
+
+def estimated_anew(log, choice, draws, tolerance=1e-6):
+    """The direct method in a resample, by its definition."""
+    counts, starts = resampled(log, draws)
+    process = policy_process(counts, choice, log.prior_strength)
+    steps = log.horizon.steps
+    path = follow_values(*process, steps, log.gamma, tolerance, keep=log.horizon.shares)
+    return float(starts @ log.horizon.mean(path))
 
 
 def hand_table():
@@ -90,7 +108,6 @@ def candidate(table, **options):
 def assert_influence_is_the_derivative(log, choice, monkeypatch):
     """By the weight of an episode; the share of cut episodes, which says what is asked, stays."""
     monkeypatch.setattr("skmdp._evaluation.replay.TOLERANCE", 1e-14)
-    monkeypatch.setattr("skmdp._evaluation.replay.RESAMPLE_TOLERANCE", 1e-14)
     asked = Candidate(log, choice)
     of_rows, starts = asked.influence
     n = len(starts)
@@ -100,7 +117,7 @@ def assert_influence_is_the_derivative(log, choice, monkeypatch):
         for change in (1e-4, -1e-4):
             draws = np.ones(n)
             draws[i] += change
-            values.append(log.follow(choice, *log.resample(draws)))
+            values.append(estimated_anew(log, choice, draws, 1e-14))
         assert_allclose(moved[i] / n, (values[0] - values[1]) / 2e-4, rtol=1e-5, atol=1e-6)
 
 
@@ -168,9 +185,55 @@ def test_the_logged_policy_has_the_error_of_the_mean_return():
 @pytest.mark.parametrize(("gamma", "cut"), [(1.0, None), (0.9, 3)])
 def test_analytic_error_is_that_of_the_bootstrap(gamma, cut):
     asked = candidate(random_log(2, n_episodes=300, cut=cut), gamma=gamma, kappa=1.0)
-    values = resample_values([asked], ["dm"], range(400))[:, 0, 0]
+    log, rng = asked.replay, np.random.default_rng(0)
+    values = np.array(
+        [
+            estimated_anew(log, asked.choice, np.bincount(drawn, minlength=300).astype(float))
+            for drawn in rng.integers(300, size=(400, 300))
+        ]
+    )
     error = standard_error(*asked.influence, asked.replay.episode, 300)
     assert_allclose(error, values.std(), rtol=0.1)
+
+
+def backed_up_anew(asked, draws, *, normalized):
+    """dr or wdr with the log's V and one backup of it in the resample, by the definition."""
+    log = asked.replay
+    counts, _ = resampled(log, draws)
+    weights, triple = asked.weights, log.triple[asked.weights.rows]
+    x = log.rewards[weights.rows].copy()
+    for step in np.unique(weights.step):
+        V = log.horizon.mean(asked.estimate.values, before=step + 1)
+        Q = pair_process_values(counts, log.prior_strength, log.gamma, V)
+        change = log.gamma * np.append(V, 0)[counts.next_states] - Q[counts.triple_pair]
+        here = weights.step == step
+        x[here] += change[triple[here]]
+    direct = estimated_anew(log, asked.choice, draws, 1e-14)
+    return direct + weights.per_decision(x, log.gamma, draws, normalized=normalized)
+
+
+@pytest.mark.parametrize("kappa", [0.0, 2.0])
+@pytest.mark.parametrize(("gamma", "cut"), [(0.9, None), (1.0, 3)])
+def test_resamples_of_corrected_estimates_move_by_their_derivative(kappa, gamma, cut, monkeypatch):
+    monkeypatch.setattr("skmdp._evaluation.replay.TOLERANCE", 1e-14)
+    table = random_log(10, n_episodes=40, cut=cut).assign(chance=1 / 3)
+    log = replay(table, kappa=kappa, gamma=gamma, propensities="chance")
+    asked = Candidate(log, chance_of_each(log, [0.2, 0.5, 0.3]))
+    for i, j in ((0, 7), (3, 39), (12, 5)):
+        draws = np.ones((2, 40))
+        draws[:, i] += (1e-4, -1e-4)
+        draws[:, j] -= (1e-4, -1e-4)
+        found = asked.values(["dr", "wdr"], draws)
+        for normalized in (False, True):
+            anew = [backed_up_anew(asked, each, normalized=normalized) for each in draws]
+            assert abs(anew[0] - anew[1]) > 1e-8
+            moved = found[int(normalized)]
+            assert_allclose(moved[0] - moved[1], anew[0] - anew[1], rtol=1e-5, atol=1e-11)
+
+
+def chance_of_each(log, pi):
+    """pi(a) of every logged pair, the same in all states."""
+    return np.array(pi)[log.counts.pair_action]
 
 
 @pytest.mark.parametrize(("kappa", "cut"), [(0.0, 3), (2.0, 2)])
@@ -178,32 +241,31 @@ def test_resamples_of_corrected_estimates_move_as_if_estimated_anew(kappa, cut):
     """To first order: the definition asks for V and Q of every resample."""
     asked = candidate(random_log(10, n_episodes=600, cut=cut), kappa=kappa, gamma=0.9)
     log = asked.replay
-    found, anew = [], []
-    for seed in range(60):
-        drawn = np.random.default_rng(seed).integers(600, size=600)
-        draws = np.bincount(drawn, minlength=600).astype(float)
-        resampled = log.resample(draws)
-        found.append(asked.values(["dr", "wdr"], draws, resampled))
-        other = Candidate(replace(log, counts=resampled[0]), asked.choice)
+    drawn = np.random.default_rng(0).integers(600, size=(60, 600))
+    draws = np.array([np.bincount(each, minlength=600) for each in drawn], dtype=float)
+    found, anew = asked.values(["dr", "wdr"], draws).T, []
+    for each in draws:
+        counts, starts = resampled(log, each)
+        other = Candidate(replace(log, counts=counts), asked.choice)
         vars(other)["weights"] = asked.weights
         vars(other)["estimate"] = evaluate_directly(
-            resampled[0],
+            counts,
             asked.choice,
-            resampled[1],
+            starts,
             prior_strength=kappa,
             horizon=log.horizon,
             longest=log.longest,
             gamma=0.9,
             keep_paths=True,
         )
-        x = log.rewards[asked.weights.rows] + other._corrections(resampled[0])
+        x = log.rewards[asked.weights.rows] + other._corrections
         anew.append(
             [
-                other.estimate.value + asked.weights.per_decision(x, 0.9, draws, normalized=each)
-                for each in (False, True)
+                other.estimate.value + asked.weights.per_decision(x, 0.9, each, normalized=way)
+                for way in (False, True)
             ]
         )
-    found, anew = np.array(found), np.array(anew)
+    anew = np.array(anew)
     assert_allclose(found.std(axis=0), anew.std(axis=0), rtol=0.05)
     for j in (0, 1):
         assert np.corrcoef(found[:, j], anew[:, j])[0, 1] > 0.98
@@ -236,11 +298,37 @@ def test_few_episodes_take_the_row_form(n):
 def test_one_draw_of_each_episode_is_the_log_itself(gamma, cut):
     """Slow to settle, so that a resample that stopped following early would show."""
     asked = candidate(random_log(11, n_episodes=40, cut=cut, ending=0.05), gamma=gamma, kappa=1.0)
-    once = asked.replay.resample(np.ones(40))
-    resampled = asked.values(METHODS, np.ones(40), once)
-    assert_allclose(resampled, asked.values(METHODS), rtol=5e-5)
-    assert_allclose(once[0].weights, asked.replay.counts.weights)
-    assert_allclose(once[0].reward_sums, asked.replay.counts.reward_sums, atol=1e-9)
+    assert_allclose(asked.values(METHODS, np.ones(40)), asked.values(METHODS), rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["is", "wis", "pdis", "pdwis"])
+def test_importance_methods_in_a_resample_are_those_of_the_log_of_its_draws(method):
+    table = random_log(7, n_episodes=30).assign(chance=1 / 3)
+    asked = candidate(table, propensities="chance", gamma=0.9)
+    draws = np.random.default_rng(0).integers(3, size=(2, 30)).astype(float)
+    found = asked.values([method], draws)[0]
+    for each, value in zip(draws, found, strict=True):
+        drawn = pd.concat(
+            table[table["episode"] == i].assign(episode=f"{i} {copy}")
+            for i, n in enumerate(each)
+            for copy in range(int(n))
+        )
+        other = candidate(drawn, propensities="chance", gamma=0.9)
+        assert_allclose(value, other.values([method])[0], rtol=1e-12)
+
+
+def test_all_candidates_meet_the_same_draws():
+    asked = candidate(random_log(7, n_episodes=50), kappa=1.0)
+    logged = Candidate(asked.replay, None)
+    names, seeds = ["wis", "wdr"], [3, 1, 4]
+    together = resample_values([asked, logged], names, seeds)
+    assert together.shape == (3, 2, 2)
+    for j, one in enumerate((asked, logged)):
+        for i, seed in enumerate(seeds):
+            alone = resample_values([one], names, [seed])[0, 0]
+            assert_allclose(together[i, j], alone, rtol=1e-12)
+    drawn = np.random.RandomState(1).randint(50, size=50)
+    assert_allclose(together[1, 1, 0], asked.replay.returns[drawn].mean(), rtol=1e-12)
 
 
 def test_doubling_every_row_halves_the_variance_of_the_row_form():
@@ -367,30 +455,13 @@ def test_every_method_is_affine_in_the_share_of_cut_episodes(gamma, kappa):
         Candidate(replace(log, horizon=horizon), choice)
         for horizon in (log.horizon, Horizon.of_log(4, 0, 4), Horizon.of_log(4, 0, 40))
     )
-    for drawn in ((), (draws, log.resample(draws))):
+    for drawn in ((), (draws,)):
         ends = c * short.values(METHODS, *drawn) + (1 - c) * to_the_end.values(METHODS, *drawn)
         assert_allclose(mixed.values(METHODS, *drawn), ends, rtol=1e-5)
     for found, at_4, at_40 in zip(
         mixed.influence, short.influence, to_the_end.influence, strict=True
     ):
         assert_allclose(found, c * at_4 + (1 - c) * at_40, rtol=1e-6, atol=1e-9)
-
-
-def test_a_resample_is_the_log_of_its_draws():
-    table = random_log(7, n_episodes=10)
-    log = replay(table)
-    draws = np.array([2, 0, 1, 3, 0, 0, 1, 1, 1, 1], dtype=float)
-    counts, starts = log.resample(draws)
-    drawn = pd.concat(
-        [table[table["episode"] == i] for i, n in enumerate(draws) for _ in range(int(n))]
-    )
-    rows = drawn[["state", "action", "next_state"]].fillna(-1).to_numpy(dtype=np.int32).T
-    direct = count_transitions(*rows, 4, 3, rewards=drawn["reward"].to_numpy())
-    at = counts.weights > 0
-    assert_allclose(counts.weights[at], direct.weights)
-    assert_allclose(counts.reward_sums[at], direct.reward_sums)
-    first = table.groupby("episode")["state"].first().to_numpy()
-    assert_allclose(starts, np.bincount(first, draws, minlength=4) / 10)
 
 
 def test_true_propensities_stand_for_the_logged_shares():

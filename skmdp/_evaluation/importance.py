@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from skmdp._estimation.counts import sum_by_code
 from skmdp._typing import Floats, Integers
@@ -47,88 +49,110 @@ class EpisodeWeights:
         """Episodes whose last weight is not zero: few, where the policy is deterministic."""
         return np.flatnonzero(~np.isneginf(self.log_end) & (self.lengths > 0))
 
-    def _n_drawn(self, multiplicities: Floats | None) -> float:
+    @cached_property
+    def _end_weights(self) -> tuple[Floats, float]:
+        """Last weights of those episodes, the largest scaled to 1, and its logarithm."""
+        log_end = self.log_end[self._ending]
+        largest = float(log_end.max(initial=-np.inf))
+        return np.exp(log_end - largest), largest
+
+    @cached_property
+    def _steps(self) -> tuple[Integers, Integers]:
+        """Steps at which some decision has a weight, (n_steps,), and which one each row takes."""
+        steps, at = np.unique(self.step, return_inverse=True)
+        return steps, at
+
+    @cached_property
+    def _bounds(self) -> Integers:
+        """Where the rows of each episode begin, and where the last ones end, (n_episodes + 1,)."""
+        return np.append(0, np.cumsum(np.bincount(self.episode, minlength=len(self.lengths))))
+
+    @cached_property
+    def _once(self) -> Floats:
+        """One draw of each episode, (n_episodes,)."""
+        return np.ones(len(self.lengths))
+
+    def _n_drawn(self, draws: Floats) -> Floats:
         """Return how many episodes there are, those without decisions left out."""
-        takes_part = self.lengths > 0
-        return float(takes_part.sum() if multiplicities is None else takes_part @ multiplicities)
-
-    def _end_weights(self, multiplicities: Floats | None = None) -> tuple[Integers, Floats, float]:
-        """Return episodes, their last weights, scaled so that the largest is 1, and its logarithm.
-
-        A weight counts as often as its episode was drawn.
-        """
-        episodes = self._ending
-        if multiplicities is not None:
-            episodes = episodes[multiplicities[episodes] > 0]
-        largest = float(self.log_end[episodes].max(initial=-np.inf))
-        weights = np.exp(self.log_end[episodes] - largest)
-        if multiplicities is not None:
-            weights *= multiplicities[episodes]
-        return episodes, weights, largest
+        return np.asarray(draws @ (self.lengths > 0))
 
     def effective_sample_size(self) -> float:
         """Return (sum W)^2 / sum W^2 over the episodes' last weights, 0 if all of them are 0."""
-        _, weights, _ = self._end_weights()
+        weights, _ = self._end_weights
         return float(weights.sum()) ** 2 / float(weights @ weights) if len(weights) else 0.0
 
     def share_without_weight(self) -> float:
         """Return the share of the episodes whose last weight is zero."""
-        return 1 - len(self._ending) / self._n_drawn(None)
+        return 1 - len(self._ending) / float(self._n_drawn(self._once))
 
     def whole_episodes(
-        self, returns: Floats, multiplicities: Floats | None = None, *, normalized: bool
-    ) -> float:
-        """Return IS, or WIS where ``normalized``, from the return of each episode."""
-        episodes, weights, log_scale = self._end_weights(multiplicities)
-        total = float(weights @ returns[episodes])
-        if normalized:
-            return total / float(weights.sum()) if len(weights) else np.nan
-        with np.errstate(over="ignore"):
-            scale = float(np.exp(log_scale))
-        return total * scale / self._n_drawn(multiplicities) if total else 0.0
+        self, returns: Floats, draws: Floats | None = None, *, normalized: bool
+    ) -> Floats:
+        """Return IS, or WIS where ``normalized``, from the return of each episode.
+
+        ``draws`` (..., n_episodes) says how often each episode was drawn (None: once), the
+        estimates have its leading shape, (...).
+        """
+        draws = self._once if draws is None else draws
+        (weights, log_scale), drawn = self._end_weights, draws[..., self._ending]
+        total = drawn @ (weights * returns[self._ending])
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            if normalized:
+                return np.asarray(total / (drawn @ weights))
+            scaled = total * np.exp(log_scale) / self._n_drawn(draws)
+        return np.where(total == 0, 0.0, scaled)
 
     def per_decision(
-        self,
-        amounts: Floats,
-        gamma: float,
-        multiplicities: Floats | None = None,
-        *,
-        normalized: bool,
-    ) -> float:
+        self, amounts: Floats, gamma: float, draws: Floats | None = None, *, normalized: bool
+    ) -> Floats:
         """Return sum over t and episodes of gamma^t w_t x_t; ``amounts`` (n_rows,) are the x_t.
 
-        Steps at which all episodes weigh nothing are left out.
+        ``draws`` as in ``whole_episodes``. Steps at which all episodes weigh nothing are left out.
         """
-        n_steps, weighted = len(self.scale), self.weights
-        if multiplicities is not None:
-            weighted = weighted * multiplicities[self.episode]
-        totals = sum_by_code(self.step, weighted * amounts, n_steps)
-        discounts = gamma ** np.arange(n_steps, dtype=np.float64)
-        if normalized:
-            alive = sum_by_code(self.step, weighted, n_steps)
-            with np.errstate(divide="ignore"):
-                log_ended = self._log_ended(multiplicities)[:n_steps]
-                log_all = np.logaddexp(self.scale + np.log(alive), log_ended)
-        else:
-            log_all = np.full(n_steps, np.log(self._n_drawn(multiplicities)))
-        counts = totals != 0
-        with np.errstate(over="ignore"):
-            shares = np.exp(self.scale[counts] - log_all[counts])
-            return float((discounts[counts] * totals[counts]) @ shares)
+        draws = self._once if draws is None else draws
+        totals = draws @ self._by_step(self.weights * amounts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            terms = totals * self._scales(gamma, draws, normalized=normalized)
+        return np.asarray(np.where(totals == 0, 0.0, terms).sum(axis=-1))
 
-    def _log_ended(self, multiplicities: Floats | None) -> Floats:
+    def shares(self, gamma: float, *, normalized: bool) -> Floats:
+        """Return gamma^t w_t of every row with weight, (n_rows,): ``per_decision`` is their sum."""
+        _, at = self._steps
+        return self.weights * self._scales(gamma, self._once, normalized=normalized)[at]
+
+    def _by_step(self, amounts: Floats) -> Any:
+        """Return amounts of rows as a CSR array (n_episodes, n_steps)."""
+        steps, at = self._steps
+        return csr_array((amounts, at, self._bounds), shape=(len(self.lengths), len(steps)))
+
+    def _scales(self, gamma: float, draws: Floats, *, normalized: bool) -> Floats:
+        """Return gamma^t w_t / ``weights``, (..., n_steps), one for all rows of a step."""
+        steps, _ = self._steps
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            if normalized:
+                log_going = self.scale[steps] + np.log(draws @ self._by_step(self.weights))
+                log_all = np.logaddexp(log_going, self._log_ended(draws))
+            else:
+                log_all = np.log(self._n_drawn(draws))[..., np.newaxis]
+            discounts = gamma ** steps.astype(np.float64)
+            return np.asarray(discounts * np.exp(self.scale[steps] - log_all))
+
+    def _log_ended(self, draws: Floats) -> Floats:
         """Return log of the sum of the weights of episodes that ended before each step."""
-        n_steps, episodes = len(self.scale), self._ending
-        log_end, length = self.log_end[episodes], self.lengths[episodes]
-        if multiplicities is not None:
-            with np.errstate(divide="ignore"):
-                log_end = log_end + np.log(multiplicities[episodes])
-        largest = np.full(n_steps + 1, -np.inf)
-        np.maximum.at(largest, length, log_end)
+        (steps, _), episodes = self._steps, self._ending
+        log_end = self.log_end[episodes]
+        # The first step with weights that an episode, once ended, counts at.
+        since = np.searchsorted(steps, self.lengths[episodes])
+        largest = np.full(len(steps) + 1, -np.inf)
+        np.maximum.at(largest, since, log_end)
         level = np.where(np.isneginf(largest), 0.0, largest)
-        sums = np.bincount(length, np.exp(log_end - level[length]), minlength=n_steps + 1)
+        weights = csr_array(
+            (np.exp(log_end - level[since]), since, np.arange(len(episodes) + 1)),
+            shape=(len(episodes), len(level)),
+        )
         with np.errstate(divide="ignore"):
-            return np.logaddexp.accumulate(level + np.log(sums))
+            ended = level + np.log(draws[..., episodes] @ weights)
+        return np.logaddexp.accumulate(ended, axis=-1)[..., : len(steps)]
 
 
 def weigh_episodes(

@@ -20,20 +20,40 @@ def influence_of_rows(
     ``estimate`` comes from the same arguments, with its paths. O(n_triples) where the values and
     the visits settle within the horizon, else as often as there are steps.
     """
-    pair, n, n_s = counts.triple_pair, counts.pair_weights, counts.state_weights
-    state, kappa = counts.pair_state, estimate.prior_strength
-    believed, left = beliefs(counts, choice, kappa)
-    decisions, following = _mean_visited_values(counts, estimate, gamma)
-    # y of a triple is decisions r + following; here its sum over the triple's rows.
-    y = decisions * counts.reward_sums + following * counts.weights
+    kappa = estimate.prior_strength
+    _, left = beliefs(counts, choice, kappa)
+    visited = _mean_visited_values(counts, estimate, gamma)
+    return influence_on_means(counts, choice, left, kappa, *visited)
+
+
+def influence_on_means(
+    counts: TransitionCounts,
+    chosen: Floats | None,
+    left: Floats,
+    prior_strength: float,
+    slope: Floats,
+    offset: Floats,
+) -> tuple[Floats, Floats]:
+    """Return the influence of rows on a sum of means: slope and offset, each (n_triples,).
+
+    A row of a triple is about y = slope r + offset. The sum holds ``chosen`` lam times the mean of
+    y over the rows of each pair, lam its trust, and ``left`` times that of each state.
+    """
+    pair, state = counts.triple_pair, counts.pair_state
+    n, n_s, kappa = counts.pair_weights, counts.state_weights, prior_strength
+    # Here y is summed over the triple's rows.
+    y = slope * counts.reward_sums + offset * counts.weights
     y_pair = sum_by_code(pair, y, len(n))
     y_state = sum_by_code(state, y_pair, counts.n_states)
     of_pair, of_state = divide(y_pair, n), divide(y_state, n_s)[state]
-    per_pair, per_state = divide(believed, n), divide(left, n_s)[state]
-    trusting = 0.0 if choice is None else choice * kappa / (n + kappa + (n + kappa == 0)) ** 2
-    offset = trusting * (of_pair - of_state) - per_pair * of_pair - per_state * of_state
+    per_state = divide(left, n_s)[state]
+    per_pair, trusting = np.zeros(len(n)), np.zeros(len(n))
+    if chosen is not None:
+        per_pair = divide(chosen, n + kappa)
+        trusting = divide(chosen * kappa, (n + kappa) ** 2)
+    constant = trusting * (of_pair - of_state) - per_pair * of_pair - per_state * of_state
     weight = (per_pair + per_state)[pair]
-    return weight * decisions, weight * following + offset[pair]
+    return weight * slope, weight * offset + constant[pair]
 
 
 def _mean_visited_values(

@@ -1,32 +1,29 @@
 """A log made ready to be asked about policies, as a whole and resampled episode by episode.
 
-Resampling never copies rows: each episode is one sparse row of how often each transition occurs in
-it and what it paid, so a resampled log is that matrix times the number of draws of each episode.
+Resampling copies no rows: what is drawn counts as often as it was drawn, in sums over episodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 
-from skmdp._estimation.counts import TransitionCounts
+from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.direct import (
     DirectEstimate,
+    divide,
     evaluate_directly,
-    follow_values,
     pair_process_values,
-    policy_process,
 )
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import EpisodeWeights, discounted_returns, weigh_episodes
-from skmdp._evaluation.influence import influence_of_rows
+from skmdp._evaluation.influence import influence_of_rows, influence_on_means
 from skmdp._typing import Floats, Integers
 
 MODEL_METHODS = ("dm", "dr", "wdr")
@@ -34,8 +31,8 @@ IMPORTANCE_METHODS = ("is", "wis", "pdis", "pdwis")
 METHODS = (*MODEL_METHODS, *IMPORTANCE_METHODS)
 # Relative change of the values below which following stops: small beside any standard error.
 TOLERANCE = 1e-10
-# The same in a resample, where chance moves the value far more.
-RESAMPLE_TOLERANCE = 1e-6
+# Numbers held at a time of the draws of resamples: a bound on memory.
+DRAWS_AT_ONCE = 2**22
 # From so many episodes on, the spread between them gives the standard error; below, that of rows.
 ENOUGH_EPISODES = 20
 
@@ -97,39 +94,20 @@ class Replay:
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     @cached_property
-    def _transitions_of_episodes(self) -> Any:
-        """Count + i reward of every transition in every episode, CSR (n_episodes, n_triples)."""
-        assert self.lengths is not None
-        indptr = np.append(0, np.cumsum(self.lengths))
-        shape = (len(self.lengths), len(self.counts.weights))
-        return csr_array((1 + 1j * self.rewards, self.triple, indptr), shape=shape)
-
-    @cached_property
     def returns(self) -> Floats:
         """Return of each episode, (n_episodes,)."""
         assert self.lengths is not None
         return discounted_returns(self.lengths, self.rewards, self.gamma, self.horizon.steps)
 
-    def resample(self, draws: Floats) -> tuple[TransitionCounts, Floats]:
-        """Return the counts of a log of so many draws of each episode, and where it starts."""
-        sums = self._transitions_of_episodes.T @ draws
-        weights = np.ascontiguousarray(sums.real)
-        counts = replace(self.counts, weights=weights, n_rows=weights, reward_sums=sums.imag.copy())
-        return counts, self.starts(draws)
-
-    def starts(self, draws: Floats | None = None) -> Floats:
+    def starts(self) -> Floats:
         """Return the share of episodes that start in each state, (n_states,)."""
-        n = np.bincount(self.start_codes, draws, minlength=self.counts.n_states)
+        n = np.bincount(self.start_codes, minlength=self.counts.n_states)
         return np.asarray(n / n.sum())
 
-    def follow(self, choice: Floats | None, counts: TransitionCounts, starts: Floats) -> float:
-        """Return the value of a policy in a resample by the direct method."""
-        process = policy_process(counts, choice, self.prior_strength)
-        horizon = self.horizon
-        values = follow_values(
-            *process, horizon.steps, self.gamma, RESAMPLE_TOLERANCE, keep=horizon.shares
-        )
-        return float(starts @ horizon.mean(values))
+    def of_episodes(self, slope: Floats, offset: Floats) -> Floats:
+        """Return the sum over each episode's rows of slope r + offset, given by triple."""
+        of_rows = slope[self.triple] * self.rewards + offset[self.triple]
+        return sum_by_code(self.episode, of_rows, len(self.start_codes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,94 +154,110 @@ class Candidate:
             log_ratios = log_choice[log.triple] - log.log_propensities
         return weigh_episodes(log.lengths, log_ratios, log.horizon.steps)
 
+    def values(self, methods: Sequence[str], draws: Floats | None = None) -> Floats:
+        """Return the estimate of each method, (n_methods, ...), for the log or resamples of it.
+
+        ``draws`` (..., n_episodes) says how often each episode was drawn. In a resample the weights
+        of the importance methods are normalized anew; what is estimated from counts, V and Q, moves
+        to first order, by its influence function. For the logged policy the importance methods give
+        the mean return, and dr and wdr correct nothing.
+        """
+        return np.array([self._value(method, draws) for method in methods])
+
+    def _value(self, method: str, draws: Floats | None) -> Floats | float:
+        log, is_logged = self.replay, self.choice is None
+        if method == "dm" or (is_logged and method in MODEL_METHODS):
+            return self._moved_value(self._moved_dm, draws)
+        if is_logged:
+            return self._logged_value(draws)
+        normalized = method in ("wis", "pdwis", "wdr")
+        if method in ("is", "wis"):
+            return self.weights.whole_episodes(log.returns, draws, normalized=normalized)
+        value: Floats | float = 0.0
+        amounts = log.rewards[self.weights.rows]
+        if method in MODEL_METHODS:
+            value = self._moved_value(self._moved_wdr if normalized else self._moved_dr, draws)
+            amounts = amounts + self._corrections
+        return value + self.weights.per_decision(amounts, log.gamma, draws, normalized=normalized)
+
+    def _moved_value(self, by_episodes: Floats, draws: Floats | None) -> Floats | float:
+        """Return the direct estimate, moved by each draw of an episode beyond the first."""
+        value = self.estimate.value
+        return value if draws is None else value + (draws - 1) @ by_episodes
+
+    def _logged_value(self, draws: Floats | None) -> Floats:
+        """Return the mean reward of the logged episodes, of those drawn as often as drawn."""
+        log = self.replay
+        assert log.lengths is not None
+        takes_part = (log.lengths > 0) * (1.0 if draws is None else draws)
+        return np.asarray(takes_part @ log.returns / takes_part.sum(axis=-1))
+
     @cached_property
-    def _moved_by_episodes(self) -> Floats:
+    def _moved_dm(self) -> Floats:
         """Influence of one draw of each episode on the value of the direct method.
 
         It lacks a constant, which cancels where there are as many draws as episodes.
         """
         of_rows, start_values = self.influence
         n = len(start_values)
-        moved = np.bincount(self.replay.episode, of_rows, minlength=n)
-        return np.asarray(moved + start_values / n)
-
-    def values(
-        self,
-        methods: Sequence[str],
-        draws: Floats | None = None,
-        resampled: tuple[TransitionCounts, Floats] | None = None,
-    ) -> Floats:
-        """Return the estimate of each method, (n_methods,), for the log or a resample of it.
-
-        In a resample dr and wdr correct a direct estimate that is right to first order: by its
-        influence function, and by one backup of the log's values in the resampled process. For the
-        logged policy the importance methods give the mean return, and dr and wdr correct nothing.
-        """
-        return np.array([self._value(method, draws, resampled) for method in methods])
-
-    def _value(
-        self,
-        method: str,
-        draws: Floats | None,
-        resampled: tuple[TransitionCounts, Floats] | None,
-    ) -> float:
-        log, is_logged = self.replay, self.choice is None
-        if method == "dm" and resampled is not None:
-            return log.follow(self.choice, *resampled)
-        direct = self._direct_value(draws) if method in MODEL_METHODS else 0.0
-        if method == "dm" or (is_logged and method in MODEL_METHODS):
-            return direct
-        if is_logged:
-            return self._logged_value(draws)
-        normalized = method.startswith("w") or method == "pdwis"
-        if method in ("is", "wis"):
-            return self.weights.whole_episodes(log.returns, draws, normalized=normalized)
-        amounts = log.rewards[self.weights.rows]
-        if method in MODEL_METHODS:
-            amounts = amounts + self._corrections(log.counts if resampled is None else resampled[0])
-        return direct + self.weights.per_decision(amounts, log.gamma, draws, normalized=normalized)
-
-    def _direct_value(self, draws: Floats | None) -> float:
-        """Return the value in the re-estimated process, moved by the episodes drawn."""
-        if draws is None:
-            return self.estimate.value
-        return self.estimate.value + float((draws - 1) @ self._moved_by_episodes)
-
-    def _logged_value(self, draws: Floats | None) -> float:
-        """Return the mean reward of the logged episodes, of those drawn as often as drawn."""
-        log = self.replay
-        assert log.lengths is not None
-        takes_part = (log.lengths > 0) * (1.0 if draws is None else draws)
-        return float(takes_part @ log.returns / takes_part.sum())
+        return sum_by_code(self.replay.episode, of_rows, n) + start_values / n
 
     @cached_property
-    def _by_step(self) -> tuple[Integers, Integers]:
-        """Rows with weight sorted by step, and their steps."""
-        order = np.argsort(self.weights.step, kind="stable")
-        return order, self.weights.step[order]
+    def _moved_dr(self) -> Floats:
+        """The same for dr, but for its weights."""
+        shares = self.weights.shares(self.replay.gamma, normalized=False)
+        return self._moved_dm - self._moved_by_backups(shares)
 
-    def _corrections(self, counts: TransitionCounts) -> Floats:
-        """Return gamma V(s') - Q(s, a) of every row with weight, with as many steps to go.
+    @cached_property
+    def _moved_wdr(self) -> Floats:
+        """The same for wdr, but for its weights."""
+        shares = self.weights.shares(self.replay.gamma, normalized=True)
+        return self._moved_dm - self._moved_by_backups(shares)
 
-        V is that of the log, averaged over the horizon as the value is, Q one backup of it in the
-        process of the counts.
+    def _by_values_to_come(self) -> Iterator[tuple[Integers, Floats]]:
+        """Yield rows with weight, by their position there, and V when they have been taken.
+
+        V is that of the log, averaged over the horizon as the value is, with as many steps to go.
         """
         log, values = self.replay, self.estimate.values
         assert values is not None
-        order, step = self._by_step
-        triple = log.triple[self.weights.rows]
+        step = self.weights.step
         if not values.drift.any():
             # While so many steps are left, V is the settled one.
             step = np.maximum(step, log.horizon.shortest - 1 - values.length)
-        corrections = np.empty(len(step))
-        bounds = np.flatnonzero(np.diff(step, prepend=-1, append=-1))
-        for first, last in pairwise(bounds):
+        order = np.argsort(step, kind="stable")
+        for first, last in pairwise(np.flatnonzero(np.diff(step[order], prepend=-1, append=-1))):
             rows = order[first:last]
-            V = log.horizon.mean(values, before=int(step[first]) + 1)
-            Q = pair_process_values(counts, log.prior_strength, log.gamma, V)
-            change = log.gamma * np.append(V, 0.0)[counts.next_states] - Q[counts.triple_pair]
-            corrections[rows] = change[triple[rows]]
+            yield rows, log.horizon.mean(values, before=int(step[rows[0]]) + 1)
+
+    @cached_property
+    def _corrections(self) -> Floats:
+        """Return gamma V(s') - Q(s, a) of every row with weight, Q being one backup of V."""
+        log = self.replay
+        triple = log.triple[self.weights.rows]
+        corrections = np.empty(len(triple))
+        for rows, V in self._by_values_to_come():
+            Q = pair_process_values(log.counts, log.prior_strength, log.gamma, V)
+            following = log.gamma * np.append(V, 0.0)[log.counts.next_states]
+            corrections[rows] = (following - Q[log.counts.triple_pair])[triple[rows]]
         return corrections
+
+    def _moved_by_backups(self, shares: Floats) -> Floats:
+        """Influence of one draw of each episode on the sum of shares times Q, (n_episodes,)."""
+        log = self.replay
+        counts, kappa = log.counts, log.prior_strength
+        n_pairs, n_triples = len(counts.pair_state), len(counts.triple_pair)
+        pair = counts.triple_pair[log.triple[self.weights.rows]]
+        distrust = divide(np.full(n_pairs, kappa), counts.pair_weights + kappa)
+        slope, offset = np.zeros(n_triples), np.zeros(n_triples)
+        for rows, V in self._by_values_to_come():
+            chosen = sum_by_code(pair[rows], shares[rows], n_pairs)
+            left = sum_by_code(counts.pair_state, chosen * distrust, counts.n_states)
+            following = log.gamma * np.append(V, 0.0)[counts.next_states]
+            moved = influence_on_means(counts, chosen, left, kappa, np.ones(n_triples), following)
+            slope += moved[0]
+            offset += moved[1]
+        return log.of_episodes(slope, offset)
 
 
 def standard_error(
@@ -294,11 +288,8 @@ def resample_values(
     lengths = candidates[0].replay.lengths
     assert lengths is not None
     n = len(lengths)
-    values = np.empty((len(seeds), len(candidates), len(methods)))
+    draws = np.empty((len(seeds), n))
     for i, seed in enumerate(seeds):
         drawn = check_random_state(int(seed)).randint(n, size=n)
-        draws = np.bincount(drawn, minlength=n).astype(np.float64)
-        resampled = {id(log): log.resample(draws) for log in {c.replay for c in candidates}}
-        for j, candidate in enumerate(candidates):
-            values[i, j] = candidate.values(methods, draws, resampled[id(candidate.replay)])
-    return values
+        draws[i] = np.bincount(drawn, minlength=n)
+    return np.array([candidate.values(methods, draws).T for candidate in candidates]).swapaxes(0, 1)

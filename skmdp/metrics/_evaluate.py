@@ -19,10 +19,13 @@ from skmdp._evaluation.replay import METHODS, MODEL_METHODS, Candidate, standard
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
 from skmdp.metrics._candidates import PolicyLogs
-from skmdp.metrics._intervals import Estimates, estimate_with_errors, require_enough_resamples
+from skmdp.metrics._intervals import (
+    ENOUGH_EFFECTIVE_EPISODES,
+    Estimates,
+    estimate_with_errors,
+    require_enough_resamples,
+)
 
-# Below, importance methods speak of a handful of episodes.
-ENOUGH_EFFECTIVE_EPISODES = 30
 # Standard errors (of a difference) beyond which two methods contradict each other.
 DISAGREEMENT = 2.0
 
@@ -220,12 +223,13 @@ def evaluate_policy(
     Warns
     -----
     UserWarning
-        If an importance method rests on fewer than 30 effective episodes; if ``X`` lacks more than
-        1 % of the policy's decisions; if the share of its episodes that would outlast every logged
-        one, times 1 - c, is more than 10 %; if methods disagree by more than their errors; if ``X``
-        is the log that the policy was learned from, or holds pieces of its episodes; if there is
-        one episode only, so that there is no interval; if a mapping names states that ``X`` never
-        acts in; if the rows of episodes do not follow one another.
+        If an importance method rests on fewer than 30 effective episodes, so that it has no
+        interval; if ``X`` lacks more than 1 % of the policy's decisions; if the share of its
+        episodes that would outlast every logged one, times 1 - c, is more than 10 %; if methods
+        disagree by more than their errors; if ``X`` is the log that the policy was learned from, or
+        holds pieces of its episodes; if there is one episode only, so that there is no interval; if
+        a mapping names states that ``X`` never acts in; if the rows of episodes do not follow one
+        another.
 
     See Also
     --------
@@ -258,9 +262,10 @@ def evaluate_policy(
     interval of ``wis`` never held the truth, that of ``dm`` did in 95 % of the logs. No method
     notices a hidden confounder: a cause of both action and outcome that is not in the log.
 
-    ``dm`` with its error costs about three fits, 200 resamples of wis and wdr about 15 to 20. In a
+    ``dm`` with its error costs about three fits, 200 resamples of wis and wdr five to ten. In a
     resample the weights are normalised anew, and dr and wdr follow to first order what estimating
-    Q anew would give; with a handful of effective episodes that may be too narrow.
+    V and Q anew would give. Below 30 effective episodes resamples do not tell how much chance there
+    is, so all methods but ``dm`` then have no interval.
 
     References
     ----------
@@ -499,8 +504,7 @@ def _warn(result: PolicyEvaluation, direct: DirectEstimate, *, is_training_log: 
     if few:
         warnings.warn(
             f"Only {size:.1f} of {result.n_episodes} episodes (effective) speak for the policy, so "
-            f"the estimates of {quoted(few)} have very wide errors. Rely on 'dm', or log more "
-            "episodes.",
+            f"the estimates of {quoted(few)} have no interval. Rely on 'dm', or log more episodes.",
             UserWarning,
             stacklevel=4,
         )

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import effective_n_jobs
 from scipy.special import ndtr
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from skmdp._evaluation.replay import Candidate, resample_values, standard_error
-from skmdp._typing import Floats
+from skmdp._evaluation.replay import DRAWS_AT_ONCE, Candidate, resample_values, standard_error
+from skmdp._typing import Floats, Integers
 
 # Fewer resamples than this do not tell a spread.
 FEWEST_RESAMPLES = 20
+# Below, importance methods speak of a handful of episodes, whose resamples do not tell a spread.
+ENOUGH_EFFECTIVE_EPISODES = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Estimates:
     def interval(self, j: int, z: float, against: int | None = None) -> dict[str, Floats]:
         """Return value, standard_error, lower and upper of each method, each (n_methods,).
 
-        Of candidate j, or of its difference to another one.
+        Of candidate j, or of its difference to another one. Methods that weigh episodes have no
+        interval where a handful of these speak for a candidate.
         """
         value = self.values[j] - (0.0 if against is None else self.values[against])
         error, lower, upper = (np.full(len(self.names), np.nan) for _ in range(3))
@@ -40,7 +42,7 @@ class Estimates:
             if name == "dm":
                 error[i] = self._analytic_error(j, against)
                 lower[i], upper[i] = value[i] - z * error[i], value[i] + z * error[i]
-            elif self.resampled is not None:
+            elif self.resampled is not None and self._tells_a_spread(j, against):
                 draws = self.resampled[name][:, j]
                 if against is not None:
                     draws = draws - self.resampled[name][:, against]
@@ -49,6 +51,14 @@ class Estimates:
                     error[i] = draws.std(ddof=1)
                     lower[i], upper[i] = np.quantile(draws, [tail, 1 - tail])
         return {"value": value, "standard_error": error, "lower": lower, "upper": upper}
+
+    def _tells_a_spread(self, *asked: int | None) -> bool:
+        """Whether enough episodes speak for each of some candidates."""
+        return all(
+            self.candidates[j].weights.effective_sample_size() >= ENOUGH_EFFECTIVE_EPISODES
+            for j in asked
+            if j is not None
+        )
 
     def _analytic_error(self, j: int, against: int | None) -> float:
         of_rows, starts = self.candidates[j].influence
@@ -101,12 +111,20 @@ def estimate_with_errors(
             UserWarning,
             stacklevel=4,
         )
-    elif needs_episodes and n_bootstrap:
+    elif lengths is not None and needs_episodes and n_bootstrap:
         seeds = check_random_state(random_state).randint(2**31 - 1, size=n_bootstrap)
-        blocks = np.array_split(seeds, min(n_bootstrap, effective_n_jobs(n_jobs)))
+        blocks = _blocks(seeds, max(len(lengths), lengths.max()))
         parts = Parallel(n_jobs=n_jobs)(
             delayed(resample_values)(candidates, needs_episodes, block) for block in blocks
         )
         by_method = np.moveaxis(np.concatenate(parts), 2, 0)
         resampled = dict(zip(needs_episodes, by_method, strict=True))
     return Estimates(candidates, names, values, resampled, n_episodes)
+
+
+def _blocks(seeds: Integers, size: int) -> list[Integers]:
+    """Split the seeds of resamples that take memory for so many numbers each.
+
+    Always alike, whatever the number of jobs, so that sums are rounded alike.
+    """
+    return np.array_split(seeds, min(len(seeds), -(-len(seeds) * size // DRAWS_AT_ONCE)))
