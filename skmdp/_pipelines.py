@@ -12,19 +12,22 @@ from sklearn.pipeline import Pipeline
 def unwrap(estimator: Any) -> tuple[tuple[Any, ...], Any]:
     """Return the transformers that a table passes before it reaches the last step, and that step.
 
-    Of a fitted search, those of its best estimator.
+    Of a fitted search, those of its best estimator; of transformers that are pipelines, each step.
     """
-    transformers: tuple[Any, ...] = ()
+    transformers: list[Any] = []
     while True:
         if isinstance(estimator, Pipeline):
-            before = [step for _, step in estimator.steps[:-1] if step not in (None, "passthrough")]
-            transformers, estimator = (*transformers, *before), estimator.steps[-1][1]
+            for _, step in estimator.steps[:-1]:
+                before, last = unwrap(step)
+                transformers += [*before, last]
+            estimator = estimator.steps[-1][1]
         elif isinstance(estimator, FrozenEstimator):
             estimator = estimator.estimator
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         else:
-            return transformers, estimator
+            passed = tuple(step for step in transformers if step not in (None, "passthrough"))
+            return passed, estimator
 
 
 def last_step(estimator: Any) -> tuple[Any, str]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import clone
 from sklearn.preprocessing import KBinsDiscretizer
 
@@ -16,7 +15,7 @@ from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING
 from skmdp._messages import quoted, shortened, shown
 from skmdp._pipelines import last_step
-from skmdp._typing import Array, Name
+from skmdp._typing import Array, Integers, Name
 
 # Parameters of transformers that set the number of parts.
 SIZES = ("n_clusters", "n_bins", "max_leaf_nodes")
@@ -115,14 +114,12 @@ def shift_bins(bins: Any, rng: np.random.RandomState) -> None:
         bins.bin_edges_[j] = np.concatenate([edges[:1], edges[1:-1] + part * step, edges[-1:]])
 
 
-def warn_of_single_rows(encoded: Array) -> None:
-    """Warn if many states hold a single row."""
-    columns = list(range(encoded.shape[1]))
-    rows = pd.DataFrame(encoded).groupby(columns, sort=False, dropna=False).size()
-    single = int((rows == 1).sum())
-    if single > SINGLE_ROW_WARNING * len(rows):
+def warn_of_single_rows(n_rows: Integers) -> None:
+    """Warn if many states, of which n_rows (n_states,) tells the rows, hold a single row."""
+    single = int((n_rows == 1).sum())
+    if single > SINGLE_ROW_WARNING * len(n_rows):
         warnings.warn(
-            f"{single} of {len(rows)} states hold a single row, so a policy learns one outcome "
+            f"{single} of {len(n_rows)} states hold a single row, so a policy learns one outcome "
             'there. Make fewer states (fewer columns or bins, n_states="auto", KMeans), or let the '
             "policy choose among frequently logged actions only (min_count=5).",
             UserWarning,

@@ -36,6 +36,7 @@ from skmdp.preprocessing._bins import (
     sized,
     warn_of_single_rows,
 )
+from skmdp.preprocessing._described import Part, group_rows, require_summary, summarize
 from skmdp.preprocessing._measured import Measured, measure
 from skmdp.preprocessing._states import (
     are_codes,
@@ -261,6 +262,12 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             self._fit_transformer(transformer, X, y, self._feature_names())
             method = method_of(transformer, self.method)
             encoded = encode(transformer, method, X)
+            names = tuple(self._feature_names())
+            frame = as_frame(X)
+            rows = pd.DataFrame(X, columns=names) if frame is None else frame.features(names)
+            made = encoded_names(transformer, method, names)
+            grouped = group_rows(made, list(encoded.T))
+            self._summary = summarize(transformer, grouped, rows.infer_objects())
             self._table_columns, self.transformer_, self._method = None, transformer, method
             return encoded, None
         frame = as_table(X, f"{type(self).__name__}(state=...) is fitted on a table")
@@ -282,11 +289,15 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             method = method_of(transformer, self.method)
             encoded = encode(transformer, method, measured.rows)
         require_finite(encoded, measured, transformer)
-        warn_of_single_rows(encoded[: len(frame)])
+        codes = are_codes(encoded)
+        made = encoded_names(transformer, method, names)
+        grouped = group_rows(made, state_columns(encoded[: len(frame)], codes))
+        warn_of_single_rows(grouped.n_rows)
         self.feature_names_in_ = np.array(names, dtype=object)
         self.n_features_in_ = len(names)
         self._table_columns, self._next_state = frame.columns, following
-        self._are_codes = are_codes(encoded)
+        self._are_codes = codes
+        self._summary = summarize(transformer, grouped, measured.states)
         self.transformer_, self._method = transformer, method
         return encoded, measured
 
@@ -406,6 +417,72 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         kept = [name for name in self._table_columns if name not in replaced]
         following = () if nexts is None else self._encoded_names(tuple(names), nexts)
         return np.array([*encoded, *kept, *following], dtype=object)
+
+    def describe_states(self) -> pd.DataFrame:
+        """Return what each state means in the units of the measurements.
+
+        Returns
+        -------
+        table : pandas.DataFrame of n_states rows
+            One row for each state that a row of the log in ``fit`` was encoded as, sorted. First
+            the encoded state, under the names that ``transform`` gives it (with ``state_`` before
+            a name that is one of those below), then ``n_rows``, the rows in that state, then, for
+            each measurement ``c``, its values there:
+
+            - of bins, ``c_min`` and ``c_max`` are the borders: c_min <= c < c_max. The outermost
+              are infinite, because a measurement beyond all borders goes to the nearest bin.
+            - Where another transformer makes a column of each measurement and keeps its name,
+              ``c_min`` and ``c_max`` are the smallest and the largest value of the rows with that
+              code.
+            - Otherwise, as of clusters and leaves, ``c_q25``, ``c_median`` and ``c_q75`` are the
+              quartiles of the rows in that state.
+            - Of a column that is no number, and of whatever an ``OrdinalEncoder`` encodes,
+              ``c_label`` is the most frequent label, ``c_share`` its share of these rows.
+
+        Raises
+        ------
+        NotFittedError
+            If the encoder is not fitted.
+        ValueError
+            If there are more than 1000 states, most of a single row: nothing is kept of those.
+
+        See Also
+        --------
+        skmdp.inspection.policy_table : Shows these ranges beside the advice of a policy.
+
+        Notes
+        -----
+        ``fit`` keeps these numbers, not the rows: O(n_states) for each column. Next states are not
+        counted. Missing measurements are left out of ranges and quartiles, and are a label of their
+        own among labels.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.cluster import KMeans
+        >>> from sklearn.preprocessing import KBinsDiscretizer
+        >>> from skmdp.preprocessing import StateEncoder
+        >>> log = pd.DataFrame({"wear": [0.0, 2.0, 5.0, 8.0], "heat": [20.0, 30.0, 80.0, 90.0]})
+        >>> bins = KBinsDiscretizer(2, encode="ordinal", strategy="uniform")
+        >>> StateEncoder(bins, state="wear").fit(log).describe_states()
+           wear  n_rows  wear_min  wear_max
+        0     0       2      -inf       4.0
+        1     1       2       4.0       inf
+
+        Clusters overlap in each column, so their middle halves are told:
+
+        >>> clusters = StateEncoder(KMeans(2, random_state=0), state=["wear", "heat"]).fit(log)
+        >>> clusters.describe_states()[["n_rows", "wear_median", "heat_q25", "heat_q75"]]
+           n_rows  wear_median  heat_q25  heat_q75
+        0       2          6.5      82.5      87.5
+        1       2          1.0      22.5      27.5
+        """
+        check_is_fitted(self)
+        return require_summary(self._summary).to_frame()
+
+    def __skmdp_parts__(self) -> tuple[Part, ...]:
+        check_is_fitted(self)
+        return () if self._summary is None else self._summary.parts
 
     def set_output(
         self, *, transform: Literal["default", "pandas", "polars"] | None = None

@@ -96,9 +96,10 @@ def encoded_names(transformer: Any, method: str, names: Names, nexts: Names | No
     """Return the names of the encoded states, or, given theirs, of the next states."""
     if method != "transform":
         return ("state",) if nexts is None else ("next_state",)
-    if not hasattr(transformer, "get_feature_names_out"):
+    try:
+        made = tuple(transformer.get_feature_names_out(np.array(names, dtype=object)))
+    except AttributeError:  # it, or a step of it, names nothing
         return names if nexts is None else nexts
-    made = tuple(transformer.get_feature_names_out(np.array(names, dtype=object)))
     if nexts is None:
         return made
     return nexts if made == names else tuple(f"next_{name}" for name in made)
