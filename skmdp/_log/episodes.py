@@ -35,7 +35,8 @@ class Transitions:
     episode: ``episode_lengths`` (n_episodes,) counts those of each (None: unknown). ``longest`` is
     the number of rows of the longest episode, those that do not count included (None: unknown);
     ``cut_share`` is the share of the episodes, weighed as starts, that were still going on at their
-    last row (0: unknown). ``has_gaps`` says whether rows of weight zero were left out between
+    last row (0: unknown), ``open_share`` the same if those go on, too, whose last row leads to a
+    state that the log never acts in. ``has_gaps`` says whether rows of weight zero were left out between
     others, ``next_states_given`` whether next states were columns of their own, ``ends_told``
     whether the log tells episodes that end from records that break off. ``episode_marks`` are the
     marks of the episodes (None: unknown, or too many). ``beside`` holds further columns, each
@@ -57,6 +58,7 @@ class Transitions:
     episode_lengths: RowNumbers | None
     longest: int | None
     cut_share: float
+    open_share: float
     has_gaps: bool
     next_states_given: bool
     ends_told: bool
@@ -147,12 +149,15 @@ def link_rows(rows: LogRows) -> Transitions:
     if left_out is not None:
         beside = tuple(column.take(np.flatnonzero(counts)) for column in beside)
     first, last = _episode_bounds(rows.episode)
-    cut_share, longest, lengths, marks = 0.0, None, None, None
+    cut_share, open_share, longest, lengths, marks = 0.0, 0.0, None, None, None
     if rows.episode is not None:
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
-        is_cut = _are_cut(rows, last, acted[next_codes[last]], left_out)
-        cut_share = _mean(is_cut, _some(rows.weights, first))
+        start_weights = _some(rows.weights, first)
+        cut_share, open_share = (
+            _mean(_are_cut(rows, last, goes_on, left_out), start_weights)
+            for goes_on in (acted[next_codes[last]], next_codes[last] != MISSING)
+        )
         lengths, longest = _count_rows(first, last, left_out)
         marks = EpisodeMarks.of(rows.episode, last - first + 1)
     return Transitions(
@@ -171,6 +176,7 @@ def link_rows(rows: LogRows) -> Transitions:
         episode_lengths=lengths,
         longest=longest,
         cut_share=cut_share,
+        open_share=open_share,
         has_gaps=has_gaps,
         next_states_given=given,
         ends_told=_tells_ends(rows),

@@ -41,6 +41,9 @@ from skmdp._log.roles import (
 from skmdp._messages import quoted, shown
 from skmdp._typing import Array, Bools, Codes, Floats, Name, Names
 
+# The columns of the states, and those of the next states, None where these follow in the next row.
+StateColumns = tuple[list[LabelColumn], list[LabelColumn] | None]
+
 FEATURE_ROLES = Roles((), "y", step=None, terminated=None, truncated=None)
 
 
@@ -51,10 +54,12 @@ def read_table(
     *,
     propensities: Any = None,
     beside: Sequence[LabelColumn] = (),
+    states: StateColumns | None = None,
     may_count_nothing: bool = False,
 ) -> Transitions:
     """Read a transitions table.
 
+    ``states`` are states and next states read before, in place of the columns of these roles;
     ``propensities`` names a column or holds one number a row: the probability with which the
     logged action was taken. ``beside`` are columns read before, of this table or of one whose rows
     are the same; they are put in the order of the transitions. ``may_count_nothing`` is for one
@@ -64,10 +69,12 @@ def read_table(
     check_roles(roles, frame.columns, frame.index_names)
     if not may_count_nothing:
         require_rows(frame)
-    states = [read_labels(frame.column(name), name) for name in roles.state]
-    next_states = _read_next_states(frame, roles)
+    if states is None:
+        before = [read_labels(frame.column(name), name) for name in roles.state]
+        states = before, _read_next_states(frame, roles)
+    before, next_states = states
     remedies = Remedies(is_linked=next_states is None, is_table=True)
-    for column in states:
+    for column in before:
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
@@ -84,7 +91,7 @@ def read_table(
     log = link_rows(
         LogRows(
             roles,
-            states,
+            before,
             action if seen is None else _as_integers(action),
             next_states=next_states,
             rewards=rewards,

@@ -1,0 +1,233 @@
+"""Logs of raw measurements: what was measured makes the states, and its numbers are kept beside.
+
+Whatever is measured is a label here, what is missing included: rows share a state where all their
+measurements agree. So episodes, ends and next states are those of any other log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmdp._evaluation.raw import RawLog
+from skmdp._log.episodes import Transitions
+from skmdp._log.frames import Table, as_table
+from skmdp._log.index import index_labels
+from skmdp._log.kinds import read_labels
+from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time, match_kind
+from skmdp._log.reading import read_table
+from skmdp._log.roles import Roles, find_next_names, require_columns
+from skmdp._typing import Bools, Codes, Floats, Integers, Names
+
+# If more of the rows than this are the only ones of their state, states are measurements that
+# never come again, not labels.
+MOST_ROWS_ALONE = 0.10
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The distinct values of one column of measurements, (n_values,), a missing one the last.
+
+    ``values`` are as the table holds them, ``numbers`` in the same order, NaN for a missing one.
+    """
+
+    name: Any
+    is_continuous: bool
+    values: pd.Series
+    numbers: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """A log whose states are what was measured."""
+
+    log: Transitions
+    columns: Sequence[Measured]
+
+    @property
+    def names(self) -> Names:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def _ranks(self) -> Integers:
+        """Position of what makes each state among the values of its columns, (n_states, p)."""
+        index = self.log.states
+        codes = index.column_codes()
+        return np.column_stack(
+            [values[codes[:, j]] for j, values in enumerate(index.columns)]
+        )
+
+    def numbers(self, states: Codes) -> Floats:
+        """Return states as points, (n_states, n_columns), NaN where something is missing."""
+        ranks = self._ranks[states]
+        return np.column_stack(
+            [column.numbers[ranks[:, j]] for j, column in enumerate(self.columns)]
+        )
+
+    def table(self, states: Codes) -> pd.DataFrame:
+        """Return states as a policy is asked about them: measurements under their names."""
+        ranks = self._ranks[states]
+        return pd.DataFrame(
+            {
+                column.name: column.values.iloc[ranks[:, j]].reset_index(drop=True)
+                for j, column in enumerate(self.columns)
+            }
+        )
+
+    @cached_property
+    def are_labels(self) -> bool:
+        """Whether states come again, so that what is true of labels is true of them."""
+        if not any(column.is_continuous for column in self.columns):
+            return True
+        n = np.bincount(self.log.state_codes)
+        return bool(np.count_nonzero(n == 1) <= MOST_ROWS_ALONE * len(self.log.state_codes))
+
+    @property
+    def cut_share(self) -> float:
+        """Share of the episodes that were cut off.
+
+        A measurement that leads on was not the end, even if nothing like it was acted in.
+        """
+        return self.log.cut_share if self.are_labels else self.log.open_share
+
+    @cached_property
+    def ended(self) -> Bools:
+        """Whether the episode ended with a row, (n_rows,)."""
+        ended: Bools = self.log.next_codes == MISSING
+        if self.are_labels:
+            acted = np.zeros(len(self.log.states), dtype=bool)
+            acted[self.log.state_codes] = True
+            ended = ended | ~acted[self.log.next_codes]
+        return ended
+
+    @cached_property
+    def episode(self) -> Integers:
+        """Episode of each row, (n_rows,); each row its own where episodes are unknown."""
+        lengths = self.log.episode_lengths
+        if lengths is None:
+            return np.arange(len(self.log.state_codes))
+        return np.repeat(np.arange(len(lengths)), lengths)
+
+    def raw_log(self) -> RawLog:
+        """Return the log as arrays of numbers."""
+        log = self.log
+        assert log.rewards is not None
+        return RawLog(
+            states=self.numbers(log.state_codes),
+            actions=log.action_codes,
+            rewards=log.rewards,
+            next_states=self.numbers(np.where(self.ended, log.state_codes, log.next_codes)),
+            ended=self.ended,
+            episode=self.episode,
+            start_states=self.numbers(log.start_codes),
+            n_actions=len(log.actions),
+        )
+
+
+def measured_names(columns: Sequence[Any]) -> Names:
+    """Return the columns of a table that have a column of next states beside them."""
+    there = set(columns)
+    return tuple(name for name in columns if isinstance(name, str) and f"next_{name}" in there)
+
+
+def read_measurements(
+    X: Any, roles: Roles, *, propensities: Any = None, names: Names | None = None
+) -> Measurements:
+    """Read a transitions table whose states are the measurements in the columns of the state.
+
+    ``names`` are those under which policies know the columns, their own if None.
+    """
+    frame = as_table(X)
+    require_columns({"state": roles.state}, frame.columns, index_names=frame.index_names)
+    nexts = find_next_names(roles.state, roles.next_state, frame.columns)
+    read = [
+        _read_column(frame, name, None if nexts is None else nexts[j], known)
+        for j, (name, known) in enumerate(zip(roles.state, names or roles.state, strict=True))
+    ]
+    columns, before, after = zip(*read, strict=True)
+    following = None if nexts is None else _together(after)
+    log = read_table(
+        frame,
+        replace(roles, next_state=nexts),
+        propensities=propensities,
+        states=(list(before), following),
+    )
+    return Measurements(log, columns)
+
+
+def _read_column(
+    frame: Table, name: Any, next_name: Any, known: Any
+) -> tuple[Measured, LabelColumn, LabelColumn]:
+    """Read one column of measurements and that of the next ones as positions among its values."""
+    sources = [frame.column(name)]
+    sides = [read_labels(sources[0], name)]
+    if next_name is not None:
+        sources.append(frame.column(next_name))
+        following = read_labels(sources[1], next_name)
+        if {side.kind for side in (sides[0], following)} == set(NUMERIC_KINDS):
+            sides = [_as_floats(sides[0])]
+            following = _as_floats(following)
+        sides.append(
+            match_kind(following, sides[0].kind, other=f"column {name!r}", fractional="keep")
+        )
+    kind = sides[0].kind
+    index, codes = index_labels(*([side] for side in sides))
+    numbers = np.append(_as_numbers(index.columns[0]), np.nan)
+    n = len(numbers)
+    codes = [np.where(code == MISSING, n - 1, code).astype(np.int32) for code in codes]
+    joined = np.concatenate(codes)
+    first = np.full(n, -1)
+    first[joined[::-1]] = np.arange(len(joined))[::-1]
+    measured = Measured(
+        known,
+        kind in NUMERIC_KINDS or is_time(kind),
+        _values(sources, first),
+        numbers,
+    )
+    ranks = np.arange(n)
+    labels = [LabelColumn(known, "int", code, ranks) for code in codes]
+    return measured, labels[0], labels[-1]
+
+
+def _as_floats(column: LabelColumn) -> LabelColumn:
+    return LabelColumn(column.name, "float", column.codes, column.values.astype(np.float64))
+
+
+def _as_numbers(values: Any) -> Floats:
+    """Return sorted labels as numbers that lie in their order: their own where they have some."""
+    if values.dtype.kind in "mM":
+        values = values.astype(np.int64)
+    if values.dtype.kind in "iufb":
+        return np.asarray(values, dtype=np.float64)
+    return np.arange(len(values), dtype=np.float64)
+
+
+def _values(sources: Sequence[pd.Series], first: Integers) -> pd.Series:
+    """Return the values at some positions in one column after the other, as the first holds them.
+
+    Position -1 is a missing value that nobody asks for.
+    """
+    own = sources[0]
+    joined = own if len(sources) == 1 else pd.concat(sources, ignore_index=True)
+    values = joined.iloc[first].reset_index(drop=True)
+    if values.dtype != own.dtype:  # missing next states make floats or objects of what was measured
+        with suppress(TypeError, ValueError):
+            exact = values.astype(own.dtype)
+            values = exact if bool((exact == values).all()) else values
+    return values
+
+
+def _together(following: Sequence[LabelColumn]) -> list[LabelColumn]:
+    """Let next states be missing where all of their measurements are, and nowhere else."""
+    missing = np.all([column.codes == len(column.values) - 1 for column in following], axis=0)
+    return [
+        replace(column, codes=np.where(missing, np.int32(MISSING), column.codes))
+        for column in following
+    ]
