@@ -16,8 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._averaging import Opinion, average
-from skmdp._estimation.counts import TransitionCounts
-from skmdp._log.episodes import Transitions
+from skmdp._evaluation.direct import choice_of_rows
 from skmdp._log.evidence import gather
 from skmdp._log.frames import as_table, take_rows
 from skmdp._log.index import index_labels
@@ -33,6 +32,7 @@ from skmdp._log.reading import (
 from skmdp._log.roles import Roles
 from skmdp._pipelines import last_step, transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, read_states, roles_of
+from skmdp._policy_columns import columns_read
 from skmdp._scoring import (
     agreement,
     evaluate_for_score,
@@ -40,7 +40,7 @@ from skmdp._scoring import (
     score_asks_as_fit,
     warn_if_unsupported,
 )
-from skmdp._typing import Codes, Floats, Integers
+from skmdp._typing import Floats, Integers, Name
 
 __all__ = ["PolicyBagging"]
 
@@ -174,6 +174,9 @@ class PolicyBagging(BaseEstimator):
     def __skmdp_roles__(self) -> Roles:
         member = self.estimators_[0] if hasattr(self, "estimators_") else self.estimator
         return roles_of(unwrap(member)[1])
+
+    def __skmdp_measured__(self) -> dict[Name, Name | None]:
+        return columns_read(self.estimators_[0])
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -579,7 +582,7 @@ class PolicyBagging(BaseEstimator):
             if member is self.estimators_[0]:  # all of them see the same rows
                 learned_from = fitted_policy(estimator).evidence
                 warn_of_oddities_to_score(log, evidence, learned_from, stacklevel=2)
-            shares = _shares_of_pairs(evidence.counts, log, taken)
+            shares = choice_of_rows(evidence.counts, log.state_codes, taken, log.weights)
             estimate = evaluate_for_score(evidence, log, shares)
             values.append(estimate.value)
             uncovered.append(estimate.uncovered)
@@ -632,12 +635,3 @@ def _fit_member(
     # Where they go is known: the last step, whatever its requests.
     with config_context(enable_metadata_routing=False):
         return member.fit(*((X,) if y is None else (X, y)), **options)
-
-
-def _shares_of_pairs(counts: TransitionCounts, log: Transitions, taken: Codes) -> Floats:
-    """Return pi(a|s) of every logged pair: how often the rows of s are answered with a."""
-    pair = counts.find_pairs(log.state_codes, taken)
-    weights = np.ones(len(pair)) if log.weights is None else log.weights
-    there = pair >= 0
-    n = np.bincount(pair[there], weights[there], minlength=len(counts.pair_state))
-    return np.asarray(n / counts.state_weights[counts.pair_state])

@@ -37,7 +37,7 @@ from scipy.sparse import csr_array, diags_array
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.horizon import Horizon, Path
-from skmdp._typing import Bools, Floats, Integers
+from skmdp._typing import Array, Bools, Floats, Integers
 
 # Relative change of the values below which following stops: enough to compare policies.
 SCORE_TOLERANCE = 1e-6
@@ -79,6 +79,29 @@ class DirectEstimate:
 def choice_of_actions(counts: TransitionCounts, actions: Integers) -> Floats:
     """Return pi(a|s) of every logged pair, (n_pairs,), for one action code a state, -1 = none."""
     return np.equal(counts.pair_action, actions[counts.pair_state]).astype(np.float64)
+
+
+def choice_of_rows(
+    counts: TransitionCounts, states: Integers, answers: Array, weights: Floats | None = None
+) -> Floats:
+    """Return pi(a|s) of every logged pair, (n_pairs,), for an answer in each row of the log.
+
+    A policy that sees more than the state may take one action in some of its rows and another in
+    others. ``states`` (n_rows,), ``answers`` either actions (n_rows,), -1 for one that the log does
+    not have, or probabilities (n_rows, n_actions).
+    """
+    n_pairs = len(counts.pair_state)
+    weights = np.ones(len(states)) if weights is None else weights
+    if answers.ndim == 2:
+        place = csr_array(
+            (weights, states, np.arange(len(states) + 1)), shape=(len(states), counts.n_states)
+        )
+        n = (place.T @ answers)[counts.pair_state, counts.pair_action]
+    else:
+        pair = counts.find_pairs(states, answers)
+        there = pair >= 0
+        n = np.bincount(pair[there], weights[there], minlength=n_pairs)
+    return np.asarray(n / counts.state_weights[counts.pair_state])
 
 
 def evaluate_directly(

@@ -36,11 +36,11 @@ class Transitions:
     the number of rows of the longest episode, those that do not count included (None: unknown);
     ``cut_share`` is the share of the episodes, weighed as starts, that were still going on at their
     last row (0: unknown), ``open_share`` the same if those go on, too, whose last row leads to a
-    state that the log never acts in. ``has_gaps`` says whether rows of weight zero were left out between
-    others, ``next_states_given`` whether next states were columns of their own, ``ends_told``
-    whether the log tells episodes that end from records that break off. ``episode_marks`` are the
-    marks of the episodes (None: unknown, or too many). ``beside`` holds further columns, each
-    (n,), that were asked for.
+    state that the log never acts in. ``has_gaps`` says whether rows of weight zero were left out
+    between others, ``next_states_given`` whether next states were columns of their own,
+    ``ends_told`` whether the log tells episodes that end from records that break off.
+    ``episode_marks`` are the marks of the episodes (None: unknown, or too many). ``beside`` holds
+    further columns, each (n,), that were asked for.
     """
 
     states: LabelIndex

@@ -23,7 +23,7 @@ from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time, match_kind
 from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles, find_next_names, require_columns
-from skmdp._typing import Bools, Codes, Floats, Integers, Names
+from skmdp._typing import Bools, Floats, Integers, Names
 
 # If more of the rows than this are the only ones of their state, states are measurements that
 # never come again, not labels.
@@ -60,18 +60,16 @@ class Measurements:
         """Position of what makes each state among the values of its columns, (n_states, p)."""
         index = self.log.states
         codes = index.column_codes()
-        return np.column_stack(
-            [values[codes[:, j]] for j, values in enumerate(index.columns)]
-        )
+        return np.column_stack([values[codes[:, j]] for j, values in enumerate(index.columns)])
 
-    def numbers(self, states: Codes) -> Floats:
+    def numbers(self, states: Integers) -> Floats:
         """Return states as points, (n_states, n_columns), NaN where something is missing."""
         ranks = self._ranks[states]
         return np.column_stack(
             [column.numbers[ranks[:, j]] for j, column in enumerate(self.columns)]
         )
 
-    def table(self, states: Codes) -> pd.DataFrame:
+    def table(self, states: Integers) -> pd.DataFrame:
         """Return states as a policy is asked about them: measurements under their names."""
         ranks = self._ranks[states]
         return pd.DataFrame(
@@ -183,7 +181,7 @@ def _read_column(
     n = len(numbers)
     codes = [np.where(code == MISSING, n - 1, code).astype(np.int32) for code in codes]
     joined = np.concatenate(codes)
-    first = np.full(n, -1)
+    first = np.zeros(n, dtype=np.intp)  # of a missing value that does not occur, any other one
     first[joined[::-1]] = np.arange(len(joined))[::-1]
     measured = Measured(
         known,
@@ -210,10 +208,7 @@ def _as_numbers(values: Any) -> Floats:
 
 
 def _values(sources: Sequence[pd.Series], first: Integers) -> pd.Series:
-    """Return the values at some positions in one column after the other, as the first holds them.
-
-    Position -1 is a missing value that nobody asks for.
-    """
+    """Return the values at some positions in columns laid end to end, as the first holds them."""
     own = sources[0]
     joined = own if len(sources) == 1 else pd.concat(sources, ignore_index=True)
     values = joined.iloc[first].reset_index(drop=True)

@@ -1,6 +1,7 @@
 """Off-policy evaluation: what a policy would have earned, from a log that others made."""
 
-from skmdp.metrics._evaluate import PolicyEvaluation, compare_policies, evaluate_policy
+from skmdp.metrics._evaluate import compare_policies, evaluate_policy
+from skmdp.metrics._result import PolicyEvaluation
 from skmdp.metrics._scorer import policy_scorer
 
 __all__ = ["PolicyEvaluation", "compare_policies", "evaluate_policy", "policy_scorer"]

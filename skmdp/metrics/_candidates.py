@@ -1,10 +1,11 @@
-"""Policies of every kind, as choices among the pairs of the log that they are evaluated on."""
+"""One log for all policies: what each would choose among its rows, in states or in measurements."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,44 +14,109 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._evaluation.direct import choice_of_actions
+from skmdp._evaluation.direct import choice_of_actions, choice_of_rows
+from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
 from skmdp._evaluation.propensities import find_contradiction
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
+from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
-from skmdp._log.reading import read_state_labels, read_table
-from skmdp._log.roles import Roles
+from skmdp._log.raw import Measurements, measured_names, read_measurements
+from skmdp._log.reading import read_table
+from skmdp._log.roles import ROLES, Roles
 from skmdp._messages import quoted, shortened, shown
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns, roles_of
-from skmdp._typing import Codes, Integers
+from skmdp._policy_columns import columns_read, has_own_states, is_behind_transformers
+from skmdp._trust import fitted_q
+from skmdp._typing import Array, Floats, Integers, Name, Names
+from skmdp.metrics._policies import ask, is_behavior
 
-BEHAVIOR = "behavior"
+# If more of the rows than this are the only ones of their state, states tell of no action.
+MOST_ROWS_ALONE = 0.5
+# In fewer rows it may be chance.
+ENOUGH_ROWS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Footing:
+    """A log in some states, in which policies are judged."""
+
+    log: Transitions
+    evidence: Evidence
+    replay: Replay
 
 
 class PolicyLogs:
-    """The log as each policy sees it: policies behind transformers see their output."""
+    """One log for several policies, which all are judged on it.
+
+    Its states are labels; or measurements, of which policies behind transformers make states.
+    """
 
     def __init__(
         self,
         X: Any,
         policies: Sequence[Any],
+        *,
         columns: Mapping[str, Any] | None,
         behavior: Any,
         gamma: float,
         horizon: int | None,
         prior_strength: float | str,
+        regressor: Any,
+        methods: Sequence[str] | None,
     ) -> None:
+        for policy in policies:
+            for step in unwrap(policy)[0]:
+                check_is_fitted(step)
         self._X = X
         # Held, so that the identities of their steps stay theirs.
         self._policies = policies
         self._behavior = behavior
         self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
+        self._regressor = regressor
         self._columns = columns or {}
         self._common = self._common_roles()
-        self._read: dict[tuple[Any, ...], tuple[Transitions, Evidence, Replay]] = {}
+        self._some_behind = any(map(is_behind_transformers, policies))
+        self._footings: dict[tuple[Any, ...], Footing] = {}
+        self._answers: dict[int, Array] = {}
+        self.methods = list(self._default_methods() if methods is None else methods)
+
+    @property
+    def _one_replay(self) -> Replay:
+        """The log in the states that it was read in first."""
+        return next(iter(self._footings.values())).replay
+
+    @property
+    def n_episodes(self) -> int | None:
+        """Number of episodes, None where they are unknown."""
+        on_measurements = "fqe" in self.methods
+        lengths = (
+            self.measurements.log.episode_lengths if on_measurements else self._one_replay.lengths
+        )
+        return None if lengths is None else len(lengths)
+
+    @property
+    def horizon(self) -> int:
+        """The largest number of steps that policies are followed for."""
+        on_measurements = "fqe" in self.methods
+        horizon = self.fitted_q.horizon if on_measurements else self._one_replay.horizon
+        return horizon.steps
+
+    @property
+    def cut_share(self) -> float:
+        """Share of the episodes that were cut off."""
+        on_measurements = "fqe" in self.methods
+        return self.measurements.cut_share if on_measurements else self._one_replay.cut_share
+
+    @property
+    def prior_strength_used(self) -> float:
+        """Shrinkage of the methods that compare rows of one state, NaN if there are none."""
+        return self._one_replay.prior_strength if self._footings else np.nan
+
+    # ------------------------------------------------------------------------------------- columns
 
     def _common_roles(self) -> Roles:
         """Return which columns are read where a policy names none.
@@ -87,30 +153,99 @@ class PolicyLogs:
         roles = Roles.of(columns, own)
         return _in_order_of(own, roles) if set(roles.state) == set(own.state) else roles
 
-    def _of(self, policy: Any) -> tuple[Transitions, Evidence, Replay]:
-        transformers, _ = unwrap(policy)
-        roles = self._roles_of(policy)
-        key = (*(id(transformer) for transformer in transformers), roles)
-        if key not in self._read:
-            for transformer in transformers:
-                check_is_fitted(transformer)
-            X = transform(transformers, self._X)
-            log = read_table(X, roles, propensities=self._behavior)
-            warn_if_unordered(log, stacklevel=5)
-            self._read[key] = log, *self._replay(log)
-        return self._read[key]
+    def _measured_columns(self) -> dict[Name, Name | None]:
+        """Return the columns of X that are measured, and what the next ones are called.
 
-    def _replay(self, log: Transitions) -> tuple[Evidence, Replay]:
-        if log.rewards is None:
+        Those that ``columns`` names and those that policies read; if none are named, those as well
+        that have a column of next states beside them. In an order that is the same for all.
+        """
+        there = as_table(self._X).columns
+        wanted: dict[Name, Name | None] = {}
+        if "state" in self._columns:
+            nexts = self._common.next_state or (None,) * len(self._common.state)
+            wanted |= zip(self._common.state, nexts, strict=True)
+        else:
+            wanted |= dict.fromkeys(measured_names(there))
+        for policy in self._policies:
+            read = columns_read(policy)
+            # What a policy was learned from may have another name in X.
+            wanted |= read if "state" not in self._columns or set(read) <= set(there) else {}
+        if not wanted:
+            wanted = dict.fromkeys(self._common.state)
+        taken = {name for role in ROLES for name in self._common.names(role)}
+        taken -= set(self._common.state)
+        taken |= {after or f"next_{name}" for name, after in wanted.items()}
+        return {
+            name: after
+            for name, after in sorted(wanted.items(), key=lambda item: str(item[0]))
+            if name in there and name not in taken
+        }
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """The log as it was measured."""
+        wanted = self._measured_columns()
+        if not wanted:
             raise ValueError(
-                "Evaluation needs rewards, but the role reward is None. Name their column: "
-                "columns={'reward': ...}."
+                "None of the columns that the policies read is in X, so nothing tells what was "
+                f"measured. Name them: columns={{'state': [...]}}. X has the column(s) "
+                f"{quoted(as_table(self._X).columns)}."
             )
+        nexts = tuple(after or f"next_{name}" for name, after in wanted.items())
+        has_nexts = not set(nexts).isdisjoint(as_table(self._X).columns)
+        roles = replace(self._common, state=tuple(wanted), next_state=nexts if has_nexts else None)
+        with warnings.catch_warnings():
+            if self._footings:  # which have said what there is to say of the table
+                warnings.simplefilter("ignore", UserWarning)
+            measured = read_measurements(self._X, roles, propensities=self._behavior)
+            _require_rewards(measured.log)
+            warn_if_unordered(measured.log, stacklevel=6)
+        return measured
+
+    def _default_methods(self) -> tuple[str, ...]:
+        """Return the methods that tell most of these policies on this log."""
+        if not self._some_behind and any(map(acts_on_labels, self._policies)):
+            return ("dm", "wis", "wdr")
+        if not self._some_behind and self._measured_columns() and self.measurements.are_labels:
+            return ("dm", "wis", "wdr")
+        others = [policy for policy in self._policies if not is_behavior(policy)]
+        return ("fqe", "dm") if others and all(map(has_own_states, others)) else ("fqe",)
+
+    # ---------------------------------------------------------------------------------- in states
+
+    def footing(self, policy: Any) -> Footing:
+        """Return the log in the states of a policy.
+
+        Beside policies behind transformers one without states meets all that was measured.
+        """
+        transformers, _ = unwrap(policy)
+        in_measurements = self._some_behind and not has_own_states(policy)
+        key: tuple[Any, ...] = ("measured",)
+        if not in_measurements:
+            key = (*(id(transformer) for transformer in transformers), self._roles_of(policy))
+        if key not in self._footings:
+            log = self.measurements.log if in_measurements else self._read(policy)
+            self._footings[key] = self._judging(log)
+        return self._footings[key]
+
+    def _read(self, policy: Any) -> Transitions:
+        """Read the log in the states of a policy."""
+        X = transform(unwrap(policy)[0], self._X)
+        with warnings.catch_warnings():
+            if "measurements" in self.__dict__:  # as above
+                warnings.simplefilter("ignore", UserWarning)
+            log = read_table(X, self._roles_of(policy), propensities=self._behavior)
+            warn_if_unordered(log, stacklevel=6)
+        _require_rewards(log)
+        return log
+
+    def _judging(self, log: Transitions) -> Footing:
         evidence = gather(log)
         counts, kappa = evidence.counts, self._prior_strength
         if isinstance(kappa, str):
             chosen = choose_prior_strength(counts)
             kappa = min(chosen, 1.0) if kappa == "capped" else chosen
+        assert log.rewards is not None  # as was checked
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
         _refuse_false_propensities(log, counts, triple, self._behavior)
         replay = Replay.of_rows(
@@ -121,43 +256,58 @@ class PolicyLogs:
             start_codes=log.start_codes,
             lengths=log.episode_lengths,
             longest=log.longest,
-            cut_share=log.cut_share,
+            cut_share=self._cut_share(log),
             horizon=self._horizon,
             gamma=self._gamma,
             prior_strength=float(kappa),
         )
-        return evidence, replay
+        return Footing(log, evidence, replay)
 
-    def candidate(self, policy: Any) -> Candidate:
-        """Return a policy as what it would choose among the log's pairs."""
+    def _cut_share(self, log: Transitions) -> float:
+        """Return the share of the episodes that were cut off, whatever the states.
+
+        Measurements tell it for all policies; codes that are made of them may not lead on.
+        """
+        on_measurements = self._some_behind or "fqe" in self.methods
+        if on_measurements and self._measured_columns():
+            return self.measurements.cut_share
+        return log.cut_share
+
+    def candidate(self, policy: Any, footing: Footing | None = None) -> Candidate:
+        """Return a policy as what it would choose among the log's pairs.
+
+        In its own states; or in given ones, where it may take one action in some of the rows of a
+        state and another in others.
+        """
+        own = self.footing(policy)
+        footing = own if footing is None else footing
+        counts = footing.evidence.counts
+        if is_behavior(policy):
+            return Candidate(footing.replay, None)
+        if footing is not own:
+            answers = self._answers_when_measured(policy)[self.measurements.log.state_codes]
+            return Candidate(
+                footing.replay, choice_of_rows(counts, footing.log.state_codes, answers)
+            )
         _, last = unwrap(policy)
-        log, evidence, replay = self._of(policy)
-        if isinstance(last, str) and last == BEHAVIOR:
-            return Candidate(replay, None)
+        if self._some_behind and not has_own_states(policy):
+            raise _no_states(policy)
+        if not (_names_columns(policy) or acts_on_labels(policy)):
+            _require_recurring_states(footing)
         if has_policy(last):
-            warn_if_in_pieces(evidence, fitted_policy(last).evidence, stacklevel=4)
-        actions = self._actions(last, log, self._roles_of(policy))
-        return Candidate(replay, choice_of_actions(evidence.counts, actions))
-
-    def _actions(self, policy: Any, log: Transitions, roles: Roles) -> Codes:
-        """Return the action of every state that the log acts in, in the log's codes."""
-        if has_policy(policy):
-            return fitted_policy(policy).actions_in(log, policy.handle_unknown)
-        if isinstance(policy, Mapping | pd.Series):
-            return _looked_up_actions(policy, log, roles)
-        if hasattr(policy, "predict"):
-            return _predicted_actions(policy.predict, log, roles)
-        if callable(policy):
-            return _predicted_actions(policy, log, roles)
-        _require_scalar(policy)
-        return np.full(len(log.states), _action_codes([policy], log, roles)[0])
+            warn_if_in_pieces(footing.evidence, fitted_policy(last).evidence, stacklevel=4)
+        acted = np.flatnonzero(np.bincount(footing.log.state_codes))
+        roles = self._roles_of(policy)
+        states = pd.DataFrame(dict(zip(roles.state, footing.log.states.parts(acted), strict=True)))
+        said = ask(last, states, footing.log.actions, roles, must_be_logged=False)
+        return Candidate(footing.replay, choice_of_states(counts, acted, said))
 
     def is_training_log(self, policy: Any) -> bool:
         """Whether a fitted policy was learned from just these transitions."""
         _, last = unwrap(policy)
         if not has_policy(last):
             return False
-        here, then = self._of(policy)[1].counts, fitted_policy(last).counts
+        here, then = self.footing(policy).evidence.counts, fitted_policy(last).counts
         same_triples = all(
             np.array_equal(getattr(here, name), getattr(then, name))
             for name in ("pair_state", "pair_action", "next_states")
@@ -166,6 +316,62 @@ class PolicyLogs:
             np.allclose(getattr(here, name), getattr(then, name), rtol=1e-9)
             for name in ("weights", "reward_sums")
         )
+
+    # ---------------------------------------------------------------------------- in measurements
+
+    @cached_property
+    def fitted_q(self) -> FittedQ:
+        """The measurements made ready to be asked about policies."""
+        return fitted_q(
+            self.measurements,
+            horizon=self._horizon,
+            gamma=self._gamma,
+            regressor=self._regressor,
+        )
+
+    @property
+    def relevant_columns(self) -> Names:
+        """Names of the measurements that matter for rewards and ends."""
+        named = zip(self.measurements.names, self.fitted_q.columns, strict=True)
+        return tuple(name for name, matters in named if matters)
+
+    def estimate(self, policy: Any) -> FittedEstimate:
+        """Evaluate a policy by fitted Q evaluation."""
+        log, asked = self.measurements.log, self.fitted_q
+        if is_behavior(policy):
+            return asked.follow(asked.propensities.following, asked.propensities.starting)
+        answers = self._answers_when_measured(policy)
+        following = np.where(self.measurements.ended, log.state_codes, log.next_codes)
+        return asked.follow(answers[following], answers[log.start_codes])
+
+    def _answers_when_measured(self, policy: Any) -> Array:
+        """Return what a policy does in every measured state that it may be asked about."""
+        if id(policy) not in self._answers:
+            log, ended = self.measurements.log, self.measurements.ended
+            is_met = np.zeros(len(log.states), dtype=bool)
+            is_met[log.state_codes] = True
+            is_met[log.next_codes[~ended]] = True
+            is_met[log.start_codes] = True
+            met = np.flatnonzero(is_met)
+            roles = replace(self._common, state=self.measurements.names)
+            said = ask(
+                policy, self.measurements.table(met), log.actions, roles, must_be_logged=True
+            )
+            answers = np.zeros((len(log.states), *said.shape[1:]), dtype=said.dtype)
+            answers[met] = said
+            self._answers[id(policy)] = answers
+        return self._answers[id(policy)]
+
+
+def acts_on_labels(policy: Any) -> bool:
+    """Whether a policy names the states that it acts in, or was fitted on states as they are."""
+    is_written = isinstance(policy, Mapping | pd.Series | pd.DataFrame)
+    return is_written or (has_own_states(policy) and not is_behind_transformers(policy))
+
+
+def _names_columns(policy: Any) -> bool:
+    """Whether a policy says which columns of a log it reads."""
+    return names_columns(unwrap(policy)[1])
 
 
 def _in_order_of(own: Roles, roles: Roles) -> Roles:
@@ -177,18 +383,42 @@ def _in_order_of(own: Roles, roles: Roles) -> Roles:
     return replace(roles, state=own.state, next_state=nexts)
 
 
-def _names_columns(policy: Any) -> bool:
-    """Whether a policy says which columns of a log it reads."""
-    return names_columns(unwrap(policy)[1])
+def choice_of_states(counts: TransitionCounts, states: Integers, answers: Array) -> Floats:
+    """Return pi(a|s) of every logged pair, (n_pairs,), for the answers in some states."""
+    if answers.ndim == 1:
+        actions = np.full(counts.n_states, UNKNOWN, dtype=np.int32)
+        actions[states] = answers
+        return choice_of_actions(counts, actions)
+    probabilities = np.zeros((counts.n_states, counts.n_actions))
+    probabilities[states] = answers
+    return np.asarray(probabilities[counts.pair_state, counts.pair_action])
 
 
-def _require_scalar(policy: Any) -> None:
-    """Raise for what is no action either, so that nobody takes it for one."""
-    if np.ndim(policy) or hasattr(policy, "predict_proba"):
-        raise TypeError(
-            f"A policy of type {type(policy).__name__} cannot be evaluated: it must answer one "
-            "action for each state. Hand in a fitted estimator, a function of a table of states, a "
-            "mapping from state to action, or one action."
+def _require_rewards(log: Transitions) -> None:
+    if log.rewards is None:
+        raise ValueError(
+            "Evaluation needs rewards, but the role reward is None. Name their column: "
+            "columns={'reward': ...}."
+        )
+
+
+def _no_states(policy: Any) -> ValueError:
+    return ValueError(
+        f"A policy of type {type(unwrap(policy)[1]).__name__} makes no states of what is measured, "
+        "and the methods other than 'fqe' compare rows of one state. Use methods='fqe' for all of "
+        "these policies."
+    )
+
+
+def _require_recurring_states(footing: Footing) -> None:
+    """Raise if almost every row is a state of its own: no other row tells what an action does."""
+    n = footing.evidence.counts.state_weights
+    alone, n_rows = np.count_nonzero(n == 1), len(footing.log.state_codes)
+    if n_rows >= ENOUGH_ROWS and alone > MOST_ROWS_ALONE * n_rows:
+        raise ValueError(
+            f"{alone} of {n_rows} rows of X are the only ones of their state, so that no other row "
+            "tells what an action does there. Use methods='fqe', which judges policies on "
+            "measurements, or give X states that come again."
         )
 
 
@@ -219,120 +449,3 @@ def _refuse_false_propensities(
         "state, name all columns of the state that it depends on, or leave behavior out: it is "
         "then estimated from X."
     )
-
-
-def _predicted_actions(
-    predict: Callable[[pd.DataFrame], Any], log: Transitions, roles: Roles
-) -> Codes:
-    """Ask for the action in every state that the log acts in."""
-    acted = np.flatnonzero(np.bincount(log.state_codes))
-    states = pd.DataFrame(dict(zip(roles.state, log.states.parts(acted), strict=True)))
-    said = predict(states)
-    if np.ndim(said) == 0:
-        raise ValueError(
-            f"The policy answered {shown(said)} for a table of {len(states)} states; it must "
-            "answer an action for each row. One action taken everywhere is handed in itself."
-        )
-    answers = read_state_labels(said, roles.action)
-    if len(answers.codes) != len(states):
-        raise ValueError(
-            f"The policy answered {len(answers.codes)} action(s) for {len(states)} states; it must "
-            "answer one for each row of the table that it is asked about."
-        )
-    actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
-    actions[acted] = log.actions.encode([answers], where="in X")
-    return actions
-
-
-def _require_one_action_each(keys: Sequence[Any], answers: Sequence[Any]) -> None:
-    """Raise for a mapping to probabilities of actions, which is a stochastic policy."""
-    several = [
-        i for i, answer in enumerate(answers) if isinstance(answer, Mapping | list | np.ndarray)
-    ]
-    if several:
-        raise TypeError(
-            f"The policy names {shown(answers[several[0]])} in state {shown(keys[several[0]])}: a "
-            "stochastic policy, with probabilities of several actions, cannot be evaluated. Name "
-            "one action for each state."
-        )
-
-
-def _levels_in_order(policy: pd.Series, roles: Roles) -> pd.Series:
-    """Return a Series with the levels of its index as the state columns lie, by their names."""
-    is_named = set(policy.index.names) == set(roles.state)
-    return policy.reorder_levels(list(roles.state)) if is_named else policy
-
-
-def _looked_up_actions(
-    policy: Mapping[Any, Any] | pd.Series, log: Transitions, roles: Roles
-) -> Codes:
-    """Look up the action of every state that the log acts in.
-
-    The levels of a Series' index are told by their names, where they have those of the columns.
-    """
-    if isinstance(policy, pd.Series) and policy.index.nlevels > 1:
-        policy = _levels_in_order(policy, roles)
-    keys, answers = (
-        list(policy.keys()),
-        policy.tolist() if isinstance(policy, pd.Series) else list(policy.values()),
-    )
-    if not keys:
-        raise ValueError("The policy is empty. Name an action for every state that X acts in.")
-    _require_one_action_each(keys, answers)
-    codes = _state_codes(keys, log, roles)
-    known = codes != UNKNOWN
-    acted = np.zeros(len(log.states), dtype=bool)
-    acted[log.state_codes] = True
-    actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
-    actions[codes[known]] = _action_codes(answers, log, roles)[known]
-    lacking = np.flatnonzero(acted & (actions == UNKNOWN))
-    if len(lacking):
-        raise ValueError(
-            f"The policy names no action for {len(lacking)} state(s) that X acts in, such as "
-            f"{shown(log.states.label(lacking[0]))}. Add them, or fit the policy with "
-            "MarkovPolicyEstimator, which answers unknown states."
-        )
-    idle = np.flatnonzero(~(known & acted[codes]))
-    if len(idle):
-        warnings.warn(
-            f"The policy names {len(idle)} state(s) that X never acts in, such as "
-            f"{shown(keys[idle[0]])}; nothing is known of what it earns there. Check their "
-            "spelling, or leave them out.",
-            UserWarning,
-            stacklevel=5,
-        )
-    return actions
-
-
-def _state_codes(keys: Sequence[Any], log: Transitions, roles: Roles) -> Codes:
-    """Return the codes of the states that a policy names, each once; UNKNOWN ones X lacks."""
-    n_columns = len(roles.state)
-    strange = [key for key in keys if not (isinstance(key, tuple) and len(key) == n_columns)]
-    if n_columns > 1 and strange:
-        raise ValueError(
-            f"The policy names the state {shown(strange[0])}; a state of {n_columns} columns is a "
-            f"tuple of the values of {quoted(roles.state)}."
-        )
-    parts = list(zip(*keys, strict=True)) if n_columns > 1 else [keys]
-    columns = [
-        read_state_labels(list(part), name) for part, name in zip(parts, roles.state, strict=True)
-    ]
-    codes = log.states.encode(columns, where="in X")
-    known = codes[codes != UNKNOWN]
-    if len(np.unique(known)) < len(known):
-        raise ValueError("The policy names a state twice. Keep one action for each state.")
-    return codes
-
-
-def _action_codes(answers: Sequence[Any], log: Transitions, roles: Roles) -> Codes:
-    """Return the codes of a hand-written policy's actions, all of which the log must have."""
-    labels = read_state_labels(list(answers), roles.action)
-    codes = log.actions.encode([labels], where="in X")
-    never = np.flatnonzero(codes == UNKNOWN)
-    if len(never):
-        raise ValueError(
-            f"The policy answers {shown(answers[never[0]])}, an action that X never logs; what it "
-            "would earn cannot be told. The actions of X are "
-            f"{quoted(log.actions.labels.tolist())}."
-        )
-    return codes

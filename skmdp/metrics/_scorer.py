@@ -69,7 +69,7 @@ def policy_scorer(
     >>> bool((scores[True] < scores[False]).all())
     True
     """
-    (method,) = method_names(method)
+    (method,) = method_names(method) or [method]
     return partial(
         _score_policy,
         methods=method,

@@ -515,6 +515,14 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             self._sklearn_output_config = {"transform": transform}
         return self
 
+    def __skmdp_measured__(self) -> dict[Name, Name | None]:
+        # Which columns of a table are measured, and where the next ones are if not under the
+        # usual names; of an array there are none.
+        if self._table_columns is None:
+            return {}
+        names = tuple(self.feature_names_in_)
+        return dict(zip(names, self._next_state or (None,) * len(names), strict=True))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if self.transformer is not None:  # the output is that of the transformer

@@ -1,0 +1,48 @@
+"""Which columns of a log a policy of any kind reads, where it says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skmdp._pipelines import unwrap
+from skmdp._policy import names_columns, roles_of
+from skmdp._typing import Name
+
+
+def columns_read(policy: Any) -> dict[Name, Name | None]:
+    """Return the columns that a policy reads of a state, and what it calls the next ones.
+
+    None stands for the usual name. Of transformers that do not tell states from what is beside
+    them, all columns are returned.
+    """
+    transformers, last = unwrap(policy)
+    found: dict[Name, Name | None] = {}
+    for step in (*transformers, last):
+        if hasattr(type(step), "__skmdp_measured__"):
+            found |= step.__skmdp_measured__()
+    if not found and transformers:
+        found |= dict.fromkeys(map(_plain, getattr(transformers[0], "feature_names_in_", ())))
+    if names_columns(last):
+        roles = roles_of(last)
+        nexts = roles.next_state or (None,) * len(roles.state)
+        found = {**dict(zip(roles.state, nexts, strict=True)), **found}
+    elif not found:
+        found |= dict.fromkeys(map(_plain, getattr(last, "feature_names_in_", ())))
+    return found
+
+
+def _plain(name: Any) -> Any:
+    return str(name) if isinstance(name, str) else name
+
+
+def is_behind_transformers(policy: Any) -> bool:
+    """Whether a policy, or the members of an ensemble, act on what transformers make of a log."""
+    transformers, last = unwrap(policy)
+    members = getattr(last, "estimators_", None) if names_columns(last) else None
+    return bool(transformers) or (members is not None and bool(unwrap(members[0])[0]))
+
+
+def has_own_states(policy: Any) -> bool:
+    """Whether a policy acts on states of its own, the same for all of its members."""
+    transformers, last = unwrap(policy)
+    return names_columns(last) and (bool(transformers) or not is_behind_transformers(last))

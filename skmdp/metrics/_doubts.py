@@ -1,0 +1,115 @@
+"""What makes an estimate doubtful: warnings, each with what to do about it."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skmdp._evaluation.direct import DirectEstimate
+from skmdp._evaluation.replay import MODEL_METHODS
+from skmdp._messages import quoted
+from skmdp._scoring import warn_if_unsupported
+from skmdp.metrics._judging import Judgement
+from skmdp.metrics._result import MOST_UNKNOWN, PolicyEvaluation
+
+# Below, importance methods speak of a handful of episodes.
+ENOUGH_EFFECTIVE_EPISODES = 30
+# Standard errors (of a difference) beyond which two methods contradict each other.
+DISAGREEMENT = 2.0
+# Methods that follow the policy over the horizon.
+FOLLOWING_METHODS = ("fqe", *MODEL_METHODS)
+
+
+def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_log: bool) -> None:
+    """Say once each what makes the estimates doubtful, and what to do."""
+    if is_training_log:
+        warnings.warn(
+            "X holds the very transitions that the policy was learned from, so the estimate is "
+            "optimistic: the policy was chosen on these rows. Evaluate it on other episodes.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if found.fitted is not None:
+        _warn_if_hardly_taken(result)
+    if found.direct is not None:
+        warn_if_unsupported(found.direct.uncovered, found.direct.extrapolated, stacklevel=5)
+    table = result.to_frame()
+    few = _warn_of_few_episodes(result, table)
+    _warn_of_disagreement(table[~table["method"].isin(few)], found.direct)
+
+
+def _warn_if_hardly_taken(result: PolicyEvaluation) -> None:
+    if result.unsupported_share > MOST_UNKNOWN:
+        warnings.warn(
+            f"Of the policy's decisions {result.unsupported_share:.0%} are taken less than 1 time "
+            "in 20 there by what X logs; what they bring is not known, and the interval does not "
+            "say so. Choose a policy that keeps closer to the log (raise min_count and fit again), "
+            "or try the action first in a few cases.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_of_few_episodes(result: PolicyEvaluation, table: pd.DataFrame) -> list[str]:
+    """Return the methods that few episodes speak for."""
+    size = table["effective_sample_size"].min()
+    few: list[str] = table.loc[
+        table["effective_sample_size"] < ENOUGH_EFFECTIVE_EPISODES, "method"
+    ].tolist()
+    if few:
+        warnings.warn(
+            f"Only {size:.1f} of {result.n_episodes} episodes (effective) speak for the policy, so "
+            f"the estimates of {quoted(few)} have very wide errors. Rely on 'dm', or log more "
+            "episodes.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return few
+
+
+def _warn_of_disagreement(table: pd.DataFrame, direct: DirectEstimate | None) -> None:
+    """Warn of the first two methods whose values lie further apart than their errors allow."""
+    speaking = table.dropna(subset=["value", "standard_error"])
+    for one, other in combinations(speaking.itertuples(), 2):
+        error = np.hypot(one.standard_error, other.standard_error)
+        if not _apart(one, other, direct) > DISAGREEMENT * error:
+            continue
+        says = (
+            f"Methods disagree by more than their errors: {one.method} says "
+            f"{one.value:.4g} +- {one.standard_error:.2g}, {other.method} "
+            f"{other.value:.4g} +- {other.standard_error:.2g}. "
+        )
+        if "fqe" in (one.method, other.method):
+            why = (
+                "The states of the policy put together what has different consequences, which "
+                "misleads all methods but fqe: fqe looks at the measurements themselves. Encode "
+                "them more finely, or add columns to the state, and rely on fqe."
+            )
+        else:
+            why = (
+                "Either the states are not Markov, which misleads dm (add columns), or the "
+                "episodes that follow the policy to their end are no fair sample, which misleads "
+                "the others (see effective_sample_size)."
+            )
+        warnings.warn(says + why, UserWarning, stacklevel=5)
+        return
+
+
+def _apart(one: Any, other: Any, direct: DirectEstimate | None) -> float:
+    """Return how far apart the values of two methods are, for one and the same question.
+
+    An importance method sees episodes as far as they were logged. Where some were cut off, its
+    answer may lie anywhere between following the policy so long and to its end.
+    """
+    difference = float(other.value - one.value)
+    follows = [method in FOLLOWING_METHODS for method in (one.method, other.method)]
+    if follows[0] == follows[1] or direct is None:
+        return abs(difference)
+    if follows[1]:
+        difference = -difference
+    least, most = (end - direct.value for end in direct.ends)
+    return abs(difference - float(np.clip(difference, least, most)))

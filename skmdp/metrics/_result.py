@@ -1,0 +1,182 @@
+"""What is reported of a policy that was evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import InitVar, dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from skmdp._typing import Names
+
+# If the log tells too little of more than this share of the decisions, nothing is concluded.
+MOST_UNKNOWN = 0.10
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PolicyEvaluation:
+    """Estimates of the reward of a policy, one for each method.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        What ``to_frame`` returns.
+    behavior_value : float
+        Reward per episode of the logged policy: by ``"fqe"`` if that was asked for, else by the
+        direct method, which gives the mean return of the log where no episode is cut off.
+    behavior_standard_error : float
+        Its standard error.
+    n_episodes : int or None
+        Number of episodes; None for a log without them.
+    zero_weight_share : float
+        Share of the episodes in which the policy would not have decided as was logged at some
+        step, so that importance methods do not use them. NaN where none was asked for.
+    untried_share : float
+        Share of the policy's decisions for which the log has no row of the action in the state.
+        NaN, as the next one, for ``"fqe"`` alone.
+    thin_share : float
+        Share of the policy's decisions for which the log has fewer than five rows, the untried
+        ones included. Where it is not small, intervals are too narrow, because so few rows do not
+        show how much outcomes vary.
+    unsupported_share : float
+        Share of the policy's decisions that the log takes less than 1 time in 20 where the policy
+        takes them. What they bring is not known, and the intervals do not say so. NaN, as the next
+        one, without ``"fqe"``.
+    effective_rows : float
+        Number of rows that would tell as much of the policy, were they all drawn upon alike.
+    relevant_columns : tuple or None
+        Columns that were found to matter for rewards and ends, on which ``"fqe"`` rests; None
+        without it.
+    outlasting_share : float or None
+        Share of the policy's episodes longer than any logged one; None without episodes, or for a
+        horizon that is shorter than the longest of them.
+    horizon : int
+        Number of steps for which the policy is followed at most: those to the end, unless all
+        episodes are cut off or a number was asked for.
+    cut_share : float
+        Share c of the episodes that were cut off, 0 without episodes. Unless a horizon was asked
+        for, so much of the direct estimate is the reward over the steps of the longest episode,
+        the rest that to the end.
+    gamma : float
+        Discount.
+    prior_strength : float
+        Shrinkage used by the direct method.
+    confidence_level : float
+        Of all intervals.
+
+    Examples
+    --------
+    >>> from skmdp.datasets import make_search_log
+    >>> from skmdp.metrics import evaluate_policy
+    >>> log = make_search_log(500, length=4, random_state=0)
+    >>> result = evaluate_policy("behavior", log, methods="dm")
+    >>> bool(abs(result.behavior_value - log["reward"].sum() / 500) < 1e-6)
+    True
+    """
+
+    table: InitVar[pd.DataFrame]
+    behavior_value: float
+    behavior_standard_error: float
+    n_episodes: int | None
+    zero_weight_share: float
+    untried_share: float
+    thin_share: float
+    unsupported_share: float
+    effective_rows: float
+    relevant_columns: Names | None
+    outlasting_share: float | None
+    horizon: int
+    cut_share: float
+    gamma: float
+    prior_strength: float
+    confidence_level: float
+    _table: pd.DataFrame = field(init=False)
+
+    def __post_init__(self, table: pd.DataFrame) -> None:
+        object.__setattr__(self, "_table", table)
+
+    def __repr__(self) -> str:
+        shown = ["method", "value", "lower", "upper", "difference_lower", "difference_upper"]
+        support = [
+            (self.untried_share, "untried"),
+            (self.thin_share, "with fewer than 5 rows"),
+            (self.unsupported_share, "hardly ever taken in the log"),
+        ]
+        told = ", ".join(f"{share:.1%} {what}" for share, what in support if share == share)
+        return (
+            f"{self.to_frame()[shown].to_string(index=False, float_format='{:.4g}'.format)}\n"
+            f"Logged policy: {self.behavior_value:.4g} (+- {self.behavior_standard_error:.2g}); "
+            f"{self.n_episodes} episodes; of the decisions {told}.\n"
+            f"{self.conclusion}"
+        )
+
+    @property
+    def _judge(self) -> pd.Series:
+        """The method that decides: on measurements fqe, in states dm, else the first."""
+        by_method = self._table.set_index("method")
+        first = next(name for name in ("fqe", "dm", by_method.index[0]) if name in by_method.index)
+        return by_method.loc[first]
+
+    @property
+    def _unknown_share(self) -> float:
+        """Share of the decisions of which the log does not tell enough for the deciding method."""
+        return float(self.unsupported_share if self._judge.name == "fqe" else self.thin_share)
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the policy earns more than the logged one, as far as the log can tell.
+
+        True if the interval of the difference lies above 0, and less than 10 % of the policy's
+        decisions lack support: for ``"fqe"`` those that the log hardly ever takes, for the other
+        methods those with fewer than five rows. False otherwise, also where nothing is known. The
+        interval is that of ``"fqe"`` if it was asked for, else that of ``"dm"``, else that of the
+        first method.
+        """
+        return bool(self._judge["difference_lower"] > 0 and self._unknown_share < MOST_UNKNOWN)
+
+    @property
+    def conclusion(self) -> str:
+        """What may be concluded, in a sentence."""
+        row, unknown = self._judge, self._unknown_share
+        lower, upper = row["difference_lower"], row["difference_upper"]
+        if not np.isfinite([lower, upper]).all():
+            return "Whether it is better than the logged policy cannot be told: no interval."
+        if unknown >= MOST_UNKNOWN:
+            return (
+                "Whether it is better than the logged policy cannot be told: the log has too "
+                f"little on {unknown:.0%} of its decisions."
+            )
+        by_chance = f"by {row.name}, {self.confidence_level:.0%}, chance alone"
+        if lower > 0:
+            return f"Better than the logged policy, by {lower:.4g} to {upper:.4g} ({by_chance})."
+        if upper < 0:
+            return f"Worse than the logged policy, by {-upper:.4g} to {-lower:.4g} ({by_chance})."
+        return (
+            "Not shown to be better than the logged policy: the difference is between "
+            f"{lower:.4g} and {upper:.4g} ({by_chance})."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the estimates as a table.
+
+        Returns
+        -------
+        table : pandas.DataFrame
+            One row per method: ``method``, ``value``, ``standard_error``, ``lower``, ``upper``,
+            ``effective_sample_size`` (NaN for ``"dm"`` and ``"fqe"``); ``difference`` to the logged
+            policy with ``difference_standard_error``, ``difference_lower`` and
+            ``difference_upper``; ``n_episodes``, ``zero_weight_share``, ``untried_share``,
+            ``thin_share``, ``unsupported_share`` and ``effective_rows``, which all methods share;
+            the logged policy by the same method (``behavior_value``,
+            ``behavior_standard_error``).
+
+        Examples
+        --------
+        >>> from skmdp.datasets import load_climb
+        >>> from skmdp.metrics import evaluate_policy
+        >>> result = evaluate_policy("behavior", load_climb(), methods="dm")
+        >>> result.to_frame()[["method", "value", "difference"]].round(3)
+          method  value  difference
+        0     dm  0.736         0.0
+        """
+        return self._table.copy()
