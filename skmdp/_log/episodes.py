@@ -149,15 +149,12 @@ def link_rows(rows: LogRows) -> Transitions:
     if left_out is not None:
         beside = tuple(column.take(np.flatnonzero(counts)) for column in beside)
     first, last = _episode_bounds(rows.episode)
-    cut_share, open_share, longest, lengths, marks = 0.0, 0.0, None, None, None
+    shares, longest, lengths, marks = (0.0, 0.0), None, None, None
     if rows.episode is not None:
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
-        start_weights = _some(rows.weights, first)
-        cut_share, open_share = (
-            _mean(_are_cut(rows, last, goes_on, left_out), start_weights)
-            for goes_on in (acted[next_codes[last]], next_codes[last] != MISSING)
-        )
+        leads_on = acted[next_codes[last]], next_codes[last] != MISSING
+        shares = _shares_cut(rows, first, last, leads_on, left_out)
         lengths, longest = _count_rows(first, last, left_out)
         marks = EpisodeMarks.of(rows.episode, last - first + 1)
     return Transitions(
@@ -175,8 +172,8 @@ def link_rows(rows: LogRows) -> Transitions:
         n_truncated=0 if left_out is None else int(left_out.sum()),
         episode_lengths=lengths,
         longest=longest,
-        cut_share=cut_share,
-        open_share=open_share,
+        cut_share=shares[0],
+        open_share=shares[1],
         has_gaps=has_gaps,
         next_states_given=given,
         ends_told=_tells_ends(rows),
@@ -193,6 +190,19 @@ def _some(values: npt.NDArray[Any] | None, rows: Any) -> npt.NDArray[Any] | None
 def _mean(flags: Bools, weights: Floats | None) -> float:
     """Return the share of flags that are True, 0 of none."""
     return float(np.average(flags, weights=weights)) if len(flags) else 0.0
+
+
+def _shares_cut(
+    rows: LogRows,
+    first: RowNumbers,
+    last: RowNumbers,
+    leads_on: tuple[Bools, Bools],
+    left_out: Bools | None,
+) -> tuple[float, float]:
+    """Return the share of episodes that were cut off, by each of two answers of what leads on."""
+    weights = _some(rows.weights, first)
+    one, other = (_mean(_are_cut(rows, last, goes_on, left_out), weights) for goes_on in leads_on)
+    return one, other
 
 
 def _count_rows(

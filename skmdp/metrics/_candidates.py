@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,15 +22,15 @@ from skmdp._log.evidence import Evidence, gather
 from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
-from skmdp._log.raw import Measurements, measured_names, read_measurements
+from skmdp._log.raw import Measurements, read_measurements
 from skmdp._log.reading import read_table
-from skmdp._log.roles import ROLES, Roles
-from skmdp._messages import quoted, shortened, shown
+from skmdp._messages import quoted, shown
 from skmdp._pipelines import transform, unwrap
-from skmdp._policy import fitted_policy, has_policy, names_columns, roles_of
-from skmdp._policy_columns import columns_read, has_own_states, is_behind_transformers
+from skmdp._policy import fitted_policy, has_policy, names_columns
+from skmdp._policy_columns import has_own_states, is_behind_transformers
 from skmdp._trust import fitted_q
-from skmdp._typing import Array, Floats, Integers, Name, Names
+from skmdp._typing import Array, Floats, Integers, Names
+from skmdp.metrics._columns import ColumnsRead
 from skmdp.metrics._policies import ask, is_behavior
 
 # If more of the rows than this are the only ones of their state, states tell of no action.
@@ -77,8 +76,7 @@ class PolicyLogs:
         self._behavior = behavior
         self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
         self._regressor = regressor
-        self._columns = columns or {}
-        self._common = self._common_roles()
+        self._columns = ColumnsRead(X, policies, columns or {})
         self._some_behind = any(map(is_behind_transformers, policies))
         self._footings: dict[tuple[Any, ...], Footing] = {}
         self._answers: dict[int, Array] = {}
@@ -116,97 +114,34 @@ class PolicyLogs:
         """Shrinkage of the methods that compare rows of one state, NaN if there are none."""
         return self._one_replay.prior_strength if self._footings else np.nan
 
-    # ------------------------------------------------------------------------------------- columns
-
-    def _common_roles(self) -> Roles:
-        """Return which columns are read where a policy names none.
-
-        Those that ``columns`` names, else those of the policies, else the standard ones.
-        """
-        naming = [policy for policy in self._policies if _names_columns(policy)]
-        named = [self._roles_of(policy) for policy in naming]
-        # Each policy may have states of its own, but all are asked about the same rows.
-        beside = {replace(roles, state=named[0].state, next_state=None) for roles in named}
-        if len(beside) > 1:
-            raise ValueError(
-                "The policies name the columns of X differently: "
-                f"{shortened(sorted(map(str, beside)))}. Say what they are called in X with "
-                "columns={...}, such as columns={'reward': 'benefit'}."
-            )
-        # States behind transformers are no columns of X, so those of other policies come first.
-        naming.sort(key=lambda policy: len(unwrap(policy)[0]) > 0)
-        return Roles.of(self._columns, roles_of(unwrap(naming[0])[1]) if naming else None)
-
-    def _roles_of(self, policy: Any) -> Roles:
-        """Return which columns are read for a policy: as ``columns`` says, else as it says.
-
-        Behind transformers the states are what these make of X.
-        """
-        transformers, last = unwrap(policy)
-        if not _names_columns(policy):
-            return self._common
-        columns = dict(self._columns)
-        if transformers:
-            columns.pop("state", None)
-            columns.pop("next_state", None)
-        own = roles_of(last)
-        roles = Roles.of(columns, own)
-        return _in_order_of(own, roles) if set(roles.state) == set(own.state) else roles
-
-    def _measured_columns(self) -> dict[Name, Name | None]:
-        """Return the columns of X that are measured, and what the next ones are called.
-
-        Those that ``columns`` names and those that policies read; if none are named, those as well
-        that have a column of next states beside them. In an order that is the same for all.
-        """
-        there = as_table(self._X).columns
-        wanted: dict[Name, Name | None] = {}
-        if "state" in self._columns:
-            nexts = self._common.next_state or (None,) * len(self._common.state)
-            wanted |= zip(self._common.state, nexts, strict=True)
-        else:
-            wanted |= dict.fromkeys(measured_names(there))
-        for policy in self._policies:
-            read = columns_read(policy)
-            # What a policy was learned from may have another name in X.
-            wanted |= read if "state" not in self._columns or set(read) <= set(there) else {}
-        if not wanted:
-            wanted = dict.fromkeys(self._common.state)
-        taken = {name for role in ROLES for name in self._common.names(role)}
-        taken -= set(self._common.state)
-        taken |= {after or f"next_{name}" for name, after in wanted.items()}
-        return {
-            name: after
-            for name, after in sorted(wanted.items(), key=lambda item: str(item[0]))
-            if name in there and name not in taken
-        }
+    # ------------------------------------------------------------------------------------ readings
 
     @cached_property
     def measurements(self) -> Measurements:
         """The log as it was measured."""
-        wanted = self._measured_columns()
+        wanted = self._columns.measured()
         if not wanted:
             raise ValueError(
                 "None of the columns that the policies read is in X, so nothing tells what was "
                 f"measured. Name them: columns={{'state': [...]}}. X has the column(s) "
                 f"{quoted(as_table(self._X).columns)}."
             )
-        nexts = tuple(after or f"next_{name}" for name, after in wanted.items())
+        nexts: Names | None = tuple(after or f"next_{name}" for name, after in wanted.items())
         has_nexts = not set(nexts).isdisjoint(as_table(self._X).columns)
-        roles = replace(self._common, state=tuple(wanted), next_state=nexts if has_nexts else None)
-        with warnings.catch_warnings():
-            if self._footings:  # which have said what there is to say of the table
-                warnings.simplefilter("ignore", UserWarning)
-            measured = read_measurements(self._X, roles, propensities=self._behavior)
-            _require_rewards(measured.log)
-            warn_if_unordered(measured.log, stacklevel=6)
+        roles = replace(
+            self._columns.common, state=tuple(wanted), next_state=nexts if has_nexts else None
+        )
+        measured = read_measurements(self._X, roles, propensities=self._behavior)
+        _require_rewards(measured.log)
+        if measured.are_labels:  # else rows may be measured anew
+            warn_if_unordered(measured.log, stacklevel=2)
         return measured
 
     def _default_methods(self) -> tuple[str, ...]:
         """Return the methods that tell most of these policies on this log."""
         if not self._some_behind and any(map(acts_on_labels, self._policies)):
             return ("dm", "wis", "wdr")
-        if not self._some_behind and self._measured_columns() and self.measurements.are_labels:
+        if not self._some_behind and self._columns.measured() and self.measurements.are_labels:
             return ("dm", "wis", "wdr")
         others = [policy for policy in self._policies if not is_behavior(policy)]
         return ("fqe", "dm") if others and all(map(has_own_states, others)) else ("fqe",)
@@ -222,7 +157,10 @@ class PolicyLogs:
         in_measurements = self._some_behind and not has_own_states(policy)
         key: tuple[Any, ...] = ("measured",)
         if not in_measurements:
-            key = (*(id(transformer) for transformer in transformers), self._roles_of(policy))
+            key = (
+                *(id(transformer) for transformer in transformers),
+                self._columns.roles_of(policy),
+            )
         if key not in self._footings:
             log = self.measurements.log if in_measurements else self._read(policy)
             self._footings[key] = self._judging(log)
@@ -231,11 +169,8 @@ class PolicyLogs:
     def _read(self, policy: Any) -> Transitions:
         """Read the log in the states of a policy."""
         X = transform(unwrap(policy)[0], self._X)
-        with warnings.catch_warnings():
-            if "measurements" in self.__dict__:  # as above
-                warnings.simplefilter("ignore", UserWarning)
-            log = read_table(X, self._roles_of(policy), propensities=self._behavior)
-            warn_if_unordered(log, stacklevel=6)
+        log = read_table(X, self._columns.roles_of(policy), propensities=self._behavior)
+        warn_if_unordered(log, stacklevel=2)
         _require_rewards(log)
         return log
 
@@ -269,7 +204,7 @@ class PolicyLogs:
         Measurements tell it for all policies; codes that are made of them may not lead on.
         """
         on_measurements = self._some_behind or "fqe" in self.methods
-        if on_measurements and self._measured_columns():
+        if on_measurements and self._columns.measured():
             return self.measurements.cut_share
         return log.cut_share
 
@@ -292,12 +227,12 @@ class PolicyLogs:
         _, last = unwrap(policy)
         if self._some_behind and not has_own_states(policy):
             raise _no_states(policy)
-        if not (_names_columns(policy) or acts_on_labels(policy)):
+        if not (names_columns(last) or acts_on_labels(policy)):
             _require_recurring_states(footing)
         if has_policy(last):
             warn_if_in_pieces(footing.evidence, fitted_policy(last).evidence, stacklevel=4)
         acted = np.flatnonzero(np.bincount(footing.log.state_codes))
-        roles = self._roles_of(policy)
+        roles = self._columns.roles_of(policy)
         states = pd.DataFrame(dict(zip(roles.state, footing.log.states.parts(acted), strict=True)))
         said = ask(last, states, footing.log.actions, roles, must_be_logged=False)
         return Candidate(footing.replay, choice_of_states(counts, acted, said))
@@ -353,7 +288,7 @@ class PolicyLogs:
             is_met[log.next_codes[~ended]] = True
             is_met[log.start_codes] = True
             met = np.flatnonzero(is_met)
-            roles = replace(self._common, state=self.measurements.names)
+            roles = replace(self._columns.common, state=self.measurements.names)
             said = ask(
                 policy, self.measurements.table(met), log.actions, roles, must_be_logged=True
             )
@@ -367,20 +302,6 @@ def acts_on_labels(policy: Any) -> bool:
     """Whether a policy names the states that it acts in, or was fitted on states as they are."""
     is_written = isinstance(policy, Mapping | pd.Series | pd.DataFrame)
     return is_written or (has_own_states(policy) and not is_behind_transformers(policy))
-
-
-def _names_columns(policy: Any) -> bool:
-    """Whether a policy says which columns of a log it reads."""
-    return names_columns(unwrap(policy)[1])
-
-
-def _in_order_of(own: Roles, roles: Roles) -> Roles:
-    """Return roles whose state columns, named in another order, lie as those of a policy."""
-    nexts = roles.next_state
-    if nexts is not None and nexts != own.next_state and len(nexts) == len(roles.state):
-        following = dict(zip(roles.state, nexts, strict=True))
-        nexts = tuple(following[name] for name in own.state)
-    return replace(roles, state=own.state, next_state=nexts)
 
 
 def choice_of_states(counts: TransitionCounts, states: Integers, answers: Array) -> Floats:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
@@ -24,6 +26,24 @@ DISAGREEMENT = 2.0
 FOLLOWING_METHODS = ("fqe", *MODEL_METHODS)
 
 
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Let each warning that comes up inside be told once, as one of the function that was called.
+
+    A log may be read several times, each in other states. To be entered right below a public
+    function that ``validate_params`` wraps.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    told = {(warning.category, str(warning.message)) for warning in caught}
+    for warning in caught:
+        key = (warning.category, str(warning.message))
+        if key in told:
+            told.remove(key)
+            warnings.warn(warning.message, stacklevel=5)
+
+
 def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_log: bool) -> None:
     """Say once each what makes the estimates doubtful, and what to do."""
     if is_training_log:
@@ -31,12 +51,12 @@ def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_lo
             "X holds the very transitions that the policy was learned from, so the estimate is "
             "optimistic: the policy was chosen on these rows. Evaluate it on other episodes.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=2,
         )
     if found.fitted is not None:
         _warn_if_hardly_taken(result)
     if found.direct is not None:
-        warn_if_unsupported(found.direct.uncovered, found.direct.extrapolated, stacklevel=5)
+        warn_if_unsupported(found.direct.uncovered, found.direct.extrapolated, stacklevel=2)
     table = result.to_frame()
     few = _warn_of_few_episodes(result, table)
     _warn_of_disagreement(table[~table["method"].isin(few)], found.direct)
@@ -50,7 +70,7 @@ def _warn_if_hardly_taken(result: PolicyEvaluation) -> None:
             "say so. Choose a policy that keeps closer to the log (raise min_count and fit again), "
             "or try the action first in a few cases.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=2,
         )
 
 
@@ -66,7 +86,7 @@ def _warn_of_few_episodes(result: PolicyEvaluation, table: pd.DataFrame) -> list
             f"the estimates of {quoted(few)} have very wide errors. Rely on 'dm', or log more "
             "episodes.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=2,
         )
     return few
 
@@ -95,7 +115,7 @@ def _warn_of_disagreement(table: pd.DataFrame, direct: DirectEstimate | None) ->
                 "episodes that follow the policy to their end are no fair sample, which misleads "
                 "the others (see effective_sample_size)."
             )
-        warnings.warn(says + why, UserWarning, stacklevel=5)
+        warnings.warn(says + why, UserWarning, stacklevel=2)
         return
 
 

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, va
 from skmdp._evaluation import replay
 from skmdp._messages import quoted
 from skmdp.metrics._candidates import PolicyLogs
-from skmdp.metrics._doubts import warn_of_doubts
+from skmdp.metrics._doubts import told_once, warn_of_doubts
 from skmdp.metrics._intervals import require_enough_resamples
 from skmdp.metrics._judging import Judgement, judge
 from skmdp.metrics._policies import BEHAVIOR
@@ -187,29 +187,30 @@ def evaluate_policy(
     >>> bool(guideline["value"][0] < table["value"][0])
     True
     """
-    logs = PolicyLogs(
-        X,
-        [policy],
-        methods=method_names(methods),
-        columns=columns,
-        behavior=behavior,
-        gamma=gamma,
-        horizon=horizon,
-        prior_strength=prior_strength,
-        regressor=regressor,
-    )
-    require_enough_resamples(logs.methods, n_bootstrap, confidence_level)
-    (found,) = judge(
-        logs,
-        [policy],
-        BEHAVIOR,
-        z=float(ndtri((1 + confidence_level) / 2)),
-        n_bootstrap=n_bootstrap,
-        random_state=random_state,
-        n_jobs=n_jobs,
-    )
-    result = _result(logs, found, gamma, confidence_level)
-    warn_of_doubts(result, found, is_training_log=logs.is_training_log(policy))
+    with told_once():
+        logs = PolicyLogs(
+            X,
+            [policy],
+            methods=method_names(methods),
+            columns=columns,
+            behavior=behavior,
+            gamma=gamma,
+            horizon=horizon,
+            prior_strength=prior_strength,
+            regressor=regressor,
+        )
+        require_enough_resamples(logs.methods, n_bootstrap, confidence_level)
+        (found,) = judge(
+            logs,
+            [policy],
+            BEHAVIOR,
+            z=float(ndtri((1 + confidence_level) / 2)),
+            n_bootstrap=n_bootstrap,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
+        result = _result(logs, found, gamma, confidence_level)
+        warn_of_doubts(result, found, is_training_log=logs.is_training_log(policy))
     return result
 
 
@@ -323,27 +324,28 @@ def compare_policies(
     if not policies:
         raise ValueError("policies is empty; hand in at least one policy by name.")
     listed = list(policies.values())
-    logs = PolicyLogs(
-        X,
-        listed,
-        methods=method_names(methods),
-        columns=columns,
-        behavior=behavior,
-        gamma=gamma,
-        horizon=horizon,
-        prior_strength=prior_strength,
-        regressor=regressor,
-    )
-    require_enough_resamples(logs.methods, n_bootstrap, confidence_level)
-    found = judge(
-        logs,
-        listed,
-        listed[0],
-        z=float(ndtri((1 + confidence_level) / 2)),
-        n_bootstrap=n_bootstrap,
-        random_state=random_state,
-        n_jobs=n_jobs,
-    )
+    with told_once():
+        logs = PolicyLogs(
+            X,
+            listed,
+            methods=method_names(methods),
+            columns=columns,
+            behavior=behavior,
+            gamma=gamma,
+            horizon=horizon,
+            prior_strength=prior_strength,
+            regressor=regressor,
+        )
+        require_enough_resamples(logs.methods, n_bootstrap, confidence_level)
+        found = judge(
+            logs,
+            listed,
+            listed[0],
+            z=float(ndtri((1 + confidence_level) / 2)),
+            n_bootstrap=n_bootstrap,
+            random_state=random_state,
+            n_jobs=n_jobs,
+        )
     rows = [
         {"method": method, "policy": name, **judgement.rows[i]}
         for i, method in enumerate(logs.methods)

@@ -109,7 +109,7 @@ def estimate_with_errors(
             "X holds one episode only, so nothing tells how much chance there is in the estimate: "
             "no interval. Hand in more episodes.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=2,
         )
     elif lengths is not None and needs_episodes and n_bootstrap:
         seeds = check_random_state(random_state).randint(2**31 - 1, size=n_bootstrap)

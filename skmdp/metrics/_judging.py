@@ -114,7 +114,7 @@ class OnMeasurements:
                 f"X holds {n} episode(s), too few for an interval of 'fqe'. Hand in at least "
                 f"{ENOUGH_EPISODES}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=2,
             )
 
     def estimate(self, policy: Any) -> FittedEstimate:

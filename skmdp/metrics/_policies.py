@@ -255,7 +255,7 @@ def _looked_up_rows(keys: Sequence[Any], states: pd.DataFrame) -> Codes:
             f"{shown(keys[idle[0]])}; nothing is known of what it earns there. Check their "
             "spelling, or leave them out.",
             UserWarning,
-            stacklevel=7,
+            stacklevel=2,
         )
     return np.asarray(position[place])
 
