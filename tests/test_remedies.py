@@ -165,7 +165,7 @@ ERRORS = {
     ),
     "tables of probabilities are no policies": (
         lambda: evaluate_policy(np.ones((2, 2)), OTHERS),
-        r"a mapping from state to action, or one action",
+        r"a mapping from state to action, a table of probabilities, or one action",
         lambda: np.isfinite(direct(USUAL.to_dict())["value"][0]),
     ),
     "a function answers every row": (

@@ -23,6 +23,7 @@ from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time, match_kind
 from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles, find_next_names, require_columns
+from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers, Names
 
 # If more of the rows than this are the only ones of their state, states are measurements that
@@ -173,7 +174,7 @@ def _read_column(
             sides = [_as_floats(sides[0])]
             following = _as_floats(following)
         sides.append(
-            match_kind(following, sides[0].kind, other=f"column {name!r}", fractional="keep")
+            match_kind(following, sides[0].kind, other=f"column {shown(name)}", fractional="keep")
         )
     kind = sides[0].kind
     index, codes = index_labels(*([side] for side in sides))

@@ -126,10 +126,12 @@ class PolicyLogs:
                 f"measured. Name them: columns={{'state': [...]}}. X has the column(s) "
                 f"{quoted(as_table(self._X).columns)}."
             )
-        nexts: Names | None = tuple(after or f"next_{name}" for name, after in wanted.items())
-        has_nexts = not set(nexts).isdisjoint(as_table(self._X).columns)
+        nexts = tuple(after or f"next_{name}" for name, after in wanted.items())
+        there = set(as_table(self._X).columns)
         roles = replace(
-            self._columns.common, state=tuple(wanted), next_state=nexts if has_nexts else None
+            self._columns.common,
+            state=tuple(wanted),
+            next_state=None if there.isdisjoint(nexts) else nexts,
         )
         measured = read_measurements(self._X, roles, propensities=self._behavior)
         _require_rewards(measured.log)

@@ -54,7 +54,7 @@ class ColumnsRead:
         """
         transformers, last = unwrap(policy)
         if not _names_columns(policy):
-            return self.common
+            return self._roles_of_any()
         columns = dict(self._named)
         if transformers:
             columns.pop("state", None)
@@ -63,33 +63,45 @@ class ColumnsRead:
         roles = Roles.of(columns, own)
         return _in_order_of(own, roles) if set(roles.state) == set(own.state) else roles
 
+    def _roles_of_any(self) -> Roles:
+        """Return which columns are read for a policy that names none.
+
+        If no column has the name of the state, the state is what was measured.
+        """
+        measured = self.measured()
+        if set(self.common.state) <= set(self._there) or not measured:
+            return self.common
+        return replace(self.common, state=tuple(measured), next_state=None)
+
     def measured(self) -> dict[Name, Name | None]:
         """Return the columns of X that are measured, and what the next ones are called.
 
         Those that ``columns`` names and those that policies read; if none are named, those as well
         that have a column of next states beside them. In an order that is the same for all.
         """
-        there = self._there
-        wanted: dict[Name, Name | None] = {}
-        if "state" in self._named:
-            nexts = self.common.next_state or (None,) * len(self.common.state)
-            wanted |= zip(self.common.state, nexts, strict=True)
-        else:
-            wanted |= dict.fromkeys(measured_names(there))
-        for policy in self._policies:
-            read = columns_read(policy)
-            # What a policy was learned from may have another name in X.
-            wanted |= read if "state" not in self._named or set(read) <= set(there) else {}
-        if not wanted:
-            wanted = dict.fromkeys(self.common.state)
+        wanted = self._wanted() or dict.fromkeys(self.common.state)
         taken = {name for role in ROLES for name in self.common.names(role)}
         taken -= set(self.common.state)
         taken |= {after or f"next_{name}" for name, after in wanted.items()}
         return {
             name: after
             for name, after in sorted(wanted.items(), key=lambda item: str(item[0]))
-            if name in there and name not in taken
+            if name in self._there and name not in taken
         }
+
+    def _wanted(self) -> dict[Name, Name | None]:
+        """Return the columns of states, wherever they are, with their next ones."""
+        is_named = "state" in self._named
+        wanted: dict[Name, Name | None] = dict.fromkeys(measured_names(self._there))
+        if is_named:
+            nexts = self.common.next_state or (None,) * len(self.common.state)
+            wanted = dict(zip(self.common.state, nexts, strict=True))
+        for policy in self._policies:
+            read = columns_read(policy)
+            # What a policy was learned from may have another name in X.
+            if not is_named or set(read) <= set(self._there):
+                wanted |= read
+        return wanted
 
 
 def _names_columns(policy: Any) -> bool:

@@ -15,11 +15,10 @@ from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.replay import MODEL_METHODS
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
+from skmdp.metrics._intervals import ENOUGH_EFFECTIVE_EPISODES
 from skmdp.metrics._judging import Judgement
 from skmdp.metrics._result import MOST_UNKNOWN, PolicyEvaluation
 
-# Below, importance methods speak of a handful of episodes.
-ENOUGH_EFFECTIVE_EPISODES = 30
 # Standard errors (of a difference) beyond which two methods contradict each other.
 DISAGREEMENT = 2.0
 # Methods that follow the policy over the horizon.
@@ -83,8 +82,7 @@ def _warn_of_few_episodes(result: PolicyEvaluation, table: pd.DataFrame) -> list
     if few:
         warnings.warn(
             f"Only {size:.1f} of {result.n_episodes} episodes (effective) speak for the policy, so "
-            f"the estimates of {quoted(few)} have very wide errors. Rely on 'dm', or log more "
-            "episodes.",
+            f"the estimates of {quoted(few)} have no interval. Rely on 'dm', or log more episodes.",
             UserWarning,
             stacklevel=2,
         )
