@@ -331,6 +331,17 @@ def test_settled_steps_meet_as_steps_do_one_by_one(gamma):
     assert_allclose(found.visits.sum(), 400)
 
 
+@pytest.mark.parametrize("rule", [rising, lambda states: np.ones(len(states), dtype=int)])
+def test_following_stops_where_little_is_to_come(rule):
+    log = walk(7, n_episodes=30, n_steps=60)
+    exact = fitted(log, tolerance=0.0)
+    stopped = replace(exact, tolerance=FittedQ.tolerance)
+    found, truth = ask(stopped, rule), ask(exact, rule)
+    assert 0 < abs(found.value - truth.value) < 1e-3 * np.abs(truth.start_values).max()
+    assert_allclose(found.standard_error, truth.standard_error, rtol=1e-3)
+    assert_allclose(found.decisions, 60)
+
+
 def twice(log):
     """The log with a second copy of every episode."""
     names = ("states", "actions", "rewards", "next_states", "ended", "start_states")

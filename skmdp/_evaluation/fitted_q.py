@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from skmdp._evaluation.direct import SCORE_TOLERANCE, follow_values, follow_visits
+from skmdp._evaluation.direct import follow_values, follow_visits
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence
@@ -42,6 +42,9 @@ from skmdp._evaluation.replay import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
 from skmdp._typing import Array, Bools, Codes, Floats, Integers
 
+# Error of values, relative to the largest, at which following stops: a bound, of which measured
+# values keep a hundredth and less. Chance alone brings ten times the bound, and more.
+TOLERANCE = 1e-3
 # Sparse products are faster for a few vectors at once than for one after the other.
 MEETINGS_AT_ONCE = 8
 
@@ -110,7 +113,7 @@ class FittedQ:
     horizon: Horizon
     longest: int | None = None
     gamma: float = 1.0
-    tolerance: float = SCORE_TOLERANCE
+    tolerance: float = TOLERANCE
 
     @classmethod
     def of_log(
@@ -124,7 +127,7 @@ class FittedQ:
         propensities: Propensities | None = None,
         regressor: Any = None,
         random_state: int = 0,
-        tolerance: float = SCORE_TOLERANCE,
+        tolerance: float = TOLERANCE,
     ) -> FittedQ:
         """Find the columns that matter, grow the leaves and estimate propensities unless given."""
         columns = relevant_columns(log, random_state=random_state)
@@ -254,8 +257,8 @@ class _Process:
 
     @cached_property
     def reaching(self) -> Any:
-        """G transposed, CSR (n_leaves, n_rows)."""
-        return self.reached.T.tocsr()
+        """G transposed, (n_leaves, n_rows)."""
+        return self.reached.T
 
     @property
     def T(self) -> _Backwards:
