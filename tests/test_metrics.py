@@ -319,6 +319,17 @@ def test_methods_that_disagree_are_named(cut_share):
     assert "wis 10" in message
 
 
+def test_methods_are_not_said_to_disagree_where_nothing_tells_their_errors():
+    """Each row is as likely as .9 by what is stated, so that ``is`` weighs it a ninth too much."""
+    log = pd.DataFrame(
+        {"episode": range(40), "state": 0, "action": 0, "next_state": None, "reward": 1.0}
+    ).assign(chance=0.9)
+    log["next_state"] = log["next_state"].astype("Int64")
+    table = evaluate_policy({0: 0}, log, methods=("dm", "is"), behavior="chance").to_frame()
+    assert_allclose(table["value"], [1, 1 / 0.9])
+    assert_allclose(table["standard_error"], 0, atol=1e-15)
+
+
 def test_methods_disagree_beyond_two_standard_errors():
     """Second actions pay more, the better the first one is remembered."""
     rng = np.random.default_rng(2)

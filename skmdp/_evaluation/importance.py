@@ -85,6 +85,15 @@ class EpisodeWeights:
         """Return the share of the episodes whose last weight is zero."""
         return 1 - len(self._ending) / float(self._n_drawn(self._once))
 
+    def of_episodes(self, *, normalized: bool) -> Floats:
+        """Return W / n, or W / sum of W where ``normalized``, of each episode, (n_episodes,)."""
+        weights, log_scale = self._end_weights
+        all_weights = np.zeros(len(self.lengths))
+        with np.errstate(over="ignore"):
+            scale = np.exp(log_scale) / self._n_drawn(self._once)
+        all_weights[self._ending] = weights / weights.sum() if normalized else weights * scale
+        return all_weights
+
     def whole_episodes(
         self, returns: Floats, draws: Floats | None = None, *, normalized: bool
     ) -> Floats:

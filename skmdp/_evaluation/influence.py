@@ -13,17 +13,17 @@ from skmdp._typing import Floats, Integers
 
 
 def influence_of_rows(
-    counts: TransitionCounts, choice: Floats | None, estimate: DirectEstimate, gamma: float
+    counts: TransitionCounts,
+    choice: Floats | None,
+    prior_strength: float,
+    visited: tuple[Floats, Floats],
 ) -> tuple[Floats, Floats]:
     """Return the influence of rows, u = slope r + offset: slope and offset, each (n_triples,).
 
-    ``estimate`` comes from the same arguments, with its paths. O(n_triples) where the values and
-    the visits settle within the horizon, else as often as there are steps.
+    ``visited`` are D and M of the policy's estimate.
     """
-    kappa = estimate.prior_strength
-    _, left = beliefs(counts, choice, kappa)
-    visited = _mean_visited_values(counts, estimate, gamma)
-    return influence_on_means(counts, choice, left, kappa, *visited)
+    _, left = beliefs(counts, choice, prior_strength)
+    return influence_on_means(counts, choice, left, prior_strength, *visited)
 
 
 def influence_on_means(
@@ -56,10 +56,14 @@ def influence_on_means(
     return weight * slope, weight * offset + constant[pair]
 
 
-def _mean_visited_values(
+def mean_visited_values(
     counts: TransitionCounts, estimate: DirectEstimate, gamma: float
 ) -> tuple[Floats, Floats]:
-    """Return D(s) and M(s, s') of every triple, each (n_triples,), averaged over the horizon."""
+    """Return D(s) and M(s, s') of every triple, each (n_triples,), averaged over the horizon.
+
+    ``estimate`` keeps its paths. O(n_triples) where values and visits settle within the horizon,
+    else as often as there are steps.
+    """
     assert estimate.values is not None
     assert estimate.visits is not None
     state = counts.pair_state[counts.triple_pair]

@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._evaluation.credibility import Outcomes, lacking_variance
 from skmdp._evaluation.direct import (
     DirectEstimate,
     divide,
@@ -23,7 +24,11 @@ from skmdp._evaluation.direct import (
 )
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import EpisodeWeights, discounted_returns, weigh_episodes
-from skmdp._evaluation.influence import influence_of_rows, influence_on_means
+from skmdp._evaluation.influence import (
+    influence_of_rows,
+    influence_on_means,
+    mean_visited_values,
+)
 from skmdp._typing import Floats, Integers
 
 MODEL_METHODS = ("dm", "dr", "wdr")
@@ -136,10 +141,46 @@ class Candidate:
     @cached_property
     def influence(self) -> tuple[Floats, Floats]:
         """Influence of each row on the value, (n,), and the value of each start, (n_episodes,)."""
-        log = self.replay
-        slope, offset = influence_of_rows(log.counts, self.choice, self.estimate, log.gamma)
+        log, (slope, offset) = self.replay, self._influence_of_triples
         of_rows = slope[log.triple] * log.rewards + offset[log.triple]
         return of_rows, self.estimate.state_values[log.start_codes]
+
+    @cached_property
+    def _visited(self) -> tuple[Floats, Floats]:
+        log = self.replay
+        return mean_visited_values(log.counts, self.estimate, log.gamma)
+
+    @cached_property
+    def _influence_of_triples(self) -> tuple[Floats, Floats]:
+        log = self.replay
+        return influence_of_rows(log.counts, self.choice, log.prior_strength, self._visited)
+
+    def outcomes(self, method: str) -> Outcomes:
+        """Return how rows, or episodes, move the estimate of a method."""
+        if method in MODEL_METHODS:
+            return self._outcomes_of_rows(self.choice is None or method == "dm", method == "wdr")
+        return self._outcomes_of_episodes(method in ("wis", "pdwis"))
+
+    def _outcomes_of_rows(self, is_direct: bool, normalized: bool) -> Outcomes:
+        """Return outcomes r + gamma V(s') of rows, by pair and state, with the weight of each."""
+        log, (decisions, following) = self.replay, self._visited
+        pair = log.counts.triple_pair[log.triple]
+        worth = log.rewards + divide(following, decisions)[log.triple]
+        mean = divide(sum_by_code(pair, worth, len(log.counts.pair_state)), log.counts.pair_weights)
+        if is_direct:
+            weights = self._influence_of_triples[0][log.triple]
+        else:
+            weights = np.zeros(len(pair))
+            weights[self.weights.rows] = self.weights.shares(log.gamma, normalized=normalized)
+        return Outcomes(weights, worth - mean[pair], pair, log.counts.pair_state)
+
+    def _outcomes_of_episodes(self, normalized: bool) -> Outcomes:
+        """Return the returns of episodes, those that follow the policy and others."""
+        returns, weights = self.replay.returns, self.weights.of_episodes(normalized=normalized)
+        follows = (weights > 0).astype(np.intp)
+        n = sum_by_code(follows, np.ones(len(follows)), 2)
+        residuals = returns - divide(sum_by_code(follows, returns, 2), n)[follows]
+        return Outcomes(weights, residuals, follows, np.zeros(2, dtype=np.intp))
 
     @cached_property
     def weights(self) -> EpisodeWeights:
@@ -276,6 +317,22 @@ def standard_error(
     moved = n * np.bincount(episode, of_rows, minlength=n) + start_values
     moved -= moved.mean()
     return float(np.sqrt(moved @ moved / (n * (n - 1))))
+
+
+def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None) -> float:
+    """Return the standard error of a value of the direct method, or of a difference of two."""
+    of_rows, starts = one.influence
+    if other is not None:
+        other_rows, other_starts = other.influence
+        of_rows, starts = of_rows - other_rows, starts - other_starts
+    shown = standard_error(of_rows, starts, one.replay.episode, n_episodes)
+    return float(np.hypot(shown, lacking_error("dm", one, other)))
+
+
+def lacking_error(method: str, one: Candidate, other: Candidate | None) -> float:
+    """Return the standard error that the spread of rows, or of resamples, does not show."""
+    others = None if other is None else other.outcomes(method)
+    return float(np.sqrt(lacking_variance(one.outcomes(method), others)))
 
 
 def resample_values(

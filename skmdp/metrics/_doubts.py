@@ -21,6 +21,8 @@ from skmdp.metrics._result import MOST_UNKNOWN, PolicyEvaluation
 
 # Standard errors (of a difference) beyond which two methods contradict each other.
 DISAGREEMENT = 2.0
+# An error below this, relative to the value, is one of rounding: nothing tells of chance.
+ROUNDING = 1e-9
 # Methods that follow the policy over the horizon.
 FOLLOWING_METHODS = ("fqe", *MODEL_METHODS)
 
@@ -94,7 +96,8 @@ def _warn_of_disagreement(table: pd.DataFrame, direct: DirectEstimate | None) ->
     speaking = table.dropna(subset=["value", "standard_error"])
     for one, other in combinations(speaking.itertuples(), 2):
         error = np.hypot(one.standard_error, other.standard_error)
-        if not _apart(one, other, direct) > DISAGREEMENT * error:
+        is_told = error > ROUNDING * abs(one.value)
+        if not is_told or not _apart(one, other, direct) > DISAGREEMENT * error:
             continue
         says = (
             f"Methods disagree by more than their errors: {one.method} says "

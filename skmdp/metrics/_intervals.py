@@ -11,7 +11,13 @@ from scipy.special import ndtr
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from skmdp._evaluation.replay import DRAWS_AT_ONCE, Candidate, resample_values, standard_error
+from skmdp._evaluation.replay import (
+    DRAWS_AT_ONCE,
+    Candidate,
+    direct_error,
+    lacking_error,
+    resample_values,
+)
 from skmdp._typing import Floats, Integers
 
 # Fewer resamples than this do not tell a spread.
@@ -39,8 +45,9 @@ class Estimates:
         value = self.values[j] - (0.0 if against is None else self.values[against])
         error, lower, upper = (np.full(len(self.names), np.nan) for _ in range(3))
         for i, name in enumerate(self.names):
+            other = None if against is None else self.candidates[against]
             if name == "dm":
-                error[i] = self._analytic_error(j, against)
+                error[i] = direct_error(self.candidates[j], other, self.n_episodes)
                 lower[i], upper[i] = value[i] - z * error[i], value[i] + z * error[i]
             elif self.resampled is not None and self._tells_a_spread(j, against):
                 draws = self.resampled[name][:, j]
@@ -48,8 +55,10 @@ class Estimates:
                     draws = draws - self.resampled[name][:, against]
                 if np.isfinite(draws).all():
                     tail = ndtr(-z)
-                    error[i] = draws.std(ddof=1)
-                    lower[i], upper[i] = np.quantile(draws, [tail, 1 - tail])
+                    shown = draws.std(ddof=1)
+                    error[i] = np.hypot(shown, lacking_error(name, self.candidates[j], other))
+                    more = z * (error[i] - shown)
+                    lower[i], upper[i] = np.quantile(draws, [tail, 1 - tail]) + [-more, more]
         return {"value": value, "standard_error": error, "lower": lower, "upper": upper}
 
     def _tells_a_spread(self, *asked: int | None) -> bool:
@@ -59,13 +68,6 @@ class Estimates:
             for j in asked
             if j is not None
         )
-
-    def _analytic_error(self, j: int, against: int | None) -> float:
-        of_rows, starts = self.candidates[j].influence
-        if against is not None:
-            other_rows, other_starts = self.candidates[against].influence
-            of_rows, starts = of_rows - other_rows, starts - other_starts
-        return standard_error(of_rows, starts, self.candidates[j].replay.episode, self.n_episodes)
 
 
 def require_enough_resamples(

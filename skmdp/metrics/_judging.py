@@ -11,7 +11,7 @@ import numpy as np
 
 from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.fitted_q import FittedEstimate
-from skmdp._evaluation.replay import ENOUGH_EPISODES, Candidate, standard_error
+from skmdp._evaluation.replay import ENOUGH_EPISODES, Candidate, direct_error, standard_error
 from skmdp._policy_columns import has_own_states
 from skmdp._typing import Floats
 from skmdp.metrics._candidates import Footing, PolicyLogs
@@ -228,7 +228,7 @@ class InStates:
     def direct_reference(self, policy: Any) -> tuple[float, float]:
         """Return value and standard error of the reference by the direct method, likewise."""
         reference = self._candidates[self._pairs[id(policy)][2]]
-        error = standard_error(*reference.influence, reference.replay.episode, self.logs.n_episodes)
+        error = direct_error(reference, None, self.logs.n_episodes)
         return reference.estimate.value, error
 
     def _interval(self, z: float, j: int, against: int | None = None) -> dict[str, Floats]:

@@ -1,0 +1,148 @@
+"""How large variances are that few rows cannot show, judged by rows like them.
+
+Of 40 rows none of which pays, none differs from the others, and a standard error that is made of
+differences is 0. But 40 rows do not show how often a reward comes that is paid in one case of 250;
+the other rows of the state, and of the log, do. Let the groups of one parent (pairs of a state,
+states of a log) have variances that lie around that of the parent with variance B, and let the
+squared residual of a row lie around the variance of its group with variance W. The best linear
+estimate of the variance of a group of n rows is that of credibility theory,
+
+    v = (n v_hat + k v_parent) / (n + k),  k = W / B
+
+with W and B estimated by their moments, and v_parent likewise one level up. Where variances differ
+by no more than chance, B is 0, and every group has the variance of its parent. Where there are few
+groups to compare, their variances are taken to differ by as much as they are large, B = v_parent^2,
+so that k is the kurtosis of the residuals less one: 2 for normal ones, 1 / p for what happens with
+a small probability p. A parent counts for one row at least.
+
+Where row i moves an estimate by w_i times its residual e_i, the variance of the estimate that rows
+show is that of sum_i w_i e_i, and with n of the group of row i
+
+    sum_i k / (n + k) (w_i^2 v_parent - w_i^2 e_i^2)
+
+is lacking to what they would show if the variance of each group were v. It is added where it is
+positive: a variance that is seen to be large stays, since the group may be special. In the
+difference of two estimates w e is the difference of both, and w^2 v accordingly a sum of variances
+and covariances. What is lacking is zero if all residuals are, and of smaller order than the
+variance itself as rows become many.
+
+References
+----------
+H. Buehlmann and E. Straub, "Glaubwuerdigkeit fuer Schadensaetze", Mitteilungen der Vereinigung
+Schweizerischer Versicherungsmathematiker 70 (1970).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from skmdp._estimation.counts import sum_by_code
+from skmdp._evaluation.direct import divide
+from skmdp._typing import Floats, Integers
+
+# Fewer residuals than this are alike because they share a mean.
+FEWEST_ROWS = 4
+# Variances of fewer groups than this, beyond one of each parent, do not show how they differ.
+FEWEST_GROUPS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """How the rows of a log move an estimate: by ``weights`` times ``residuals``, each (n_rows,).
+
+    ``group`` (n_rows,) says which rows have a mean that their residuals are taken from, ``parent``
+    (n_groups,) which groups are alike.
+    """
+
+    weights: Floats
+    residuals: Floats
+    group: Integers
+    parent: Integers
+
+    @cached_property
+    def _parent_of_row(self) -> Integers:
+        return self.parent[self.group]
+
+    @cached_property
+    def _n_rows(self) -> Floats:
+        """Number of rows of each group, (n_groups,)."""
+        return sum_by_code(self.group, np.ones(len(self.group)), len(self.parent))
+
+    @cached_property
+    def _freedom(self) -> Floats:
+        """Number of rows less one for each group, by parent, (n_parents,)."""
+        return sum_by_code(self.parent, np.maximum(self._n_rows - 1, 0), self.parent.max() + 1)
+
+    @cached_property
+    def _prior_rows(self) -> tuple[float, float]:
+        """Number of rows that a parent counts for in a group, and the log in a parent."""
+        n = self._n_rows
+        squares = divide(n, n - 1)[self.group] * self.residuals**2
+        whole = np.zeros(len(self._freedom), dtype=np.intp)
+        return (
+            prior_rows(squares, self.group, self.parent),
+            prior_rows(squares, self._parent_of_row, whole),
+        )
+
+    def _pooled(self, products: Floats, k: float) -> Floats:
+        """Return the mean product of two residuals in each parent, near the log's, (n_parents,)."""
+        freedom = self._freedom
+        of_parents = sum_by_code(self._parent_of_row, products, len(freedom))
+        of_log = float(of_parents.sum()) / max(float(freedom.sum()), 1.0)
+        doubt = _doubt(freedom, k)
+        return (1 - doubt) * divide(of_parents, freedom) + doubt * of_log
+
+
+def prior_rows(squares: Floats, group: Integers, parent: Integers) -> float:
+    """Return k, the number of rows that a parent's variance counts for in each of its groups.
+
+    ``squares`` (n_rows,) are squared residuals, ``group`` (n_rows,) and ``parent`` (n_groups,)
+    codes. It is infinite where variances differ by no more than chance.
+    """
+    n = sum_by_code(group, np.ones(len(group)), len(parent))
+    n[n < FEWEST_ROWS] = 0.0
+    freedom = np.count_nonzero(n) - len(np.unique(parent[n > 0]))
+    if freedom < FEWEST_GROUPS:
+        mean = float(squares.mean())
+        return max(1.0, float((squares**2).mean()) / mean**2 - 1) if mean > 0 else 1.0
+    rows = np.flatnonzero(n[group])
+    group, squares = group[rows], squares[rows]
+    of_group = divide(sum_by_code(group, squares, len(n)), n)
+    n_parents = parent.max() + 1
+    n_parent = sum_by_code(parent, n, n_parents)
+    of_parent = divide(sum_by_code(parent, n * of_group, n_parents), n_parent)
+    within = np.sum((squares - of_group[group]) ** 2) / (len(rows) - np.count_nonzero(n))
+    between = n @ (of_group - of_parent[parent]) ** 2 - freedom * within
+    if between <= 0:
+        return np.inf
+    size = len(rows) - divide(sum_by_code(parent, n**2, n_parents), n_parent).sum()
+    return max(1.0, float(within * size / between))
+
+
+def _doubt(n: Floats, k: float) -> Floats:
+    """Return k / (n + k)."""
+    return np.ones(len(n)) if np.isinf(k) else np.asarray(k / (n + k))
+
+
+def lacking_variance(one: Outcomes, other: Outcomes | None = None) -> float:
+    """Return what the rows do not show of the variance of an estimate, or of a difference."""
+    parts: Sequence[tuple[float, Outcomes]] = [(1.0, one)]
+    if other is not None:
+        parts = [(1.0, one), (-1.0, other)]
+    k, k_parent = (max(part._prior_rows[level] for _, part in parts) for level in (0, 1))
+    expected = np.zeros(len(one.group))
+    for (sign, a), (other_sign, b) in product(parts, parts):
+        shared = one._pooled(a.residuals * b.residuals, k_parent)[one._parent_of_row]
+        expected += sign * other_sign * a.weights * b.weights * shared
+    moved = np.sum([sign * part.weights * part.residuals for sign, part in parts], axis=0)
+    by_group = (sum_by_code(one.group, x, len(one.parent)) for x in (expected, expected**2))
+    total, squares = by_group
+    # Rows that count unequally are as good as so many that count alike.
+    doubt = _doubt(divide(total**2, squares), k)
+    seen = sum_by_code(one.group, moved**2, len(one.parent))
+    return max(0.0, float(doubt @ (total - seen)))
