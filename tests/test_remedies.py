@@ -14,7 +14,7 @@ import sklearn
 from sklearn.cluster import KMeans
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import load_climb, make_search_log
@@ -70,6 +70,7 @@ HEAT = pd.DataFrame(
         "terminated": False,
     }
 )
+MANY = pd.DataFrame({"x": np.random.default_rng(0).uniform(size=1500), "action": [0, 1] * 750})
 
 ERRORS = {
     "unknown states are dropped": (
@@ -231,6 +232,21 @@ ERRORS = {
         r"Hand in the fitted estimator itself",
         lambda: len(policy_table(QUIET.fit(SEARCHES))) > 0,
     ),
+    "states that are too many to describe are made fewer": (
+        lambda: quietly(
+            lambda: StateEncoder(StandardScaler(), state="x").fit(MANY).describe_states()
+        ),
+        r'Make fewer states \(bins, KMeans, n_states="auto"\)',
+        lambda: (
+            sum(StateEncoder(state="x").fit(MANY).describe_states()["n_rows"]) == len(MANY)
+            and len(
+                StateEncoder(KMeans(n_init=1, random_state=0), state="x", n_states="auto")
+                .fit(MANY)
+                .describe_states()
+            )
+            == 75
+        ),
+    ),
     "an ensemble is asked about some states": (
         lambda: policy_table(quietly(lambda: PolicyBagging(PIPE, 2, random_state=0).fit(HEAT))),
         r"supported\(ensemble, X\), or for one member: policy_table\(ensemble\.estimators_\[0\]\)",
@@ -243,6 +259,21 @@ ERRORS = {
                 )
             )
             > 1
+        ),
+    ),
+    "one member of an ensemble is tested": (
+        lambda: markov_test(HEAT, policy=PolicyBagging(PIPE, 2)),
+        r"fitted ensemble: markov_test\(X, policy=ensemble\.estimators_\[0\]\)",
+        lambda: (
+            len(
+                markov_test(
+                    HEAT,
+                    policy=quietly(
+                        lambda: PolicyBagging(PIPE, 2, random_state=0).fit(HEAT)
+                    ).estimators_[0],
+                )
+            )
+            == 2
         ),
     ),
     "columns of the test are said": (

@@ -23,6 +23,7 @@ from skmdp._messages import quoted, shown
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import names_columns, roles_of
 from skmdp._typing import Integers
+from skmdp.ensemble import PolicyBagging
 from skmdp.inspection._gains import (
     Gain,
     NextState,
@@ -101,7 +102,8 @@ def markov_test(
     ------
     ValueError, TypeError
         If the log cannot be read, has no episodes or only one, or lacks a column; if a column is
-        tested that is the action or the episode, or tells what followed.
+        tested that is the action or the episode, or tells what followed; if the members of an
+        ensemble make states of their own.
     NotFittedError
         If a pipeline is not fitted.
 
@@ -195,6 +197,7 @@ def markov_test(
             f"ends in one, got {type(estimator).__name__}. Columns of other names are said with "
             "columns={...}."
         )
+    _require_common_states(estimator)
     roles = Roles.of(columns or {}, None if policy is None else roles_of(estimator))
     names = [tested] if isinstance(tested, str) else list(() if tested is None else tested)
     _require_known_before(names, roles)
@@ -222,6 +225,19 @@ def markov_test(
     }
     labels = ["previous state", "previous action", *names]
     return _findings(labels, gains, alpha, n_episodes=int(episodes[-1]) + 1)
+
+
+def _require_common_states(estimator: Any) -> None:
+    """Raise for an ensemble whose members make states of their own."""
+    if not isinstance(estimator, PolicyBagging):
+        return
+    member = estimator.estimators_[0] if hasattr(estimator, "estimators_") else estimator.estimator
+    if unwrap(member)[0]:
+        raise TypeError(
+            "The members of this ensemble make states of their own, so that it has no states to "
+            "test. Test those of one member of the fitted ensemble: markov_test(X, "
+            "policy=ensemble.estimators_[0])."
+        )
 
 
 def _require_known_before(names: Sequence[str], roles: Roles) -> None:

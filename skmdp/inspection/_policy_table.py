@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from skmdp._pipelines import transform, unwrap
 from skmdp._policy import Policy, fitted_policy, has_policy, read_states
 from skmdp._typing import Integers
 from skmdp.ensemble import PolicyBagging
+from skmdp.inspection._ranges import in_measured_units
+from skmdp.preprocessing._described import set_apart
 
 _COLUMNS = ("action", "value", "margin", "state_visits", "action_visits", "most_logged_action")
 
@@ -26,16 +28,22 @@ def policy_table(policy: Any) -> pd.DataFrame:
     Parameters
     ----------
     policy : MarkovPolicyEstimator, PolicyBagging, or pipeline or search that ends in one
-        A fitted policy. States behind a pipeline are those that it makes.
+        A fitted policy.
 
     Returns
     -------
     table : pandas.DataFrame
         Sorted by state. The state column(s) under their own names (with ``state_`` before a name
-        that is one of those below), then ``action`` (advised), ``value`` (V of the state),
+        that another column has), then ``action`` (advised), ``value`` (V of the state),
         ``margin`` (Q of the advised action minus the best other one; NaN if there is no other),
         ``state_visits`` and ``action_visits`` (weighted rows of the state, and of the advised
         action in it), ``most_logged_action`` (of the state).
+
+        What a ``StateEncoder`` made is shown as the measurements that it was made of: bins as
+        intervals between their borders, other columns of one measurement each as the interval
+        from its smallest to its largest value in the log, labels as they were. Columns that are
+        made of several measurements together, such as clusters, stay, and are followed by the
+        interval of each measurement between the quartiles of the state.
 
     Raises
     ------
@@ -49,6 +57,10 @@ def policy_table(policy: Any) -> pd.DataFrame:
     O(number of logged pairs). Where keys must be strings, as in JSON, a state of several columns
     is written as a record: ``policy_table(policy)[["age", "stage", "action"]].to_json(
     orient="records")``.
+
+    Intervals are those of pandas. They can be sorted, and become text with ``astype(str)`` and in
+    files; their borders are rounded to be read. ``StateEncoder.describe_states`` has them in full.
+    States that other transformers make are shown as they are.
 
     The table of an ensemble averages over its members; ``most_logged_action`` is that of all of
     their rows.
@@ -66,15 +78,39 @@ def policy_table(policy: Any) -> pd.DataFrame:
     2     low  climb  0.125   0.125            2.0
     3     mid  climb  0.250   0.188            2.0
     4     top  climb  1.000   0.000            1.0
+
+    Behind an encoder, states are ranges of what was measured:
+
+    >>> import numpy as np, pandas as pd
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skmdp.preprocessing import StateEncoder
+    >>> log = pd.DataFrame({"heat": np.linspace(0, 90, 400), "action": np.resize([0, 1], 400)})
+    >>> log["reward"] = np.where(log["action"] == (log["heat"] > 40), 1.0, -1.0)
+    >>> log["next_heat"] = np.nan  # every episode is one decision
+    >>> pipe = make_pipeline(
+    ...     StateEncoder(state="heat", n_states=4), MarkovPolicyEstimator(state="heat"))
+    >>> policy_table(pipe.fit(log))[["heat", "action", "value", "state_visits"]].round(2)
+               heat  action  value  state_visits
+    0  [-inf, 22.9)       0   1.00         102.0
+    1  [22.9, 45.0)       0   0.55          98.0
+    2  [45.0, 67.0)       1   1.00          98.0
+    3   [67.0, inf)       1   1.00         102.0
     """
-    _, estimator = unwrap(policy)
+    transformers, estimator = unwrap(policy)
     if isinstance(estimator, PolicyBagging):
-        states, answers = _answers_of_ensemble(estimator)
+        policies = _policies_in_common_states(estimator)
+        states, answers = _answers_of_ensemble(estimator, policies)
+        is_table_form = policies[0].is_table_form
     elif has_policy(estimator):
-        states, answers = _answers_of_policy(fitted_policy(estimator))
+        own = fitted_policy(estimator)
+        states, answers = _answers_of_policy(own)
+        is_table_form = own.is_table_form
     else:
         raise _not_a_policy(estimator)
-    return pd.DataFrame(states | dict(zip(_COLUMNS, answers, strict=True)))
+    states = in_measured_units(states, transformers, by_position=not is_table_form)
+    names = set_apart(list(states), _COLUMNS)
+    columns = dict(zip(names, states.values(), strict=True))
+    return pd.DataFrame(columns | dict(zip(_COLUMNS, answers, strict=True)))
 
 
 def _answers_of_policy(policy: Policy) -> tuple[dict[Hashable, Any], tuple[Any, ...]]:
@@ -93,7 +129,7 @@ def _answers_of_policy(policy: Policy) -> tuple[dict[Hashable, Any], tuple[Any, 
     runner_up = np.where((taken < 0) & (n_untried > 1), q[advised], runner_up)
     visits = np.append(counts.pair_weights, 0.0)
     labels = policy.evidence.actions.labels
-    return _named(policy.evidence.states, acting), (
+    return _by_name(policy.evidence.states, acting), (
         labels[actions],
         policy.state_values[acting],
         np.where(np.isneginf(runner_up), np.nan, q[advised] - runner_up),
@@ -103,8 +139,8 @@ def _answers_of_policy(policy: Policy) -> tuple[dict[Hashable, Any], tuple[Any, 
     )
 
 
-def _answers_of_ensemble(ensemble: PolicyBagging) -> tuple[dict[Hashable, Any], tuple[Any, ...]]:
-    """Return the states that members act in, and the further columns of the ensemble's table."""
+def _policies_in_common_states(ensemble: PolicyBagging) -> list[Policy]:
+    """Return the policies of the members, or raise if each makes states of its own."""
     check_is_fitted(ensemble)
     members = [unwrap(member) for member in ensemble.estimators_]
     if any(transformers for transformers, _ in members):
@@ -113,7 +149,13 @@ def _answers_of_ensemble(ensemble: PolicyBagging) -> tuple[dict[Hashable, Any], 
             "states. Ask for some states with supported(ensemble, X), or for one member: "
             "policy_table(ensemble.estimators_[0])."
         )
-    policies = [fitted_policy(estimator) for _, estimator in members]
+    return [fitted_policy(estimator) for _, estimator in members]
+
+
+def _answers_of_ensemble(
+    ensemble: PolicyBagging, policies: Sequence[Policy]
+) -> tuple[dict[Hashable, Any], tuple[Any, ...]]:
+    """Return the states that members act in, and the further columns of the ensemble's table."""
     index, places = index_labels(*(policy.evidence.states.as_columns() for policy in policies))
     is_acting = np.zeros(len(index), dtype=bool)
     logged = np.zeros((len(index), len(ensemble.actions_)))
@@ -128,7 +170,7 @@ def _answers_of_ensemble(ensemble: PolicyBagging) -> tuple[dict[Hashable, Any], 
     others = q.copy()
     others[rows, actions] = -np.inf
     runner_up = others.max(axis=1)
-    return _named(index, acting), (
+    return _by_name(index, acting), (
         ensemble.actions_[actions],
         q[rows, actions],
         np.where(np.isneginf(runner_up), np.nan, q[rows, actions] - runner_up),
@@ -138,15 +180,9 @@ def _answers_of_ensemble(ensemble: PolicyBagging) -> tuple[dict[Hashable, Any], 
     )
 
 
-def _named(states: LabelIndex, acting: Integers) -> dict[Hashable, Any]:
-    """Return the columns of some states, under names that no other column of the table has."""
-    columns: dict[Hashable, Any] = {}
-    for name, part in zip(states.names, states.parts(acting), strict=True):
-        label: Any = name
-        while label in _COLUMNS or (label != name and label in states.names):
-            label = f"state_{label}"
-        columns[label] = part
-    return columns
+def _by_name(states: LabelIndex, acting: Integers) -> dict[Hashable, Any]:
+    """Return the columns of some states."""
+    return dict(zip(states.names, states.parts(acting), strict=True))
 
 
 def _not_a_policy(estimator: Any) -> TypeError:
@@ -162,9 +198,9 @@ def supported(policy: Any, X: Any) -> pd.DataFrame:
     Parameters
     ----------
     policy : MarkovPolicyEstimator, PolicyBagging, or pipeline or search that ends in one
-        A fitted policy. States behind a pipeline are those that it makes.
+        A fitted policy. The members of an ensemble may make states of their own.
     X : table, array of shape (n_samples, n_features_in_), or 1-D array-like of labels
-        States, as in ``predict``.
+        States, as in ``predict``: of a pipeline the measurements.
 
     Returns
     -------
