@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from skmdp.preprocessing._described import parts_of, set_apart
+from skmdp.preprocessing._described import Part, parts_of, set_apart
 
 
 def in_measured_units(
@@ -14,31 +14,41 @@ def in_measured_units(
     """Return some states, column by column, with what their encoders tell of the measurements.
 
     An encoded column that is made of one measurement gives way to it; columns that are made of
-    several together are followed by them. ``by_position``: the states were an array without names.
+    several together are followed by them. ``by_position``: the states were an array without names,
+    which the last transformer made.
     """
-    shown: dict[Any, dict[Any, Any]] = {name: {name: column} for name, column in states.items()}
+    shown = {name: {name: column} for name, column in states.items()}
     unexplained = set(states)
-    for transformer in reversed(transformers):
+    for transformer in reversed(transformers[-1:] if by_position else transformers):
         parts = parts_of(transformer)
         if not parts:  # whatever this one made, those before it do not know
             break
-        encoded = [key for part in parts for key in part.keys]
-        names: dict[Any, Any] = {key: key for key in encoded}
-        if by_position:
-            names = dict(zip(encoded, states, strict=False))
-        for part in parts:
-            keys = [names[key] for key in part.keys]
-            if not unexplained.issuperset(keys):
-                continue
-            ranges = part.ranges([states[key] for key in keys])
-            if {*part.keys} == {*ranges}:
-                shown[keys[0]] = ranges
-            else:
-                kept = set_apart(keys, ranges)
-                for key, name in zip(keys, kept, strict=True):
-                    shown[key] = {name: states[key]}
-                shown[keys[-1]] |= ranges
-            unexplained.difference_update(keys)
-        if by_position:
-            break
+        for part, keys in _columns_of(parts, list(states) if by_position else None):
+            if unexplained.issuperset(keys):
+                unexplained.difference_update(keys)
+                shown |= _explained(part, keys, states)
     return {name: column for columns in shown.values() for name, column in columns.items()}
+
+
+def _columns_of(
+    parts: Sequence[Part], in_order: list[Any] | None
+) -> Iterator[tuple[Part, list[Any]]]:
+    """Go through parts with their encoded columns, by name or in the order of those given."""
+    start = 0
+    for part in parts:
+        end = start + len(part.keys)
+        yield part, list(part.keys) if in_order is None else in_order[start:end]
+        start = end
+
+
+def _explained(part: Part, keys: list[Any], states: dict[Any, Any]) -> dict[Any, dict[Any, Any]]:
+    """Return the columns that are shown in place of each encoded one."""
+    ranges = part.ranges([states[key] for key in keys])
+    if {*part.keys} == {*ranges}:
+        return {keys[0]: ranges}
+    kept = set_apart(keys, ranges)
+    shown: dict[Any, dict[Any, Any]] = {
+        key: {name: states[key]} for key, name in zip(keys, kept, strict=True)
+    }
+    shown[keys[-1]] |= ranges
+    return shown
