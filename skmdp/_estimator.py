@@ -785,6 +785,12 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         order of its rows, or by ``step``. Without episodes every row of a table counts as a start,
         followed for 1000 steps.
 
+        Behind a ``StateEncoder`` in a pipeline, states may put together what has different
+        consequences, and their values are then far too high. There the score is the smaller of the
+        value above and that of ``"fqe"`` (see ``skmdp.metrics.evaluate_policy``), which looks at
+        the measurements themselves, less one standard deviation of the rewards for each decision of
+        an episode that ``X`` hardly ever takes where the policy takes it.
+
         Parameters
         ----------
         X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
@@ -828,7 +834,9 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         interval). Neither ``gamma`` nor the horizon of a model enters, so a search over ``gamma``
         is fair.
         It assumes Markov states and no hidden confounder, and cannot tell fast from slow where
-        reward comes once, at an end that every episode reaches. On most logs it costs about one
+        reward comes once, at an end that every episode reaches. Behind an encoder the forest that
+        ``"fqe"`` needs is grown once for each content of a fold and kept; with ``sample_weight``
+        the score is that in states alone. On most logs it costs about one
         fit; at worst (a process that neither ends nor settles) one pass over the distinct
         transitions for each step of the horizon. Unknown states are scored by what ``predict``
         answers, silently.

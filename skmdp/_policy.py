@@ -122,13 +122,20 @@ class Policy:
         log does not have.
         """
         acted = np.flatnonzero(np.bincount(log.state_codes))
-        columns = [column.take(acted) for column in log.states.as_columns()]
+        actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
+        actions[acted] = self.actions_of(acted, log, handle_unknown)
+        return actions
+
+    def actions_of(self, states: Integers, log: Transitions, handle_unknown: str) -> Codes:
+        """Return the advice in some states of a log, in the log's action codes, (n_states,).
+
+        -1 for actions that the log does not have.
+        """
+        columns = [column.take(states.astype(np.int64)) for column in log.states.as_columns()]
         advised = self.decide_silently(
             self.evidence.states.encode(columns), columns, handle_unknown
         )
-        actions = np.full(len(log.states), UNKNOWN, dtype=np.int32)
-        actions[acted] = log.actions.encode(self.evidence.actions.as_columns())[advised]
-        return actions
+        return np.asarray(log.actions.encode(self.evidence.actions.as_columns())[advised])
 
     def q_rows(self, codes: Integers) -> Floats:
         """Return Q of the given states, (n, n_actions), from the sparse store."""

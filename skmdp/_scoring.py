@@ -17,7 +17,9 @@ from skmdp._log.forms import read_log
 from skmdp._log.frames import as_frame
 from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities_to_score
+from skmdp._log.raw import Measurements
 from skmdp._policy import check_features, fitted_policy
+from skmdp._trust import fitted_q, follow_advice, read_behind, trusted_score
 from skmdp._typing import Codes, Floats
 
 UNCOVERED_WARNING = 0.01
@@ -44,16 +46,34 @@ def warn_if_unsupported(uncovered: float, extrapolated: float, *, stacklevel: in
         )
 
 
-def evaluate_for_score(evidence: Evidence, log: Transitions, choice: Floats) -> DirectEstimate:
-    """Evaluate a policy, pi(a|s) of the log's pairs, as ``score`` does."""
+def evaluate_for_score(
+    evidence: Evidence, log: Transitions, choice: Floats, measured: Measurements | None
+) -> DirectEstimate:
+    """Evaluate a policy, pi(a|s) of the log's pairs, as ``score`` does.
+
+    What was measured, if that is known, tells better which episodes were cut off.
+    """
+    cut_share = log.cut_share if measured is None else measured.cut_share
     return evaluate_directly(
         evidence.counts,
         choice,
         evidence.initial_distribution,
         prior_strength=choose_prior_strength(evidence.counts),
-        horizon=Horizon.of_log(log.longest, log.cut_share),
+        horizon=Horizon.of_log(log.longest, cut_share),
         longest=log.longest,
     )
+
+
+def trust(score: float, measured: Measurements, answers: Codes, log: Transitions) -> float:
+    """Return the score of a policy as far as the measurements bear it out.
+
+    ``answers`` (n_states,) are its actions in the states of ``log``, which holds the same rows as
+    the measurements, in the numbers of theirs.
+    """
+    following = np.where(measured.ended, log.state_codes, log.next_codes)
+    asked = fitted_q(measured)
+    estimate = follow_advice(asked, answers[following], answers[log.start_codes])
+    return trusted_score(score, estimate, asked.log)
 
 
 def score_asks_as_fit(routing: Any) -> Any:
@@ -85,9 +105,17 @@ def score_policy(
         return agreement(actions[log.state_codes], log)
     evidence = gather(log)
     warn_of_oddities_to_score(log, evidence, fitted_policy(estimator).evidence, stacklevel=3)
-    estimate = evaluate_for_score(evidence, log, choice_of_actions(evidence.counts, actions))
+    measured = None
+    if y is None and sample_weight is None:
+        measured = read_behind(X, fitted_policy(estimator).roles)
+    choice = choice_of_actions(evidence.counts, actions)
+    estimate = evaluate_for_score(evidence, log, choice, measured)
     warn_if_unsupported(estimate.uncovered, estimate.extrapolated, stacklevel=4)
-    return estimate.value
+    if measured is None:
+        return estimate.value
+    every_state = np.arange(len(log.states))
+    answers = fitted_policy(estimator).actions_of(every_state, log, estimator.handle_unknown)
+    return trust(estimate.value, measured, answers, log)
 
 
 def read_log_to_score(

@@ -7,18 +7,25 @@ all policies that are judged on that log.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
 
 import joblib
+import numpy as np
 
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.raw import RawLog
-from skmdp._log.raw import Measurements
+from skmdp._evaluation.support import Propensities
+from skmdp._log.frames import as_table
+from skmdp._log.labels import UNKNOWN
+from skmdp._log.raw import MEASURED, Measurements, measured_names, read_measurements
+from skmdp._log.roles import Roles
+from skmdp._typing import Codes, Name
 
 # Logs are kept while they have no more rows than this together: those of the folds of a search.
 MOST_ROWS_KEPT = 500_000
@@ -75,6 +82,66 @@ def fitted_q(
         )
 
     return _KEPT.get(f"{grown} {asked}", over_the_horizon)
+
+
+def read_behind(
+    X: Any, roles: Roles, read: Mapping[Name, Name | None] | None = None
+) -> Measurements | None:
+    """Read what was measured of the states of a log, None if nothing tells what was.
+
+    That is what an encoder handed on of a table, or the columns that are ``read`` of it, and all
+    others that have one of next states beside them.
+    """
+    columns = as_table(X).columns
+    found = _columns_behind(columns, roles, read or {})
+    if not found:
+        return None
+    names = tuple(sorted(found, key=str))
+    states, nexts = zip(*(found[name] for name in names), strict=True)
+    given = not set(columns).isdisjoint(nexts)
+    with warnings.catch_warnings():  # of a table that was read before
+        warnings.simplefilter("ignore", UserWarning)
+        return read_measurements(
+            X, replace(roles, state=states, next_state=nexts if given else None), names=names
+        )
+
+
+def _columns_behind(
+    columns: Sequence[Any], roles: Roles, read: Mapping[Name, Name | None]
+) -> dict[Name, tuple[Name, Name]]:
+    """Return where each measurement and the next one stand, by the name of the measurement."""
+    handed_on = {
+        name: name.removeprefix(MEASURED)
+        for name in columns
+        if isinstance(name, str) and name.startswith(MEASURED)
+    }
+    if not (handed_on or read):
+        return {}
+    # States that an encoder made go by the names of what they were made of.
+    beside = set(measured_names(columns, roles)) - set(handed_on) - set(roles.state)
+    found: dict[Name, tuple[Name, Name]] = {name: (name, f"next_{name}") for name in beside}
+    found |= {name: (name, after or f"next_{name}") for name, after in read.items()}
+    return found | {own: (name, f"next_{name}") for name, own in handed_on.items()}
+
+
+def follow_advice(asked: FittedQ, following: Codes, starting: Codes) -> FittedEstimate:
+    """Evaluate a policy that may advise what the log never does, UNKNOWN.
+
+    There the log's own decisions stand in, and none of them counts as supported.
+    """
+    choices, known = [], []
+    for advice, logged in (
+        (following, asked.propensities.following),
+        (starting, asked.propensities.starting),
+    ):
+        is_known = advice != UNKNOWN
+        choice = np.zeros(logged.shape)
+        choice[np.flatnonzero(is_known), advice[is_known]] = 1.0
+        choices.append(np.where(is_known[:, np.newaxis], choice, logged))
+        known.append(np.where(is_known[:, np.newaxis], logged, 0.0))
+    if all((advice != UNKNOWN).all() for advice in (following, starting)):
+        return asked.follow(following, starting)
+    return replace(asked, propensities=Propensities(*known)).follow(*choices)
 
 
 def trusted_score(score: float, estimate: FittedEstimate, log: RawLog) -> float:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn import config_context
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils import check_consistent_length, check_random_state
@@ -17,12 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmdp._averaging import Opinion, average
 from skmdp._evaluation.direct import choice_of_rows
+from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
 from skmdp._log.frames import as_table, take_rows
 from skmdp._log.index import index_labels
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.numbers import read_weights
 from skmdp._log.oddities import warn_of_oddities_to_score
+from skmdp._log.raw import Measurements
 from skmdp._log.reading import (
     episode_codes,
     label_codes,
@@ -32,14 +35,16 @@ from skmdp._log.reading import (
 from skmdp._log.roles import Roles
 from skmdp._pipelines import last_step, transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, read_states, roles_of
-from skmdp._policy_columns import columns_read
+from skmdp._policy_columns import columns_read, is_behind_transformers
 from skmdp._scoring import (
     agreement,
     evaluate_for_score,
     read_log_to_score,
     score_asks_as_fit,
+    trust,
     warn_if_unsupported,
 )
+from skmdp._trust import read_behind
 from skmdp._typing import Floats, Integers, Name
 
 __all__ = ["PolicyBagging"]
@@ -516,7 +521,9 @@ class PolicyBagging(BaseEstimator):
         The mean over the clones of the score that ``MarkovPolicyEstimator.score`` would give the
         ensemble in the states of the clone. The ensemble may advise several actions in rows that
         the clone counts as one state. It is then scored as a policy that takes each of these
-        actions with the share of rows in which it advises it.
+        actions with the share of rows in which it advises it. Where states are made of
+        measurements, by the clones or by an encoder before the ensemble, the mean is bounded by
+        what the measurements tell, as ``MarkovPolicyEstimator.score`` is.
 
         Parameters
         ----------
@@ -560,9 +567,8 @@ class PolicyBagging(BaseEstimator):
         True
         """
         check_is_fitted(self)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*no member has seen in fit", UserWarning)
-            answers = read_state_labels(self.predict(X), "action")
+        answers = read_state_labels(self._predict_silently(X), "action")
+        measured = None
         values, uncovered, extrapolated = [], [], []
         for member in self.estimators_:
             transformers, estimator = unwrap(member)
@@ -582,13 +588,40 @@ class PolicyBagging(BaseEstimator):
             if member is self.estimators_[0]:  # all of them see the same rows
                 learned_from = fitted_policy(estimator).evidence
                 warn_of_oddities_to_score(log, evidence, learned_from, stacklevel=2)
+                if y is None and sample_weight is None:
+                    read = self.__skmdp_measured__() if is_behind_transformers(self) else None
+                    measured = read_behind(X, self.__skmdp_roles__(), read)
             shares = choice_of_rows(evidence.counts, log.state_codes, taken, log.weights)
-            estimate = evaluate_for_score(evidence, log, shares)
+            estimate = evaluate_for_score(evidence, log, shares, measured)
             values.append(estimate.value)
             uncovered.append(estimate.uncovered)
             extrapolated.append(estimate.extrapolated)
         warn_if_unsupported(float(np.mean(uncovered)), float(np.mean(extrapolated)))
-        return float(np.mean(values))
+        score = float(np.mean(values))
+        return score if measured is None else self._trust(score, measured, log)
+
+    def _trust(self, score: float, measured: Measurements, log: Transitions) -> float:
+        """Return a score as far as the measurements bear it out; ``log`` is that of a member."""
+        states = pd.DataFrame(
+            dict(zip(log.states.names, log.states.parts(np.arange(len(log.states))), strict=True))
+        )
+        if is_behind_transformers(self):  # the ensemble is asked about what was measured
+            log, asked = measured.log, measured.decided_in
+            states = measured.table(asked)
+        else:
+            asked = np.arange(len(log.states))
+            parts = log.states.parts(asked)
+            states = pd.DataFrame(dict(zip(log.states.names, parts, strict=True)))
+        said = read_state_labels(self._predict_silently(states), "action")
+        answers = np.full(len(log.states), UNKNOWN, dtype=np.int32)
+        answers[asked] = log.actions.encode([said])
+        return trust(score, measured, answers, log)
+
+    def _predict_silently(self, X: Any) -> npt.NDArray[Any]:
+        """Predict without a word about states that no member knows."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*no member has seen in fit", UserWarning)
+            return self.predict(X)
 
 
 def _require_policy(estimator: Any) -> None:

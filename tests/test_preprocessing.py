@@ -102,8 +102,15 @@ def test_states_and_next_states_are_encoded_alike(library):
     assert type(encoded) is type(table)
     encoded = to_pandas(encoded)
     kept = ["machine", "note", "action", "reward"]
-    assert list(encoded.columns) == [*STATE, *kept, "next_heat", "next_wear"]
+    handed_on = {
+        f"{after}{name}": f"{after}measured__{name}" for name in STATE for after in ("", "next_")
+    }
+    assert list(encoded.columns[:2]) == STATE
+    assert list(encoded.columns[-2:]) == ["next_heat", "next_wear"]
+    assert set(encoded.columns[2:-2]) == {*kept, *handed_on.values()}
     pd.testing.assert_frame_equal(encoded[kept], LOG[kept], check_dtype=False)
+    measured = encoded[[*handed_on.values()]].set_axis([*handed_on], axis=1)
+    pd.testing.assert_frame_equal(measured, LOG[[*handed_on]], check_dtype=False)
     pooled = np.vstack(
         [LOG[STATE], LOG[["next_heat", "next_wear"]].dropna().set_axis(STATE, axis=1)]
     )

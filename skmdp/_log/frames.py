@@ -55,6 +55,12 @@ class Table:
             return self._native.iloc[rows]
         return self._native[rows, :].to_native()
 
+    def rename(self, names: dict[Name, Name]) -> Table:
+        """Return the table with other names of some columns."""
+        if isinstance(self._native, pd.DataFrame):
+            return Table(self._native.rename(columns=names))
+        return Table(self._native.rename({str(name): str(new) for name, new in names.items()}))
+
     def features(self, names: Sequence[Name], rows: Bools | None = None) -> pd.DataFrame:
         """Return some columns, of the rows marked, as a plain pandas table of any library."""
         taken = [self.column(name) for name in names]

@@ -22,13 +22,15 @@ from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time, match_kind
 from skmdp._log.reading import read_table
-from skmdp._log.roles import Roles, find_next_names, require_columns
+from skmdp._log.roles import ROLES, Roles, find_next_names, require_columns
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers, Names
 
 # If more of the rows than this are the only ones of their state, states are measurements that
 # never come again, not labels.
 MOST_ROWS_ALONE = 0.10
+# Before the names of measurements that an encoder hands on beside the states it makes of them.
+MEASURED = "measured__"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,15 @@ class Measurements:
         n = np.bincount(self.log.state_codes)
         return bool(np.count_nonzero(n == 1) <= MOST_ROWS_ALONE * len(self.log.state_codes))
 
+    @cached_property
+    def decided_in(self) -> Integers:
+        """The states in which a policy may have to decide: all but those where episodes end."""
+        is_met = np.zeros(len(self.log.states), dtype=bool)
+        is_met[self.log.state_codes] = True
+        is_met[self.log.next_codes[~self.ended]] = True
+        is_met[self.log.start_codes] = True
+        return np.flatnonzero(is_met)
+
     @property
     def cut_share(self) -> float:
         """Share of the episodes that were cut off.
@@ -130,10 +141,15 @@ class Measurements:
         )
 
 
-def measured_names(columns: Sequence[Any]) -> Names:
-    """Return the columns of a table that have a column of next states beside them."""
+def measured_names(columns: Sequence[Any], roles: Roles) -> Names:
+    """Return the columns of a table that have one of next states beside them, and no other role."""
     there = set(columns)
-    return tuple(name for name in columns if isinstance(name, str) and f"next_{name}" in there)
+    taken = {name for role in ROLES if role != "state" for name in roles.names(role)}
+    return tuple(
+        name
+        for name in columns
+        if isinstance(name, str) and f"next_{name}" in there and name not in taken
+    )
 
 
 def read_measurements(

@@ -284,12 +284,7 @@ class PolicyLogs:
     def _answers_when_measured(self, policy: Any) -> Array:
         """Return what a policy does in every measured state that it may be asked about."""
         if id(policy) not in self._answers:
-            log, ended = self.measurements.log, self.measurements.ended
-            is_met = np.zeros(len(log.states), dtype=bool)
-            is_met[log.state_codes] = True
-            is_met[log.next_codes[~ended]] = True
-            is_met[log.start_codes] = True
-            met = np.flatnonzero(is_met)
+            log, met = self.measurements.log, self.measurements.decided_in
             roles = replace(self._columns.common, state=self.measurements.names)
             said = ask(
                 policy, self.measurements.table(met), log.actions, roles, must_be_logged=True

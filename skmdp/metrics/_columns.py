@@ -92,7 +92,7 @@ class ColumnsRead:
     def _wanted(self) -> dict[Name, Name | None]:
         """Return the columns of states, wherever they are, with their next ones."""
         is_named = "state" in self._named
-        wanted: dict[Name, Name | None] = dict.fromkeys(measured_names(self._there))
+        wanted: dict[Name, Name | None] = dict.fromkeys(measured_names(self._there, self.common))
         if is_named:
             nexts = self.common.next_state or (None,) * len(self.common.state)
             wanted = dict(zip(self.common.state, nexts, strict=True))

@@ -37,7 +37,7 @@ from skmdp.preprocessing._bins import (
     warn_of_single_rows,
 )
 from skmdp.preprocessing._described import Part, group_rows, require_summary, summarize
-from skmdp.preprocessing._measured import Measured, measure
+from skmdp.preprocessing._measured import Measured, handed_on_as, measure
 from skmdp.preprocessing._states import (
     are_codes,
     encode,
@@ -129,7 +129,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     ...                     "next_wear": [0.6, 0.2, 0.7, None], "reward": [1, -2, 1, -9]})
     >>> halves = KBinsDiscretizer(2, encode="ordinal", strategy="uniform")
     >>> encoder = StateEncoder(halves, state="wear").fit(log)
-    >>> encoder.transform(log)
+    >>> encoder.transform(log)[["wear", "action", "reward", "next_wear"]]
        wear action  reward  next_wear
     0     0    run       1        1.0
     1     1    fix      -2        0.0
@@ -247,8 +247,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         ...                     "action": [0, 1, 0, 1]})
         >>> encoder = StateEncoder(KMeans(2, random_state=0), state=["x", "v"])
         >>> states = encoder.fit_transform(log)
-        >>> states.columns.tolist(), bool(states["state"][0] == states["state"][1])
-        (['state', 'action'], True)
+        >>> states.columns[:1].tolist(), bool(states["state"][0] == states["state"][1])
+        (['state'], True)
         """
         encoded, present = self._fit(X, y)
         return self._output(X, encoded, present)
@@ -335,7 +335,10 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             then the encoded next-state columns. Clusters and leaves are one column ``"state"``,
             and one ``"next_state"``; a transformer that keeps the number of columns keeps their
             names, any other names them, with ``"next_"`` before the names of next states. Whole
-            numbers are integers. An array for an array.
+            numbers are integers. A log (a table that has the column ``action``) keeps what was
+            measured under names that begin with ``"measured__"`` and ``"next_measured__"``, so that
+            a policy on the states can be scored by what it does to the measurements. An array for
+            an array.
 
         Raises
         ------
@@ -350,8 +353,8 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         >>> log = pd.DataFrame({"stage": ["I", "II", "I", "II"], "dose": [1, 1, 2, 2],
         ...                     "next_stage": ["II", "III", "II", None]})
         >>> encoder = StateEncoder(OrdinalEncoder(), state="stage").fit(log)
-        >>> encoder.transform(log).iloc[0].tolist()
-        [0.0, 1.0, 1.0]
+        >>> encoder.transform(log)[["stage", "next_stage"]].iloc[0].tolist()
+        [0.0, 1.0]
         >>> encoder.transform([["III"], ["I"]])
         array([[2],
                [0]])
@@ -413,8 +416,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         if self._table_columns is None:
             return np.array(encoded, dtype=object)
         nexts = find_next_names(tuple(names), self._next_state, self._table_columns)
-        replaced = {*names, *(nexts or ())}
-        kept = [name for name in self._table_columns if name not in replaced]
+        kept = self._kept_names(tuple(names), nexts, self._table_columns)
         following = () if nexts is None else self._encoded_names(tuple(names), nexts)
         return np.array([*encoded, *kept, *following], dtype=object)
 
@@ -545,6 +547,16 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
         default = [f"x{j}" for j in range(self.n_features_in_)]
         return list(getattr(self, "feature_names_in_", default))
 
+    def _kept_names(self, names: Names, nexts: Names | None, columns: Sequence[Any]) -> list[Any]:
+        """Return the columns of the table of fit that stay beside the encoded ones."""
+        handed_on = handed_on_as(names, nexts, columns) if self._is_log(columns) else {}
+        replaced = {*names, *(nexts or ())} - set(handed_on)
+        return [handed_on.get(name, name) for name in columns if name not in replaced]
+
+    def _is_log(self, columns: Sequence[Any]) -> bool:
+        """Whether a table holds decisions, not only states."""
+        return self.action in columns
+
     def _encode_rows(self, rows: Any) -> Array:
         return encode(self.transformer_, self._method, rows)
 
@@ -574,7 +586,13 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
             following = None
             if measured.nexts is not None:
                 following = self._encoded_names(measured.names, measured.nexts)
-            table = exchange(measured, columns, self._encoded_names(measured.names), following)
+            table = exchange(
+                measured,
+                columns,
+                self._encoded_names(measured.names),
+                following,
+                is_log=self._is_log(measured.frame.columns),
+            )
             return convert_table(table, wanted)
         if wanted == "default":
             return encoded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
@@ -13,10 +13,11 @@ import pandas as pd
 
 from skmdp._log.frames import Table
 from skmdp._log.labels import raise_if_missing
+from skmdp._log.raw import MEASURED
 from skmdp._log.roles import find_next_names, require_columns, require_distinct
 from skmdp._messages import shortened, shown
 from skmdp._pipelines import last_step
-from skmdp._typing import Bools, Names
+from skmdp._typing import Bools, Name, Names
 
 BOUND_IT = "Bound the column first, for example with .clip(lower=..., upper=...)."
 
@@ -35,6 +36,11 @@ class Measured:
     names: Names
     nexts: Names | None
     present: Bools
+
+    @property
+    def handed_on(self) -> dict[Name, Name]:
+        """Names under which measurements are handed on beside the states made of them."""
+        return handed_on_as(self.names, self.nexts, self.frame.columns)
 
     def place_of(self, row: int) -> tuple[Names, int]:
         """Return the columns of the table that hold one of ``rows``, and their row there."""
@@ -103,6 +109,18 @@ class Measured:
                 "a first time. Leave a label out of StateEncoder(state=...), which keeps other "
                 f"columns, and name it in MarkovPolicyEstimator(state=[..., {shown(name)}])."
             )
+
+
+def handed_on_as(names: Names, nexts: Names | None, columns: Sequence[Any]) -> dict[Name, Name]:
+    """Return the names under which measurements, and next ones, are handed on beside states.
+
+    What an encoder made of a measurement is none.
+    """
+    named: dict[Name, Name] = {name: f"{MEASURED}{name}" for name in names}
+    if nexts is not None:
+        after = zip(nexts, tuple(named.values()), strict=True)
+        named |= {name: f"next_{measured}" for name, measured in after}
+    return {name: other for name, other in named.items() if other not in columns}
 
 
 def measure(

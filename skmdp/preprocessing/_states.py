@@ -110,19 +110,28 @@ def exchange(
     columns: Sequence[Array],
     names: Names,
     nexts: Names | None,
+    *,
+    is_log: bool,
 ) -> Any:
-    """Return the table with states in place of the measurements that they were made of."""
+    """Return the table with states in place of the measurements that they were made of.
+
+    Of a log these are handed on under other names, so that a policy that is judged in the states
+    can be judged on what was measured, too.
+    """
     n_rows = len(measured.states)
     before = {name: column[:n_rows] for name, column in zip(names, columns, strict=True)}
     after = {}
     if nexts is not None:
         after = {name: column[n_rows:] for name, column in zip(nexts, columns, strict=True)}
-    dropped = (*measured.names, *(measured.nexts or ()))
-    kept = set(measured.frame.columns) - set(dropped)
-    taken = [name for name in (*before, *after) if name in kept]
+    replaced = (*measured.names, *(measured.nexts or ()))
+    handed_on = measured.handed_on if is_log else {}
+    dropped = tuple(name for name in replaced if name not in handed_on)
+    kept = set(measured.frame.columns) - set(replaced)
+    taken = [name for name in (*before, *after, *handed_on.values()) if name in kept]
     if taken:
         raise ValueError(
             f"The encoded states are to be called {quoted(taken)}, but the table has such "
             "a column beside the state columns. Rename it."
         )
-    return measured.frame.exchange(dropped, before, after, measured.present)
+    frame = measured.frame.rename(handed_on) if handed_on else measured.frame
+    return frame.exchange(dropped, before, after, measured.present)
