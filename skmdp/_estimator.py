@@ -31,6 +31,7 @@ from skmdp._scoring import (
     score_asks_as_fit,
     score_policy,
 )
+from skmdp._trust import Scored
 from skmdp._typing import Codes, Floats, Name
 from skmdp._version import __version__
 from skmdp.solvers import Solution
@@ -856,7 +857,11 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         >>> bool(policy.score(test) > mean_of_the_log)
         True
         """
-        return score_policy(self, X, y, reward=reward, episode=episode, sample_weight=sample_weight)
+        beside = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
+        return self.__skmdp_score__(X, y, **beside).value
+
+    def __skmdp_score__(self, X: Any, y: Any = None, **beside: Any) -> Scored:
+        return score_policy(self, X, y, **beside)
 
     # -------------------------------------------------------------------------------------- views
 

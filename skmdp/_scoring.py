@@ -19,7 +19,7 @@ from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities_to_score
 from skmdp._log.raw import Measurements
 from skmdp._policy import check_features, fitted_policy
-from skmdp._trust import fitted_q, follow_advice, read_behind, trusted_score
+from skmdp._trust import Scored, fitted_q, follow_advice, read_behind
 from skmdp._typing import Codes, Floats
 
 UNCOVERED_WARNING = 0.01
@@ -64,8 +64,10 @@ def evaluate_for_score(
     )
 
 
-def trust(score: float, measured: Measurements, answers: Codes, log: Transitions) -> float:
-    """Return the score of a policy as far as the measurements bear it out.
+def set_beside_measurements(
+    own: float, measured: Measurements, answers: Codes, log: Transitions
+) -> Scored:
+    """Set the value of a policy in its own states beside what the measurements tell of it.
 
     ``answers`` (n_states,) are its actions in the states of ``log``, which holds the same rows as
     the measurements, in the numbers of theirs.
@@ -73,7 +75,8 @@ def trust(score: float, measured: Measurements, answers: Codes, log: Transitions
     following = np.where(measured.ended, log.state_codes, log.next_codes)
     asked = fitted_q(measured)
     estimate = follow_advice(asked, answers[following], answers[log.start_codes])
-    return trusted_score(score, estimate, asked.log)
+    spread = float(asked.log.rewards.std())
+    return Scored(own, estimate.unsupported_share, estimate, spread)
 
 
 def score_asks_as_fit(routing: Any) -> Any:
@@ -91,9 +94,15 @@ def agreement(action_codes: Codes, log: Transitions) -> float:
 
 
 def score_policy(
-    estimator: Any, X: Any, y: Any, *, reward: Any, episode: Any, sample_weight: Any
-) -> float:
-    """Return the estimated reward per episode of a fitted estimator's policy.
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    reward: Any = None,
+    episode: Any = None,
+    sample_weight: Any = None,
+) -> Scored:
+    """Estimate the reward per episode of a fitted estimator's policy.
 
     Of a log without rewards, the share of rows where it agrees with the logged action.
     """
@@ -102,7 +111,7 @@ def score_policy(
     )
     actions = fitted_policy(estimator).actions_in(log, estimator.handle_unknown)
     if log.rewards is None:
-        return agreement(actions[log.state_codes], log)
+        return Scored(agreement(actions[log.state_codes], log), 0.0)
     evidence = gather(log)
     warn_of_oddities_to_score(log, evidence, fitted_policy(estimator).evidence, stacklevel=3)
     measured = None
@@ -112,10 +121,10 @@ def score_policy(
     estimate = evaluate_for_score(evidence, log, choice, measured)
     warn_if_unsupported(estimate.uncovered, estimate.extrapolated, stacklevel=4)
     if measured is None:
-        return estimate.value
+        return Scored(estimate.value, estimate.uncovered)
     every_state = np.arange(len(log.states))
     answers = fitted_policy(estimator).actions_of(every_state, log, estimator.handle_unknown)
-    return trust(estimate.value, measured, answers, log)
+    return set_beside_measurements(estimate.value, measured, answers, log)
 
 
 def read_log_to_score(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -19,7 +19,6 @@ import numpy as np
 
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
 from skmdp._evaluation.horizon import Horizon
-from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.support import Propensities
 from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
@@ -144,11 +143,33 @@ def follow_advice(asked: FittedQ, following: Codes, starting: Codes) -> FittedEs
     return replace(asked, propensities=Propensities(*known)).follow(*choices)
 
 
-def trusted_score(score: float, estimate: FittedEstimate, log: RawLog) -> float:
-    """Return the score of a policy in its own states, so far as the measurements bear it out.
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a score is made of.
 
-    That is the smaller of the two values, less one standard deviation of the rewards for each
-    decision that the log hardly ever takes: nobody knows what these bring.
+    ``own`` is the value of a policy in its own states, ``fitted`` what the measurements tell of it
+    (None where states are labels), ``spread`` the standard deviation of the rewards. ``lacking`` is
+    the share of the decisions that the log does not support.
     """
-    unknown = estimate.unsupported_decisions * log.rewards.std()
-    return float(min(score, estimate.value) - unknown)
+
+    own: float
+    lacking: float
+    fitted: FittedEstimate | None = None
+    spread: float = 0.0
+
+    @property
+    def on_measurements(self) -> float:
+        """Value on the measurements; of labels, which are all that was measured, in these."""
+        return self.own if self.fitted is None else self.fitted.value
+
+    @property
+    def value(self) -> float:
+        """The score: what a policy is worth as far as states and measurements bear it out.
+
+        That is the smaller of the two values, less one standard deviation of the rewards for each
+        decision that the log hardly ever takes: nobody knows what these bring.
+        """
+        if self.fitted is None:
+            return self.own
+        unknown = self.fitted.unsupported_decisions * self.spread
+        return float(min(self.own, self.fitted.value) - unknown)

@@ -41,10 +41,10 @@ from skmdp._scoring import (
     evaluate_for_score,
     read_log_to_score,
     score_asks_as_fit,
-    trust,
+    set_beside_measurements,
     warn_if_unsupported,
 )
-from skmdp._trust import read_behind
+from skmdp._trust import Scored, read_behind
 from skmdp._typing import Floats, Integers, Name
 
 __all__ = ["PolicyBagging"]
@@ -566,6 +566,18 @@ class PolicyBagging(BaseEstimator):
         >>> bool(policies.score(test) > test["reward"].sum() / 1000)
         True
         """
+        beside = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
+        return self.__skmdp_score__(X, y, **beside).value
+
+    def __skmdp_score__(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        reward: Any = None,
+        episode: Any = None,
+        sample_weight: Any = None,
+    ) -> Scored:
         check_is_fitted(self)
         answers = read_state_labels(self._predict_silently(X), "action")
         measured = None
@@ -583,7 +595,7 @@ class PolicyBagging(BaseEstimator):
             )
             taken = log.actions.encode([log.beside[0]])
             if log.rewards is None:
-                return agreement(taken, log)
+                return Scored(agreement(taken, log), 0.0)
             evidence = gather(log)
             if member is self.estimators_[0]:  # all of them see the same rows
                 learned_from = fitted_policy(estimator).evidence
@@ -597,11 +609,13 @@ class PolicyBagging(BaseEstimator):
             uncovered.append(estimate.uncovered)
             extrapolated.append(estimate.extrapolated)
         warn_if_unsupported(float(np.mean(uncovered)), float(np.mean(extrapolated)))
-        score = float(np.mean(values))
-        return score if measured is None else self._trust(score, measured, log)
+        own = float(np.mean(values))
+        if measured is None:
+            return Scored(own, float(np.mean(uncovered)))
+        return self._set_beside(own, measured, log)
 
-    def _trust(self, score: float, measured: Measurements, log: Transitions) -> float:
-        """Return a score as far as the measurements bear it out; ``log`` is that of a member."""
+    def _set_beside(self, own: float, measured: Measurements, log: Transitions) -> Scored:
+        """Set a value in states beside what was measured; ``log`` is that of a member."""
         states = pd.DataFrame(
             dict(zip(log.states.names, log.states.parts(np.arange(len(log.states))), strict=True))
         )
@@ -615,7 +629,7 @@ class PolicyBagging(BaseEstimator):
         said = read_state_labels(self._predict_silently(states), "action")
         answers = np.full(len(log.states), UNKNOWN, dtype=np.int32)
         answers[asked] = log.actions.encode([said])
-        return trust(score, measured, answers, log)
+        return set_beside_measurements(own, measured, answers, log)
 
     def _predict_silently(self, X: Any) -> npt.NDArray[Any]:
         """Predict without a word about states that no member knows."""

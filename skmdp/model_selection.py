@@ -1,7 +1,8 @@
-"""Splits that keep episodes whole, and a choice that prefers small models."""
+"""Splits that keep episodes whole, and a choice among encodings that may be trusted."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,14 +13,13 @@ from sklearn.utils import check_consistent_length
 
 from skmdp._log.frames import as_frame
 from skmdp._log.reading import episode_codes, label_codes
-from skmdp._pipelines import unwrap
-from skmdp._typing import Codes, Name
+from skmdp._messages import quoted
+from skmdp._typing import Codes, Floats, Name
 
 __all__ = [
     "EpisodeKFold",
     "EpisodeShuffleSplit",
-    "fewest_states",
-    "score_with_size",
+    "most_trusted",
     "train_test_split_episodes",
 ]
 
@@ -233,139 +233,112 @@ def train_test_split_episodes(
     return frame.take(train), frame.take(test)
 
 
-def score_with_size(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
-    """Score a policy, and count its states: the ``scoring`` of a search that prefers small models.
+def most_trusted(
+    max_unsupported: float = 0.1, tolerance: float = 0.05
+) -> Callable[[dict[str, Any]], int]:
+    """Choose the policy that is best on all accounts: the ``refit`` of a search over encodings.
+
+    A policy is worth no more than the smaller of two values, in its own states (``score``) and on
+    the measurements that these are made of (``fqe``), both on held-out episodes. Policies with more
+    unsupported decisions come last. Scores of good encodings differ by less than their errors, so
+    the best of many is partly luck; of the candidates within the tolerance of the best, this takes
+    the one with the fewest states, which has the most rows for each and is the easiest to read; of
+    several with as many states, the best.
 
     Parameters
     ----------
-    estimator : fitted MarkovPolicyEstimator, PolicyBagging, or pipeline that ends in one
-        The policy to score; also a search over such.
-    X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
-        The log to score on.
-    y : array-like of shape (n_transitions,), default=None
-        The logged actions, after a fit with ``y``.
-
-    Returns
-    -------
-    scores : dict
-        ``"score"``: that of the estimator; ``"n_states"``: its number of states, of an ensemble
-        the mean.
-
-    Raises
-    ------
-    TypeError
-        If the estimator has no states.
-
-    Notes
-    -----
-    For logs in tables: scikit-learn routes no rewards and episodes to a function, so policies that
-    were fitted on features with rewards cannot be scored by it.
-
-    Examples
-    --------
-    >>> from skmdp import MarkovPolicyEstimator
-    >>> from skmdp.datasets import load_climb
-    >>> from skmdp.model_selection import score_with_size
-    >>> sizes = score_with_size(MarkovPolicyEstimator().fit(load_climb()), load_climb())
-    >>> sizes["n_states"]
-    5.0
-    """
-    n_states = _count_states(estimator)
-    score = estimator.score(X) if y is None else estimator.score(X, y)
-    return {"score": score, "n_states": n_states}
-
-
-def fewest_states(tolerance: float = 0.05) -> Callable[[dict[str, Any]], int]:
-    """Choose the smallest model that is almost as good as the best: the ``refit`` of a search.
-
-    Held-out scores of good state encodings differ by less than their errors, so the best score of
-    many candidates is partly luck. Of the candidates whose mean score is within the tolerance of
-    the best, this takes the one with the fewest states, which has the most rows for each and is the
-    easiest to read; of several with as many states, the one with the best score.
-
-    Parameters
-    ----------
+    max_unsupported : float, default=0.1
+        Share of a policy's decisions, in [0, 1], that a log may hardly ever take. Candidates with
+        more are taken only if all have more, with a warning.
     tolerance : float, default=0.05
-        Largest distance to the best score, as a share of its absolute value: within 5 % of -10 is
+        Largest distance to the best value, as a share of its absolute value: within 5 % of -10 is
         -10.5.
 
     Returns
     -------
     choose : callable
-        To be handed to a search as ``refit``, whose ``scoring`` is ``score_with_size``.
+        To be handed to a search as ``refit``, whose ``scoring`` is
+        ``skmdp.metrics.judge_encodings``.
 
     Raises
     ------
     ValueError
-        If the tolerance is negative. In the search: if ``scoring`` does not tell the number of
-        states, or no candidate could be scored.
+        If a parameter is out of range. In the search: if ``scoring`` does not tell what this
+        chooses by, or no candidate could be scored.
 
-    Notes
+    Warns
     -----
-    A score is computed in the candidate's own states, so it is right only for encodings that tell
-    apart all measurements with different consequences. Others can score far too high, on held-out
-    episodes as well: in ``examples/plot_06_pipeline_from_raw_measurements.py`` the best policy on
-    four states of wear scores 116 and is worth -5, where the logged policy is worth 60. Leave
-    encodings out of the search that :func:`skmdp.inspection.markov_test` finds too coarse, distrust
-    a search in which scores only fall with the number of states, and evaluate the chosen policy on
-    new data.
+    UserWarning
+        In the search: if no candidate is supported.
+
+    See Also
+    --------
+    skmdp.metrics.judge_encodings : The scoring that goes with it.
 
     Examples
     --------
     >>> from sklearn.model_selection import GridSearchCV
     >>> from skmdp import MarkovPolicyEstimator
     >>> from skmdp.datasets import make_search_log
-    >>> from skmdp.model_selection import EpisodeKFold, fewest_states, score_with_size
+    >>> from skmdp.metrics import judge_encodings
+    >>> from skmdp.model_selection import EpisodeKFold, most_trusted
     >>> search = GridSearchCV(
     ...     MarkovPolicyEstimator(handle_unknown="most_frequent", gamma=0.99),
     ...     {"min_count": [10, 20]}, cv=EpisodeKFold(n_splits=3),
-    ...     scoring=score_with_size, refit=fewest_states(tolerance=0.1))
+    ...     scoring=judge_encodings, refit=most_trusted(tolerance=0.1))
     >>> search = search.fit(make_search_log(6000, length=4, random_state=0))
     >>> sorted(search.best_params_)
     ['min_count']
 
-    Without the number of states, there is nothing to choose by:
+    Without these figures there is nothing to choose by:
 
-    >>> fewest_states()({"mean_test_score": [1.0]})
+    >>> most_trusted()({"mean_test_score": [1.0]})
     Traceback (most recent call last):
     ...
-    ValueError: fewest_states needs to know the number of states: say scoring=score_with_size...
+    ValueError: most_trusted chooses by what scoring=judge_encodings tells; the search lacks...
     """
+    if not 0 <= max_unsupported <= 1:
+        raise ValueError(f"max_unsupported must be in [0, 1], got {max_unsupported}.")
     if tolerance < 0:
         raise ValueError(f"tolerance must be at least 0, got {tolerance}.")
 
     def choose(cv_results: dict[str, Any]) -> int:
-        if not {"mean_test_score", "mean_test_n_states"} <= set(cv_results):
-            raise ValueError(
-                "fewest_states needs to know the number of states: say scoring=score_with_size in "
-                "the search, beside refit=fewest_states()."
-            )
-        scores = np.asarray(cv_results["mean_test_score"], dtype=np.float64)
-        sizes = np.asarray(cv_results["mean_test_n_states"], dtype=np.float64)
-        if np.isnan(scores).all():
+        score, fqe, unsupported, n_states = _figures(cv_results)
+        values = np.minimum(score, fqe)
+        scored = ~np.isnan(values)
+        if not scored.any():
             raise ValueError(
                 "No candidate could be scored: every mean score is NaN. Say error_score='raise' to "
                 "see why."
             )
-        best = np.nanmax(scores)
-        near = np.flatnonzero(scores >= best - tolerance * abs(best))
-        smallest = near[sizes[near] == sizes[near].min()]
-        return int(smallest[np.argmax(scores[smallest])])
+        eligible = scored & (unsupported < max_unsupported)
+        if not eligible.any():
+            warnings.warn(
+                f"Of every policy more than {max_unsupported:.0%} of the decisions are hardly ever "
+                "taken in the log, so that nobody knows what they bring. Let candidates keep "
+                "closer to the log: raise min_count or prior_strength.",
+                UserWarning,
+                stacklevel=2,
+            )
+            eligible = scored
+        best = values[eligible].max()
+        near = np.flatnonzero(eligible & (values >= best - tolerance * abs(best)))
+        smallest = near[n_states[near] == n_states[near].min()]
+        return int(smallest[np.argmax(values[smallest])])
 
     return choose
 
 
-def _count_states(estimator: Any) -> float:
-    """Return the number of states of a fitted policy, of an ensemble's members the mean."""
-    _, policy = unwrap(estimator)
-    if hasattr(policy, "estimators_"):
-        return float(np.mean([_count_states(member) for member in policy.estimators_]))
-    if not hasattr(policy, "states_"):
-        raise TypeError(
-            f"{type(policy).__name__} has no states to count; score_with_size is for policies, "
-            "such as MarkovPolicyEstimator and PolicyBagging, and pipelines that end in one."
+def _figures(cv_results: dict[str, Any]) -> list[Floats]:
+    """Return the mean of each figure of ``judge_encodings``, (n_candidates,) each."""
+    names = [f"mean_test_{name}" for name in ("score", "fqe", "unsupported", "n_states")]
+    absent = [name for name in names if name not in cv_results]
+    if absent:
+        raise ValueError(
+            "most_trusted chooses by what scoring=judge_encodings tells; the search lacks "
+            f"{quoted(absent)}. Say scoring=judge_encodings beside refit=most_trusted()."
         )
-    return float(len(policy.states_))
+    return [np.asarray(cv_results[name], dtype=np.float64) for name in names]
 
 
 def _episodes(X: Any, groups: Any, episode: Name | Sequence[Name]) -> tuple[Codes, int]:

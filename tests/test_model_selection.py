@@ -18,11 +18,11 @@ from sklearn.preprocessing import FunctionTransformer
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import make_search_log
 from skmdp.ensemble import PolicyBagging
+from skmdp.metrics import judge_encodings
 from skmdp.model_selection import (
     EpisodeKFold,
     EpisodeShuffleSplit,
-    fewest_states,
-    score_with_size,
+    most_trusted,
     train_test_split_episodes,
 )
 
@@ -164,32 +164,73 @@ def test_each_column_of_a_key_counts():
         next(EpisodeKFold(2, episode=["customer", "week"]).split(log))
 
 
-# ------------------------------------------------------------------------------- small models
+# ------------------------------------------------------------------------- on all accounts
 
 
-@given(
-    st.lists(st.tuples(st.integers(-1000, 1000), st.integers(1, 9)), min_size=1, max_size=9),
-    st.sampled_from([0.0, 0.05, 0.5]),
-    st.sampled_from([0.5, 1.0, 1024.0]),
-)
-def test_fewest_states_is_the_smallest_within_the_tolerance(candidates, tolerance, scale):
-    scores, sizes = np.array(candidates, dtype=float).T
-    results = {"mean_test_score": scores * scale, "mean_test_n_states": sizes}
-    chosen = fewest_states(tolerance)(results)
+def results_of(score, n_states, fqe=None, unsupported=0.0):
+    """Results of a search as ``most_trusted`` reads them; by default score and fqe agree."""
+    figures = {"score": score, "fqe": score if fqe is None else fqe, "n_states": n_states}
+    figures["unsupported"] = np.broadcast_to(unsupported, len(score))
+    return {f"mean_test_{name}": np.asarray(column, float) for name, column in figures.items()}
+
+
+CANDIDATES = st.lists(
+    st.tuples(
+        st.integers(-1000, 1000), st.integers(-1000, 1000), st.sampled_from([0, 0.05, 0.2, 0.5]),
+        st.integers(1, 9),
+    ),
+    min_size=1,
+    max_size=9,
+)  # fmt: skip
+
+
+@given(CANDIDATES, st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from([0.5, 1.0, 1024.0]))
+@pytest.mark.filterwarnings("ignore:Of every policy more than 10%:UserWarning")
+def test_the_most_trusted_is_the_smallest_within_the_tolerance(candidates, tolerance, scale):
+    score, fqe, unsupported, sizes = np.array(candidates, dtype=float).T
+    results = results_of(score * scale, sizes, fqe * scale, unsupported)
+    chosen = most_trusted(tolerance=tolerance)(results)
+    values = np.minimum(score, fqe)
+    eligible = unsupported < 0.1 if (unsupported < 0.1).any() else np.full(len(values), True)
     # Within 5 % of -10 is -10.5: the distance is a share of the best score's absolute value.
-    best = scores.max()
-    allowed = np.flatnonzero(best - scores <= tolerance * abs(best))
+    best = values[eligible].max()
+    allowed = np.flatnonzero(eligible & (best - values <= tolerance * abs(best)))
     assert chosen in allowed
     assert sizes[chosen] == sizes[allowed].min()
-    assert scores[chosen] == scores[allowed][sizes[allowed] == sizes[chosen]].max()
+    assert values[chosen] == values[allowed][sizes[allowed] == sizes[chosen]].max()
 
 
 def test_five_percent_of_a_negative_score():
     sizes = [9, 3, 1]
-    choose = fewest_states(0.05)
-    assert choose({"mean_test_score": [-10, -10.5, -10.6], "mean_test_n_states": sizes}) == 1
-    assert choose({"mean_test_score": [10, 9.5, 9.4], "mean_test_n_states": sizes}) == 1
-    assert choose({"mean_test_score": [0.0, -1e-9, -1], "mean_test_n_states": sizes}) == 0
+    choose = most_trusted()
+    assert choose(results_of([-10, -10.5, -10.6], sizes)) == 1
+    assert choose(results_of([10, 9.5, 9.4], sizes)) == 1
+    assert choose(results_of([0.0, -1e-9, -1], sizes)) == 0
+
+
+def test_what_is_not_supported_comes_last():
+    sizes = [1, 1, 1]
+    assert most_trusted()(results_of([9, 5, 1], sizes, unsupported=[0.3, 0.1, 0.05])) == 2
+    assert most_trusted(0.2)(results_of([9, 5, 1], sizes, unsupported=[0.3, 0.1, 0.05])) == 1
+    with pytest.warns(UserWarning, match="Of every policy more than 10% of the decisions"):
+        assert most_trusted()(results_of([9, 5, 1], sizes, unsupported=0.3)) == 0
+
+
+def test_both_values_count():
+    assert most_trusted()(results_of([9, 5, 4], [1, 1, 1], fqe=[1, 4, 9])) in (1, 2)
+    assert most_trusted()(results_of([9, 6, 4], [1, 1, 1], fqe=[1, 5, 9])) == 1
+
+
+def test_nothing_to_choose_by():
+    with pytest.raises(ValueError, match="every mean score is NaN"):
+        most_trusted()(results_of([np.nan], [3]))
+    assert most_trusted()(results_of([np.nan, 1], [np.nan, 5])) == 1
+    with pytest.raises(ValueError, match=r"lacks 'mean_test_fqe'.*Say scoring=judge_encodings"):
+        most_trusted()({"mean_test_score": [1.0]})
+    with pytest.raises(ValueError, match="tolerance must be at least 0"):
+        most_trusted(tolerance=-0.1)
+    with pytest.raises(ValueError, match=r"max_unsupported must be in \[0, 1\]"):
+        most_trusted(1.5)
 
 
 def test_an_ensemble_has_as_many_states_as_its_members_on_average():
@@ -197,7 +238,7 @@ def test_an_ensemble_has_as_many_states_as_its_members_on_average():
     few = LOG[LOG["episode"] < 20]
     sizes = [len(member.states_) for member in bag.fit(few).estimators_]
     assert min(sizes) < max(sizes)
-    assert score_with_size(bag, few)["n_states"] == pytest.approx(np.mean(sizes))
+    assert judge_encodings(bag, few)["n_states"] == pytest.approx(np.mean(sizes))
 
 
 @SMALL_FOLDS
@@ -214,7 +255,7 @@ def test_states_are_counted_through_any_wrapping():
         GridSearchCV(make_pipeline(same, clone(policy)), {}, cv=EpisodeKFold(2)).fit(LOG),
     ]
     for estimator in [policy, *wrapped]:
-        assert score_with_size(estimator, LOG)["n_states"] == len(policy.states_)
+        assert judge_encodings(estimator, LOG)["n_states"] == len(policy.states_)
 
 
 # ------------------------------------------------------------------------------- random splits

@@ -1,6 +1,7 @@
 """Policies at home in scikit-learn: pipelines, searches, splits, routing, stores."""
 
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -31,12 +32,11 @@ from sklearn.utils import estimator_html_repr
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.ensemble import PolicyBagging
-from skmdp.metrics import evaluate_policy, policy_scorer
+from skmdp.metrics import evaluate_policy, judge_encodings, policy_scorer
 from skmdp.model_selection import (
     EpisodeKFold,
     EpisodeShuffleSplit,
-    fewest_states,
-    score_with_size,
+    most_trusted,
     train_test_split_episodes,
 )
 from skmdp.preprocessing import StateEncoder
@@ -171,43 +171,75 @@ def test_a_splitter_that_cuts_episodes_changes_what_is_scored():
     assert (cut < 4).all()
 
 
-def test_fewest_states_takes_the_smallest_of_the_good():
-    choose = fewest_states(0.1)
-    results = {"mean_test_score": [9.5, 10, 9.9, 9.6, 5], "mean_test_n_states": [9, 30, 8, 8, 2]}
-    assert choose(results) == 2
-    assert fewest_states(0.0)(results) == 1
-    assert fewest_states(0.6)(results) == 4
-    assert choose({"mean_test_score": [-10, -10.5, -20], "mean_test_n_states": [9, 5, 1]}) == 1
-    assert choose({"mean_test_score": [np.nan, 1], "mean_test_n_states": [np.nan, 5]}) == 1
-    with pytest.raises(ValueError, match="every mean score is NaN"):
-        choose({"mean_test_score": [np.nan], "mean_test_n_states": [3]})
-    with pytest.raises(ValueError, match="say scoring=score_with_size"):
-        choose({"mean_test_score": [1.0]})
-    with pytest.raises(ValueError, match="tolerance must be at least 0"):
-        fewest_states(-0.1)
-
-
-def test_a_search_for_the_fewest_states():
+@pytest.mark.filterwarnings("ignore:Of every policy more than:UserWarning")
+def test_a_search_for_the_most_trusted():
     search = GridSearchCV(
         PIPE,
         {"stateencoder__transformer__n_bins": [2, 6, 12]},
         cv=EpisodeKFold(3),
-        scoring=score_with_size,
-        refit=fewest_states(0.2),
+        scoring=judge_encodings,
+        refit=most_trusted(tolerance=0.2),
         error_score="raise",
     ).fit(LOG)
-    scores, sizes = (search.cv_results_[f"mean_test_{name}"] for name in ("score", "n_states"))
+    figures = ("score", "fqe", "unsupported", "n_states")
+    score, fqe, unsupported, sizes = (search.cv_results_[f"mean_test_{name}"] for name in figures)
     assert sizes[0] < sizes[1] < sizes[2]
-    near = scores >= scores.max() - 0.2 * abs(scores.max())
-    assert search.best_index_ == np.flatnonzero(near)[0]
+    assert ((unsupported >= 0) & (unsupported <= 1)).all()
+    assert (fqe != score).all()
+    assert search.best_index_ == most_trusted(tolerance=0.2)(search.cv_results_)
     assert (
         len(search.best_estimator_[-1].states_)
-        == score_with_size(search.best_estimator_, LOG)["n_states"]
+        == judge_encodings(search.best_estimator_, LOG)["n_states"]
     )
     bag = PolicyBagging(PIPE, 2, bootstrap=True, random_state=0).fit(LOG)
-    assert 3 <= score_with_size(bag, LOG)["n_states"] <= 4
+    assert 3 <= judge_encodings(bag, LOG)["n_states"] <= 4
     with pytest.raises(TypeError, match="KBinsDiscretizer has no states to count"):
-        score_with_size(KBinsDiscretizer(), LOG)
+        judge_encodings(KBinsDiscretizer(), LOG)
+
+
+def test_a_score_on_measurements_is_what_it_is_made_of():
+    """The smaller value less a standard deviation of the rewards for each unsupported decision."""
+    bag = PolicyBagging(PIPE, 2, bootstrap=True, random_state=0)
+    other = make_log(seed=1)
+    for policy in (clone(PIPE).fit(other), bag.fit(other)):
+        judged = judge_encodings(policy, LOG)
+        evaluated = evaluate_policy(policy, LOG, methods="fqe")
+        assert judged["fqe"] == pytest.approx(evaluated.to_frame()["value"][0])
+        assert judged["unsupported"] == pytest.approx(evaluated.unsupported_share)
+        decisions = 8  # the records are cut off
+        unknown = judged["unsupported"] * decisions * LOG["reward"].std(ddof=0)
+        expected = min(judged["score"], judged["fqe"]) - unknown
+        assert policy.score(LOG) == pytest.approx(expected)
+
+
+def test_an_encoder_before_an_ensemble_hands_measurements_on():
+    alone, inside = (
+        make_pipeline(clone(PIPE[0]), last).fit(LOG)
+        for last in (clone(PIPE[1]), PolicyBagging(PIPE[1], 1, bootstrap=False, random_state=0))
+    )
+    assert inside.score(LOG) == pytest.approx(alone.score(LOG))
+    assert judge_encodings(inside, LOG) == pytest.approx(judge_encodings(alone, LOG))
+
+
+def test_weighted_logs_are_scored_in_states_alone():
+    policy = clone(PIPE).fit(LOG)
+    encoded = policy[:-1].transform(LOG)
+    weighted = policy[-1].score(encoded, sample_weight=np.ones(len(LOG)))
+    assert weighted == pytest.approx(judge_encodings(policy, LOG)["score"], rel=0.3)
+    bag = PolicyBagging(PIPE, 1, bootstrap=True, random_state=0).fit(LOG)
+    assert np.isfinite(bag.score(LOG, sample_weight=np.ones(len(LOG))))
+
+
+def test_an_action_that_the_log_never_takes_does_not_count_for_a_policy():
+    """In a fold an action may be missing: the log's own decisions stand in, without support."""
+    policy = clone(PIPE).fit(LOG)
+    advised = policy.predict(LOG)[0]
+    other = LOG[LOG["action"] != advised]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        judged = judge_encodings(policy, other)
+        assert np.isfinite(policy.score(other))
+    assert judged["unsupported"] > 0.1
 
 
 class Counted(TransformerMixin, BaseEstimator):

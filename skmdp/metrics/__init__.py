@@ -2,6 +2,12 @@
 
 from skmdp.metrics._evaluate import compare_policies, evaluate_policy
 from skmdp.metrics._result import PolicyEvaluation
-from skmdp.metrics._scorer import policy_scorer
+from skmdp.metrics._scorer import judge_encodings, policy_scorer
 
-__all__ = ["PolicyEvaluation", "compare_policies", "evaluate_policy", "policy_scorer"]
+__all__ = [
+    "PolicyEvaluation",
+    "compare_policies",
+    "evaluate_policy",
+    "judge_encodings",
+    "policy_scorer",
+]

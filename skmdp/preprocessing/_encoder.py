@@ -113,7 +113,7 @@ class StateEncoder(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
     matters more than that of the transformer: a column that influences neither rewards nor next
     states still multiplies the states.
     Between more and fewer states, choose by cross-validation with
-    :func:`skmdp.model_selection.fewest_states`; a policy on encoded states should have
+    :func:`skmdp.model_selection.most_trusted`; a policy on encoded states should have
     ``min_count=5`` or so and ``prior_strength="auto"``. Where more than five or six columns all
     matter and there are less than some 50,000 rows, a tabular method is the wrong tool.
 
