@@ -115,23 +115,35 @@ def test_thin_data_and_what_helps(tmp_path):
 def test_pipeline_from_raw_measurements(tmp_path):
     printed = run("plot_06_pipeline_from_raw_measurements.py", tmp_path / "figure.png")
     today = int(re.search("([0-9]+) in truth", printed)[1])
-    found = re.findall(r"(wear.*?) +(\d+) +(\d+) .* (\d+) \+- +\d+ +(-?\d+)(  chosen)?\n", printed)
+    found = re.findall(
+        r"(wear.*?) +(\d+) +(\d+) +(-?\d+) +(-?\d+) \+- +\d+ +(-?\d+)(  chosen)?\n", printed
+    )
     rows = [(name, *map(int, numbers), mark) for name, *numbers, mark in found]
     assert len(rows) == 8
-    ((chosen, _, n_states, score, truth, _),) = [row for row in rows if row[-1]]
-    best = max(row[3] for row in rows)
+    ((chosen, _, n_states, *_, truth, _),) = [row for row in rows if row[-1]]
+    worth = {row: min(row[3], row[4]) for row in rows}
     assert chosen == "wear, temperature"  # what matters, and no more
     assert truth > 2 * today
-    assert truth > max(row[4] for row in rows) - 15
-    assert abs(score - truth) < 20
-    for name, _, others, other_score, other_truth, _ in rows:
-        if name == "wear":  # too little to tell what follows: too rosy
-            assert other_truth < min(truth, other_score) - 20
+    assert truth > max(row[5] for row in rows) - 15
+    for row in rows:
+        name, _, others, score, fqe, other_truth, _ = row
+        assert abs(fqe - other_truth) < 20  # the measurements tell, whatever the states
+        if name == "wear":  # too little to tell what follows: far too rosy
+            assert score > other_truth + 25
         elif others == 64:  # few rows each: too shy
-            assert today < other_score < other_truth - 20
-        assert others >= n_states or other_score < 0.96 * best  # else fewest_states took it
-    averaged = int(re.search("shifted bins: ([0-9]+) in truth", printed)[1])
-    assert averaged > truth - 5
+            assert score < other_truth - 20
+        assert others >= n_states or worth[row] < 0.96 * max(worth.values())
+    judged = {
+        name: [float(number) for number in re.findall(r"-?[0-9.]+", line)]
+        for name, line in re.findall(r"^ *(today|rule|chosen|ten averaged) +(.*)$", printed, re.M)
+    }
+    assert len(judged) == 4
+    for name, (value, lower, upper, unsupported, true) in judged.items():
+        assert abs(value - true) < 20
+        assert unsupported < 0.1
+        if name != "today":
+            assert 0 < lower < true - today < upper
+    assert judged["ten averaged"][-1] > truth - 5
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
