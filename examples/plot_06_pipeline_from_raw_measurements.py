@@ -7,12 +7,12 @@ lets it run, services it or replaces it; a failure is dear. A policy that is lea
 needs states, not measurements. Which measurements make good states, and cut into how many bins?
 
 Let held-out compressors choose: a search over pipelines of ``StateEncoder`` and
-``MarkovPolicyEstimator`` that judges every candidate twice. ``score`` is what the policy is worth in
-its own states. If these leave out what matters, they do not tell what will happen next, and the
-score is far too rosy, on held-out compressors as well: with wear alone, cut in four, the policy of a
-fine score earns nothing. ``fqe`` follows the policy among the measurements themselves, and is right
-about it. ``most_trusted`` goes by the smaller of the two, and takes the fewest states among the good
-ones.
+``MarkovPolicyEstimator`` that judges every candidate twice. ``score`` is what the policy is worth
+in its own states. If these leave out what matters, they do not tell what will happen next, and the
+score is far too rosy, on held-out compressors as well: with wear alone, cut in four, the policy of
+a fine score earns nothing. ``fqe`` follows the policy among the measurements themselves, and is
+right about it. ``most_trusted`` goes by the smaller of the two, and takes the fewest states among
+the good ones.
 
 Is what it takes better than what is done today, and than a rule of thumb? ``compare_policies`` asks
 new compressors, and puts beside them ten policies whose bins have their borders in different places
@@ -236,7 +236,7 @@ handles = [
     axis.errorbar([], [], [], fmt="o-", capsize=4, color="#0072B2"),
     *axis.plot([], [], "D--", color="black"),
 ]
-labels = ["score, in its states", "fqe, on the measurements (bars: spread over folds)", "truth"]
+labels = ["score in states", "fqe on measurements (bars: folds)", "truth"]
 left.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
 
 wear, temperature = np.linspace(0, 100, 101), np.linspace(40, 95, 101)

@@ -24,7 +24,8 @@ from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import collect_transitions
 from skmdp.ensemble import PolicyBagging
-from skmdp.model_selection import EpisodeKFold, fewest_states, score_with_size
+from skmdp.metrics import judge_encodings
+from skmdp.model_selection import EpisodeKFold, most_trusted
 from skmdp.preprocessing import StateEncoder
 
 GAMMA = 0.99
@@ -33,6 +34,7 @@ EXPECTED = (
     ".* states hold a single row",
     ".* of the policy's episodes would last longer than any in X",
     "X lacks .* of the decisions that the policy would take",
+    "Of every policy more than .* of the decisions are hardly ever",
 )
 
 
@@ -127,12 +129,12 @@ def balance(policy, seed):
 @functools.cache
 def search_bins(learner):
     """Search over the bins on each log; return the searches, by log."""
-    # Whose "score" is the default score of a search.
+    # Whose "score" is that in a candidate's own states.
     search = GridSearchCV(
         cart_pipeline(learner),
         {N_BINS: BINS},
         cv=EpisodeKFold(5),
-        scoring=score_with_size,
+        scoring=judge_encodings,
         refit="score",
         error_score="raise",
     )
@@ -166,7 +168,7 @@ def test_search_over_bins(learner):
     logs = np.arange(N_LOGS)
     best_scores = np.array([search.best_index_ for search in searches])
     choices = {"best score": best_scores} | {
-        f"fewest states within {t:.0%}": np.array([fewest_states(t)(r) for r in results])
+        f"most trusted within {t:.0%}": np.array([most_trusted(tolerance=t)(r) for r in results])
         for t in TOLERANCES
     }
     best = truth.mean(axis=0).max()
