@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from skmdp._estimation.counts import count_transitions
-from skmdp._evaluation.credibility import Outcomes, lacking_variance, prior_rows
+from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance, prior_rows
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.replay import Candidate, Replay, direct_error, lacking_error, standard_error
 
@@ -21,12 +21,20 @@ def drawn(seed, *, n=300, n_groups=24, n_parents=3):
     rng = np.random.default_rng(seed)
     group = rng.integers(n_groups, size=n)
     spread = rng.exponential(size=n_groups)
-    return Outcomes(
-        weights=rng.exponential(size=n) / n,
-        residuals=spread[group] * rng.normal(size=n),
-        group=group,
-        parent=np.sort(rng.integers(n_parents, size=n_groups)),
+    return outcomes_of(
+        rng.exponential(size=n) / n,
+        spread[group] * rng.normal(size=n),
+        group,
+        np.sort(rng.integers(n_parents, size=n_groups)),
     )
+
+
+def outcomes_of(weights, amounts, group, parent):
+    return Outcomes(weights, Residuals(amounts, group, parent))
+
+
+def with_amounts(outcomes, amounts):
+    return replace(outcomes, residuals=replace(outcomes.residuals, amounts=amounts))
 
 
 # ------------------------------------------------------------------------------------- prior rows
@@ -101,22 +109,23 @@ def test_rows_without_a_spread_have_that_of_the_others(n):
     variance = (residuals**2).sum() / (n - 1 + 399)
     squares = residuals**2 * (400 / 399)
     k = np.mean(squares**2) / np.mean(squares) ** 2 - 1
-    found = lacking_variance(Outcomes(weights, residuals, group, np.zeros(2, dtype=int)))
+    found = lacking_variance(outcomes_of(weights, residuals, group, np.zeros(2, dtype=int)))
     assert_allclose(found, k / (n + k) * variance / n, rtol=1e-12)
     # Towards a parent without a spread of its own, that of the log counts.
-    apart = lacking_variance(Outcomes(weights, residuals, group, np.array([0, 1])))
+    apart = lacking_variance(outcomes_of(weights, residuals, group, np.array([0, 1])))
     assert_allclose(apart, k / (n + k) * k / (n - 1 + k) * variance / n, rtol=1e-12)
 
 
 def test_what_is_seen_to_be_large_stays():
     outcomes = drawn(0)
-    large = replace(outcomes, residuals=np.where(outcomes.group == 3, 50, 1) * outcomes.residuals)
-    assert lacking_variance(replace(large, weights=np.where(large.group == 3, 0.1, 0.0))) == 0
-    assert lacking_variance(replace(large, weights=np.where(large.group == 4, 0.1, 0.0))) > 0
+    rows = outcomes.residuals
+    large = with_amounts(outcomes, np.where(rows.group == 3, 50, 1) * rows.amounts)
+    assert lacking_variance(replace(large, weights=np.where(rows.group == 3, 0.1, 0.0))) == 0
+    assert lacking_variance(replace(large, weights=np.where(rows.group == 4, 0.1, 0.0))) > 0
 
 
 def test_nothing_is_lacking_where_no_residual_differs_from_zero():
-    assert lacking_variance(replace(drawn(1), residuals=np.zeros(300))) == 0
+    assert lacking_variance(with_amounts(drawn(1), np.zeros(300))) == 0
 
 
 @given(seed=SEEDS, factor=st.floats(0.1, 10), n_groups=st.integers(1, 60))
@@ -125,11 +134,12 @@ def test_units_and_labels_mean_nothing(seed, factor, n_groups):
     rng = np.random.default_rng(seed)
     order, names = rng.permutation(300), rng.permutation(n_groups)
     parent = np.empty(n_groups, dtype=int)
-    parent[names] = outcomes.parent
-    other = Outcomes(
+    rows = outcomes.residuals
+    parent[names] = rows.parent
+    other = outcomes_of(
         factor * outcomes.weights[order],
-        outcomes.residuals[order] / factor**2,
-        names[outcomes.group][order],
+        rows.amounts[order] / factor**2,
+        names[rows.group][order],
         parent,
     )
     assert_allclose(
@@ -140,7 +150,9 @@ def test_units_and_labels_mean_nothing(seed, factor, n_groups):
 @given(seed=SEEDS)
 def test_differences(seed):
     one, rng = drawn(seed), np.random.default_rng(seed)
-    other = replace(one, weights=rng.exponential(size=300) / 300, residuals=rng.normal(size=300))
+    other = with_amounts(
+        replace(one, weights=rng.exponential(size=300) / 300), rng.normal(size=300)
+    )
     none = replace(one, weights=np.zeros(300))
     assert lacking_variance(one, one) == 0
     assert_allclose(lacking_variance(one, other), lacking_variance(other, one))
@@ -156,7 +168,7 @@ def test_rows_that_count_unequally_are_as_good_as_fewer():
     residuals = np.where(group == 0, 0.0, np.where(np.arange(600) % 2, 1.0, -1.0))
     some = (np.arange(600) < 20) / 20
     parent = np.zeros(2, dtype=int)
-    found = lacking_variance(Outcomes(some, residuals, group, parent))
+    found = lacking_variance(outcomes_of(some, residuals, group, parent))
     variance = 500 / 598
     squares = residuals**2
     k = max(1, np.mean(squares**2) / np.mean(squares) ** 2 - 1)

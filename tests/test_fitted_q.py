@@ -11,6 +11,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from skmdp._estimation.counts import count_transitions
+from skmdp._evaluation.credibility import lacking_variance
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.horizon import Horizon, Path
@@ -291,12 +292,57 @@ def test_influence_averages_to_nothing_and_gives_the_error():
     found = ask(asked, rising)
     plain = replace(found, of_rows=found.of_rows / asked.leaves.correction)
     assert_allclose(plain.influence.mean(), 0, atol=1e-9)
-    assert_allclose(found.standard_error, found.influence.std(ddof=1) / np.sqrt(40))
+    shown = found.influence.std(ddof=1) / np.sqrt(40)
+    assert_allclose(found.standard_error**2, shown**2 + lacking_variance(found.outcomes))
 
 
-def test_difference_of_a_policy_to_itself_is_nothing():
-    asked = fitted(walk(4))
-    assert_array_equal(ask(asked, rising).influence, ask(asked, rising).influence)
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+def test_errors_of_differences(gamma):
+    asked = fitted(walk(4), gamma=gamma)
+    one, other = ask(asked, rising), ask(asked, lambda states: 1 - rising(states))
+    assert one.error(one) == 0
+    assert_allclose(one.error(other), other.error(one))
+    shown = (one.influence - other.influence).std(ddof=1) / np.sqrt(40)
+    lacking = lacking_variance(one.outcomes, other.outcomes)
+    assert_allclose(one.error(other) ** 2, shown**2 + lacking)
+    weights = one.outcomes.weights
+    if gamma == 1:
+        assert_allclose(weights, one.visits)
+    else:
+        assert_allclose(weights.sum(), (1 - gamma**8) / (1 - gamma))
+
+
+def test_rewards_that_no_row_of_an_action_shows_are_not_ruled_out():
+    """Of 60 rows of one action none pays, of the others 1 in 100 does."""
+    rng = np.random.default_rng(0)
+    states = rng.integers(3, size=4000).astype(float)[:, np.newaxis]
+    actions = (np.arange(4000) >= 60).astype(int)
+    rewards = (np.arange(4000) % 100 == 99).astype(float)
+    log = one_way(states, states, rewards, np.ones(4000, dtype=bool), actions)
+    asked = fitted(log, regressor=SINGLE_ROWS, steps=1)
+    found = ask(asked, zero)
+    assert found.value == 0
+    assert 0.5 < found.standard_error / np.sqrt(0.01 / 60) < 1.2
+    without = replace(log, rewards=np.zeros(4000))
+    assert ask(replace(asked, log=without), zero).standard_error == 0
+
+
+def test_cells_hold_rows_that_are_alike():
+    log = walk(3, n_episodes=200)
+    leaves = grow_leaves(log, every_column(log))
+    cells, larger = leaves.cells(log.actions)
+    assert_array_equal(np.unique(cells), np.arange(len(larger)))
+    size, size_of_larger = np.bincount(cells), np.bincount(larger[cells])
+    assert 40 <= np.median(size) <= 60
+    assert size_of_larger.max() <= 600
+    assert np.median(size_of_larger) >= 300
+    for codes in (cells, larger[cells]):
+        by_action = [set(codes[log.actions == action]) for action in (0, 1)]
+        assert not by_action[0] & by_action[1]
+    n_cells = [len(set(cells[leaves.own[:, 0] == leaf])) for leaf in set(leaves.own[:, 0])]
+    assert max(n_cells) == 1
+    within = np.array([log.states[cells == cell].std(axis=0) for cell in range(len(larger))])
+    assert within.mean() < 0.6 * log.states.std()
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.99])

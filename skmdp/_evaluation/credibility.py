@@ -34,7 +34,6 @@ Schweizerischer Versicherungsmathematiker 70 (1970).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -52,20 +51,20 @@ FEWEST_GROUPS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Outcomes:
-    """How the rows of a log move an estimate: by ``weights`` times ``residuals``, each (n_rows,).
+class Residuals:
+    """How far the outcomes of rows are from what was expected of them, ``amounts`` (n_rows,).
 
-    ``group`` (n_rows,) says which rows have a mean that their residuals are taken from, ``parent``
-    (n_groups,) which groups are alike.
+    ``group`` (n_rows,) says which rows have one variance, ``parent`` (n_groups,) which groups have
+    variances that are alike.
     """
 
-    weights: Floats
-    residuals: Floats
+    amounts: Floats
     group: Integers
     parent: Integers
 
     @cached_property
-    def _parent_of_row(self) -> Integers:
+    def parent_of_row(self) -> Integers:
+        """Parent of the group of each row, (n_rows,)."""
         return self.parent[self.group]
 
     @cached_property
@@ -79,23 +78,34 @@ class Outcomes:
         return sum_by_code(self.parent, np.maximum(self._n_rows - 1, 0), self.parent.max() + 1)
 
     @cached_property
-    def _prior_rows(self) -> tuple[float, float]:
+    def prior_rows(self) -> tuple[float, float]:
         """Number of rows that a parent counts for in a group, and the log in a parent."""
         n = self._n_rows
-        squares = divide(n, n - 1)[self.group] * self.residuals**2
-        whole = np.zeros(len(self._freedom), dtype=np.intp)
-        return (
+        squares = divide(n, n - 1)[self.group] * self.amounts**2
+        log_of_groups = np.zeros(len(self.parent), dtype=np.intp)
+        log_of_parents = np.zeros(len(self._freedom), dtype=np.intp)
+        # Groups of one parent differ no more than those of the log, of which there are more.
+        of_group = max(
             prior_rows(squares, self.group, self.parent),
-            prior_rows(squares, self._parent_of_row, whole),
+            prior_rows(squares, self.group, log_of_groups),
         )
+        return of_group, prior_rows(squares, self.parent_of_row, log_of_parents)
 
-    def _pooled(self, products: Floats, k: float) -> Floats:
+    def pooled(self, products: Floats, k: float) -> Floats:
         """Return the mean product of two residuals in each parent, near the log's, (n_parents,)."""
         freedom = self._freedom
-        of_parents = sum_by_code(self._parent_of_row, products, len(freedom))
+        of_parents = sum_by_code(self.parent_of_row, products, len(freedom))
         of_log = float(of_parents.sum()) / max(float(freedom.sum()), 1.0)
         doubt = _doubt(freedom, k)
         return (1 - doubt) * divide(of_parents, freedom) + doubt * of_log
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """How the rows of a log move an estimate: by ``weights`` (n_rows,) times ``residuals``."""
+
+    weights: Floats
+    residuals: Residuals
 
 
 def prior_rows(squares: Floats, group: Integers, parent: Integers) -> float:
@@ -108,8 +118,7 @@ def prior_rows(squares: Floats, group: Integers, parent: Integers) -> float:
     n[n < FEWEST_ROWS] = 0.0
     freedom = np.count_nonzero(n) - len(np.unique(parent[n > 0]))
     if freedom < FEWEST_GROUPS:
-        mean = float(squares.mean())
-        return max(1.0, float((squares**2).mean()) / mean**2 - 1) if mean > 0 else 1.0
+        return max(1.0, _kurtosis(squares) - 1)
     rows = np.flatnonzero(n[group])
     group, squares = group[rows], squares[rows]
     of_group = divide(sum_by_code(group, squares, len(n)), n)
@@ -124,6 +133,15 @@ def prior_rows(squares: Floats, group: Integers, parent: Integers) -> float:
     return max(1.0, float(within * size / between))
 
 
+def _kurtosis(squares: Floats) -> float:
+    """Return the kurtosis of residuals, given their squares, 1 where they are all 0."""
+    largest = float(squares.max(initial=0.0))
+    if largest == 0:
+        return 1.0
+    shares = squares / largest
+    return float((shares**2).mean() / shares.mean() ** 2)
+
+
 def _doubt(n: Floats, k: float) -> Floats:
     """Return k / (n + k)."""
     return np.ones(len(n)) if np.isinf(k) else np.asarray(k / (n + k))
@@ -131,18 +149,18 @@ def _doubt(n: Floats, k: float) -> Floats:
 
 def lacking_variance(one: Outcomes, other: Outcomes | None = None) -> float:
     """Return what the rows do not show of the variance of an estimate, or of a difference."""
-    parts: Sequence[tuple[float, Outcomes]] = [(1.0, one)]
+    parts = [(one.weights, one.residuals)]
     if other is not None:
-        parts = [(1.0, one), (-1.0, other)]
-    k, k_parent = (max(part._prior_rows[level] for _, part in parts) for level in (0, 1))
-    expected = np.zeros(len(one.group))
-    for (sign, a), (other_sign, b) in product(parts, parts):
-        shared = one._pooled(a.residuals * b.residuals, k_parent)[one._parent_of_row]
-        expected += sign * other_sign * a.weights * b.weights * shared
-    moved = np.sum([sign * part.weights * part.residuals for sign, part in parts], axis=0)
-    by_group = (sum_by_code(one.group, x, len(one.parent)) for x in (expected, expected**2))
-    total, squares = by_group
+        parts.append((-other.weights, other.residuals))
+    rows, n_groups = one.residuals, len(one.residuals.parent)
+    k, k_parent = (max(of.prior_rows[level] for _, of in parts) for level in (0, 1))
+    expected = np.zeros(len(rows.group))
+    for (weights, a), (other_weights, b) in product(parts, parts):
+        variance = rows.pooled(a.amounts * b.amounts, k_parent)[rows.parent_of_row]
+        expected += weights * other_weights * variance
+    total, squares = (sum_by_code(rows.group, x, n_groups) for x in (expected, expected**2))
+    moved = np.sum([weights * of.amounts for weights, of in parts], axis=0)
+    seen = sum_by_code(rows.group, moved**2, n_groups)
     # Rows that count unequally are as good as so many that count alike.
     doubt = _doubt(divide(total**2, squares), k)
-    seen = sum_by_code(one.group, moved**2, len(one.parent))
     return max(0.0, float(doubt @ (total - seen)))

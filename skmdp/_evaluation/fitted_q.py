@@ -18,8 +18,10 @@ row i moves the value by the sum over its leaves l, c their sizes, of
 
     psi_i = sum_l sum_{t<H} m_t(l) / c_l (W_{H-t}(i) - mean of W_{H-t} in l)
 
-times c / (c - 1), c now the mean of the sizes, since the row is part of the means. The error is one
-of chance only: it does not tell what is smoothed away within a leaf.
+times c / (c - 1), c now the mean of the sizes, since the row is part of the means. Added to
+that is what few rows cannot show of the spread of rewards within leaves, judged by that of other
+rows of the action and of the log (see ``credibility``). The error is one of chance only: it does
+not tell what is smoothed away within a leaf.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import follow_values, follow_visits
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
@@ -55,7 +58,8 @@ class FittedEstimate:
 
     ``start_values`` (n_episodes,) are those of the starts, ``of_rows`` (n_rows,) the influence of
     rows on the value, but for that of an episode's start. ``visits`` (n_rows,) say how often each
-    row is drawn upon within the horizon; they sum to the expected number of decisions.
+    row is drawn upon within the horizon; they sum to the expected number of decisions. ``outcomes``
+    are the rewards of rows with their weights in the value.
     ``unsupported_share`` is the share of the policy's decisions that the log hardly ever takes,
     ``effective_rows`` the number of rows that, drawn upon alike, would tell as much,
     ``outlasting`` the share of episodes that are longer than any logged one, None where that is
@@ -67,6 +71,7 @@ class FittedEstimate:
     of_rows: Floats
     episode: Integers
     visits: Floats
+    outcomes: Outcomes
     unsupported_share: float
     effective_rows: float
     outlasting: float | None
@@ -94,9 +99,20 @@ class FittedEstimate:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the value: by episode, by row for fewer than 20 of them."""
-        n = len(self.start_values)
-        return standard_error(self.of_rows, self.start_values, self.episode, n)
+        """Standard error of the value."""
+        return self.error()
+
+    def error(self, other: FittedEstimate | None = None) -> float:
+        """Return the standard error of the value, or of its difference to that of another policy.
+
+        By episode, by row for fewer than 20 of them.
+        """
+        of_rows, starts = self.of_rows, self.start_values
+        if other is not None:
+            of_rows, starts = of_rows - other.of_rows, starts - other.start_values
+        lacking = lacking_variance(self.outcomes, None if other is None else other.outcomes)
+        shown = standard_error(of_rows, starts, self.episode, len(starts))
+        return float(np.hypot(shown, np.sqrt(lacking)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +199,9 @@ class FittedQ:
             keep=range(horizon.steps),
         )
         visits, drawn_upon = self._visits(process, 1.0)
-        discounted = visits if self.gamma == 1 else self._visits(process, self.gamma)[0]
+        discounted, weights = visits, drawn_upon
+        if self.gamma < 1:
+            discounted, weights = self._visits(process, self.gamma)
         start_values = np.asarray(begun @ process.averages.means(horizon.mean(values)))
         influence = influence_of_rows(process, values, discounted, horizon)
         n = len(log.ended)
@@ -197,12 +215,22 @@ class FittedQ:
             of_rows=_spread(influence, rows, n) * self.leaves.correction,
             episode=log.episode,
             visits=_spread(drawn_upon, rows, n),
+            outcomes=Outcomes(_spread(weights, rows, n), self._residuals),
             unsupported_share=float((of_next + of_starts) / drawn_upon.sum()),
             effective_rows=float(drawn_upon.sum() ** 2 / (drawn_upon @ drawn_upon)),
             outlasting=None
             if self.longest is None or self.longest > horizon.steps
             else float(visits.at(self.longest).sum()),
         )
+
+    @cached_property
+    def _residuals(self) -> Residuals:
+        """Rewards less the mean of their leaves, in cells of rows that are alike."""
+        averages = self.leaves.averages(np.ones(self.leaves.n_leaves, dtype=bool))
+        means = averages.means(self.log.rewards)[self.leaves.own].mean(axis=1)
+        # A row is part of the mean.
+        residuals = np.sqrt(self.leaves.correction) * (self.log.rewards - means)
+        return Residuals(residuals, *self.leaves.cells(self.log.actions))
 
     def _process(
         self, next_choice: Any, start_choice: Any, goes_on: Integers

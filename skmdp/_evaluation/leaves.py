@@ -23,6 +23,9 @@ from skmdp._typing import Bools, Codes, Floats, Integers
 N_TREES = 20
 # One row is no mean: with leaves of single rows no error could be told.
 ROWS_IN_LEAF = 2
+# Rows of which the spread of rewards is taken to be one.
+ROWS_IN_CELL = 50
+CELLS_TOGETHER = 10
 # An action with fewer rows than this is one leaf.
 FEWEST_ROWS = 10
 
@@ -90,6 +93,22 @@ class Leaves:
         """
         size = self.sizes[self.own].mean(axis=1)
         return np.asarray(size / np.where(size > 1, size - 1, 1.0))
+
+    def cells(self, actions: Integers) -> tuple[Integers, Integers]:
+        """Put rows together with some like them, and those with more, taken by the same action.
+
+        Return the cell of each row, (n_rows,), and the larger cell of each cell, (n_cells,). Leaves
+        of a tree are numbered from one side to the other, so neighbouring numbers are alike.
+        """
+        first = self.own[:, 0]
+        n = np.bincount(first, minlength=self.n_leaves)
+        n_of_action = np.bincount(actions)
+        of_action = np.cumsum(n_of_action) - n_of_action  # rows of other actions before
+        place = ((np.cumsum(n) - n)[first] - of_action[actions]) // ROWS_IN_CELL
+        width = CELLS_TOGETHER * (len(actions) // (CELLS_TOGETHER * ROWS_IN_CELL) + 1)
+        keys, cells = np.unique(actions * width + place, return_inverse=True)
+        _, larger = np.unique(keys // CELLS_TOGETHER, return_inverse=True)
+        return cells, larger
 
     def averages(self, used: Bools) -> Averages:
         """Return the averages of some of the leaves, (n_leaves,)."""

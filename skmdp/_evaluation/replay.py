@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
-from skmdp._evaluation.credibility import Outcomes, lacking_variance
+from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import (
     DirectEstimate,
     divide,
@@ -29,7 +29,7 @@ from skmdp._evaluation.influence import (
     influence_on_means,
     mean_visited_values,
 )
-from skmdp._typing import Floats, Integers
+from skmdp._typing import Bools, Floats, Integers
 
 MODEL_METHODS = ("dm", "dr", "wdr")
 IMPORTANCE_METHODS = ("is", "wis", "pdis", "pdwis")
@@ -157,30 +157,25 @@ class Candidate:
 
     def outcomes(self, method: str) -> Outcomes:
         """Return how rows, or episodes, move the estimate of a method."""
-        if method in MODEL_METHODS:
-            return self._outcomes_of_rows(self.choice is None or method == "dm", method == "wdr")
-        return self._outcomes_of_episodes(method in ("wis", "pdwis"))
-
-    def _outcomes_of_rows(self, is_direct: bool, normalized: bool) -> Outcomes:
-        """Return outcomes r + gamma V(s') of rows, by pair and state, with the weight of each."""
-        log, (decisions, following) = self.replay, self._visited
-        pair = log.counts.triple_pair[log.triple]
-        worth = log.rewards + divide(following, decisions)[log.triple]
-        mean = divide(sum_by_code(pair, worth, len(log.counts.pair_state)), log.counts.pair_weights)
-        if is_direct:
+        log, normalized = self.replay, method in ("wis", "pdwis", "wdr")
+        if method not in MODEL_METHODS:
+            weights = self.weights.of_episodes(normalized=normalized)
+            return Outcomes(weights, _residuals_of_returns(log.returns, weights > 0))
+        if method == "dm" or self.choice is None:
             weights = self._influence_of_triples[0][log.triple]
         else:
-            weights = np.zeros(len(pair))
+            weights = np.zeros(len(log.triple))
             weights[self.weights.rows] = self.weights.shares(log.gamma, normalized=normalized)
-        return Outcomes(weights, worth - mean[pair], pair, log.counts.pair_state)
+        return Outcomes(weights, self._residuals)
 
-    def _outcomes_of_episodes(self, normalized: bool) -> Outcomes:
-        """Return the returns of episodes, those that follow the policy and others."""
-        returns, weights = self.replay.returns, self.weights.of_episodes(normalized=normalized)
-        follows = (weights > 0).astype(np.intp)
-        n = sum_by_code(follows, np.ones(len(follows)), 2)
-        residuals = returns - divide(sum_by_code(follows, returns, 2), n)[follows]
-        return Outcomes(weights, residuals, follows, np.zeros(2, dtype=np.intp))
+    @cached_property
+    def _residuals(self) -> Residuals:
+        """Outcomes r + gamma V(s') of rows, less their means in the pair."""
+        log, (decisions, following) = self.replay, self._visited
+        counts, pair = log.counts, log.counts.triple_pair[log.triple]
+        worth = log.rewards + divide(following, decisions)[log.triple]
+        mean = divide(sum_by_code(pair, worth, len(counts.pair_state)), counts.pair_weights)
+        return Residuals(worth - mean[pair], pair, counts.pair_state)
 
     @cached_property
     def weights(self) -> EpisodeWeights:
@@ -299,6 +294,14 @@ class Candidate:
             slope += moved[0]
             offset += moved[1]
         return log.of_episodes(slope, offset)
+
+
+def _residuals_of_returns(returns: Floats, follows: Bools) -> Residuals:
+    """Return residuals of the returns of episodes that follow a policy, and of others."""
+    group = follows.astype(np.intp)
+    n = sum_by_code(group, np.ones(len(group)), 2)
+    mean = divide(sum_by_code(group, returns, 2), n)
+    return Residuals(returns - mean[group], group, np.zeros(2, dtype=np.intp))
 
 
 def standard_error(

@@ -11,7 +11,7 @@ import numpy as np
 
 from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.fitted_q import FittedEstimate
-from skmdp._evaluation.replay import ENOUGH_EPISODES, Candidate, direct_error, standard_error
+from skmdp._evaluation.replay import ENOUGH_EPISODES, Candidate, direct_error
 from skmdp._policy_columns import has_own_states
 from skmdp._typing import Floats
 from skmdp.metrics._candidates import Footing, PolicyLogs
@@ -127,10 +127,9 @@ class OnMeasurements:
     def figures(self, policy: Any, z: float) -> dict[str, Any]:
         """Return the figures of a policy, and of its difference to the reference."""
         own, other = self.estimate(policy), self.estimate(self._reference)
-        of_rows, starts = own.of_rows - other.of_rows, own.start_values - other.start_values
         return _named(
-            self._interval(own.value, own.of_rows, own.start_values, own, z),
-            self._interval(own.value - other.value, of_rows, starts, own, z),
+            self._interval(own.value, own, None, z),
+            self._interval(own.value - other.value, own, other, z),
             np.nan,
         )
 
@@ -140,11 +139,9 @@ class OnMeasurements:
         return value, error
 
     def _interval(
-        self, value: float, of_rows: Floats, starts: Floats, estimate: FittedEstimate, z: float
+        self, value: float, own: FittedEstimate, other: FittedEstimate | None, z: float
     ) -> tuple[float, ...]:
-        error = np.nan
-        if self._has_errors:
-            error = standard_error(of_rows, starts, estimate.episode, self.logs.n_episodes)
+        error = own.error(other) if self._has_errors else np.nan
         return value, error, value - z * error, value + z * error
 
 
