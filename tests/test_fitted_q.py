@@ -21,6 +21,7 @@ from skmdp._evaluation.raw import RawLog, Scale
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import Candidate, Replay, standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, leave_out
+from skmdp._evaluation.tails import Tail
 
 SINGLE_ROWS = ExtraTreesRegressor(5, min_samples_leaf=1, random_state=0)
 SEEDS = st.integers(0, 2**31 - 1)
@@ -826,20 +827,26 @@ def test_a_column_that_was_never_measured_may_be_later():
 # ----------------------------------------------------------------------------------------- meetings
 
 
+def tail(rng, size, n_modes):
+    basis, matrix = rng.normal(size=(n_modes, size)), rng.normal(size=(n_modes, n_modes))
+    return Tail(basis, matrix, rng.normal(size=n_modes))
+
+
 @given(
     steps=st.integers(0, 12),
     n_values=st.integers(0, 9),
     n_visits=st.integers(0, 9),
+    n_modes=st.integers(1, 3),
     seed=SEEDS,
 )
-def test_few_products_stand_for_all_steps(steps, n_values, n_visits, seed):
+def test_few_products_stand_for_all_steps(steps, n_values, n_visits, n_modes, seed):
     rng = np.random.default_rng(seed)
-    V = Path(dict(enumerate(rng.normal(size=(n_values + 1, 3)))), n_values, rng.normal(size=3))
-    d = Path(dict(enumerate(rng.normal(size=(n_visits + 1, 2)))), n_visits, np.zeros(2))
+    V = Path(dict(enumerate(rng.normal(size=(n_values, 3)))), n_values, tail(rng, 3, n_modes))
+    d = Path(dict(enumerate(rng.normal(size=(n_visits, 2)))), n_visits, tail(rng, 2, 4 - n_modes))
     one_by_one = sum(
         (np.outer(d.at(k), V.at(steps - 1 - k)) for k in range(steps)), start=np.zeros((2, 3))
     )
     pairs = list(meetings(V, d, steps))
     found = sum((np.outer(*pair) for pair in pairs), start=np.zeros((2, 3)))
     assert_allclose(found, one_by_one, atol=1e-9)
-    assert len(pairs) <= 3 + max(0, n_values + n_visits - steps)
+    assert len(pairs) <= 4 + max(0, n_values + n_visits - steps)

@@ -187,6 +187,20 @@ def test_a_handful_of_effective_episodes_have_no_interval(n_agreeing):
     assert shows.loc[["many", "log"], INTERVAL].all(axis=None)
 
 
+def test_weights_beyond_floating_point_have_no_interval():
+    """40 episodes of 170 decisions, each a hundred times likelier under the policy: 1e340."""
+    episode, step = np.divmod(np.arange(40 * 170), 170)
+    log = pd.DataFrame({"episode": episode, "state": np.arange(len(step)), "action": 0})
+    following = pd.array(log["state"] + 1, dtype="Int64")
+    following[step == 169] = pd.NA
+    log = log.assign(next_state=following, reward=1.0)
+    options = {"behavior": np.full(len(log), 0.01), "n_bootstrap": 20, "random_state": 0}
+    row = evaluate_policy(0, log, methods="is", **options).to_frame().iloc[0]
+    assert row["value"] == np.inf
+    assert row["effective_sample_size"] == pytest.approx(40)
+    assert row[INTERVAL].isna().all()
+
+
 def test_comparison_is_paired():
     other = MarkovPolicyEstimator(gamma=0.1).fit(TRAIN)
     policies = {"learned": LEARNED, "myopic": other, "log": "behavior", "again": LEARNED}

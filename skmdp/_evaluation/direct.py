@@ -27,7 +27,7 @@ the pair and of the state, one more row of (s, a) moves the value by
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,12 +37,21 @@ from scipy.sparse import csr_array, diags_array
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.horizon import Horizon, Path
+from skmdp._evaluation.tails import Tail, close_tails
 from skmdp._typing import Array, Bools, Floats, Integers
 
 # Relative change of the values below which following stops: enough to compare policies.
 SCORE_TOLERANCE = 1e-6
 # Values are looked at only every so many steps: looking costs as much as a step.
 LOOK_EVERY = 8
+# The first step at which a closed form is sought, with two modes; it may have twice as many each
+# time that twice as many steps have been taken.
+FIRST_SEARCH = 16
+MOST_MODES = 64
+# Numbers that the modes of a closed form may hold: a bound on memory where states are many.
+MODES_AT_ONCE = 2**24
+# A change of this size relative to the whole is rounding.
+ROUNDING = 8 * np.finfo(np.float64).eps
 # Share of the episodes still running, relative to the tolerance, below which they do not matter.
 NEGLIGIBLE_SHARE = 0.1
 # Fewer rows than this do not show how much chance there is in what a pair does.
@@ -59,8 +68,8 @@ class DirectEstimate:
     ``thin`` the share of those that fewer than five rows speak for (what is lacking included),
     ``outlasting`` the share of its episodes that are longer than any logged one (None where that is
     unknown, or beyond the horizon), ``extrapolated`` that of the cases in which they are followed
-    further than any logged one. ``values`` and ``visits`` hold V_h and d_t (None unless asked
-    for).
+    further than any logged one. ``values``, ``visits`` and ``visited`` are V_h, d_t and the sum of
+    d_t, averaged over the horizon (None unless asked for).
     """
 
     value: float
@@ -74,6 +83,7 @@ class DirectEstimate:
     extrapolated: float
     values: Path | None
     visits: Path | None
+    visited: Floats | None
 
 
 def choice_of_actions(counts: TransitionCounts, actions: Integers) -> Floats:
@@ -122,14 +132,13 @@ def evaluate_directly(
     actions that the log does not have. None stands for doing as is logged.
     """
     transitions, rewards = policy_process(counts, choice, prior_strength)
-    every_step = range(horizon.steps)
     values = follow_values(
         transitions,
         rewards,
         horizon.steps,
         gamma,
         tolerance,
-        keep=every_step if keep_paths else horizon.shares,
+        keep=horizon.landmarks if keep_paths else horizon.shares,
     )
     follow = partial(
         follow_visits,
@@ -139,13 +148,14 @@ def evaluate_directly(
         horizon,
         tolerance=tolerance,
     )
-    visits, decisions = follow(1.0, keep=every_step if keep_paths else (longest,))
+    visits, decisions = follow(1.0, keep=horizon.landmarks if keep_paths else (longest,))
+    visited = decisions
     outlasting, extrapolated = None, 0.0
     if longest is not None and longest <= horizon.steps:
         outlasting = float(visits.at(longest).sum())
         extrapolated = horizon.share_at(longest) * outlasting
     if keep_paths and gamma < 1:
-        visits, _ = follow(gamma, keep=every_step)
+        visits, visited = follow(gamma, keep=horizon.landmarks)
     taken = float(decisions.sum())
     state_values = horizon.mean(values)
     ends = [float(initial_distribution @ values.at(steps)) for steps in horizon.shares]
@@ -161,6 +171,7 @@ def evaluate_directly(
         extrapolated=extrapolated,
         values=values if keep_paths else None,
         visits=visits if keep_paths else None,
+        visited=visited if keep_paths else None,
     )
 
 
@@ -228,7 +239,9 @@ def follow_values(
     tolerance: float,
     keep: Container[int],
 ) -> Path:
-    """Return V_0, V_1, ... until they settle; of them V_steps and those to be kept."""
+    """Return V_0, V_1, ..., V_steps, of which those to be kept are held, until they settle."""
+    backup = partial(_backed_up, transitions, rewards, gamma)
+    discounted = partial(_backed_up, transitions, 0.0, gamma)
     values = np.zeros(len(rewards))
     kept = {0: values}
     gain = rewards  # the step h adds gain_h = (gamma P)^h R
@@ -237,36 +250,62 @@ def follow_values(
         values = values + gain
         if step in keep:
             kept[step] = values
-        following = gamma * (transitions @ gain)
+        gain = discounted(gain)
         if step % LOOK_EVERY == 0:
-            drift = _settled_drift(values, gain, following, steps - step, largest_reward, tolerance)
-            if drift is not None:
-                return Path(kept | {step: values}, step, drift)
-        gain = following
-    return Path(kept | {steps: values + gain}, steps, np.zeros(len(rewards)))
+            scale = max(largest_reward, float(np.abs(values).max()))
+            left = steps - step
+            if np.abs(gain).max() * left <= tolerance * scale:
+                return Path(kept, step, Tail.constant(values), backup, step)
+            gains = _tail_of_gains(discounted, values, gain, step, left, tolerance, scale)
+            if gains is not None:
+                constant = _constant_from(gains, left, tolerance * scale)
+                return Path(kept, step, gains.sums(values), backup, step + constant)
+    return Path(kept, steps, Tail.constant(values + gain), backup, steps)
 
 
-def _settled_drift(
+def _backed_up(transitions: Any, rewards: Floats | float, gamma: float, values: Floats) -> Floats:
+    """Return R + gamma P V."""
+    return np.asarray(rewards + gamma * (transitions @ values))
+
+
+def _most_modes(step: int, left: int, size: int) -> int:
+    """Return how many modes a closed form may have that is sought at a step.
+
+    Now and then, so that seeking it costs a small part of the steps, and not where little is left.
+    """
+    if step < FIRST_SEARCH or step & (step - 1) or left <= step:
+        return 0
+    return min(step // FIRST_SEARCH * 2, MOST_MODES, size, max(1, MODES_AT_ONCE // size))
+
+
+def _tail_of_gains(
+    discounted: Callable[[Floats], Floats],
     values: Floats,
     gain: Floats,
-    following: Floats,
+    step: int,
     left: int,
-    largest_reward: float,
     tolerance: float,
-) -> Floats | None:
-    """Return the gain of every step that is left, None if the gains of steps still differ.
+    scale: float,
+) -> Tail | None:
+    """Return the gains of all steps left, if their sums are known well enough."""
+    rounding = ROUNDING * np.abs(gain).max()
+    for gains, residual in close_tails(discounted, gain, _most_modes(step, left, len(gain))):
+        with np.errstate(over="ignore", invalid="ignore"):
+            leaks = np.abs(residual).max() * gains.leaks(left)
+            end = np.abs(gains.sums(values).at(left)).max()
+            error = np.arange(left - 1, -1, -1) @ leaks  # each leak adds to all that follows
+        is_known = error <= tolerance * max(scale, end) or leaks.max() <= rounding
+        if np.isfinite(end) and is_known:
+            return gains
+    return None
 
-    Gains change less and less. Once they hardly do, the steps left gain as much each, so that a
-    process without an end need not be followed. The error of the sum is at most
-    change * left^2 / 2.
-    """
-    if np.abs(gain).max() <= tolerance * max(largest_reward, np.abs(values).max()):
-        return np.zeros(len(values))
-    end = values + left * following
-    change = np.abs(following - gain).max()
-    negligible = 2 * tolerance * max(largest_reward, np.abs(end).max())
-    rounding = 8 * np.finfo(np.float64).eps * largest_reward
-    return following if change * left**2 <= negligible or change <= rounding else None
+
+def _constant_from(gains: Tail, left: int, negligible: float) -> int:
+    """Return the first power of two from which on all gains together hardly matter, or the end."""
+    step = 1
+    while step < left and np.abs(gains.at(step)).max() * (left - step) > negligible:
+        step *= 2
+    return min(step, left)
 
 
 def follow_visits(
@@ -283,18 +322,45 @@ def follow_visits(
     ``backwards`` is P transposed; only states that act keep mass.
     """
     negligible = NEGLIGIBLE_SHARE * tolerance
-    nothing = np.zeros(len(start))
-    running, total, kept = start, nothing, {0: start}
+    move = partial(_moved, backwards, acts, gamma)
+    running, total, kept, taken = start, np.zeros(len(start)), {0: start}, 0.0
     for step in range(horizon.steps):
-        mass = float(running.sum())
-        if mass <= negligible:
-            return Path(kept | {step: nothing}, step, nothing), total
-        following = gamma * np.where(acts, backwards @ running, 0.0)
-        change = np.abs(following - running).sum()
-        if change * (horizon.steps - step) <= negligible * mass:  # as in follow_values
-            return Path(kept | {step: running}, step, nothing), total + horizon.left(step) * running
+        mass, left = float(running.sum()), horizon.steps - step
+        if mass * left <= negligible * taken:
+            return Path(kept, step, Tail.constant(np.zeros(len(start))), move), total
+        if step % LOOK_EVERY == 0:
+            tail = _tail_of_visits(move, running, step, left, negligible * mass)
+            if tail is not None:
+                return Path(kept, step, tail, move), total + _sum_over(tail, step, horizon)
         total = total + horizon.share_at(step) * running
-        running = following
+        taken += mass
+        running = move(running)
         if step + 1 in keep:
             kept[step + 1] = running
-    return Path(kept | {horizon.steps: running}, horizon.steps, nothing), total
+    return Path(kept, horizon.steps, Tail.constant(running), move), total
+
+
+def _moved(backwards: Any, acts: Bools, gamma: float, mass: Floats) -> Floats:
+    """Return where mass has gone after a step."""
+    return np.asarray(gamma * np.where(acts, backwards @ mass, 0.0))
+
+
+def _tail_of_visits(
+    move: Callable[[Floats], Floats], running: Floats, step: int, left: int, negligible: float
+) -> Tail | None:
+    """Return the visits of all steps left, if each is known well enough."""
+    rounding = ROUNDING * running.sum()
+    for visits, residual in close_tails(move, running, _most_modes(step, left, len(running))):
+        with np.errstate(over="ignore", invalid="ignore"):
+            leaks = np.abs(residual).sum() * visits.leaks(left)
+        if leaks.sum() <= negligible or leaks.max() <= rounding:
+            return visits
+    return None
+
+
+def _sum_over(visits: Tail, step: int, horizon: Horizon) -> Floats:
+    """Return the sum of the visits from a step on, averaged over the horizon."""
+    sums = visits.sums(np.zeros(visits.basis.shape[1]))
+    ends = [share * sums.at(max(0, steps - step)) for steps, share in horizon.shares.items()]
+    # But for rounding, none is negative.
+    return np.asarray(np.maximum(np.sum(ends, axis=0), 0.0))

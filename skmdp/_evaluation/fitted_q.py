@@ -336,9 +336,8 @@ def influence_of_rows(process: _Process, values: Path, visits: Path, horizon: Ho
     ``values`` holds W_h, ``visits`` d_t.
     """
     averages = process.averages
-    later = {step - 1: worth for step, worth in values.steps.items() if step}
-    worth = Path(later, values.length - 1, values.drift)  # W_{h+1}
-    of_rows, of_leaves = np.zeros(len(values.drift)), np.zeros(len(averages.sizes))
+    worth = values.later()  # W_{h+1}
+    of_rows, of_leaves = np.zeros(len(averages.rows)), np.zeros(len(averages.sizes))
     for steps, share in horizon.shares.items():
         for drawn, paid in meetings(worth, visits, steps):
             of_rows += share * drawn * paid

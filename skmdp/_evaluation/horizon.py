@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import isqrt
 
 import numpy as np
 
+from skmdp._evaluation.tails import Tail
 from skmdp._typing import Floats
 
 # A log whose episodes all end is followed to the end: this many times its longest episode.
 TO_THE_END = 10
 # Steps to follow where the log does not tell episodes.
 HORIZON_WITHOUT_EPISODES = 1000
+# Vectors of a path that are stacked to be summed.
+SUMMED_AT_ONCE = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A sequence of vectors x_0, x_1, ..., known until it settles at x_length.
+    """A sequence of vectors x_0, x_1, ... that goes on in closed form from x_length.
 
-    From there on every step adds ``drift``. ``steps`` holds the vectors by their step: x_length,
-    and of the others those that were to be kept.
+    ``steps`` holds some of the vectors before, x_0 always; ``advance`` leads from each vector to
+    the next, so that those between are found again when they are asked for. From ``settled`` on
+    nothing changes that matters (None: not known).
     """
 
     steps: Mapping[int, Floats]
     length: int
-    drift: Floats
+    tail: Tail
+    advance: Callable[[Floats], Floats] | None = None
+    settled: int | None = None
+    _between: Mapping[int, Floats] = field(default_factory=dict, init=False)
 
     def at(self, step: int) -> Floats:
         """Return the vector of a step."""
-        if step <= self.length:
+        if step >= self.length:
+            return self.tail.at(step - self.length)
+        if step in self.steps:
             return self.steps[step]
-        return np.asarray(self.steps[self.length] + (step - self.length) * self.drift)
+        between = self._between
+        if step not in between:
+            between = self._find_between(step)
+            # Neighbours are asked for next: all vectors up to the next one held are kept so long.
+            object.__setattr__(self, "_between", between)
+        return between[step]
+
+    def _find_between(self, step: int) -> dict[int, Floats]:
+        assert self.advance is not None
+        first = max(held for held in self.steps if held < step)
+        until = min((held for held in self.steps if held > step), default=self.length)
+        vector, found = self.steps[first], {}
+        for later in range(first + 1, min(until, self.length)):
+            vector = found[later] = self.advance(vector)
+        return found
+
+    def later(self) -> Path:
+        """Return x_1, x_2, ..., where x_0 is not the last one before the closed form."""
+        steps = {step - 1: vector for step, vector in self.steps.items() if step}
+        return Path({0: self.at(1)} | steps, self.length - 1, self.tail, self.advance)
+
+    def weighed(self, weights: Floats) -> Floats:
+        """Return sums of the first vectors, weighed: (n, n_sums) gives (n_sums, len(x))."""
+        sums = np.zeros((weights.shape[1], self.tail.basis.shape[1]))
+        for first in range(0, len(weights), SUMMED_AT_ONCE):
+            some = weights[first : first + SUMMED_AT_ONCE]
+            sums += some.T @ np.stack([self.at(first + i) for i in range(len(some))])
+        return sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +104,14 @@ class Horizon:
     def shortest(self) -> int:
         """The smallest number of steps."""
         return min(self.shares)
+
+    @property
+    def landmarks(self) -> range:
+        """Steps to hold the vectors of, so that the others are found from them at low cost.
+
+        Holding every sqrt(H)-th takes as much memory as finding those between two of them.
+        """
+        return range(0, self.steps, isqrt(self.steps))
 
     def share_at(self, step: int) -> float:
         """Return in which share of the cases a step is taken, counting from 0."""

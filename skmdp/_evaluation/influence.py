@@ -9,7 +9,11 @@ import numpy as np
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.direct import DirectEstimate, beliefs, divide
 from skmdp._evaluation.horizon import Path
-from skmdp._typing import Floats, Integers
+from skmdp._evaluation.tails import join
+from skmdp._typing import Floats
+
+# Share of the decisions below which visits of a state, and values after them, are rounding.
+NEGLIGIBLE_VISITS = 1e-10
 
 
 def influence_of_rows(
@@ -61,44 +65,39 @@ def mean_visited_values(
 ) -> tuple[Floats, Floats]:
     """Return D(s) and M(s, s') of every triple, each (n_triples,), averaged over the horizon.
 
-    ``estimate`` keeps its paths. O(n_triples) where values and visits settle within the horizon,
-    else as often as there are steps.
+    ``estimate`` keeps its paths. O(n_triples) for each mode of their closed forms, and for each
+    step at which neither the values nor the visits have one.
     """
     assert estimate.values is not None
     assert estimate.visits is not None
+    assert estimate.visited is not None
     state = counts.pair_state[counts.triple_pair]
     following = np.minimum(counts.next_states, counts.n_states - 1)
-    D, M = np.zeros(counts.n_states), np.zeros(len(state))
+    M = np.zeros(len(state))
     for steps, share in estimate.horizon.shares.items():
-        visited, values = _visited_values(estimate.values, estimate.visits, steps, state, following)
-        D += share * visited
-        M += share * values
-    return D[state], np.where(counts.next_states == counts.n_states, 0.0, gamma * M)
-
-
-def _visited_values(V: Path, d: Path, H: int, s: Integers, t: Integers) -> tuple[Floats, Floats]:
-    """Return sum of d_k, (n_states,), and of d_k(s) V_{H-1-k}(t) over k < H, (n_triples,)."""
-    meeting = np.zeros(len(s))
-    for visits, values in meetings(V, d, H):
-        meeting += visits[s] * values[t]
-    n_early = min(d.length, H)
-    early = np.sum([d.at(step) for step in range(n_early)], axis=0)
-    return early + (H - n_early) * d.at(H), meeting
+        for visits, values in meetings(estimate.values, estimate.visits, steps):
+            M += share * visits[state] * values[following]
+    D = estimate.visited
+    known = D > NEGLIGIBLE_VISITS * D.sum()
+    goes_on = known[state] & (counts.next_states < counts.n_states)
+    return np.where(known, D, 0.0)[state], np.where(goes_on, gamma * M, 0.0)
 
 
 def meetings(V: Path, d: Path, H: int) -> Iterator[tuple[Floats, Floats]]:
     """Yield vectors whose outer products sum to those of d_k and V_{H-1-k} over k < H.
 
-    Three of them, and one more for each step at which neither values nor visits have settled.
-    The path of visits settles without drift.
+    One for each mode of the paths' closed forms, and one for each step at which neither is known
+    in closed form.
     """
-    n_early = min(d.length, max(H - V.length, 0))  # steps whose visits meet settled values
-    for step in range(n_early, min(d.length, H)):
+    n_late = max(H - d.length, 0)  # visits in closed form
+    n_early = min(d.length, max(H - V.length, 0))  # others that meet values in closed form
+    for step in range(n_early, H - n_late):
         yield d.at(step), V.at(H - 1 - step)
-    early = np.array([d.at(step) for step in range(n_early)]).reshape(-1, len(d.drift))
-    yield early.sum(axis=0), V.at(V.length)
-    yield (H - 1 - V.length - np.arange(n_early)) @ early, V.drift
-    if d.length < H:
-        both = max(H - d.length - V.length, 0)  # steps at which both have settled
-        to_come = np.sum([V.at(step) for step in range(min(V.length, H - d.length))], axis=0)
-        yield d.at(H), to_come + both * V.at(V.length) + both * (both - 1) / 2 * V.drift
+    if n_early:
+        met = V.tail.coefficients(H - n_early - V.length, n_early)[::-1]
+        yield from zip(d.weighed(met), V.tail.basis, strict=True)
+    if n_late:
+        n = min(V.length, n_late)
+        met = V.weighed(d.tail.coefficients(n_late - n, n)[::-1])
+        met += join(d.tail, V.tail, n_late - n) @ V.tail.basis
+        yield from zip(d.tail.basis, met, strict=True)

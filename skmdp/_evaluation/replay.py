@@ -257,10 +257,9 @@ class Candidate:
         """
         log, values = self.replay, self.estimate.values
         assert values is not None
-        step = self.weights.step
-        if not values.drift.any():
-            # While so many steps are left, V is the settled one.
-            step = np.maximum(step, log.horizon.shortest - 1 - values.length)
+        assert values.settled is not None
+        # While so many steps are left, V is the settled one.
+        step = np.maximum(self.weights.step, log.horizon.shortest - 1 - values.settled)
         order = np.argsort(step, kind="stable")
         for first, last in pairwise(np.flatnonzero(np.diff(step[order], prepend=-1, append=-1))):
             rows = order[first:last]
