@@ -77,10 +77,10 @@ def mean_visited_values(
     for steps, share in estimate.horizon.shares.items():
         for visits, values in meetings(estimate.values, estimate.visits, steps):
             M += share * visits[state] * values[following]
-    D = estimate.visited
-    known = D > NEGLIGIBLE_VISITS * D.sum()
+    visited = estimate.visited
+    known = visited > visited.sum() * NEGLIGIBLE_VISITS
     goes_on = known[state] & (counts.next_states < counts.n_states)
-    return np.where(known, D, 0.0)[state], np.where(goes_on, gamma * M, 0.0)
+    return np.where(known, visited, 0.0)[state], np.where(goes_on, gamma * M, 0.0)
 
 
 def meetings(V: Path, d: Path, H: int) -> Iterator[tuple[Floats, Floats]]:
