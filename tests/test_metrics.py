@@ -11,11 +11,12 @@ from scipy.stats import norm
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from test_evaluation import random_log
 from test_policies import LEARNED, TEST, TRAIN, N, labelled
-from test_replay import hand_table
+from test_replay import candidate, hand_table
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import make_garnet, sample_transitions
 from skmdp.metrics import compare_policies, evaluate_policy, policy_scorer
+from skmdp.metrics._intervals import estimate_with_errors
 from skmdp.model_selection import EpisodeKFold
 
 ALL = ["dm", "is", "wis", "pdis", "pdwis", "dr", "wdr"]
@@ -189,16 +190,16 @@ def test_a_handful_of_effective_episodes_have_no_interval(n_agreeing):
 
 def test_weights_beyond_floating_point_have_no_interval():
     """40 episodes of 170 decisions, each a hundred times likelier under the policy: 1e340."""
-    episode, step = np.divmod(np.arange(40 * 170), 170)
-    log = pd.DataFrame({"episode": episode, "state": np.arange(len(step)), "action": 0})
-    following = pd.array(log["state"] + 1, dtype="Int64")
-    following[step == 169] = pd.NA
-    log = log.assign(next_state=following, reward=1.0)
-    options = {"behavior": np.full(len(log), 0.01), "n_bootstrap": 20, "random_state": 0}
-    row = evaluate_policy(0, log, methods="is", **options).to_frame().iloc[0]
-    assert row["value"] == np.inf
-    assert row["effective_sample_size"] == pytest.approx(40)
-    assert row[INTERVAL].isna().all()
+    step = np.tile(np.arange(170), 40)
+    log = pd.DataFrame({"episode": np.repeat(np.arange(40), 170), "state": 0, "action": 0})
+    following = pd.Series(np.where(step == 169, None, 0), dtype="Int64")
+    log = log.assign(next_state=following, reward=1.0, chance=0.01)
+    asked = candidate(log, propensities="chance")
+    found = estimate_with_errors([asked], ["is"], 20, 0, None)
+    shown = found.interval(0, 2.0)
+    assert shown["value"] == np.inf
+    assert asked.weights.effective_sample_size() == pytest.approx(40)
+    assert np.isnan([shown[name] for name in INTERVAL]).all()
 
 
 def test_comparison_is_paired():
