@@ -62,7 +62,7 @@ def test_the_error_of_a_tail_is_bounded_before_any_step_is_taken(seed, n_states,
     rng = np.random.default_rng(seed)
     P = rng.dirichlet(np.full(n_states, 0.5), size=n_states)
     start = rng.normal(size=n_states)
-    found = list(close_tails(lambda x: P @ x, start, n_states))
+    found = list(close_tails(lambda x: P @ x, start, P @ start, n_states))
     truth = [start]
     for _ in range(n):
         truth.append(P @ truth[-1])
@@ -78,7 +78,7 @@ def test_the_error_of_a_tail_is_bounded_before_any_step_is_taken(seed, n_states,
 def test_a_period_takes_as_many_modes(period):
     P = np.roll(np.eye(period), 1, axis=1)
     start = np.arange(1.0, period + 1) ** 2
-    tail, residual = list(close_tails(lambda x: P @ x, start, 20))[-1]
+    tail, residual = list(close_tails(lambda x: P @ x, start, P @ start, 20))[-1]
     assert tail.basis.shape == (period, period)
     assert_allclose(residual, 0, atol=1e-12)
     assert_allclose(tail.at(1003), np.linalg.matrix_power(P, 1003) @ start, atol=1e-9)

@@ -27,7 +27,7 @@ the pair and of the state, one more row of (s, a) moves the value by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,9 +44,8 @@ from skmdp._typing import Array, Bools, Floats, Integers
 SCORE_TOLERANCE = 1e-6
 # Values are looked at only every so many steps: looking costs as much as a step.
 LOOK_EVERY = 8
-# The first step at which a closed form is sought, with two modes; it may have twice as many each
-# time that twice as many steps have been taken.
-FIRST_SEARCH = 16
+# A closed form is sought whenever twice as many steps have been taken, with one mode for so many.
+STEPS_PER_MODE = 8
 MOST_MODES = 64
 # Numbers that the modes of a closed form may hold: a bound on memory where states are many.
 MODES_AT_ONCE = 2**24
@@ -244,19 +243,20 @@ def follow_values(
     discounted = partial(_backed_up, transitions, 0.0, gamma)
     values = np.zeros(len(rewards))
     kept = {0: values}
-    gain = rewards  # the step h adds gain_h = (gamma P)^h R
+    gain, following = rewards, discounted(rewards)  # the step h adds gain_h = (gamma P)^h R
     largest_reward = float(np.abs(rewards).max())
     for step in range(1, steps):
         values = values + gain
         if step in keep:
             kept[step] = values
-        gain = discounted(gain)
+        gain, following = following, discounted(following)
         if step % LOOK_EVERY == 0:
             scale = max(largest_reward, float(np.abs(values).max()))
             left = steps - step
             if np.abs(gain).max() * left <= tolerance * scale:
                 return Path(kept, step, Tail.constant(values), backup, step)
-            gains = _tail_of_gains(discounted, values, gain, step, left, tolerance, scale)
+            found = close_tails(discounted, gain, following, _most_modes(step, left, len(gain)))
+            gains = _tail_of_gains(found, values, gain, left, tolerance, scale)
             if gains is not None:
                 constant = _constant_from(gains, left, tolerance * scale)
                 return Path(kept, step, gains.sums(values), backup, step + constant)
@@ -271,30 +271,34 @@ def _backed_up(transitions: Any, rewards: Floats | float, gamma: float, values: 
 def _most_modes(step: int, left: int, size: int) -> int:
     """Return how many modes a closed form may have that is sought at a step.
 
-    Now and then, so that seeking it costs a small part of the steps, and not where little is left.
+    More than one now and then only, so that seeking costs a small part of the steps.
     """
-    if step < FIRST_SEARCH or step & (step - 1) or left <= step:
-        return 0
-    return min(step // FIRST_SEARCH * 2, MOST_MODES, size, max(1, MODES_AT_ONCE // size))
+    most = step // STEPS_PER_MODE
+    if step & (step - 1) or left < 4 * most:
+        return 1
+    return min(most, MOST_MODES, size, max(1, MODES_AT_ONCE // size))
 
 
 def _tail_of_gains(
-    discounted: Callable[[Floats], Floats],
+    found: Iterator[tuple[Tail, Floats]],
     values: Floats,
     gain: Floats,
-    step: int,
     left: int,
     tolerance: float,
     scale: float,
 ) -> Tail | None:
     """Return the gains of all steps left, if their sums are known well enough."""
-    rounding = ROUNDING * np.abs(gain).max()
-    for gains, residual in close_tails(discounted, gain, _most_modes(step, left, len(gain))):
+    largest = float(np.abs(gain).max())
+    for gains, residual in found:
+        size = float(np.abs(residual).max())
+        # The first leak alone; the values to come are no larger than these.
+        if size * gains.start[-1] * (left - 1) > tolerance * (scale + left * largest):
+            continue
         with np.errstate(over="ignore", invalid="ignore"):
-            leaks = np.abs(residual).max() * gains.leaks(left)
+            leaks = size * gains.leaks(left)
             end = np.abs(gains.sums(values).at(left)).max()
             error = np.arange(left - 1, -1, -1) @ leaks  # each leak adds to all that follows
-        is_known = error <= tolerance * max(scale, end) or leaks.max() <= rounding
+        is_known = error <= tolerance * max(scale, end) or leaks.max() <= ROUNDING * largest
         if np.isfinite(end) and is_known:
             return gains
     return None
@@ -324,17 +328,19 @@ def follow_visits(
     negligible = NEGLIGIBLE_SHARE * tolerance
     move = partial(_moved, backwards, acts, gamma)
     running, total, kept, taken = start, np.zeros(len(start)), {0: start}, 0.0
+    following = move(start)
     for step in range(horizon.steps):
         mass, left = float(running.sum()), horizon.steps - step
         if mass * left <= negligible * taken:
             return Path(kept, step, Tail.constant(np.zeros(len(start))), move), total
         if step % LOOK_EVERY == 0:
-            tail = _tail_of_visits(move, running, step, left, negligible * mass)
+            found = close_tails(move, running, following, _most_modes(step, left, len(start)))
+            tail = _tail_of_visits(found, left, mass, negligible)
             if tail is not None:
                 return Path(kept, step, tail, move), total + _sum_over(tail, step, horizon)
         total = total + horizon.share_at(step) * running
         taken += mass
-        running = move(running)
+        running, following = following, move(following)
         if step + 1 in keep:
             kept[step + 1] = running
     return Path(kept, horizon.steps, Tail.constant(running), move), total
@@ -346,14 +352,16 @@ def _moved(backwards: Any, acts: Bools, gamma: float, mass: Floats) -> Floats:
 
 
 def _tail_of_visits(
-    move: Callable[[Floats], Floats], running: Floats, step: int, left: int, negligible: float
+    found: Iterator[tuple[Tail, Floats]], left: int, mass: float, negligible: float
 ) -> Tail | None:
     """Return the visits of all steps left, if each is known well enough."""
-    rounding = ROUNDING * running.sum()
-    for visits, residual in close_tails(move, running, _most_modes(step, left, len(running))):
+    for visits, residual in found:
+        size = float(np.abs(residual).sum())
+        if size * visits.start[-1] > max(negligible, ROUNDING) * mass:  # the first leak alone
+            continue
         with np.errstate(over="ignore", invalid="ignore"):
-            leaks = np.abs(residual).sum() * visits.leaks(left)
-        if leaks.sum() <= negligible or leaks.max() <= rounding:
+            leaks = size * visits.leaks(left)
+        if leaks.sum() <= negligible * mass or leaks.max() <= ROUNDING * mass:
             return visits
     return None
 

@@ -85,18 +85,18 @@ def _powers(matrix: Floats, start: Floats, n: int) -> Floats:
 
 
 def close_tails(
-    apply: Callable[[Floats], Floats], start: Floats, most: int
+    apply: Callable[[Floats], Floats], start: Floats, image: Floats, most: int
 ) -> Iterator[tuple[Tail, Floats]]:
     """Yield sequences close to start, T start, ... and their residuals, with ever more modes.
 
-    ``start`` is not zero. They have 1, 2, 4, ... and ``most`` modes; the last has fewer if it is
-    exact.
+    ``start`` is not zero, ``image`` is T start, so that one mode costs no product. They have 1, 2,
+    4, ... and ``most`` modes; the last has fewer if it is exact.
     """
     size = np.linalg.norm(start)
     basis, matrix = np.zeros((most + 1, len(start))), np.zeros((most + 1, most))
     basis[0] = start / size
     for n in range(1, most + 1):
-        residual = apply(basis[n - 1])
+        residual = image / size if n == 1 else apply(basis[n - 1])
         length = np.linalg.norm(residual)
         for _ in range(2):  # a second time for what rounding has left
             along = basis[:n] @ residual
