@@ -155,7 +155,6 @@ def evaluate_directly(
         extrapolated = horizon.share_at(longest) * outlasting
     if keep_paths and gamma < 1:
         visits, visited = follow(gamma, keep=horizon.landmarks)
-    taken = float(decisions.sum())
     state_values = horizon.mean(values)
     ends = [float(initial_distribution @ values.at(steps)) for steps in horizon.shares]
     return DirectEstimate(
@@ -164,8 +163,8 @@ def evaluate_directly(
         state_values=state_values,
         horizon=horizon,
         prior_strength=prior_strength,
-        uncovered=float(decisions @ _lacking(counts, choice, 0)) / taken if taken else 0.0,
-        thin=float(decisions @ _lacking(counts, choice, FEW_ROWS - 1)) / taken if taken else 0.0,
+        uncovered=_share_lacking(decisions, counts, choice, 0),
+        thin=_share_lacking(decisions, counts, choice, FEW_ROWS - 1),
         outlasting=outlasting,
         extrapolated=extrapolated,
         values=values if keep_paths else None,
@@ -174,12 +173,15 @@ def evaluate_directly(
     )
 
 
-def _lacking(counts: TransitionCounts, choice: Floats | None, at_most: float) -> Floats:
-    """Return the probability of an action with at most so many rows, by state, (n_states,)."""
-    if choice is None:
-        return np.zeros(counts.n_states)
+def _share_lacking(
+    decisions: Floats, counts: TransitionCounts, choice: Floats | None, at_most: float
+) -> float:
+    """Return the share of decisions, (n_states,), for actions with at most so many rows."""
+    if choice is None or not decisions.any():
+        return 0.0
     logged = np.where(counts.pair_weights > at_most, choice, 0.0)
-    return np.asarray(1.0 - sum_by_code(counts.pair_state, logged, counts.n_states))
+    lacking = 1.0 - sum_by_code(counts.pair_state, logged, counts.n_states)
+    return float(decisions @ lacking) / float(decisions.sum())
 
 
 def divide(numerator: Floats, denominator: Floats) -> Floats:
