@@ -192,7 +192,7 @@ def test_columns_made_of_one_each_have_the_range_of_their_rows(kind):
         assert_array_equal(table[f"{name}_max"], groups.max()[table[name]])
         # The transformer is monotone, so the ranges of two codes do not overlap.
         ranges = table.groupby(name)[[f"{name}_min", f"{name}_max"]].first()
-        assert (ranges[f"{name}_max"][:-1].to_numpy() < ranges[f"{name}_min"][1:]).all()
+        assert (ranges[f"{name}_max"].to_numpy()[:-1] < ranges[f"{name}_min"].to_numpy()[1:]).all()
 
 
 def test_columns_in_another_order_are_found_by_name():
@@ -288,11 +288,19 @@ def test_missing_measurements_are_left_out():
 
 
 def test_a_missing_label_is_a_label():
-    log = pd.DataFrame({"stage": ["b", None, "a", None, "b"], "action": 0})
+    log = pd.DataFrame({"stage": ["b", np.nan, "a", np.nan, "b"], "action": 0})
     table = StateEncoder(OrdinalEncoder(encoded_missing_value=-1), state="stage").fit(log)
     labels = table.describe_states()["stage_label"].tolist()
     assert labels[1:] == ["a", "b"]
     assert pd.isna(labels[0])
+
+
+def test_missing_states_come_last():
+    """Arrays may hold them; a policy would refuse them."""
+    X = np.array([[1.0, np.nan], [0.0, 2.0], [np.nan, 1.0], [1.0, np.nan], [0.0, np.nan]])
+    table = StateEncoder(FunctionTransformer()).fit(X).describe_states()
+    assert_array_equal(table[["x0", "x1"]], [[0, 2], [0, np.nan], [1, np.nan], [np.nan, 1]])
+    assert table["n_rows"].tolist() == [1, 1, 2, 1]
 
 
 # ---------------------------------------------------------------------------------------- arrays

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
@@ -298,6 +299,31 @@ def test_clusters_are_followed_by_the_quartiles_of_each_column():
         assert table[name].array.closed == "both"
         assert_allclose(table[name].array.left, described[f"{name}_q25"], atol=unit)
         assert_allclose(table[name].array.right, described[f"{name}_q75"], atol=unit)
+        shown = table[name].array.left / unit  # digits of what all of them span
+        assert_allclose(shown, np.round(shown), rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*states hold a single row:UserWarning")
+def test_columns_made_of_several_together_stay_side_by_side():
+    components = make_pipeline(
+        StandardScaler(), PCA(2), FunctionTransformer(np.round, feature_names_out="one-to-one")
+    )
+    encoder = StateEncoder(components, state=["wear", "heat"])
+    table = policy_table(behind(encoder, "kind", "pca0", "pca1"))
+    assert table.columns.tolist() == ["kind", "pca0", "pca1", "wear", "heat", *COLUMNS]
+    table = policy_table(behind(encoder, "pca1", "pca0"))
+    assert table.columns.tolist() == ["pca1", "pca0", "wear", "heat", *COLUMNS]
+    # One of them alone does not tell the state of the encoder.
+    table = policy_table(behind(encoder, "pca1"))
+    assert table.columns.tolist() == ["pca1", *COLUMNS]
+
+
+def test_large_borders_keep_their_whole_part():
+    log = MEASURED.assign(wear=12345.6 + 1000 * MEASURED["wear"])
+    halves = KBinsDiscretizer(3, encode="ordinal", strategy="uniform")
+    pipe = make_pipeline(StateEncoder(halves, state="wear"), policy("wear")).fit(log)
+    border = pipe[0].describe_states()["wear_min"][1]
+    assert policy_table(pipe)["wear"].array.left[1] == np.round(border)
 
 
 def test_labels_are_labels_again():
@@ -468,6 +494,9 @@ def test_an_ensemble_of_pipelines_is_asked_row_by_row():
             markov_test(MEASURED, policy=whole)
     with pytest.raises(TypeError, match=r"make states of their own.*no states to test"):
         markov_test(MEASURED, policy=clone(ensemble))
+    changed = clone(ensemble).fit(MEASURED).set_params(estimator=policy("kind"))
+    with pytest.raises(TypeError, match="no states to test"):  # what was fitted counts
+        markov_test(MEASURED, policy=changed)
     tables = [policy_table(one) for one in ensemble.estimators_]
     assert not tables[0]["wear"].equals(tables[1]["wear"])  # borders lie in different places
 

@@ -127,8 +127,8 @@ def group_rows(names: Names, encoded: Sequence[Array]) -> Grouped:
     columns = dict(zip(names, encoded, strict=True))
     codes: Integers = np.zeros(1, dtype=np.int64)
     for column in encoded:  # numbered anew each time, so that no product overflows
-        ranks, labels = pd.factorize(column, sort=True, use_na_sentinel=False)
-        codes, _ = pd.factorize(codes * len(labels) + ranks, sort=True)
+        ranks, labels = _ranks(column)
+        codes, _ = pd.factorize(codes * (len(labels) + 1) + ranks, sort=True)
     first = np.empty(int(codes.max()) + 1, dtype=np.intp)
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     return Grouped(columns, codes, {name: column[first] for name, column in columns.items()})
@@ -211,13 +211,23 @@ def _most_frequent(column: pd.Series, codes: Integers) -> dict[str, Array]:
 
     A missing label is one of them, the last.
     """
-    ranks, labels = pd.factorize(column, sort=True, use_na_sentinel=False)
-    pairs, counts = np.unique(codes.astype(np.int64) * len(labels) + ranks, return_counts=True)
-    groups, labels_of_pairs = np.divmod(pairs, len(labels))
-    order = np.lexsort((labels_of_pairs, -counts, groups))
+    ranks, labels = _ranks(column)
+    n_labels = len(labels) + 1
+    pairs, counts = np.unique(codes.astype(np.int64) * n_labels + ranks, return_counts=True)
+    groups, ranks_of_pairs = np.divmod(pairs, n_labels)
+    order = np.lexsort((-counts, groups))  # which keeps the order of labels that are as frequent
     best = order[np.flatnonzero(np.diff(groups, prepend=-1))]
-    shares = counts[best] / np.bincount(codes)
-    return {"label": np.asarray(labels)[labels_of_pairs[best]], "share": shares}
+    chosen = np.where(ranks_of_pairs[best] < len(labels), ranks_of_pairs[best], -1)
+    return {
+        "label": pd.api.extensions.take(labels, chosen, allow_fill=True),
+        "share": counts[best] / np.bincount(codes),
+    }
+
+
+def _ranks(column: Any) -> tuple[Integers, Array]:
+    """Return the rank of each value, (n,), a missing one's the last, and the values sorted."""
+    ranks, labels = pd.factorize(column, sort=True)
+    return np.where(ranks < 0, len(labels), ranks), np.asarray(labels)
 
 
 def _decimals(low: Array, high: Array, *, are_apart: bool) -> int:
