@@ -50,5 +50,5 @@ def _explained(part: Part, keys: list[Any], states: dict[Any, Any]) -> dict[Any,
     shown: dict[Any, dict[Any, Any]] = {
         key: {name: states[key]} for key, name in zip(keys, kept, strict=True)
     }
-    shown[keys[-1]] |= ranges
+    shown[max(keys, key=list(states).index)] |= ranges
     return shown
