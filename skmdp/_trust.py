@@ -65,11 +65,14 @@ def fitted_q(
 ) -> FittedQ:
     """Return a log made ready to be asked about policies, over its horizon."""
     log = measured.raw_log()
-    grown = joblib.hash((log, regressor))
+    known = measured.log.propensities
+    grown = joblib.hash((log, regressor, known))
     asked = (horizon, gamma, measured.log.longest, measured.cut_share)
 
     def grow() -> FittedQ:
-        return FittedQ.of_log(log, longest=None, cut_share=0.0, regressor=regressor)
+        return FittedQ.of_log(
+            log, longest=None, cut_share=0.0, regressor=regressor, propensities=known
+        )
 
     def over_the_horizon() -> FittedQ:
         horizon_of_log = Horizon.of_log(measured.log.longest, measured.cut_share, horizon)

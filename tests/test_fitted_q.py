@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeRegressor
 
 from skmdp._estimation.counts import count_transitions
@@ -517,6 +524,69 @@ def test_known_propensities_are_followed_where_the_log_allows():
         asked.follow(asked.propensities.following, asked.propensities.starting)
 
 
+def linked(log):
+    """The log with its rows linked: here rows lie episode by episode, in their order."""
+    same = np.append(np.diff(log.episode) == 0, False)
+    return replace(log, following_row=np.where(same, np.arange(1, len(same) + 1), -1))
+
+
+def test_known_propensities_stand_where_their_rows_were_logged():
+    log = linked(walk(0))
+    rng = np.random.default_rng(0)
+    stated = rng.uniform(0.1, 0.9, size=len(log.ended))
+    estimated = estimate_propensities(log, every_column(log))
+    known = estimated.knowing(stated, log)
+    last = np.flatnonzero(log.following_row < 0)
+    assert len(last) == 40
+    assert_array_equal(known.following[last], estimated.following[last])
+    rows = log.following_row[log.following_row >= 0]
+    before = np.flatnonzero(log.following_row >= 0)
+    assert_allclose(known.following[before, log.actions[rows]], stated[rows])
+    assert_allclose(known.following[before, 1 - log.actions[rows]], 1 - stated[rows])
+    first = np.arange(0, 320, 8)
+    assert_array_equal(log.starting_row, first)
+    assert_allclose(known.starting[np.arange(40), log.actions[first]], stated[first])
+    assert_allclose(known.starting.sum(axis=1), 1)
+    # All of the log's own rates, and nothing changes.
+    own = estimated.starting[np.arange(40), log.actions[first]]
+    same = estimated.knowing(np.where(np.isin(np.arange(320), first), np.repeat(own, 8), 0.5), log)
+    assert_allclose(same.starting, estimated.starting, atol=1e-9)
+
+
+def test_other_actions_share_what_known_ones_leave():
+    log = linked(one_step(np.zeros((60, 1)), np.zeros(60), np.arange(60) % 4))
+    log = replace(log, n_actions=5)  # of which the last was never taken
+    even_starts = Propensities(np.zeros((60, 5)), np.tile([0.4, 0.3, 0.2, 0.1, 0], (60, 1)))
+    known = even_starts.knowing(np.full(60, 0.7), log).starting
+    assert_allclose(known[0], [0.7, 0.15, 0.1, 0.05, 0])
+    never = Propensities(np.zeros((60, 5)), np.tile([1.0, 0, 0, 0, 0], (60, 1)))
+    assert_allclose(never.knowing(np.full(60, 0.7), log).starting[0], [0.7, 0.1, 0.1, 0.1, 0])
+    alone = linked(one_step(np.zeros((9, 1)), np.zeros(9)))
+    only = Propensities(np.zeros((9, 1)), np.ones((9, 1)))
+    assert_array_equal(only.knowing(np.full(9, 0.7), alone).starting, 1)
+
+
+def test_known_propensities_of_rows_say_what_is_hardly_taken():
+    """The forest cannot see what decides; the log's keeper knows."""
+    log = linked(labels(2, n_episodes=300, end=0.0, most=4))
+    asked = [
+        FittedQ.of_log(log, longest=4, cut_share=1.0, propensities=np.full(1200, share))
+        for share in (0.5, 0.04)
+    ]
+    # Follow what was logged: in every state but the last of each episode.
+    logged = np.where(log.following_row < 0, 0, log.actions[log.following_row])
+    often, rarely = (one.follow(logged, log.actions[log.starting_row]) for one in asked)
+    assert often.unsupported_share < 0.1
+    assert rarely.unsupported_share > 0.7  # nothing is known after the last row
+
+
+def test_an_episode_without_rows_has_no_starting_row():
+    log = linked(walk(0))
+    longer = replace(log, start_states=np.concatenate([log.start_states, [[0.0, 0.0]]]))
+    assert_array_equal(longer.starting_row, [*range(0, 320, 8), -1])
+    assert_array_equal(walk(0).starting_row, -1)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 50])
 def test_unsupported_decisions_are_counted_when_they_are_taken(steps):
     """Places 0, 1, 2 one after the other; the decision in place 1 is unsupported."""
@@ -714,6 +784,59 @@ def test_other_regressors_with_apply_stand_in(regressor):
     own = [asked.leaves.leaves_of(log.states[[i]], a)[0] for i, a in enumerate(log.actions)]
     assert_array_equal(own, asked.leaves.own)
     assert not hasattr(regressor, "tree_")
+
+
+class Apart(DecisionTreeRegressor):
+    """A tree that answers to apply in a way of its own."""
+
+    answer = None
+
+    def apply(self, X):
+        return self.answer(super().apply(X))
+
+
+@pytest.mark.parametrize(
+    ("regressor", "lacks"),
+    [
+        (Ridge(), "but Ridge has no method apply"),
+        (HistGradientBoostingRegressor(), "but HistGradientBoostingRegressor has no method apply"),
+        (GradientBoostingRegressor(), "but GradientBoostingRegressor takes one target only"),
+        (RandomForestClassifier(), "but RandomForestClassifier is no regressor"),
+        (RandomForestRegressor, "but RandomForestRegressor is a class, not an object of it"),
+        ("forest", "but str is no regressor"),
+    ],
+)
+def test_what_tells_no_leaves_is_refused_before_anything_is_fitted(regressor, lacks):
+    log = replace(walk(0), states=None)  # looking at it would raise
+    with pytest.raises(TypeError, match=lacks) as refused:
+        FittedQ.of_log(log, longest=8, cut_share=1.0, regressor=regressor)
+    assert "ExtraTreesRegressor" in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda nodes: nodes + 0.5,
+        lambda nodes: nodes - 1000,
+        lambda nodes: nodes[:-1],
+        lambda nodes: nodes.astype(str),
+        lambda nodes: np.full(len(nodes), np.nan),
+        lambda nodes: nodes[0],
+    ],
+)
+def test_leaves_without_numbers_are_refused(answer, monkeypatch):
+    monkeypatch.setattr(Apart, "answer", staticmethod(answer))
+    with pytest.raises(TypeError, match="but Apart answers to apply otherwise than by the number"):
+        grow_leaves(walk(0), np.ones(2, dtype=bool), regressor=Apart())
+
+
+def test_leaves_may_be_numbered_by_floats(monkeypatch):
+    monkeypatch.setattr(Apart, "answer", staticmethod(lambda nodes: nodes.astype(np.float32)))
+    log = walk(0)
+    found = grow_leaves(log, every_column(log), regressor=Apart(max_depth=3, random_state=0))
+    tree = DecisionTreeRegressor(max_depth=3, random_state=0)
+    assert_array_equal(found.own, grow_leaves(log, every_column(log), regressor=tree).own)
 
 
 def test_leaves_part_the_rows_of_each_action_in_each_tree():

@@ -403,7 +403,7 @@ def classifier(*columns):
         (classifier("rust", "heat"), {}, ValueError, "X has no measurement 'rust'"),
         (rule, {"methods": "dm"}, ValueError, "rows of X are the only ones of their state"),
         (BAGGED, {"methods": "dm"}, ValueError, "makes no states of what is measured"),
-        (rule, {"regressor": KMeans()}, ValueError, "regressor"),
+        (rule, {"regressor": KMeans()}, TypeError, "but KMeans is no regressor"),
         (rule, {"methods": "fqee"}, ValueError, "methods"),
         (rule, {"behavior": np.zeros(len(TEST))}, ValueError, "behavior"),
     ],

@@ -38,7 +38,7 @@ from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import follow_values, follow_visits
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
-from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence
+from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, require_leaves
 from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import standard_error
@@ -140,15 +140,23 @@ class FittedQ:
         cut_share: float,
         steps: int | None = None,
         gamma: float = 1.0,
-        propensities: Propensities | None = None,
+        propensities: Propensities | Floats | None = None,
         regressor: Any = None,
         random_state: int = 0,
         tolerance: float = TOLERANCE,
     ) -> FittedQ:
-        """Find the columns that matter, grow the leaves and estimate propensities unless given."""
+        """Find the columns that matter, grow the leaves and estimate propensities unless given.
+
+        Propensities may be those of the rows' own actions, (n_rows,): then the others are
+        estimated, and the log must tell which row follows which.
+        """
+        require_leaves(regressor)
         columns = relevant_columns(log, random_state=random_state)
-        if propensities is None:
+        if not isinstance(propensities, Propensities):
+            of_rows = propensities
             propensities = estimate_propensities(log, columns, random_state=random_state)
+            if of_rows is not None:
+                propensities = propensities.knowing(of_rows, log)
         return cls(
             log,
             grow_leaves(log, columns, regressor=regressor, random_state=random_state),

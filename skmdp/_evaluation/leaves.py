@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, get_index_dtype
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.utils import get_tags
 
 from skmdp._evaluation.raw import Features, RawLog, Scale
+from skmdp._messages import shortened
 from skmdp._typing import Bools, Codes, Floats, Integers
 
 N_TREES = 20
@@ -201,6 +203,32 @@ def grow_leaves(
     return Leaves(own, n_leaves, features, of_actions)
 
 
+def require_leaves(regressor: Any) -> None:
+    """Raise unless a regressor of several targets tells in which leaf a row is, or it is None."""
+    if regressor is None:
+        return
+    name = getattr(regressor, "__name__", type(regressor).__name__)
+    lacks = ""
+    if isinstance(regressor, type):
+        lacks = "is a class, not an object of it"
+    elif not hasattr(regressor, "get_params") or not is_regressor(regressor):
+        lacks = "is no regressor"
+    elif not hasattr(regressor, "apply"):
+        lacks = "has no method apply, which tells in which leaf a row is"
+    elif not get_tags(regressor).target_tags.multi_output:
+        lacks = "takes one target only; rewards, ends and next states are fitted together"
+    if lacks:
+        raise _no_leaves(name, lacks)
+
+
+def _no_leaves(name: str, lacks: str) -> TypeError:
+    return TypeError(
+        f"The regressor of fitted Q evaluation must part rows into leaves, but {shortened(name)} "
+        f"{lacks}. Use a tree or forest of scikit-learn (DecisionTreeRegressor, "
+        "RandomForestRegressor, ExtraTreesRegressor), or leave regressor out."
+    )
+
+
 def _targets(log: RawLog, features: Features) -> Floats:
     """Return what rows of one leaf should have in common, (n_rows, 2 + 2 n_kept).
 
@@ -217,7 +245,13 @@ def _targets(log: RawLog, features: Features) -> Floats:
 
 def _nodes(forest: Any, states: Floats) -> Integers:
     """Return the node of each row in each tree, (n_rows, n_trees)."""
-    return np.asarray(forest.apply(states)).reshape(len(states), -1).astype(np.intp)
+    nodes = np.asarray(forest.apply(states))
+    numbers = nodes.dtype.kind in "iuf" and nodes.ndim > 0 and len(nodes) == len(states)
+    if not numbers or not ((nodes >= 0) & (nodes == np.floor(nodes))).all():
+        raise _no_leaves(
+            type(forest).__name__, "answers to apply otherwise than by the number of each leaf"
+        )
+    return nodes.reshape(len(states), -1).astype(np.intp)
 
 
 def _number_leaves(forest: Any, nodes: Integers, first_code: int) -> ActionLeaves:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,11 +30,30 @@ class RawLog:
     episode: Integers  # (n_rows,) position in start_states
     start_states: Floats  # (n_episodes, n_columns)
     n_actions: int
+    # (n_rows,) the row whose state is the next state of each, -1 where there is none; None where
+    # that is unknown.
+    following_row: Integers | None = None
 
     @property
     def n_episodes(self) -> int:
         """Number of episodes."""
         return len(self.start_states)
+
+    @cached_property
+    def taken(self) -> Bools:
+        """Which actions the log takes at all, (n_actions,)."""
+        return np.bincount(self.actions, minlength=self.n_actions) > 0
+
+    @cached_property
+    def starting_row(self) -> Integers:
+        """The row whose state is the start of each episode, -1 where unknown, (n_episodes,)."""
+        starting = np.full(self.n_episodes, -1)
+        if self.following_row is not None:
+            leads = np.zeros(len(self.actions), dtype=bool)
+            leads[self.following_row[self.following_row >= 0]] = True
+            rows = np.flatnonzero(~leads)[::-1]
+            starting[self.episode[rows]] = rows
+        return starting
 
     def rows_of(self, action: int) -> Integers:
         """Return the positions of the rows of an action."""

@@ -20,6 +20,8 @@ LEAST_PROPENSITY = 0.05
 # Of the actions that a log takes in a state, those that it hardly ever takes, together less often
 # than this, are left out: each costs as much to follow as any other.
 NEGLIGIBLE_PROPENSITY = 1e-3
+# Keeps shares of what was never seen apart from nothing.
+SMALLEST_SHARE = 1e-12
 N_TREES = 50
 ROWS_IN_LEAF = 5
 
@@ -35,13 +37,39 @@ class Propensities:
     following: Floats
     starting: Floats
 
+    def knowing(self, of_rows: Floats, log: RawLog) -> Propensities:
+        """Return these with the known propensity of each row's action, (n_rows,), in its state.
+
+        The other actions share the rest as they did.
+        """
+        assert log.following_row is not None
+        known = []
+        for matrix, row in (
+            (self.following, log.following_row),
+            (self.starting, log.starting_row),
+        ):
+            states = np.flatnonzero(row >= 0)
+            at = row[states]
+            own = np.zeros((len(at), log.n_actions), dtype=bool)
+            own[np.arange(len(at)), log.actions[at]] = True
+            # Where no other action was seen, all that the log takes are as likely.
+            others = np.where(own | ~log.taken, 0.0, matrix[states] + SMALLEST_SHARE)
+            total = others.sum(axis=1, keepdims=True)
+            stated = np.where(total > 0, of_rows[at, np.newaxis], 1.0)
+            shares = others / np.where(total > 0, total, 1.0)
+            replaced = matrix.copy()
+            replaced[states] = np.where(own, stated, (1 - stated) * shares)
+            known.append(replaced)
+        return Propensities(*known)
+
     def to_follow(self, log: RawLog) -> Propensities:
         """Return probabilities by which the logged policy can be followed in its log.
 
         Actions that the log never takes cannot be, and are left out.
         """
-        taken = np.bincount(log.actions, minlength=log.n_actions) > 0
-        return Propensities(leave_out(self.following, taken), leave_out(self.starting, taken))
+        return Propensities(
+            leave_out(self.following, log.taken), leave_out(self.starting, log.taken)
+        )
 
 
 def leave_out(probabilities: Floats, taken: Bools) -> Floats:

@@ -138,7 +138,15 @@ class Measurements:
             episode=self.episode,
             start_states=self.numbers(log.start_codes),
             n_actions=len(log.actions),
+            following_row=self._following_row,
         )
+
+    @property
+    def _following_row(self) -> Integers:
+        """The next row of the episode, if its state is the next state, else -1, (n_rows,)."""
+        goes_on = np.diff(self.episode) == 0
+        goes_on &= self.log.next_codes[:-1] == self.log.state_codes[1:]
+        return np.append(np.where(goes_on, np.arange(1, len(self.episode)), -1), -1)
 
 
 def measured_names(columns: Sequence[Any], roles: Roles) -> Names:

@@ -30,7 +30,7 @@ _CONSTRAINTS: dict[str, Any] = {
     "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto", "capped"})],
     "behavior": [str, "array-like", None],
     "columns": [Mapping, None],
-    "regressor": [HasMethods(["fit", "apply"]), None],
+    "regressor": [HasMethods(["fit"]), None],
     "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
     "random_state": ["random_state"],
     "n_jobs": [Integral, None],
