@@ -104,7 +104,11 @@ def read_behind(
     with warnings.catch_warnings():  # of a table that was read before
         warnings.simplefilter("ignore", UserWarning)
         return read_measurements(
-            X, replace(roles, state=states, next_state=nexts if given else None), names=names
+            X,
+            replace(roles, state=states, next_state=nexts if given else None),
+            names=names,
+            # What an encoder makes no state of is no state for the policy behind it.
+            decisive=tuple(name for name in names if str(found[name][0]).startswith(MEASURED)),
         )
 
 

@@ -161,11 +161,17 @@ def measured_names(columns: Sequence[Any], roles: Roles) -> Names:
 
 
 def read_measurements(
-    X: Any, roles: Roles, *, propensities: Any = None, names: Names | None = None
+    X: Any,
+    roles: Roles,
+    *,
+    propensities: Any = None,
+    names: Names | None = None,
+    decisive: Names = (),
 ) -> Measurements:
     """Read a transitions table whose states are the measurements in the columns of the state.
 
-    ``names`` are those under which policies know the columns, their own if None.
+    ``names`` are those under which policies know the columns, their own if None. A next state is
+    missing where all of its columns are, or all of those that are ``decisive``.
     """
     frame = as_table(X)
     require_columns({"state": roles.state}, frame.columns, index_names=frame.index_names)
@@ -175,7 +181,7 @@ def read_measurements(
         for j, (name, known) in enumerate(zip(roles.state, names or roles.state, strict=True))
     ]
     columns, before, after = zip(*read, strict=True)
-    following = None if nexts is None else _together(after)
+    following = None if nexts is None else _together(after, decisive)
     log = read_table(
         frame,
         replace(roles, next_state=nexts),
@@ -244,9 +250,16 @@ def _values(sources: Sequence[pd.Series], first: Integers) -> pd.Series:
     return values
 
 
-def _together(following: Sequence[LabelColumn]) -> list[LabelColumn]:
-    """Let next states be missing where all of their measurements are, and nowhere else."""
-    missing = np.all([column.codes == len(column.values) - 1 for column in following], axis=0)
+def _together(following: Sequence[LabelColumn], decisive: Names) -> list[LabelColumn]:
+    """Let next states be missing where all decisive measurements are, and nowhere else."""
+    missing = np.all(
+        [
+            column.codes == len(column.values) - 1
+            for column in following
+            if column.name in decisive or not decisive
+        ],
+        axis=0,
+    )
     return [
         replace(column, codes=np.where(missing, np.int32(MISSING), column.codes))
         for column in following

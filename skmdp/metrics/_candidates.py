@@ -223,6 +223,7 @@ class PolicyLogs:
             return Candidate(footing.replay, None)
         if footing is not own:
             answers = self._answers_when_measured(policy)[self.measurements.log.state_codes]
+            _require_same_rows(len(answers), len(footing.log.state_codes))
             return Candidate(
                 footing.replay, choice_of_rows(counts, footing.log.state_codes, answers)
             )
@@ -317,6 +318,16 @@ def _require_rewards(log: Transitions) -> None:
         raise ValueError(
             "Evaluation needs rewards, but the role reward is None. Name their column: "
             "columns={'reward': ...}."
+        )
+
+
+def _require_same_rows(n_measured: int, n_stated: int) -> None:
+    """Raise unless as many rows count with what was measured as with the states made of it."""
+    if n_measured != n_stated:
+        raise ValueError(
+            f"{n_measured} rows of X count with all that was measured, but {n_stated} with the "
+            "states that a policy makes of it, as next states are missing in some of its columns "
+            "only. Use methods='fqe', which needs no states, or fill the gaps in X."
         )
 
 
