@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -168,7 +169,7 @@ def test_a_policy_that_is_the_log_does_not_differ_from_it():
         for methods in ("fqe", "dm"):
             table = evaluate_policy(policy, log, methods=methods).to_frame()
             differences = table.filter(like="difference").to_numpy()
-            assert_allclose(differences, 0.0, atol=1e-9)
+            assert_allclose(differences, 0.0, atol=1e-8)  # the square root of rounding
 
 
 @DISAGREE
@@ -326,6 +327,26 @@ def test_conclusions():
     assert not same.is_better
     assert "Not shown to be better" in same.conclusion
     assert pickle.loads(pickle.dumps(better)).conclusion == better.conclusion
+
+
+def test_what_unsupported_decisions_may_cost_is_taken_off():
+    """Some decisions are hardly ever logged: a small gain then proves nothing."""
+    rng = np.random.default_rng(0)
+    wear = rng.uniform(size=4000)
+    action = np.where(rng.random(4000) < np.where(wear < 0.04, 0.01, 0.5), "a", "b")
+    log = pd.DataFrame(
+        {"wear": wear, "next_wear": np.nan, "action": action, "episode": range(4000)}
+    )
+    log["reward"] = np.where(action == "a", 0.1, 0.0) + rng.normal(size=4000)
+    result = evaluate_policy("a", log, methods="fqe")
+    assert 0.01 < result.unsupported_share < 0.1
+    spread = log["reward"].std(ddof=0)
+    assert result.unsupported_cost == pytest.approx(result.unsupported_share * spread)
+    doubtful = replace(result, table=result.to_frame(), unsupported_cost=1.0)
+    assert result.to_frame()["difference_lower"][0] < 1
+    assert not doubtful.is_better
+    if result.to_frame()["difference_lower"][0] > 0:
+        assert "may cost 1." in doubtful.conclusion
 
 
 def test_few_episodes_have_no_interval():

@@ -45,9 +45,9 @@ from skmdp._evaluation.replay import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
 from skmdp._typing import Array, Bools, Codes, Floats, Integers
 
-# Error of values, relative to the largest, at which following stops: a bound, of which measured
-# values keep a hundredth and less. Chance alone brings ten times the bound, and more.
-TOLERANCE = 1e-3
+# Error of values, relative to the largest of any row, at which following stops. What the starts are
+# worth may be a small share of that.
+TOLERANCE = 1e-5
 # Sparse products are faster for a few vectors at once than for one after the other.
 MEETINGS_AT_ONCE = 8
 

@@ -1,14 +1,15 @@
 """Which columns of a log of raw measurements matter for what its policies earn.
 
-A column matters if it tells the reward or the end of the episode, or what a column that matters
-will be next. For each action and target a forest on one half of the rows says how much of the
+A column matters if it tells the reward or the end of the episode, or how a column that matters
+will change. For each action and target a forest on one half of the rows says how much of the
 target it tells on the other half (R^2), and how its splits share that out among the columns:
 
     u[target, j] = importance of j * max(R^2, 0), the largest of the actions
-    rel = max(u[reward], u[end]);  rel_j <- max(rel_j, max_k rel_k / max rel * u[next k, j])
+    rel = max(u[reward], u[end]);  rel_j <- max(rel_j, max_k rel_k / max rel * u[change of k, j])
 
-Columns without meaning make rows that are alike look different, and a random walk that means
-nothing foretells itself well; hence this comes before rows are compared.
+Columns without meaning make rows that are alike look different; hence this comes before rows are
+compared. Every column tells its own next value, which would hide what the others tell of it: that
+is why the change is asked for.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FEWEST_ROWS = 40
 ROWS_IN_LEAF = 10
 N_TREES = 10
 # A column matters if it tells more than this share of what the best one tells.
-SHARE_OF_BEST = 0.03
+SHARE_OF_BEST = 0.1
 # If no column tells more than this of reward and end, nothing is known of what matters.
 LEAST_TOLD = 0.02
 
@@ -38,7 +39,7 @@ LEAST_TOLD = 0.02
 def relevant_columns(log: RawLog, *, random_state: int = 0) -> Bools:
     """Return which columns matter, (n_columns,); all where none can be shown to."""
     p = log.states.shape[1]
-    told = np.zeros((2 + p, p))  # by target: reward, end, the next value of each column
+    told = np.zeros((2 + p, p))  # by target: reward, end, the change of each column
     random = check_random_state(random_state)
     for action in range(log.n_actions):
         rows = random.permutation(log.rows_of(action))[:MOST_ROWS]
@@ -73,9 +74,9 @@ def _told(log: RawLog, rows: Integers, random_state: int) -> Floats:
 
 
 def _targets(log: RawLog, rows: Integers) -> Iterator[tuple[Floats, Bools]]:
-    """Yield reward, end and the next value of each column, and where they are known."""
+    """Yield reward, end and the change of each column, and where they are known."""
     ended = log.ended[rows]
     yield log.rewards[rows], np.ones(len(rows), dtype=bool)
     yield ended.astype(np.float64), np.ones(len(rows), dtype=bool)
-    for following in log.next_states[rows].T:
-        yield following, ~ended & ~np.isnan(following)
+    for change in (log.next_states[rows] - log.states[rows]).T:
+        yield change, ~ended & ~np.isnan(change)

@@ -29,7 +29,7 @@ from skmdp._evaluation.influence import (
     influence_on_means,
     mean_visited_values,
 )
-from skmdp._typing import Bools, Floats, Integers
+from skmdp._typing import Floats, Integers
 
 MODEL_METHODS = ("dm", "dr", "wdr")
 IMPORTANCE_METHODS = ("is", "wis", "pdis", "pdwis")
@@ -99,6 +99,21 @@ class Replay:
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     @cached_property
+    def discounts(self) -> Floats:
+        """gamma^t of each row, the step t of its episode, (n,)."""
+        assert self.lengths is not None
+        first = np.cumsum(self.lengths) - self.lengths
+        steps = np.arange(len(self.triple)) - first[self.episode]
+        return np.asarray(self.gamma ** steps.astype(np.float64))
+
+    @cached_property
+    def residuals(self) -> Residuals:
+        """Rewards of rows, less their means in the pair."""
+        counts, pair = self.counts, self.counts.triple_pair[self.triple]
+        mean = divide(sum_by_code(pair, self.rewards, len(counts.pair_state)), counts.pair_weights)
+        return Residuals(self.rewards - mean[pair], pair, counts.pair_state)
+
+    @cached_property
     def returns(self) -> Floats:
         """Return of each episode, (n_episodes,)."""
         assert self.lengths is not None
@@ -156,26 +171,16 @@ class Candidate:
         return influence_of_rows(log.counts, self.choice, log.prior_strength, self._visited)
 
     def outcomes(self, method: str) -> Outcomes:
-        """Return how rows, or episodes, move the estimate of a method."""
+        """Return how the rewards of rows move the estimate of a method."""
         log, normalized = self.replay, method in ("wis", "pdwis", "wdr")
-        if method not in MODEL_METHODS:
-            weights = self.weights.of_episodes(normalized=normalized)
-            return Outcomes(weights, _residuals_of_returns(log.returns, weights > 0))
-        if method == "dm" or self.choice is None:
+        if method == "dm" or (self.choice is None and method in MODEL_METHODS):
             weights = self._influence_of_triples[0][log.triple]
+        elif method in ("is", "wis"):
+            weights = self.weights.of_episodes(normalized=normalized)[log.episode] * log.discounts
         else:
             weights = np.zeros(len(log.triple))
             weights[self.weights.rows] = self.weights.shares(log.gamma, normalized=normalized)
-        return Outcomes(weights, self._residuals)
-
-    @cached_property
-    def _residuals(self) -> Residuals:
-        """Outcomes r + gamma V(s') of rows, less their means in the pair."""
-        log, (decisions, following) = self.replay, self._visited
-        counts, pair = log.counts, log.counts.triple_pair[log.triple]
-        worth = log.rewards + divide(following, decisions)[log.triple]
-        mean = divide(sum_by_code(pair, worth, len(counts.pair_state)), counts.pair_weights)
-        return Residuals(worth - mean[pair], pair, counts.pair_state)
+        return Outcomes(weights, log.residuals)
 
     @cached_property
     def weights(self) -> EpisodeWeights:
@@ -295,14 +300,6 @@ class Candidate:
         return log.of_episodes(slope, offset)
 
 
-def _residuals_of_returns(returns: Floats, follows: Bools) -> Residuals:
-    """Return residuals of the returns of episodes that follow a policy, and of others."""
-    group = follows.astype(np.intp)
-    n = sum_by_code(group, np.ones(len(group)), 2)
-    mean = divide(sum_by_code(group, returns, 2), n)
-    return Residuals(returns - mean[group], group, np.zeros(2, dtype=np.intp))
-
-
 def standard_error(
     of_rows: Floats, start_values: Floats, episode: Integers, n_episodes: int | None
 ) -> float:
@@ -322,7 +319,10 @@ def standard_error(
 
 
 def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None) -> float:
-    """Return the standard error of a value of the direct method, or of a difference of two."""
+    """Return the standard error of a value of the direct method, or of a difference of two.
+
+    That of its influence function, and what few rows cannot show of the spread of rewards.
+    """
     of_rows, starts = one.influence
     if other is not None:
         other_rows, other_starts = other.influence

@@ -267,6 +267,10 @@ class PolicyLogs:
             regressor=self._regressor,
         )
 
+    def unsupported_cost(self, estimate: FittedEstimate) -> float:
+        """Return one standard deviation of the rewards for each unsupported decision."""
+        return estimate.unsupported_decisions * float(self.fitted_q.log.rewards.std())
+
     @property
     def relevant_columns(self) -> Names:
         """Names of the measurements that matter for rewards and ends."""

@@ -269,6 +269,7 @@ def _result(
         untried_share=shared["untried_share"],
         thin_share=shared["thin_share"],
         unsupported_share=shared["unsupported_share"],
+        unsupported_cost=np.nan if found.fitted is None else logs.unsupported_cost(found.fitted),
         effective_rows=shared["effective_rows"],
         relevant_columns=None if found.fitted is None else logs.relevant_columns,
         outlasting_share=outlasting[0],

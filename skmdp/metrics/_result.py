@@ -42,6 +42,9 @@ class PolicyEvaluation:
         Share of the policy's decisions that the log takes less than 1 time in 20 where the policy
         takes them. What they bring is not known, and the intervals do not say so. NaN, as the next
         one, without ``"fqe"``.
+    unsupported_cost : float
+        What these decisions may cost, in an episode: one standard deviation of the rewards for each
+        of them. NaN without ``"fqe"``.
     effective_rows : float
         Number of rows that would tell as much of the policy, were they all drawn upon alike.
     relevant_columns : tuple or None
@@ -82,6 +85,7 @@ class PolicyEvaluation:
     untried_share: float
     thin_share: float
     unsupported_share: float
+    unsupported_cost: float
     effective_rows: float
     relevant_columns: Names | None
     outlasting_share: float | None
@@ -123,16 +127,22 @@ class PolicyEvaluation:
         return float(self.unsupported_share if self._judge.name == "fqe" else self.thin_share)
 
     @property
+    def _cost(self) -> float:
+        """What the decisions that the log does not support may cost, 0 where that is unknown."""
+        return float(self.unsupported_cost if self._judge.name == "fqe" else 0.0)
+
+    @property
     def is_better(self) -> bool:
         """Whether the policy earns more than the logged one, as far as the log can tell.
 
-        True if the interval of the difference lies above 0, and less than 10 % of the policy's
-        decisions lack support: for ``"fqe"`` those that the log hardly ever takes, for the other
-        methods those with fewer than five rows. False otherwise, also where nothing is known. The
-        interval is that of ``"fqe"`` if it was asked for, else that of ``"dm"``, else that of the
-        first method.
+        True if the interval of the difference lies above 0, for ``"fqe"`` by more than
+        ``unsupported_cost``, and less than 10 % of the policy's decisions lack support: for
+        ``"fqe"`` those that the log hardly ever takes, for the other methods those with fewer than
+        five rows. False otherwise, also where nothing is known. The interval is that of ``"fqe"``
+        if it was asked for, else that of ``"dm"``, else that of the first method.
         """
-        return bool(self._judge["difference_lower"] > 0 and self._unknown_share < MOST_UNKNOWN)
+        lower = self._judge["difference_lower"]
+        return bool(lower > self._cost and self._unknown_share < MOST_UNKNOWN)
 
     @property
     def conclusion(self) -> str:
@@ -145,6 +155,12 @@ class PolicyEvaluation:
             return (
                 "Whether it is better than the logged policy cannot be told: the log has too "
                 f"little on {unknown:.0%} of its decisions."
+            )
+        if 0 < lower <= self._cost:
+            return (
+                "Whether it is better than the logged policy cannot be told: the difference is "
+                f"{lower:.4g} at least, but decisions that the log hardly ever takes may cost "
+                f"{self._cost:.4g}."
             )
         by_chance = f"by {row.name}, {self.confidence_level:.0%}, chance alone"
         if lower > 0:
