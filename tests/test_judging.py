@@ -169,7 +169,7 @@ def test_a_policy_that_is_the_log_does_not_differ_from_it():
         for methods in ("fqe", "dm"):
             table = evaluate_policy(policy, log, methods=methods).to_frame()
             differences = table.filter(like="difference").to_numpy()
-            assert_allclose(differences, 0.0, atol=1e-8)  # the square root of rounding
+            assert_allclose(differences, 0.0, atol=1e-9)
 
 
 @DISAGREE

@@ -48,6 +48,8 @@ from skmdp._typing import Floats, Integers
 FEWEST_ROWS = 4
 # Variances of fewer groups than this, beyond one of each parent, do not show how they differ.
 FEWEST_GROUPS = 10
+# Relative to what is summed up.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +156,16 @@ def lacking_variance(one: Outcomes, other: Outcomes | None = None) -> float:
         parts.append((-other.weights, other.residuals))
     rows, n_groups = one.residuals, len(one.residuals.parent)
     k, k_parent = (max(of.prior_rows[level] for _, of in parts) for level in (0, 1))
-    expected = np.zeros(len(rows.group))
+    expected, size = np.zeros(len(rows.group)), np.zeros(len(rows.group))
     for (weights, a), (other_weights, b) in product(parts, parts):
         variance = rows.pooled(a.amounts * b.amounts, k_parent)[rows.parent_of_row]
         expected += weights * other_weights * variance
+        size += np.abs(weights * other_weights * variance)
     total, squares = (sum_by_code(rows.group, x, n_groups) for x in (expected, expected**2))
     moved = np.sum([weights * of.amounts for weights, of in parts], axis=0)
     seen = sum_by_code(rows.group, moved**2, n_groups)
     # Rows that count unequally are as good as so many that count alike.
     doubt = _doubt(divide(total**2, squares), k)
-    return max(0.0, float(doubt @ (total - seen)))
+    lacking = float(doubt @ (total - seen))
+    # Two estimates that move alike differ by rounding, of which the root would not be small.
+    return lacking if lacking > ROUNDING * size.sum() else 0.0

@@ -153,10 +153,11 @@ class PolicyLogs:
     def footing(self, policy: Any) -> Footing:
         """Return the log in the states of a policy.
 
-        Beside policies behind transformers one without states meets all that was measured.
+        Beside policies behind transformers one without states meets all that was measured, unless
+        the columns of states are named.
         """
         transformers, _ = unwrap(policy)
-        in_measurements = self._some_behind and not has_own_states(policy)
+        in_measurements = self._has_no_states(policy)
         key: tuple[Any, ...] = ("measured",)
         if not in_measurements:
             key = (
@@ -167,6 +168,9 @@ class PolicyLogs:
             log = self.measurements.log if in_measurements else self._read(policy)
             self._footings[key] = self._judging(log)
         return self._footings[key]
+
+    def _has_no_states(self, policy: Any) -> bool:
+        return self._some_behind and not (has_own_states(policy) or self._columns.name_states)
 
     def _read(self, policy: Any) -> Transitions:
         """Read the log in the states of a policy."""
@@ -228,7 +232,7 @@ class PolicyLogs:
                 footing.replay, choice_of_rows(counts, footing.log.state_codes, answers)
             )
         _, last = unwrap(policy)
-        if self._some_behind and not has_own_states(policy):
+        if self._has_no_states(policy):
             raise _no_states(policy)
         if not (names_columns(last) or acts_on_labels(policy)):
             _require_recurring_states(footing)

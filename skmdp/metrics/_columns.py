@@ -23,6 +23,7 @@ class ColumnsRead:
     def __init__(self, X: Any, policies: Sequence[Any], named: Mapping[str, Any]) -> None:
         self._X, self._policies, self._named = X, policies, named
         self.common = self._common_roles()
+        self.name_states = "state" in named
 
     @cached_property
     def _there(self) -> list[Any]:
