@@ -38,8 +38,13 @@ def log_likelihoods(counts: TransitionCounts) -> Floats:
     w = c / m
     N_s = _sum_over_actions(counts)[votes]
     p = np.maximum((N_s - w) / np.maximum(n_s - w, w), RARE_SUCCESSOR)
-    left = np.maximum(c - w, 0.0)
-    return np.array([m @ np.log((left + kappa * p) / (n - w + kappa)) for kappa in PRIOR_STRENGTHS])
+    left, others = np.maximum(c - w, 0.0), n - w
+    found, chance, total = np.empty(len(PRIOR_STRENGTHS)), np.empty(len(p)), np.empty(len(p))
+    for i, kappa in enumerate(PRIOR_STRENGTHS):  # in place, since new arrays cost more than sums
+        np.add(left, np.multiply(p, kappa, out=chance), out=chance)
+        np.divide(chance, np.add(others, kappa, out=total), out=chance)
+        found[i] = m @ np.log(chance, out=chance)
+    return found
 
 
 def _sum_over_actions(counts: TransitionCounts) -> Floats:

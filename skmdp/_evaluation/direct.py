@@ -131,13 +131,14 @@ def evaluate_directly(
     actions that the log does not have. None stands for doing as is logged.
     """
     transitions, rewards = policy_process(counts, choice, prior_strength)
+    landmarks = horizon.landmarks(counts.n_states)
     values = follow_values(
         transitions,
         rewards,
         horizon.steps,
         gamma,
         tolerance,
-        keep=horizon.landmarks if keep_paths else horizon.shares,
+        keep=landmarks if keep_paths else horizon.shares,
     )
     follow = partial(
         follow_visits,
@@ -147,14 +148,14 @@ def evaluate_directly(
         horizon,
         tolerance=tolerance,
     )
-    visits, decisions = follow(1.0, keep=horizon.landmarks if keep_paths else (longest,))
+    visits, decisions = follow(1.0, keep=landmarks if keep_paths else (longest,))
     visited = decisions
     outlasting, extrapolated = None, 0.0
     if longest is not None and longest <= horizon.steps:
         outlasting = float(visits.at(longest).sum())
         extrapolated = horizon.share_at(longest) * outlasting
     if keep_paths and gamma < 1:
-        visits, visited = follow(gamma, keep=horizon.landmarks)
+        visits, visited = follow(gamma, keep=landmarks)
     state_values = horizon.mean(values)
     ends = [float(initial_distribution @ values.at(steps)) for steps in horizon.shares]
     return DirectEstimate(

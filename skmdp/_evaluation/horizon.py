@@ -15,6 +15,8 @@ from skmdp._typing import Floats
 TO_THE_END = 10
 # Steps to follow where the log does not tell episodes.
 HORIZON_WITHOUT_EPISODES = 1000
+# So few numbers are held rather than found again.
+HELD_ANYWAY = 2**16
 # Vectors of a path that are stacked to be summed.
 SUMMED_AT_ONCE = 32
 
@@ -105,13 +107,12 @@ class Horizon:
         """The smallest number of steps."""
         return min(self.shares)
 
-    @property
-    def landmarks(self) -> range:
-        """Steps to hold the vectors of, so that the others are found from them at low cost.
+    def landmarks(self, size: int) -> range:
+        """Return the steps to hold vectors of a size at, so that others are found at low cost.
 
         Holding every sqrt(H)-th takes as much memory as finding those between two of them.
         """
-        return range(0, self.steps, isqrt(self.steps))
+        return range(0, self.steps, 1 if self.steps * size <= HELD_ANYWAY else isqrt(self.steps))
 
     def share_at(self, step: int) -> float:
         """Return in which share of the cases a step is taken, counting from 0."""

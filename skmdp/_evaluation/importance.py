@@ -155,12 +155,12 @@ class EpisodeWeights:
         largest = np.full(len(steps) + 1, -np.inf)
         np.maximum.at(largest, since, log_end)
         level = np.where(np.isneginf(largest), 0.0, largest)
+        bounds = np.searchsorted(episodes, np.arange(len(self.lengths) + 1))
         weights = csr_array(
-            (np.exp(log_end - level[since]), since, np.arange(len(episodes) + 1)),
-            shape=(len(episodes), len(level)),
+            (np.exp(log_end - level[since]), since, bounds), shape=(len(self.lengths), len(level))
         )
         with np.errstate(divide="ignore"):
-            ended = level + np.log(draws[..., episodes] @ weights)
+            ended = level + np.log(draws @ weights)
         return np.logaddexp.accumulate(ended, axis=-1)[..., : len(steps)]
 
 

@@ -224,7 +224,7 @@ class Candidate:
     def _moved_value(self, by_episodes: Floats, draws: Floats | None) -> Floats | float:
         """Return the direct estimate, moved by each draw of an episode beyond the first."""
         value = self.estimate.value
-        return value if draws is None else value + (draws - 1) @ by_episodes
+        return value if draws is None else value - by_episodes.sum() + draws @ by_episodes
 
     def _logged_value(self, draws: Floats | None) -> Floats:
         """Return the mean reward of the logged episodes, of those drawn as often as drawn."""
@@ -347,7 +347,7 @@ def resample_values(
     lengths = candidates[0].replay.lengths
     assert lengths is not None
     n = len(lengths)
-    draws = np.empty((len(seeds), n))
+    draws = np.empty((n, len(seeds))).T  # by episode, as sparse products read them
     for i, seed in enumerate(seeds):
         drawn = check_random_state(int(seed)).randint(n, size=n)
         draws[i] = np.bincount(drawn, minlength=n)

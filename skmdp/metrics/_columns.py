@@ -55,7 +55,7 @@ class ColumnsRead:
         """
         transformers, last = unwrap(policy)
         if not _names_columns(policy):
-            return self._roles_of_any()
+            return self._roles_of_any
         columns = dict(self._named)
         if transformers:
             columns.pop("state", None)
@@ -64,6 +64,7 @@ class ColumnsRead:
         roles = Roles.of(columns, own)
         return _in_order_of(own, roles) if set(roles.state) == set(own.state) else roles
 
+    @cached_property
     def _roles_of_any(self) -> Roles:
         """Return which columns are read for a policy that names none.
 

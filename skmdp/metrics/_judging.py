@@ -160,6 +160,7 @@ class InStates:
         self._pairs: dict[int, tuple[int, int, int]] = {}
         self._found: Estimates | None = None
         self._intervals: dict[tuple[float, int, int | None], dict[str, Floats]] = {}
+        self._direct_errors: dict[int, float] = {}
 
     def judge(
         self,
@@ -224,9 +225,11 @@ class InStates:
 
     def direct_reference(self, policy: Any) -> tuple[float, float]:
         """Return value and standard error of the reference by the direct method, likewise."""
-        reference = self._candidates[self._pairs[id(policy)][2]]
-        error = direct_error(reference, None, self.logs.n_episodes)
-        return reference.estimate.value, error
+        place = self._pairs[id(policy)][2]
+        reference = self._candidates[place]
+        if place not in self._direct_errors:
+            self._direct_errors[place] = direct_error(reference, None, self.logs.n_episodes)
+        return reference.estimate.value, self._direct_errors[place]
 
     def _interval(self, z: float, j: int, against: int | None = None) -> dict[str, Floats]:
         key = (z, j, against)
