@@ -25,7 +25,7 @@ from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import grow_leaves
 from skmdp._evaluation.raw import RawLog, Scale
-from skmdp._evaluation.relevance import relevant_columns
+from skmdp._evaluation.relevance import Relevance, find_relevance
 from skmdp._evaluation.replay import Candidate, Replay, standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, leave_out
 from skmdp._evaluation.tails import Tail
@@ -91,6 +91,10 @@ def longest_of(log):
 
 def cut_share_of(log):
     return 1 - np.count_nonzero(log.ended) / log.n_episodes
+
+
+def relevant_columns(log):
+    return find_relevance(log).matters
 
 
 def every_column(log):
@@ -973,3 +977,18 @@ def test_few_products_stand_for_all_steps(steps, n_values, n_visits, n_modes, se
     found = sum((np.outer(*pair) for pair in pairs), start=np.zeros((2, 3)))
     assert_allclose(found, one_by_one, atol=1e-9)
     assert len(pairs) <= 4 + max(0, n_values + n_visits - steps)
+
+
+def test_what_nothing_foretells_is_no_target():
+    """Columns that are drawn anew at each step may matter; their next values part no rows."""
+    rng = np.random.default_rng(0)
+    paths = rng.normal(size=(100, 11, 2))
+    paths[:, :, 1] = paths[:, :1, 1]  # the other stays as it is
+    zeros = np.zeros(10, dtype=int)
+    log = raw_log([(path, zeros, path[:-1].sum(axis=1), False) for path in paths], 1)
+    found = find_relevance(log)
+    assert_array_equal(found.matters, [True, True])
+    assert_array_equal(found.foretold, [False, True])
+    assert_array_equal(found.targets, [False, True])
+    nothing = Relevance(np.array([True, False]), np.array([False, True]))
+    assert_array_equal(nothing.targets, nothing.matters)

@@ -165,10 +165,16 @@ def incidence(codes: Integers, indptr: Integers, n: int, weights: Floats) -> Any
 
 
 def grow_leaves(
-    log: RawLog, columns: Bools, *, regressor: Any = None, random_state: int = 0
+    log: RawLog,
+    columns: Bools,
+    *,
+    foretold: Bools | None = None,
+    regressor: Any = None,
+    random_state: int = 0,
 ) -> Leaves:
     """Grow one forest per action, (reward, end, next state, change of state) its targets.
 
+    Of the states those ``columns`` are targets that are ``foretold``, all of them if None.
     ``regressor`` is a scikit-learn regressor of several targets whose ``apply`` tells the leaves;
     None stands for extremely randomised trees.
     """
@@ -177,7 +183,8 @@ def grow_leaves(
             N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=1.0, random_state=random_state
         )
     features = Features.of(log.states, columns)
-    states, targets = features.see(log.states), _targets(log, features)
+    aimed_at = columns if foretold is None else foretold
+    states, targets = features.see(log.states), _targets(log, features.scale, aimed_at)
     nodes: dict[int, tuple[Any, Integers]] = {}
     for action in range(log.n_actions):
         rows = log.rows_of(action)
@@ -229,13 +236,12 @@ def _no_leaves(name: str, lacks: str) -> TypeError:
     )
 
 
-def _targets(log: RawLog, features: Features) -> Floats:
-    """Return what rows of one leaf should have in common, (n_rows, 2 + 2 n_kept).
+def _targets(log: RawLog, scale: Scale, columns: Bools) -> Floats:
+    """Return what rows of one leaf should have in common, (n_rows, 2 + 2 n_columns).
 
     The next state alone would part rows by where they are, the change alone by columns that are
     drawn anew at each step.
     """
-    scale, columns = features.scale, features.columns
     now, following = (scale.apply(x)[:, columns] for x in (log.states, log.next_states))
     # What is not known is nan here, and stands out in no direction in the end.
     following[log.ended] = np.nan

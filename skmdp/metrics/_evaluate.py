@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skmdp._evaluation import replay
 from skmdp._messages import quoted
@@ -30,7 +30,6 @@ _CONSTRAINTS: dict[str, Any] = {
     "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto", "capped"})],
     "behavior": [str, "array-like", None],
     "columns": [Mapping, None],
-    "regressor": [HasMethods(["fit"]), None],
     "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
     "random_state": ["random_state"],
     "n_jobs": [Integral, None],
