@@ -19,6 +19,9 @@ import numpy as np
 
 from skmdp._typing import Floats
 
+# A residual of this size, relative to what it is left of, is rounding.
+EXACT = 64 * np.finfo(np.float64).eps
+
 
 @dataclass(frozen=True, eq=False)
 class Tail:
@@ -103,12 +106,12 @@ def close_tails(
             residual = residual - along @ basis[:n]
             matrix[:n, n - 1] += along
         left = np.linalg.norm(residual)
-        is_exact = left <= 64 * np.finfo(np.float64).eps * length
-        if n & (n - 1) == 0 or n == most or is_exact:
+        is_last = n == most or left <= EXACT * length
+        if is_last or n & (n - 1) == 0:
             coefficients = np.zeros(n)
             coefficients[0] = size
             yield Tail(basis[:n].copy(), matrix[:n, :n].copy(), coefficients), residual
-        if is_exact:
+        if is_last:
             return
         matrix[n, n - 1] = left
         basis[n] = residual / left
