@@ -218,7 +218,18 @@ def quietly(function, *arguments, **options):
 
 def bootstrap_half_width(policy, log, seed):
     """Return half the width of the interval of the direct method by resampling episodes."""
-    candidate = PolicyLogs(log, [policy], None, None, 1.0, None, "capped").candidate(policy)
+    logs = PolicyLogs(
+        log,
+        [policy],
+        methods=["dm"],
+        columns=None,
+        behavior=None,
+        gamma=1.0,
+        horizon=None,
+        prior_strength="capped",
+        regressor=None,
+    )
+    candidate = logs.candidate(policy)
     seeds = np.random.RandomState(seed).randint(2**31 - 1, size=N_BOOTSTRAP)
     draws = resample_values([candidate], ["dm"], seeds)[:, 0, 0]
     lower, upper = np.quantile(draws, [0.025, 0.975])
@@ -283,6 +294,60 @@ def test_interval_of_the_direct_method(name, n_episodes):
     assert len(held) > 0
     assert covered >= 0.9
     assert analytic <= 1.3 * bootstrap
+
+
+# ------------------------------------------------------------------ rewards that come rarely
+
+N_CLICK_LOGS = 300
+CLICK_RATE, N_OFFERS, N_VISITS = 0.004, 80, 10_000
+
+
+def click_log(seed):
+    """Log one offer to each visitor of three kinds; what is offered makes no difference."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "episode": np.arange(N_VISITS),
+            "state": rng.integers(3, size=N_VISITS),
+            "action": rng.integers(N_OFFERS, size=N_VISITS),
+            "next_state": pd.array([None] * N_VISITS, dtype="Int64"),
+            "reward": (rng.random(N_VISITS) < CLICK_RATE).astype(float),
+        }
+    )
+
+
+def offers(how, seed):
+    """Choose an offer for each kind: at random, or the one that did best in another log."""
+    if how == "at random":
+        return dict(enumerate(np.random.default_rng(seed).integers(N_OFFERS, size=3)))
+    rates = click_log(seed).groupby(["state", "action"])["reward"].mean()
+    return {state: of_state.idxmax()[1] for state, of_state in rates.groupby(level="state")}
+
+
+@pytest.mark.parametrize("how", ["at random", "best elsewhere"])
+def test_intervals_of_rare_rewards(how):
+    """Of some 125 rows of a policy most logs show no click at all."""
+    rows = []
+    for seed in range(N_CLICK_LOGS):
+        policy = offers(how, 10_000 + seed)
+        options = {"methods": ("dm", "is", "wis"), "random_state": seed}
+        table = quietly(evaluate_policy, policy, click_log(seed), **options).to_frame()
+        rows.extend(
+            {
+                "method": one.method,
+                "covers": one.lower <= CLICK_RATE <= one.upper,
+                "difference": one.difference_lower <= 0 <= one.difference_upper,
+                "half-width": (one.upper - one.lower) / 2,
+                "error": one.standard_error,
+                "value": one.value,
+            }
+            for one in table.itertuples()
+        )
+    by_method = pd.DataFrame(rows).groupby("method")
+    table = by_method.mean().assign(spread=by_method["value"].std())
+    print(f"\noffers {how}, {N_CLICK_LOGS} logs\n{table.to_string(float_format='{:.4f}'.format)}")
+    assert (table[["covers", "difference"]] >= 0.88).all(axis=None)
+    assert (table["error"] < 1.5 * table["spread"]).all()
 
 
 # ------------------------------------------------------------------ choosing by the score
