@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeRegressor
 from skmdp._estimation.counts import count_transitions
 from skmdp._evaluation.credibility import lacking_variance
 from skmdp._evaluation.direct import choice_of_actions
-from skmdp._evaluation.fitted_q import FittedQ
+from skmdp._evaluation.fitted_q import FittedQ, sample_actions
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import grow_leaves
@@ -232,6 +232,26 @@ def test_certain_probabilities_are_actions():
     shares = ask(asked, lambda states: np.eye(2)[rising(states)])
     assert codes.value == shares.value
     assert_array_equal(codes.of_rows, shares.of_rows)
+
+
+@given(n_actions=st.integers(1, 40), n_states=st.integers(1, 30), seed=SEEDS)
+def test_of_many_actions_a_sample_is_followed(n_actions, n_states, seed):
+    """Each as often as its probability says, to within one of eight draws."""
+    rng = np.random.default_rng(seed)
+    exact = rng.dirichlet(np.full(n_actions, 0.3), size=n_states)
+    exact[rng.random(exact.shape) < 0.3] = 0
+    sampled = sample_actions(exact)
+    assert_allclose(sampled.sum(axis=1), exact.sum(axis=1), atol=1e-12)
+    assert (np.count_nonzero(sampled, axis=1) <= 8).all()
+    assert ((sampled > 0) <= (exact > 0)).all()
+    assert (np.abs(sampled - exact) < exact.sum(axis=1, keepdims=True) / 8 + 1e-9).all()
+    few = np.count_nonzero(exact, axis=1) <= 8
+    assert_array_equal(sampled[few], exact[few])
+
+
+def test_samples_of_actions_are_right_on_average():
+    exact = np.tile(np.random.default_rng(0).dirichlet(np.ones(30)), (2000, 1))
+    assert_allclose(sample_actions(exact).mean(axis=0), exact[0], atol=1e-3)
 
 
 def test_share_of_cut_episodes_mixes_two_horizons():

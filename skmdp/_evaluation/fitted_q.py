@@ -48,6 +48,9 @@ from skmdp._typing import Array, Bools, Codes, Floats, Integers
 # Error of values, relative to the largest of any row, at which following stops. What the starts are
 # worth may be a small share of that.
 TOLERANCE = 1e-5
+# So many actions of a state are followed at most: time goes with their number.
+ACTIONS_FOLLOWED = 8
+GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
 # Sparse products are faster for a few vectors at once than for one after the other.
 MEETINGS_AT_ONCE = 8
 
@@ -197,7 +200,8 @@ class FittedQ:
         """Evaluate the policy that answers so in the next states and in the first states.
 
         Each either action codes (n_rows,) and (n_episodes,), or probabilities with one column per
-        action. Answers to the next states of ended rows are not looked at.
+        action; of more than eight actions in a state eight draws are followed. Answers to the next
+        states of ended rows are not looked at.
         """
         log, horizon = self.log, self.horizon
         goes_on = np.flatnonzero(~log.ended)
@@ -320,9 +324,30 @@ class _Backwards:
 def choice_matrix(answers: Array, n_actions: int) -> Any:
     """Return pi(a|s), CSR (n_states, n_actions), of action codes or of probabilities."""
     if answers.ndim == 2:
-        return csr_array(answers.astype(np.float64))
+        return csr_array(sample_actions(answers.astype(np.float64)))
     n = len(answers)
     return csr_array((np.ones(n), answers, np.arange(n + 1)), shape=(n, n_actions))
+
+
+def sample_actions(probabilities: Floats) -> Floats:
+    """Return probabilities (n_states, n_actions) of few actions a state, the same on average.
+
+    A state of more has a systematic sample of its actions: every action is drawn the whole number
+    of times just below or above its expectation. States start at places spread evenly (multiples
+    of the golden ratio), so that errors cancel between them, and nothing is left to chance.
+    """
+    many = np.flatnonzero(np.count_nonzero(probabilities, axis=1) > ACTIONS_FOLLOWED)
+    if not len(many):
+        return probabilities
+    total = probabilities[many].sum(axis=1, keepdims=True)
+    upper = np.cumsum(probabilities[many], axis=1) / total
+    upper[:, -1] = 1.0
+    first = np.arange(len(many))[:, np.newaxis] * GOLDEN_RATIO % 1
+    # How many of the marks (k + first) / ACTIONS_FOLLOWED lie below the end of each action.
+    below = np.ceil(ACTIONS_FOLLOWED * upper - first)
+    sampled = probabilities.copy()
+    sampled[many] = np.diff(below, axis=1, prepend=0.0) * total / ACTIONS_FOLLOWED
+    return sampled
 
 
 def _chosen(by_action: Codes, choice: Any) -> Codes:

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skmdp import MarkovPolicyEstimator
+from skmdp._evaluation.horizon import TO_THE_END
 from skmdp._evaluation.replay import resample_values
 from skmdp._scoring import UNCOVERED_WARNING
 from skmdp.metrics import evaluate_policy
@@ -236,13 +237,21 @@ def bootstrap_half_width(policy, log, seed):
     return (upper - lower) / 2
 
 
+def follow_as_asked(problem, policy, found):
+    """Return the true value over the horizon of an evaluation, cut in the share of the cases."""
+    deployed, cut = problem.deployed(policy), found.cut_share
+    longest = found.horizon if cut == 1 else found.horizon // TO_THE_END
+    to_the_end = problem.value(deployed, horizon=found.horizon)
+    return (1 - cut) * to_the_end + cut * problem.value(deployed, horizon=longest)
+
+
 def judge(problem, policy, log, seed):
     """Return what the direct method and WIS say of a policy on a log, beside the truth."""
     direct = quietly(evaluate_policy, policy, log, methods="dm")
     options = {"methods": "wis", "n_bootstrap": N_BOOTSTRAP, "random_state": seed}
     weighted = quietly(evaluate_policy, policy, log, **options).to_frame().iloc[0]
     estimate = direct.to_frame().iloc[0]
-    truth = problem.value(problem.deployed(policy), horizon=direct.horizon)
+    truth = follow_as_asked(problem, policy, direct)
     return {
         "truth": truth,
         "untried": direct.untried_share,
