@@ -339,9 +339,9 @@ def sample_actions(probabilities: Floats) -> Floats:
     many = np.flatnonzero(np.count_nonzero(probabilities, axis=1) > ACTIONS_FOLLOWED)
     if not len(many):
         return probabilities
-    total = probabilities[many].sum(axis=1, keepdims=True)
-    upper = np.cumsum(probabilities[many], axis=1) / total
-    upper[:, -1] = 1.0
+    upper = np.cumsum(probabilities[many], axis=1)
+    total = upper[:, -1:].copy()
+    upper /= total
     first = np.arange(len(many))[:, np.newaxis] * GOLDEN_RATIO % 1
     # How many of the marks (k + first) / ACTIONS_FOLLOWED lie below the end of each action.
     below = np.ceil(ACTIONS_FOLLOWED * upper - first)
