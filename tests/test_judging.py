@@ -451,3 +451,24 @@ def test_a_log_without_measurements_is_refused():
     log = TEST.drop(columns=["next_wear", "next_heat"])
     with pytest.raises(ValueError, match=r"Name them: columns=\{'state'"):
         evaluate_policy(rule, log)
+
+
+def test_propensities_that_cannot_be_true_are_refused():
+    """Of measurements no state comes again; but two actions in five cannot all be rare ones."""
+    stated = np.where(TEST["action"] == "service", 0.01, 0.6)
+    with pytest.raises(ValueError, match="behavior: over all rows action 'service' was logged in"):
+        evaluate_policy(rule, TEST, methods="fqe", behavior=stated)
+
+
+def test_known_propensities_tell_the_logged_policy():
+    """They are .4 and .6 everywhere, which a forest learns but roughly."""
+    log = pumps(4, n=300)
+    stated = log.assign(b=np.where(log["action"] == "service", 0.4, 0.6))
+    known = fqe("behavior", stated, behavior="b")
+    guessed = fqe("behavior", log)
+    mean = log["reward"].sum() / 300
+    assert known.behavior_value == pytest.approx(mean, abs=2 * known.behavior_standard_error)
+    assert known.behavior_value != guessed.behavior_value
+    assert known.behavior_value == pytest.approx(
+        guessed.behavior_value, abs=known.behavior_standard_error
+    )

@@ -15,7 +15,6 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._evaluation.direct import choice_of_actions, choice_of_rows
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
-from skmdp._evaluation.propensities import find_contradiction
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
@@ -24,7 +23,7 @@ from skmdp._log.labels import UNKNOWN
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
 from skmdp._log.raw import Measurements, read_measurements
 from skmdp._log.reading import read_table
-from skmdp._messages import quoted, shown
+from skmdp._messages import quoted
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns
 from skmdp._policy_columns import has_own_states, is_behind_transformers
@@ -32,6 +31,10 @@ from skmdp._trust import fitted_q
 from skmdp._typing import Array, Floats, Integers, Names
 from skmdp.metrics._columns import ColumnsRead
 from skmdp.metrics._policies import ask, is_behavior
+from skmdp.metrics._stated import (
+    refuse_false_propensities,
+    refuse_false_propensities_of_all,
+)
 
 # If more of the rows than this are the only ones of their state, states tell of no action.
 MOST_ROWS_ALONE = 0.5
@@ -188,7 +191,7 @@ class PolicyLogs:
             kappa = min(chosen, 1.0) if kappa == "capped" else chosen
         assert log.rewards is not None  # as was checked
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
-        _refuse_false_propensities(log, counts, triple, self._behavior)
+        refuse_false_propensities(log, counts, triple, self._behavior)
         replay = Replay.of_rows(
             counts,
             triple,
@@ -264,6 +267,7 @@ class PolicyLogs:
     @cached_property
     def fitted_q(self) -> FittedQ:
         """The measurements made ready to be asked about policies."""
+        refuse_false_propensities_of_all(self.measurements.log, self._behavior)
         return fitted_q(
             self.measurements,
             horizon=self._horizon,
@@ -357,32 +361,3 @@ def _require_recurring_states(footing: Footing) -> None:
             "tells what an action does there. Use methods='fqe', which judges policies on "
             "measurements, or give X states that come again."
         )
-
-
-def _refuse_false_propensities(
-    log: Transitions, counts: TransitionCounts, triple: Integers, behavior: Any
-) -> None:
-    """Raise if the log cannot have come about with the propensities stated of it."""
-    if log.propensities is None:
-        return
-    found = find_contradiction(counts, counts.triple_pair[triple], log.propensities)
-    if found is None:
-        return
-    where = f"Column {shown(behavior)}" if isinstance(behavior, str) else "behavior"
-    state, action = shown(log.states.label(found.state)), shown(log.actions.label(found.action))
-    logged = f"{found.n_rows} of {found.n_rows_of_state} rows"
-    if found.total is None:
-        what = (
-            f"in state {state} action {action} was logged in {logged}, but its propensity there is "
-            f"{found.stated:.3g} on average; by chance that does not happen once in a million logs."
-        )
-    else:
-        what = (
-            f"in state {state} the propensities of different actions sum to {found.total:.3g}, "
-            f"that of {action} ({logged}) being {found.stated:.3g}, where 1 is the most possible."
-        )
-    raise ValueError(
-        f"{where}: {what} Hand in the probability with which the logged action was taken in its "
-        "state, name all columns of the state that it depends on, or leave behavior out: it is "
-        "then estimated from X."
-    )
