@@ -308,6 +308,9 @@ def test_support_is_told():
         )
     assert result.unsupported_share > 0.1
     assert not result.is_better
+    policies = {"early": lambda X: np.where(X["wear"] > 0.2, "service", "run"), "never": "run"}
+    with pytest.warns(UserWarning, match="Of the decisions of 'early' more than 10% are taken"):
+        compare_policies(policies, kept, methods="fqe")
     assert "cannot be told: the log has too little on" in repr(result)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
@@ -63,6 +63,20 @@ def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_lo
     table = result.to_frame()
     few = _warn_of_few_episodes(result, table)
     _warn_of_disagreement(table[~table["method"].isin(few)], found.direct)
+
+
+def warn_of_unsupported(names: Sequence[str], found: Sequence[Judgement]) -> None:
+    """Name the policies of which the log tells too little."""
+    shares = [0.0 if one.fitted is None else one.fitted.unsupported_share for one in found]
+    unknown = [name for name, share in zip(names, shares, strict=True) if share > MOST_UNKNOWN]
+    if unknown:
+        warnings.warn(
+            f"Of the decisions of {quoted(unknown)} more than {MOST_UNKNOWN:.0%} are taken less "
+            "than 1 time in 20 there by what X logs; what they bring is not known, and intervals "
+            "do not say so (see unsupported_share). Trust no difference to these policies.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _warn_if_hardly_taken(result: PolicyEvaluation) -> None:

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from skmdp._evaluation import replay
 from skmdp._messages import quoted
 from skmdp.metrics._candidates import PolicyLogs
-from skmdp.metrics._doubts import told_once, warn_of_doubts
+from skmdp.metrics._doubts import told_once, warn_of_doubts, warn_of_unsupported
 from skmdp.metrics._intervals import require_enough_resamples
 from skmdp.metrics._judging import Judgement, judge
 from skmdp.metrics._policies import BEHAVIOR
@@ -346,7 +346,8 @@ def compare_policies(
     Warns
     -----
     UserWarning
-        If there is one episode only, or with ``"fqe"`` fewer than 20.
+        If there is one episode only, or with ``"fqe"`` fewer than 20; if ``X`` hardly ever takes
+        more than 10 % of a policy's decisions where the policy takes them.
 
     Examples
     --------
@@ -387,6 +388,7 @@ def compare_policies(
             random_state=random_state,
             n_jobs=n_jobs,
         )
+        warn_of_unsupported(list(policies), found)
     rows = [
         {"method": method, "policy": name, **judgement.rows[i]}
         for i, method in enumerate(logs.methods)
