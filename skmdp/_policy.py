@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -301,7 +301,7 @@ def names_columns(estimator: Any) -> bool:
 def roles_of(estimator: Any) -> Roles:
     """Return which columns an estimator reads: those of its fit, else those of its parameters.
 
-    A policy fitted on features has them as columns of the state.
+    A policy fitted on features has them as columns of the state, beside the usual ones.
     """
     if not (has_policy(estimator) and hasattr(estimator, "states_")):
         named: Roles = estimator.__skmdp_roles__()
@@ -309,7 +309,7 @@ def roles_of(estimator: Any) -> Roles:
     policy = fitted_policy(estimator)
     if policy.is_table_form:
         return policy.roles
-    return replace(policy.roles, state=policy.evidence.states.names, next_state=None)
+    return Roles(state=policy.evidence.states.names)
 
 
 def read_states(estimator: Any, X: Any) -> tuple[Codes, list[LabelColumn]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skmdp._pipelines import unwrap
-from skmdp._policy import names_columns, roles_of
+from skmdp._policy import fitted_policy, has_policy, names_columns, roles_of
 from skmdp._typing import Name
 
 
@@ -43,6 +43,19 @@ def is_behind_transformers(policy: Any) -> bool:
 
 
 def has_own_states(policy: Any) -> bool:
-    """Whether a policy acts on states of its own, the same for all of its members."""
+    """Whether a policy acts on states that it makes of a table, the same for all of its members."""
     transformers, last = unwrap(policy)
-    return names_columns(last) and (bool(transformers) or not is_behind_transformers(last))
+    if not names_columns(last):
+        return False
+    if transformers:
+        return not was_fitted_on_features(last)
+    return not is_behind_transformers(last)
+
+
+def was_fitted_on_features(policy: Any) -> bool:
+    """Whether what a policy knows came as features and actions, not as a table of transitions."""
+    _, last = unwrap(policy)
+    members = getattr(last, "estimators_", None)
+    if members is not None and names_columns(last):
+        return was_fitted_on_features(members[0])
+    return has_policy(last) and not fitted_policy(last).is_table_form

@@ -126,7 +126,10 @@ def _columns_behind(
     # States that an encoder made go by the names of what they were made of.
     beside = set(measured_names(columns, roles)) - set(handed_on) - set(roles.state)
     found: dict[Name, tuple[Name, Name]] = {name: (name, f"next_{name}") for name in beside}
-    found |= {name: (name, after or f"next_{name}") for name, after in read.items()}
+    # Of those that are read, some are made by encoders only.
+    found |= {
+        name: (name, after or f"next_{name}") for name, after in read.items() if name in columns
+    }
     return found | {own: (name, f"next_{name}") for name, own in handed_on.items()}
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 from numpy.testing import assert_allclose
 from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import KBinsDiscretizer, OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from skmdp import MarkovPolicyEstimator
@@ -475,3 +476,48 @@ def test_known_propensities_tell_the_logged_policy():
     assert known.behavior_value == pytest.approx(
         guessed.behavior_value, abs=known.behavior_standard_error
     )
+
+
+def test_policies_fitted_on_features_are_judged_on_tables():
+    """The columns of the features are measurements; what is beside them has its usual name."""
+    with sklearn.config_context(enable_metadata_routing=True):
+        last = MarkovPolicyEstimator(handle_unknown="nearest")
+        features = make_pipeline(
+            KBinsDiscretizer(3, encode="ordinal", strategy="uniform"),
+            last.set_fit_request(reward=True, episode=True),
+        ).fit(
+            TRAIN[["wear", "heat"]],
+            TRAIN["action"],
+            reward=TRAIN["reward"],
+            episode=TRAIN["episode"],
+        )
+    table = evaluate_policy(features, TEST).to_frame()
+    assert table["method"].tolist() == ["fqe"]
+    assert table["value"][0] == value(lambda X: features.predict(X[["wear", "heat"]]))
+    with pytest.raises(ValueError, match="makes no states of what is measured"):
+        evaluate_policy(features, TEST, methods="dm")
+
+
+def test_an_array_does_not_tell_which_columns_it_held():
+    tree = DecisionTreeClassifier().fit(TRAIN[["wear", "heat"]].to_numpy(), TRAIN["action"])
+    with pytest.raises(ValueError, match=r"array of 2 column\(s\) without names.*lambda states"):
+        value(tree)
+    named = value(lambda states: tree.predict(states[["wear", "heat"]].to_numpy()))
+    assert np.isfinite(named)
+    log = TEST[["episode", "step", "action", "reward", "wear", "next_wear"]]
+    one = DecisionTreeClassifier(max_depth=2).fit(TRAIN[["wear"]].to_numpy(), TRAIN["action"])
+    assert value(one, log) == value(lambda X: one.predict(X[["wear"]].to_numpy()), log)
+
+
+@pytest.mark.parametrize("order", [["wear", "heat"], ["heat", "wear"]])
+def test_columns_of_other_names_are_told_by_their_place(order):
+    labels = TRAIN.round(1)
+    learned = MarkovPolicyEstimator(state=order, handle_unknown="most_frequent").fit(labels)
+    other = {name: f"z{i}_{name}" for i, name in enumerate(["wear", "heat"])}
+    other |= {f"next_{name}": f"next_{new}" for name, new in other.items()}
+    renamed = TEST.round(1).rename(columns=other)
+    named = {"state": [other[name] for name in order]}
+    expected = value(learned, TEST.round(1), columns={"state": order})
+    assert value(learned, renamed, columns=named) == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"a state of 2 column\(s\), .* has 1, 'z0_wear'"):
+        value(learned, renamed, columns={"state": ["z0_wear"]})

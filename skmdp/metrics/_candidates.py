@@ -250,7 +250,7 @@ class PolicyLogs:
     def is_training_log(self, policy: Any) -> bool:
         """Whether a fitted policy was learned from just these transitions."""
         _, last = unwrap(policy)
-        if not has_policy(last):
+        if not (has_policy(last) and has_own_states(policy)):
             return False
         here, then = self.footing(policy).evidence.counts, fitted_policy(last).counts
         same_triples = all(

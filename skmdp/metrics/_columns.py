@@ -87,21 +87,25 @@ class ColumnsRead:
         taken |= {after or f"next_{name}" for name, after in wanted.items()}
         return {
             name: after
-            for name, after in sorted(wanted.items(), key=lambda item: str(item[0]))
+            for name, after in sorted(wanted.items(), key=self._place)
             if name in self._there and name not in taken
         }
 
+    def _place(self, item: tuple[Name, Any]) -> tuple[int, str]:
+        """Return what columns are sorted by: their place among those named, then their name."""
+        name, named = item[0], self.common.state if self.name_states else ()
+        return (named.index(name) if name in named else len(named)), str(name)
+
     def _wanted(self) -> dict[Name, Name | None]:
         """Return the columns of states, wherever they are, with their next ones."""
-        is_named = "state" in self._named
         wanted: dict[Name, Name | None] = dict.fromkeys(measured_names(self._there, self.common))
-        if is_named:
+        if self.name_states:
             nexts = self.common.next_state or (None,) * len(self.common.state)
             wanted = dict(zip(self.common.state, nexts, strict=True))
         for policy in self._policies:
             read = columns_read(policy)
             # What a policy was learned from may have another name in X.
-            if not is_named or set(read) <= set(self._there):
+            if not self.name_states or set(read) <= set(self._there):
                 wanted |= read
         return wanted
 

@@ -17,6 +17,7 @@ from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shown
 from skmdp._pipelines import unwrap
 from skmdp._policy import Policy, fitted_policy, has_policy, names_columns, roles_of
+from skmdp._policy_columns import was_fitted_on_features
 from skmdp._typing import Array, Codes, Floats
 
 BEHAVIOR = "behavior"
@@ -86,8 +87,16 @@ def _ask_fitted(policy: Any, states: pd.DataFrame) -> LabelColumn:
 
 def _own_columns(fitted: Policy, states: pd.DataFrame) -> list[Any]:
     """Return the columns of some states that a fitted policy reads: by name, else by place."""
-    own = list(fitted.evidence.states.names)
-    return own if set(own) <= set(states.columns) else list(states.columns)
+    own, here = list(fitted.evidence.states.names), list(states.columns)
+    if set(own) <= set(here):
+        return own
+    if len(own) != len(here):
+        raise ValueError(
+            f"The policy was learned on a state of {len(own)} column(s), {quoted(own)}, and the "
+            f"state here has {len(here)}, {quoted(here)}. Name as many, in the same order: "
+            "columns={'state': [...]}."
+        )
+    return here
 
 
 def _as_known(policy: Any, states: pd.DataFrame) -> pd.DataFrame:
@@ -97,9 +106,11 @@ def _as_known(policy: Any, states: pd.DataFrame) -> pd.DataFrame:
         own = roles_of(last).state
         if len(own) == states.shape[1] and not set(own) <= set(states.columns):
             return states.set_axis(list(own), axis=1)
-    if names_columns(last):
+    if names_columns(last) and not was_fitted_on_features(policy):
         return states
     known = list(getattr(policy, "feature_names_in_", ()))
+    if not known and hasattr(policy, "n_features_in_"):
+        return _without_names(policy, states)
     lacking = [name for name in known if name not in states.columns]
     if lacking:
         raise ValueError(
@@ -108,6 +119,17 @@ def _as_known(policy: Any, states: pd.DataFrame) -> pd.DataFrame:
             "the policy from columns of X."
         )
     return states[known] if known else states
+
+
+def _without_names(policy: Any, states: pd.DataFrame) -> Any:
+    """Return states for a policy learned from an array, if there is no doubt of its columns."""
+    if policy.n_features_in_ != 1 or states.shape[1] != 1:
+        raise ValueError(
+            f"The policy was learned from an array of {policy.n_features_in_} column(s) without "
+            f"names, so which of {quoted(list(states.columns))} they are is not known. Say so by a "
+            "function: lambda states: policy.predict(states[[...]].to_numpy())."
+        )
+    return states.to_numpy()
 
 
 def _predicted(
