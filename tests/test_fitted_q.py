@@ -1012,3 +1012,13 @@ def test_what_nothing_foretells_is_no_target():
     assert_array_equal(found.targets, [False, True])
     nothing = Relevance(np.array([True, False]), np.array([False, True]))
     assert_array_equal(nothing.targets, nothing.matters)
+
+
+def test_the_actions_that_are_taken_most_tell_what_matters():
+    """Of many actions, each of few rows, not all are looked at."""
+    rng = np.random.default_rng(0)
+    actions = np.append(rng.integers(10, size=2000), 10 + np.arange(400) // 40)
+    states = rng.normal(size=(2400, 2))
+    rewards = np.where(actions < 10, states[:, 0], 9 * states[:, 1])
+    log = replace(one_step(states, rewards), actions=actions, n_actions=20)
+    assert_array_equal(relevant_columns(log), [True, False])

@@ -28,6 +28,8 @@ from skmdp._typing import Bools, Floats, Integers
 
 # More rows than this, drawn at random for each action, tell no more.
 MOST_ROWS = 5000
+# What matters for the actions that are taken most often is taken to matter for the others.
+MOST_ACTIONS = 10
 # Fewer rows than this tell nothing: a forest splits what is larger than twice its leaves.
 FEWEST_ROWS = 40
 ROWS_IN_LEAF = 10
@@ -61,7 +63,8 @@ def find_relevance(log: RawLog, *, random_state: int = 0) -> Relevance:
     p = log.states.shape[1]
     told = np.zeros((2 + 2 * p, p))  # by target: reward, end, changes, next values
     random = check_random_state(random_state)
-    for action in range(log.n_actions):
+    most_taken = np.argsort(-np.bincount(log.actions, minlength=log.n_actions), kind="stable")
+    for action in most_taken[:MOST_ACTIONS]:
         rows = random.permutation(log.rows_of(action))[:MOST_ROWS]
         np.maximum(told, _told(log, rows, random_state), out=told)
     foretold = told[2 + p :].sum(axis=1) >= LEAST_TOLD

@@ -111,6 +111,12 @@ def _as_known(policy: Any, states: pd.DataFrame) -> pd.DataFrame:
     known = list(getattr(policy, "feature_names_in_", ()))
     if not known and hasattr(policy, "n_features_in_"):
         return _without_names(policy, states)
+    _require_measured(known, states)
+    return states[known] if known else states
+
+
+def _require_measured(known: Sequence[Any], states: pd.DataFrame) -> None:
+    """Raise if a column that a policy was learned from is not measured here."""
     lacking = [name for name in known if name not in states.columns]
     if lacking:
         raise ValueError(
@@ -118,7 +124,6 @@ def _as_known(policy: Any, states: pd.DataFrame) -> pd.DataFrame:
             f"{shown(lacking[0])}. Add it, and its next values if X has those of others, or learn "
             "the policy from columns of X."
         )
-    return states[known] if known else states
 
 
 def _without_names(policy: Any, states: pd.DataFrame) -> Any:
