@@ -228,23 +228,18 @@ def evaluate_policy(
     True
     """
     with told_once():
-        logs = PolicyLogs(
+        logs, (found,) = _judge(
             X,
             [policy],
-            methods=method_names(methods),
+            BEHAVIOR,
+            methods=methods,
             columns=columns,
             behavior=behavior,
             gamma=gamma,
             horizon=horizon,
+            confidence_level=confidence_level,
             prior_strength=prior_strength,
             regressor=regressor,
-        )
-        require_enough_resamples(logs.methods, n_bootstrap, confidence_level)
-        (found,) = judge(
-            logs,
-            [policy],
-            BEHAVIOR,
-            z=float(ndtri((1 + confidence_level) / 2)),
             n_bootstrap=n_bootstrap,
             random_state=random_state,
             n_jobs=n_jobs,
@@ -370,23 +365,18 @@ def compare_policies(
         raise ValueError("policies is empty; hand in at least one policy by name.")
     listed = list(policies.values())
     with told_once():
-        logs = PolicyLogs(
+        logs, found = _judge(
             X,
             listed,
-            methods=method_names(methods),
+            listed[0],
+            methods=methods,
             columns=columns,
             behavior=behavior,
             gamma=gamma,
             horizon=horizon,
+            confidence_level=confidence_level,
             prior_strength=prior_strength,
             regressor=regressor,
-        )
-        require_enough_resamples(logs.methods, n_bootstrap, confidence_level)
-        found = judge(
-            logs,
-            listed,
-            listed[0],
-            z=float(ndtri((1 + confidence_level) / 2)),
             n_bootstrap=n_bootstrap,
             random_state=random_state,
             n_jobs=n_jobs,
@@ -398,6 +388,33 @@ def compare_policies(
         for name, judgement in zip(policies, found, strict=True)
     ]
     return pd.DataFrame(rows).drop(columns=["reference_value", "reference_standard_error"])
+
+
+def _judge(
+    X: Any,
+    policies: Sequence[Any],
+    reference: Any,
+    *,
+    methods: Sequence[str] | str | None,
+    confidence_level: float,
+    n_bootstrap: int,
+    random_state: int | np.random.RandomState | None,
+    n_jobs: int | None,
+    **asked: Any,
+) -> tuple[PolicyLogs, list[Judgement]]:
+    """Read a log for some policies, and judge these beside a reference; ``asked`` says how."""
+    logs = PolicyLogs(X, policies, methods=method_names(methods), **asked)
+    require_enough_resamples(logs.methods, n_bootstrap, confidence_level)
+    found = judge(
+        logs,
+        policies,
+        reference,
+        z=float(ndtri((1 + confidence_level) / 2)),
+        n_bootstrap=n_bootstrap,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    )
+    return logs, found
 
 
 def method_names(methods: Sequence[str] | str | None) -> list[str] | None:
