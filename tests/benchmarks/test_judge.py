@@ -23,10 +23,10 @@ from skmdp.ensemble import PolicyBagging
 from skmdp.metrics import evaluate_policy, judge_encodings
 from skmdp.model_selection import most_trusted
 
-N_EPISODES = 4000  # behind each truth
+N_EPISODES = 2000  # behind each truth
 N_EPISODES_OF_HABIT = 20_000
 MOST_UNSUPPORTED = 0.1
-# Of one kind as those of the other families, but invented before any of their results was seen.
+# Invented before any figure of theirs was seen; the judge was not fitted to them.
 NEW = ("ward", "shop")
 Z = float(ndtri(0.975))
 
@@ -236,12 +236,7 @@ AIMS = {
 }
 # What is held where an aim is missed. All policies of a log of compressors err alike, as they meet
 # the same luck; with errors of some 12 a median of 6 over four logs would be luck as well.
-HELD = {
-    ("fleet", "coverage"): 0.8,
-    ("fleet", "error"): 11,
-    ("intime", "coverage"): 0.3,
-    ("lqr", "rank"): 0.85,
-}
+HELD = {("fleet", "error"): 11}
 # By how much more than by score alone, where score alone happens to choose right.
 ROOM = {"lqr": 2}
 IS_COST = {"regret": True, "rank": False, "coverage": False, "error": True}
@@ -262,12 +257,12 @@ def test_family(name):
 def test_claims_over_all_families():
     table = pd.concat([judged(name) for name in FAMILIES], ignore_index=True)
     false, worse, found, better = claims(table, table["better"])
-    print(f"\n\nall families, said to be better by fqe: {as_text([false, worse, found, better])}; ")
+    print(f"\n\nall families, said to be better by fqe: {as_text([false, worse, found, better])}")
     print(f"by dm in the policy's own states: {as_text(claims(table, table['dm better']))}")
     wrong = table[table["better"] & table["truly worse"]]
     columns = ["family", "log", "policy", "truth", "habit", "fqe", "fqe se", "difference"]
     print(wrong[columns].to_string(index=False, float_format="{:.1f}".format))
-    assert false <= 0.1 * worse  # aim: 5 %
+    assert false <= 0.05 * worse
     assert found >= 0.8 * better
 
 
@@ -277,4 +272,4 @@ def test_averages_over_encoders_are_judged_as_any_policy():
     error = (bagged["fqe"] - bagged["truth"]) / bagged["fqe se"]
     print("\n\nfleet, averages over encoders: error in standard errors", error.round(1).tolist())
     assert len(bagged) == 8
-    assert (error.abs() <= 2).sum() >= 7  # aim: all
+    assert (error.abs() <= 2).all()
