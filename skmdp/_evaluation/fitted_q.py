@@ -183,6 +183,11 @@ class FittedQ:
         return self.leaves.features.columns
 
     @cached_property
+    def logged(self) -> FittedEstimate:
+        """The logged policy."""
+        return self.follow(self.propensities.following, self.propensities.starting)
+
+    @cached_property
     def _next_leaves(self) -> Codes:
         """Leaves of the next states of rows that go on, (n_actions, n_going_on, n_trees)."""
         return self._leaves_by_action(self.log.next_states[~self.log.ended])

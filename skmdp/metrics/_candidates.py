@@ -289,7 +289,7 @@ class PolicyLogs:
         """Evaluate a policy by fitted Q evaluation."""
         log, asked = self.measurements.log, self.fitted_q
         if is_behavior(policy):
-            return asked.follow(asked.propensities.following, asked.propensities.starting)
+            return asked.logged
         answers = self._answers_when_measured(policy)
         following = np.where(self.measurements.ended, log.state_codes, log.next_codes)
         return asked.follow(answers[following], answers[log.start_codes])

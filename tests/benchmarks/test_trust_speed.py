@@ -3,21 +3,25 @@
 Times are the medians of runs taken in turn; read the ratios, not the seconds.
 """
 
+import time
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from raw_processes import Fleet, bins, loose_crews, play
 from test_speed import in_turn
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._evaluation.direct import choice_of_actions, evaluate_directly, policy_process
+from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.influence import mean_visited_values
 from skmdp._log.evidence import gather
 from skmdp._log.reading import read_table
+from skmdp._trust import read_behind
 from skmdp.datasets import make_search_log
 from skmdp.metrics import compare_policies, evaluate_policy
 
@@ -199,3 +203,71 @@ def test_fifty_policies_against_one(agreeing):
     print(f"\none {one:.3f} s, fifty {fifty:.3f} s: {fifty / one:.1f} times; ", end="")
     print(f"{shown:.0%} of the policies have an interval by wdr")
     assert fifty / one <= 10
+
+
+# ------------------------------------------------------------------ on measurements
+
+
+class LongFleet(Fleet):
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+
+
+@pytest.mark.parametrize("n_steps", [24, 50, 100])
+def test_fitted_q_against_score(n_steps):
+    """One policy by fqe, the forest grown, beside the direct score in the policy's states."""
+    train, test = (
+        play(LongFleet(n_steps), loose_crews(seed), 7200 // n_steps, seed) for seed in (0, 1)
+    )
+    policy = bins("wear temperature", 4).fit(train)
+    measured = read_behind(policy[:-1].transform(test), policy[-1].__skmdp_roles__())
+    codes, answers = measured.log, policy.predict(measured.table(measured.decided_in))
+    actions = np.zeros(len(codes.states), dtype=int)
+    actions[measured.decided_in] = np.searchsorted(codes.actions.labels, answers)
+    following = actions[np.where(measured.ended, codes.state_codes, codes.next_codes)]
+    starting, ones = actions[codes.start_codes], np.ones(len(test))
+    start = time.process_time()
+    asked = FittedQ.of_log(measured.raw_log(), longest=n_steps, cut_share=measured.cut_share)
+    growing = time.process_time() - start
+    one, whole, score = in_turn(
+        lambda: asked.follow(following, starting),
+        lambda: quietly(policy, test, methods="fqe"),
+        lambda: policy[-1].score(policy[:-1].transform(test), sample_weight=ones),
+    )
+    value = quietly(policy, test, methods="fqe").to_frame()["value"][0]
+    assert_allclose(asked.follow(following, starting).value, value)
+    print(
+        f"\n{n_steps} steps: growing {growing:.2f} s CPU; one policy {one:.4f} s, the whole call "
+    )
+    print(f"call {whole:.4f} s, score {score:.4f} s: {one / score:.1f} and {whole / score:.1f} times")
+    assert growing <= 3
+    assert one / score <= 5
+
+
+def test_fifty_policies_on_measurements_against_one():
+    """20,000 rows, the default methods, nothing grown before."""
+    train, test = (play(Fleet(), loose_crews(seed), 834, seed) for seed in (0, 1))
+    policies = {
+        f"{n_bins} bins, {gamma}": bins("wear temperature", n_bins, gamma).fit(train)
+        for n_bins in range(2, 12)
+        for gamma in (0.5, 0.7, 0.8, 0.9, 0.95)
+    }
+    columns = {"state": ["wear", "temperature", "humidity"]}
+
+    def anew(function, policies):
+        """Call on a log that is not known: the rewards differ a little."""
+        other = test.assign(reward=test["reward"] + next(shifts))
+        start = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found = function(policies, other, columns=columns)
+        return time.process_time() - start, found
+
+    shifts = iter(np.arange(1, 10) * 1e-6)
+    first = policies["4 bins, 0.9"]
+    one = [anew(evaluate_policy, first)[0] for _ in range(3)]
+    fifty, table = anew(compare_policies, policies)
+    assert len(table) == 100
+    ratio = fifty / np.median(one)
+    print(f"\none {np.median(one):.2f} s CPU, fifty {fifty:.2f} s: {ratio:.1f} times")
+    assert ratio <= 10
