@@ -25,7 +25,7 @@ from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import grow_leaves
 from skmdp._evaluation.raw import RawLog, Scale
-from skmdp._evaluation.relevance import Relevance, find_relevance
+from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import Candidate, Replay, standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, leave_out
 from skmdp._evaluation.tails import Tail
@@ -91,10 +91,6 @@ def longest_of(log):
 
 def cut_share_of(log):
     return 1 - np.count_nonzero(log.ended) / log.n_episodes
-
-
-def relevant_columns(log):
-    return find_relevance(log).matters
 
 
 def every_column(log):
@@ -936,8 +932,8 @@ def test_targets_weigh_alike_within_an_action():
     stays = np.where(rng.random(800) < 0.85, place, 1 - place)
     rewards = np.where(actions == 1, 1000 * rng.normal(size=800), side)
     log = one_way(
-        np.column_stack([place, place, side]).astype(float),
-        np.column_stack([stays, stays, rng.integers(2, size=800)]).astype(float),
+        np.column_stack([place, side]).astype(float),
+        np.column_stack([stays, rng.integers(2, size=800)]).astype(float),
         rewards,
         np.zeros(800, dtype=bool),
         actions,
@@ -999,19 +995,20 @@ def test_few_products_stand_for_all_steps(steps, n_values, n_visits, n_modes, se
     assert len(pairs) <= 4 + max(0, n_values + n_visits - steps)
 
 
-def test_what_nothing_foretells_is_no_target():
-    """Columns that are drawn anew at each step may matter; their next values part no rows."""
+def test_what_is_drawn_anew_parts_no_rows_by_what_it_was():
+    """Its next value has nothing to do with it, so leaves follow the other column."""
     rng = np.random.default_rng(0)
-    paths = rng.normal(size=(100, 11, 2))
+    paths = rng.normal(size=(200, 9, 2))
     paths[:, :, 1] = paths[:, :1, 1]  # the other stays as it is
-    zeros = np.zeros(10, dtype=int)
-    log = raw_log([(path, zeros, path[:-1].sum(axis=1), False) for path in paths], 1)
-    found = find_relevance(log)
-    assert_array_equal(found.matters, [True, True])
-    assert_array_equal(found.foretold, [False, True])
-    assert_array_equal(found.targets, [False, True])
-    nothing = Relevance(np.array([True, False]), np.array([False, True]))
-    assert_array_equal(nothing.targets, nothing.matters)
+    zeros = np.zeros(8, dtype=int)
+    log = raw_log([(path, zeros, path[:-1, 1] ** 2, False) for path in paths], 1)
+    leaves = grow_leaves(log, every_column(log), regressor=DecisionTreeRegressor(max_leaf_nodes=20))
+    (leaf,) = leaves.own.T
+    within = [
+        np.mean([log.states[leaf == code, j].var() for code in np.unique(leaf)]) for j in (0, 1)
+    ]
+    assert within[0] > 0.5
+    assert within[1] < 0.02
 
 
 def test_the_actions_that_are_taken_most_tell_what_matters():

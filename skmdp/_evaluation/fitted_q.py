@@ -40,7 +40,7 @@ from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, require_leaves
 from skmdp._evaluation.raw import RawLog
-from skmdp._evaluation.relevance import find_relevance
+from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
 from skmdp._typing import Array, Bools, Codes, Floats, Integers
@@ -154,8 +154,7 @@ class FittedQ:
         estimated, and the log must tell which row follows which.
         """
         require_leaves(regressor)
-        found = find_relevance(log, random_state=random_state)
-        columns = found.matters
+        columns = relevant_columns(log, random_state=random_state)
         if not isinstance(propensities, Propensities):
             of_rows = propensities
             propensities = estimate_propensities(log, columns, random_state=random_state)
@@ -163,13 +162,7 @@ class FittedQ:
                 propensities = propensities.knowing(of_rows, log)
         return cls(
             log,
-            grow_leaves(
-                log,
-                columns,
-                foretold=found.targets,
-                regressor=regressor,
-                random_state=random_state,
-            ),
+            grow_leaves(log, columns, regressor=regressor, random_state=random_state),
             propensities.to_follow(log),
             Horizon.of_log(longest, cut_share, steps),
             longest,

@@ -165,16 +165,10 @@ def incidence(codes: Integers, indptr: Integers, n: int, weights: Floats) -> Any
 
 
 def grow_leaves(
-    log: RawLog,
-    columns: Bools,
-    *,
-    foretold: Bools | None = None,
-    regressor: Any = None,
-    random_state: int = 0,
+    log: RawLog, columns: Bools, *, regressor: Any = None, random_state: int = 0
 ) -> Leaves:
-    """Grow one forest per action, (reward, end, next state, change of state) its targets.
+    """Grow one forest per action, (reward, end, next state, what is new in it) its targets.
 
-    Of the states those ``columns`` are targets that are ``foretold``, all of them if None.
     ``regressor`` is a scikit-learn regressor of several targets whose ``apply`` tells the leaves;
     None stands for extremely randomised trees.
     """
@@ -183,8 +177,7 @@ def grow_leaves(
             N_TREES, min_samples_leaf=ROWS_IN_LEAF, max_features=1.0, random_state=random_state
         )
     features = Features.of(log.states, columns)
-    aimed_at = columns if foretold is None else foretold
-    states, targets = features.see(log.states), _targets(log, features.scale, aimed_at)
+    states, targets = features.see(log.states), _targets(log, features)
     nodes: dict[int, tuple[Any, Integers]] = {}
     for action in range(log.n_actions):
         rows = log.rows_of(action)
@@ -236,17 +229,31 @@ def _no_leaves(name: str, lacks: str) -> TypeError:
     )
 
 
-def _targets(log: RawLog, scale: Scale, columns: Bools) -> Floats:
-    """Return what rows of one leaf should have in common, (n_rows, 2 + 2 n_columns).
+def _targets(log: RawLog, features: Features) -> Floats:
+    """Return what rows of one leaf should have in common, (n_rows, 2 + 2 n_kept).
 
-    The next state alone would part rows by where they are, the change alone by columns that are
-    drawn anew at each step.
+    The next state alone would part rows by where they are. So what is new in it counts as well:
+    its difference to what is kept of the state, a share of each column that is 1 for a random walk
+    and 0 for what is drawn anew at each step.
     """
+    scale, columns = features.scale, features.columns
     now, following = (scale.apply(x)[:, columns] for x in (log.states, log.next_states))
     # What is not known is nan here, and stands out in no direction in the end.
     following[log.ended] = np.nan
     rewards = Scale.of(log.rewards).apply(log.rewards)
-    return np.column_stack([rewards, log.ended, following, following - now])
+    new = following - _share_kept(now, following) * now
+    return np.column_stack([rewards, log.ended, following, new])
+
+
+def _share_kept(now: Floats, following: Floats) -> Floats:
+    """Return the slope of each column's next values on its values, within [0, 1], (n_columns,)."""
+    known = ~np.isnan(now + following)
+    n = np.maximum(known.sum(axis=0), 1)
+    before, after = (np.where(known, x, 0.0) for x in (now, following))
+    before, after = (np.where(known, x - x.sum(axis=0) / n, 0.0) for x in (before, after))
+    spread, together = (before**2).sum(axis=0), (before * after).sum(axis=0)
+    slope = np.divide(together, spread, out=np.ones(len(n)), where=spread > 0)
+    return np.clip(slope, 0.0, 1.0)
 
 
 def _nodes(forest: Any, states: Floats) -> Integers:

@@ -9,14 +9,12 @@ target it tells on the other half (R^2), and how its splits share that out among
 
 Columns without meaning make rows that are alike look different; hence this comes before rows are
 compared. Every column tells its own next value, which would hide what the others tell of it: that
-is why the change is asked for. A column whose next value nothing tells, as a measurement drawn anew
-at each step, foretells its change all the same; it is no target of what rows have in common.
+is why the change is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
@@ -40,49 +38,30 @@ SHARE_OF_BEST = 0.1
 LEAST_TOLD = 0.02
 
 
-@dataclass(frozen=True, eq=False)
-class Relevance:
-    """What is known of the columns of a log, (n_columns,) each.
-
-    ``matters`` says which columns matter; all do where none can be shown to. ``foretold`` says
-    whose next values anything foretells: others are drawn anew at each step.
-    """
-
-    matters: Bools
-    foretold: Bools
-
-    @property
-    def targets(self) -> Bools:
-        """Columns whose next values rows that are alike have in common, (n_columns,)."""
-        both = self.matters & self.foretold
-        return both if both.any() else self.matters
-
-
-def find_relevance(log: RawLog, *, random_state: int = 0) -> Relevance:
-    """Find out which columns matter, and which are foretold."""
+def relevant_columns(log: RawLog, *, random_state: int = 0) -> Bools:
+    """Return which columns matter, (n_columns,); all where none can be shown to."""
     p = log.states.shape[1]
-    told = np.zeros((2 + 2 * p, p))  # by target: reward, end, changes, next values
+    told = np.zeros((2 + p, p))  # by target: reward, end, the change of each column
     random = check_random_state(random_state)
     most_taken = np.argsort(-np.bincount(log.actions, minlength=log.n_actions), kind="stable")
     for action in most_taken[:MOST_ACTIONS]:
         rows = random.permutation(log.rows_of(action))[:MOST_ROWS]
         np.maximum(told, _told(log, rows, random_state), out=told)
-    foretold = told[2 + p :].sum(axis=1) >= LEAST_TOLD
     relevance = told[:2].max(axis=0)
     if relevance.max() < LEAST_TOLD:
-        return Relevance(np.ones(p, dtype=bool), foretold)
+        return np.ones(p, dtype=bool)
     for _ in range(p):
-        passed_on = (relevance / relevance.max())[:, np.newaxis] * told[2 : 2 + p]
+        passed_on = (relevance / relevance.max())[:, np.newaxis] * told[2:]
         relevance = np.maximum(relevance, passed_on.max(axis=0))
-    return Relevance(np.asarray(relevance > SHARE_OF_BEST * relevance.max()), foretold)
+    return np.asarray(relevance > SHARE_OF_BEST * relevance.max())
 
 
 def _told(log: RawLog, rows: Integers, random_state: int) -> Floats:
-    """Return how much of each target each column tells in rows of one action, (2 + 2 p, p)."""
+    """Return how much of each target each column tells in rows of one action, (2 + p, p)."""
     p = log.states.shape[1]
     features = Features.of(log.states, np.ones(p, dtype=bool))
     states = features.see(log.states[rows])
-    told = np.zeros((2 + 2 * p, p))
+    told = np.zeros((2 + p, p))
     for i, (target, known) in enumerate(_targets(log, rows)):
         found = np.flatnonzero(known)
         if len(found) < FEWEST_ROWS or np.ptp(target[found]) == 0:
@@ -98,10 +77,9 @@ def _told(log: RawLog, rows: Integers, random_state: int) -> Floats:
 
 
 def _targets(log: RawLog, rows: Integers) -> Iterator[tuple[Floats, Bools]]:
-    """Yield reward, end, the change and the next value of each column, and where they are known."""
+    """Yield reward, end and the change of each column, and where they are known."""
     ended = log.ended[rows]
     yield log.rewards[rows], np.ones(len(rows), dtype=bool)
     yield ended.astype(np.float64), np.ones(len(rows), dtype=bool)
-    following = log.next_states[rows]
-    for target in (*(following - log.states[rows]).T, *following.T):
-        yield target, ~ended & ~np.isnan(target)
+    for change in (log.next_states[rows] - log.states[rows]).T:
+        yield change, ~ended & ~np.isnan(change)
