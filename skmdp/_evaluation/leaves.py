@@ -253,7 +253,7 @@ def _share_kept(now: Floats, following: Floats) -> Floats:
     before, after = (np.where(known, x - x.sum(axis=0) / n, 0.0) for x in (before, after))
     spread, together = (before**2).sum(axis=0), (before * after).sum(axis=0)
     slope = np.divide(together, spread, out=np.ones(len(n)), where=spread > 0)
-    return np.clip(slope, 0.0, 1.0)
+    return np.asarray(np.clip(slope, 0.0, 1.0))
 
 
 def _nodes(forest: Any, states: Floats) -> Integers:
