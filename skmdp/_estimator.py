@@ -858,7 +858,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         True
         """
         beside = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
-        return self.__skmdp_score__(X, y, **beside).value
+        return score_policy(self, X, y, **beside).value
 
     def __skmdp_score__(self, X: Any, y: Any = None, **beside: Any) -> Scored:
         return score_policy(self, X, y, **beside)

@@ -599,7 +599,7 @@ class PolicyBagging(BaseEstimator):
             evidence = gather(log)
             if member is self.estimators_[0]:  # all of them see the same rows
                 learned_from = fitted_policy(estimator).evidence
-                warn_of_oddities_to_score(log, evidence, learned_from, stacklevel=2)
+                warn_of_oddities_to_score(log, evidence, learned_from, stacklevel=3)
                 if y is None and sample_weight is None:
                     read = self.__skmdp_measured__() if is_behind_transformers(self) else None
                     measured = read_behind(X, self.__skmdp_roles__(), read)
@@ -608,7 +608,7 @@ class PolicyBagging(BaseEstimator):
             values.append(estimate.value)
             uncovered.append(estimate.uncovered)
             extrapolated.append(estimate.extrapolated)
-        warn_if_unsupported(float(np.mean(uncovered)), float(np.mean(extrapolated)))
+        warn_if_unsupported(float(np.mean(uncovered)), float(np.mean(extrapolated)), stacklevel=4)
         own = float(np.mean(values))
         if measured is None:
             return Scored(own, float(np.mean(uncovered)))

@@ -14,9 +14,10 @@ from numpy.testing import assert_allclose
 from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import KBinsDiscretizer, OrdinalEncoder
+from sklearn.preprocessing import KBinsDiscretizer, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from skmdp import MarkovPolicyEstimator
@@ -66,6 +67,7 @@ CLUSTERS = make_pipeline(
 ).fit(TRAIN)
 BINS = pipeline("wear", "heat").fit(TRAIN)
 COARSE = pipeline("heat", n_states=2).fit(TRAIN)
+QUARTERS = pipeline("heat", n_states=4).fit(TRAIN)
 BAGGED = PolicyBagging(pipeline("wear", "heat", shift_bins=True), 3, random_state=0).fit(TRAIN)
 SEARCH = GridSearchCV(
     pipeline("wear", "heat"), {"stateencoder__n_states": [4, 9]}, cv=EpisodeKFold(2)
@@ -521,3 +523,118 @@ def test_columns_of_other_names_are_told_by_their_place(order):
     assert value(learned, renamed, columns=named) == pytest.approx(expected)
     with pytest.raises(ValueError, match=r"a state of 2 column\(s\), .* has 1, 'z0_wear'"):
         value(learned, renamed, columns={"state": ["z0_wear"]})
+
+
+def test_differences_to_a_rule_of_chance_in_the_states_of_a_pipeline():
+    """In each of its states the pipeline's own rows say how often the rule takes an action."""
+    log = TRAIN.assign(kind=np.where(TRAIN["wear"] > 0.5, "worn", "new"))
+    log["next_kind"] = np.where(log["next_wear"] > 0.5, "worn", "new")
+    log = log.drop(columns=["wear", "heat", "next_wear", "next_heat"])
+    pipe = make_pipeline(
+        StateEncoder(OrdinalEncoder(), state="kind"), MarkovPolicyEstimator(state="kind")
+    ).fit(log)
+
+    def coin(states):
+        return pd.DataFrame({"run": 0.5, "service": 0.5}, index=states.index)
+
+    named = {"columns": {"state": "kind"}, "methods": "dm"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        table = compare_policies({"pipe": pipe, "coin": coin}, log, **named)
+        alone = evaluate_policy(coin, log, **named).to_frame()
+    assert table["value"][1] == pytest.approx(alone["value"][0])
+    assert table["difference"][1] == pytest.approx(table["value"][1] - table["value"][0])
+
+
+def test_a_log_without_episodes_starts_anywhere():
+    log = TEST.drop(columns=["episode", "step"]).assign(terminated=True, reward=TEST["wear"])
+    found = fqe(rule, log)
+    assert found.to_frame()["value"][0] == pytest.approx(TEST["wear"].mean(), abs=0.02)
+    assert found.n_episodes is None
+    assert found.to_frame()["standard_error"][0] > 0
+
+
+def test_whole_numbers_before_and_fractions_after():
+    whole = TEST.assign(wear=(TEST["wear"] > 0.5) * 1, next_wear=(TEST["next_wear"] > 0.5) * 1.0)
+    mixed = whole.assign(next_wear=whole["next_wear"].where(whole.index > 0, 0.5))
+
+    def decide(states):
+        return np.where(states["wear"] > 0.5, "service", "run")
+
+    assert value(decide, mixed) == pytest.approx(value(decide, whole), rel=0.1)
+
+
+@OUTLASTING
+def test_flags_stay_flags_where_episodes_end():
+    log = TEST.assign(worn=TEST["wear"] > 0.5, next_worn=(TEST["next_wear"] > 0.5).astype(object))
+    log = log.drop(columns=["wear", "next_wear"])
+    ends = log["step"] == 11
+    log.loc[ends, ["next_worn", "next_heat"]] = None
+    asked = []
+
+    def decide(states):
+        asked.append(states["worn"].dtype.kind)
+        return np.where(states["worn"], "service", "run")
+
+    assert np.isfinite(value(decide, log.assign(next_heat=log["next_heat"].astype(float))))
+    assert asked == ["b"]
+
+
+def test_what_is_missing_is_asked_about_as_such():
+    """Whole numbers cannot be missing, so the policy meets floats."""
+    whole = TEST.assign(wear=(TEST["wear"] > 0.5) * 1, next_wear=(TEST["next_wear"] > 0.5) * 1.0)
+    gaps = whole.assign(next_wear=whole["next_wear"].where(whole["step"] != 5))
+    kinds = []
+
+    def decide(states):
+        kinds.append(states["wear"].dtype.kind)
+        return np.where(states["wear"] > 0, "service", "run")
+
+    assert np.isfinite([value(decide, log) for log in (whole, gaps)]).all()
+    assert kinds == ["i", "f"]
+
+
+def test_a_pipeline_of_a_classifier_reads_what_it_was_fitted_on():
+    from_all = make_pipeline(StandardScaler(), DecisionTreeClassifier(max_depth=2))
+    from_all.fit(TRAIN[["heat", "wear"]], TRAIN["action"])
+    inferred = TEST.drop(columns=["next_wear", "next_heat"]).assign(terminated=False)
+    assert np.isfinite(value(from_all, inferred))
+
+
+def test_logs_are_forgotten_when_others_come(monkeypatch):
+    monkeypatch.setattr("skmdp._trust.MOST_ROWS_KEPT", len(TEST))
+    first = value(rule)
+    assert value(rule, pumps(7)) != first
+    assert value(rule) == first
+
+
+def test_differences_in_states_need_the_same_rows():
+    gaps = TEST.assign(next_wear=TEST["next_wear"].where(TEST["step"] != 5), terminated=False)
+    imputed = make_pipeline(
+        StateEncoder(make_pipeline(SimpleImputer(), KBinsDiscretizer(3, encode="ordinal")),
+                     state="wear"),
+        MarkovPolicyEstimator(state="wear", handle_unknown="most_frequent"),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        imputed.fit(TRAIN)
+        with pytest.raises(ValueError, match=r"rows of X count with all .*methods='fqe'"):
+            compare_policies({"bins": QUARTERS, "imputed": imputed}, gaps, methods="dm")
+        assert len(compare_policies({"a": rule, "imputed": imputed}, gaps, methods="fqe")) == 2
+
+
+def test_an_ensemble_on_labels_is_asked_by_the_names_it_knows():
+    labels = TRAIN.round(1)
+    bag = PolicyBagging(MarkovPolicyEstimator(state=["wear", "heat"]), 1).fit(labels)
+    other = {"wear": "a", "heat": "b", "next_wear": "next_a", "next_heat": "next_b"}
+    renamed = TEST.round(1).rename(columns=other)
+    named = {"state": ["a", "b"]}
+    expected = value(bag, TEST.round(1), columns={"state": ["wear", "heat"]})
+    assert value(bag, renamed, columns=named) == pytest.approx(expected)
+
+
+def test_an_encoder_of_arrays_knows_no_columns():
+    X = TRAIN[["wear", "heat"]].to_numpy()
+    blind = make_pipeline(StateEncoder(), MarkovPolicyEstimator()).fit(X, TRAIN["action"])
+    with pytest.raises(ValueError, match=r"of 2 column.* without names"):
+        value(blind)

@@ -37,12 +37,14 @@ MEASURED = "measured__"
 class Measured:
     """The distinct values of one column of measurements, (n_values,), a missing one the last.
 
-    ``values`` are as the table holds them, ``numbers`` in the same order, NaN for a missing one.
+    ``values`` are as the table holds them, in columns of ``dtype``; ``numbers`` are in the same
+    order, NaN for a missing one.
     """
 
     name: Any
     is_continuous: bool
     values: pd.Series
+    dtype: Any
     numbers: Floats
 
 
@@ -77,7 +79,9 @@ class Measurements:
         ranks = self._ranks[states]
         return pd.DataFrame(
             {
-                column.name: column.values.iloc[ranks[:, j]].reset_index(drop=True)
+                column.name: _as_measured(
+                    column.values.iloc[ranks[:, j]].reset_index(drop=True), column.dtype
+                )
                 for j, column in enumerate(self.columns)
             }
         )
@@ -214,10 +218,12 @@ def _read_column(
     joined = np.concatenate(codes)
     first = np.zeros(n, dtype=np.intp)  # of a missing value that does not occur, any other one
     first[joined[::-1]] = np.arange(len(joined))[::-1]
+    joined_values = sources[0] if next_name is None else pd.concat(sources, ignore_index=True)
     measured = Measured(
         known,
         kind in NUMERIC_KINDS or is_time(kind),
-        _values(sources, first),
+        joined_values.iloc[first],
+        sources[0].dtype,
         numbers,
     )
     ranks = np.arange(n)
@@ -238,15 +244,16 @@ def _as_numbers(values: Any) -> Floats:
     return np.arange(len(values), dtype=np.float64)
 
 
-def _values(sources: Sequence[pd.Series], first: Integers) -> pd.Series:
-    """Return the values at some positions in columns laid end to end, as the first holds them."""
-    own = sources[0]
-    joined = own if len(sources) == 1 else pd.concat(sources, ignore_index=True)
-    values = joined.iloc[first].reset_index(drop=True)
-    if values.dtype != own.dtype:  # missing next states make floats or objects of what was measured
-        with suppress(TypeError, ValueError):
-            exact = values.astype(own.dtype)
-            values = exact if bool((exact == values).all()) else values
+def _as_measured(values: pd.Series, dtype: Any) -> pd.Series:
+    """Return values as their own column holds them, where none that is missing stands in the way.
+
+    Missing next states make floats or objects of what was measured.
+    """
+    if values.dtype == dtype:
+        return values
+    with suppress(TypeError, ValueError):
+        exact = values.astype(dtype)
+        return exact if bool((exact == values).all()) else values
     return values
 
 

@@ -58,8 +58,9 @@ def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_lo
         _warn_if_hardly_taken(result)
     if found.direct is not None:
         warn_if_unsupported(found.direct.uncovered, found.direct.extrapolated, stacklevel=2)
-    elif found.fitted is not None:
-        warn_if_unsupported(0.0, (1 - result.cut_share) * (found.fitted.outlasting or 0.0))
+    else:
+        outlasting = 0.0 if found.fitted is None else found.fitted.outlasting or 0.0
+        warn_if_unsupported(0.0, (1 - result.cut_share) * outlasting)
     table = result.to_frame()
     few = _warn_of_few_episodes(result, table)
     _warn_of_disagreement(table[~table["method"].isin(few)], found.direct)
