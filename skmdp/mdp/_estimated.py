@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse import block_array, csr_array
 
 from skmdp._typing import Floats, Integers
-from skmdp.mdp._mdp import MDP
+from skmdp.mdp._mdp import MDP, renumber_columns
 from skmdp.mdp._penalty import Penalty
 
 
@@ -75,11 +75,11 @@ class EstimatedMDP(MDP):
             sizes += self.penalty.largest_reward
         return sizes
 
-    @property
+    @cached_property
     def largest_reward(self) -> float:
         """Largest reward in absolute terms, of the pairs and of their outcomes."""
         of_outcomes = 0.0 if self.penalty is None else self.penalty.largest_reward
-        return max(super().largest_reward, of_outcomes)
+        return max(float(np.abs(self.rewards).max()), of_outcomes)
 
     @cached_property
     def without_hubs(self) -> MDP:
@@ -98,6 +98,33 @@ class EstimatedMDP(MDP):
             pair_action=np.append(self.pair_action, np.zeros(n_hubs, dtype=np.int32)),
             n_states=self.n_states + n_hubs,
             n_actions=self.n_actions,
+        )
+
+    def all_transitions(self, most_added: float) -> Any:
+        """Return P with hubs, CSR, or None if they add more entries."""
+        added = np.diff(self.hub_transitions.indptr)[self.hub_mass.indices].sum()
+        if added > most_added:
+            return None
+        return (self.transitions + self.hub_mass @ self.hub_transitions).tocsr()
+
+    def with_dense_rows(self) -> Self:
+        """Return the process with an ndarray for P, and without hubs: faster for few states."""
+        n_pairs = len(self.rewards)
+        return self.unchecked(
+            transitions=self.all_transitions(np.inf).toarray(),
+            hub_mass=np.zeros((n_pairs, 0)),
+            hub_transitions=np.zeros((0, self.n_states)),
+        )
+
+    def renumbered(self, code: Integers) -> Self:
+        """Return the process whose state s is called ``code[s]``; pairs keep their order."""
+        return (
+            super()
+            .renumbered(code)
+            .unchecked(
+                hub_transitions=renumber_columns(self.hub_transitions, code),
+                penalty=None if self.penalty is None else self.penalty.renumbered(code),
+            )
         )
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 
 from skmdp._typing import Bools, Floats, Integers
 
@@ -128,7 +128,8 @@ class MDP:
     @cached_property
     def first_pairs(self) -> Integers:
         """Position of the first pair of every acting state."""
-        return np.flatnonzero(np.diff(self.pair_state, prepend=-1))
+        state = self.pair_state
+        return np.flatnonzero(np.append(True, state[1:] != state[:-1]))
 
     def restrict(self, pairs: Integers) -> Self:
         """Return the process in which only the given pairs exist.
@@ -160,12 +161,18 @@ class MDP:
         """
         if not len(pairs) or pairs[0] < 0 or (np.diff(pairs) <= 0).any():
             raise ValueError("pairs must be ascending positions, at least one.")
-        kept = object.__new__(type(self))  # rows of a valid process need no second check
+        parts = {name: getattr(self, name) for name in self.per_pair}
+        return self.unchecked(
+            **{name: None if part is None else part[pairs] for name, part in parts.items()}
+        )
+
+    def unchecked(self, **changes: Any) -> Self:
+        """Return the process with other parts, known to be valid: nothing is looked at."""
+        changed = object.__new__(type(self))
         for field in fields(self):
-            part = getattr(self, field.name)
-            is_cut = field.name in self.per_pair and part is not None
-            object.__setattr__(kept, field.name, part[pairs] if is_cut else part)
-        return kept
+            part = changes[field.name] if field.name in changes else getattr(self, field.name)
+            object.__setattr__(changed, field.name, part)
+        return changed
 
     # ----------------------------------------------------------------------------------- values
 
@@ -234,6 +241,8 @@ class MDP:
     @cached_property
     def acting_mass(self) -> Floats:
         """Probability that another decision follows each pair, (n_pairs,)."""
+        if len(self.acting_states) == self.n_states:
+            return self.mass
         acts = np.zeros(self.n_states)
         acts[self.acting_states] = 1.0
         return self.expected_next_values(acts)
@@ -280,12 +289,42 @@ class MDP:
         sizes += np.abs(self.rewards)
         return sizes
 
-    @property
+    @cached_property
     def largest_reward(self) -> float:
         """Largest reward in absolute terms: rounding of values is relative to it."""
         return float(np.abs(self.rewards).max())
+
+    @cached_property
+    def rounding(self) -> float:
+        """Largest relative rounding error of the value of any pair."""
+        return float(self.n_roundings.max()) * float(np.finfo(np.float64).eps)
 
     @property
     def without_hubs(self) -> MDP:
         """The same process, where every pair leads to its successors directly: this one."""
         return self
+
+    def all_transitions(self, most_added: float) -> Any:
+        """Return P with hubs, CSR, or None if they add more entries; this process has no hubs."""
+        return self.transitions if most_added >= 0 else None
+
+    def with_dense_rows(self) -> Self:
+        """Return the process with an ndarray for P: faster for few states."""
+        return self.unchecked(transitions=self.transitions.toarray())
+
+    def renumbered(self, code: Integers) -> Self:
+        """Return the process whose state s is called ``code[s]``; pairs keep their order.
+
+        States that have pairs must keep theirs, too.
+        """
+        return self.unchecked(
+            transitions=renumber_columns(self.transitions, code),
+            pair_state=code[self.pair_state],
+            initial_distribution=None,
+        )
+
+
+def renumber_columns(matrix: Any, code: Integers) -> Any:
+    """Return a CSR array whose column j is called ``code[j]``."""
+    indices = code.astype(matrix.indices.dtype)[matrix.indices]
+    return csr_array((matrix.data, indices, matrix.indptr), shape=matrix.shape)

@@ -21,6 +21,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from skmdp._typing import Floats, Integers
 
@@ -78,3 +79,9 @@ class Penalty:
             visits=self.visits[pairs],
             factor=self.factor[pairs],
         )
+
+    def renumbered(self, code: Integers) -> Penalty:
+        """Return the penalty where state s is called ``code[s]``; the end stays last."""
+        columns = np.append(code, len(code))[self.outcomes.indices]
+        parts = (self.outcomes.data, columns, self.outcomes.indptr)
+        return replace(self, outcomes=csr_array(parts, shape=self.outcomes.shape))

@@ -25,7 +25,6 @@ import numpy as np
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import maximize
 
 # Stands for a sum without a bound. Nothing is then proven, and products do not overflow.
 UNBOUNDED = 1e150
@@ -42,17 +41,20 @@ class Discounting:
     most: float
     forgets_level: bool = False
 
-    def interval(self, d: Floats, noise: float = 0.0) -> tuple[float, float]:
-        """Return the least and the most that V* - T V can be, for d = T V - V off by ``noise``."""
-        lo, hi = float(d.min()) - noise, float(d.max()) + noise
+    def interval(self, lo: float, hi: float, noise: float = 0.0) -> tuple[float, float]:
+        """Return the least and the most that V* - T V can be.
+
+        T V - V is between ``lo`` and ``hi``, both off by ``noise`` at most.
+        """
+        lo, hi = lo - noise, hi + noise
         return (
             lo * (self.least if lo > 0 else self.most),
             hi * (self.most if hi > 0 else self.least),
         )
 
-    def width(self, d: Floats) -> float:
+    def width(self, lo: float, hi: float) -> float:
         """Return the width of the interval, the measure of progress."""
-        low, up = self.interval(d)
+        low, up = self.interval(lo, hi)
         return up - low
 
 
@@ -71,31 +73,31 @@ def discount(mdp: MDP, gamma: float) -> Discounting:
     return Discounting(least / (1 - least), most / (1 - most), forgets_level=least == most)
 
 
-def shared_part(values: Floats) -> float:
-    """Return the number nearest to 0 between the smallest and the largest value."""
-    return nearest_to_zero(float(values.min()), float(values.max()))
-
-
 def nearest_to_zero(low: float, up: float) -> float:
     """Return the number nearest to 0 in an interval."""
     return max(low, min(0.0, up))
 
 
-@dataclass(frozen=True, eq=False)
-class Proof:
-    """The result of applying T to V, and proven bounds on its error.
+def shared_part(values: Floats) -> float:
+    """Return the number nearest to 0 between the smallest and the largest value."""
+    return nearest_to_zero(float(values.min()), float(values.max()))
 
-    ``q_values`` are those under V, and ``d`` (n_acting,) is T V - V, off by ``noise``.
-    ``values`` (n_states,), plus the constant ``level`` in acting states, is T V moved into the
-    interval that holds V*. Its error is at most ``bound``, and the errors of two states differ by
-    at most ``spread_bound``. ``largest`` is the largest of these values in absolute terms.
+
+@dataclass(frozen=True)
+class Proof:
+    """What one application of T to V proves.
+
+    T V - V is between ``lo`` and ``hi``, both off by ``noise``. T V plus ``moved`` plus ``level``,
+    two constants, is V* in acting states but for an error of ``bound`` at most, and the errors of
+    two states differ by at most ``spread_bound``. ``level`` is what large values have in common.
+    ``largest`` is the largest of the values in absolute terms.
     ``is_rounding`` says that nothing but rounding, or overflow, is left of ``spread_bound``.
     """
 
-    q_values: Floats
-    d: Floats
+    lo: float
+    hi: float
     noise: float
-    values: Floats
+    moved: float
     level: float
     bound: float
     spread_bound: float
@@ -103,34 +105,28 @@ class Proof:
     is_rounding: bool
 
 
-def prove(mdp: MDP, gamma: float, V: Floats, discounting: Discounting) -> Proof:
-    """Apply T once, and bound the error of the result."""
-    acting = mdp.acting_states
-    Q = mdp.pair_values(V, gamma)
-    TV = maximize(mdp, Q)
-    d = TV[acting] - V[acting]
-    rounding = float(mdp.n_roundings.max()) * float(np.finfo(np.float64).eps)
-    size = max(float(np.abs(V[acting]).max()), float(np.abs(TV[acting]).max()))
-    noise = rounding * (mdp.largest_reward + size)
-    low, up = discounting.interval(d, noise)
-    level = shared_part(TV[acting]) if discounting.forgets_level else 0.0
-    shift = (low + up) / 2 if discounting.forgets_level else nearest_to_zero(low, up)
-    largest = float(np.abs(TV[acting] + shift).max())
+def prove(mdp: MDP, discounting: Discounting, V: Floats, TV: Floats) -> Proof:
+    """Bound the error of T V, of the acting states; the largest |R| and roundings are the MDP's."""
+    d = TV - V
+    lo, hi = float(d.min()), float(d.max())
+    least, most = float(TV.min()), float(TV.max())
+    size = max(abs(least), abs(most)) + max(abs(lo), abs(hi))
+    noise = mdp.rounding * (mdp.largest_reward + size)
+    low, up = discounting.interval(lo, hi, noise)
+    forgets = discounting.forgets_level
+    shift = (low + up) / 2 if forgets else nearest_to_zero(low, up)
+    shared = nearest_to_zero(least, most)
+    largest = max(abs(least + shift), abs(most + shift))
     # Rows sum to one up to rounding only: with a large level that is an error of its own.
-    amplified = 1 + (discounting.most if discounting.forgets_level else 0.0)
-    values = np.zeros(mdp.n_states)
-    if discounting.forgets_level:
-        values[acting] = TV[acting] - level
-        level += shift
-    else:
-        values[acting] = TV[acting] + shift
+    rounded = mdp.rounding * (mdp.largest_reward + largest)
+    amplified = 1 + (discounting.most if forgets else 0.0)
     return Proof(
-        q_values=Q,
-        d=d,
+        lo=lo,
+        hi=hi,
         noise=noise,
-        values=values,
-        level=level,
-        bound=max(up - shift, shift - low) + amplified * rounding * (mdp.largest_reward + largest),
+        moved=-shared if forgets else shift,
+        level=shared + shift if forgets else 0.0,
+        bound=max(up - shift, shift - low) + amplified * rounded,
         spread_bound=up - low,
         largest=largest,
         is_rounding=not up - low > 8 * noise * discounting.most,

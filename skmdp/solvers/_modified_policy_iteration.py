@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skmdp._typing import Floats, Integers
+from skmdp._typing import Floats
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs, maximize
-from skmdp.solvers._bounds import Discounting, Proof, discount, prove
+from skmdp.solvers._bounds import Discounting, Proof, discount
+from skmdp.solvers._search import Search
 from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
-from skmdp.solvers._sweeps import Follower
 from skmdp.solvers._ties import tie_tolerances, undecided_states
 from skmdp.solvers._total_reward import most_steps_to_the_end
 
@@ -108,53 +108,27 @@ def modified_policy_iteration(
     """
     gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
     discounting = _discounting(mdp, gamma)
-    follower = Follower(mdp, gamma, discounting)
-    largest_reward = float(np.abs(mdp.rewards).max())
-    V = _start_values(mdp, initial_values)
+    search = Search(mdp, gamma, discounting, initial_values)
     history: list[float] = []
-    greedy = None
     while True:
-        proof = prove(mdp, gamma, V, discounting)
+        proof = search.improve()
         history.append(proof.bound)
-        target = tol * max(largest_reward, proof.largest)
+        target = tol * max(mdp.largest_reward, proof.largest)
         converged = bool(np.isfinite(proof.bound) and proof.bound <= target)
-        improved = greedy_pairs(mdp.first_pairs, proof.q_values)
-        _tell(verbose, callback, len(history), proof, target, improved, greedy)
+        if verbose > 0:
+            report_iteration(len(history), proof.bound, target, search.n_changed)
+        if callback is not None:
+            callback(len(history))
         is_last = proof.is_rounding or len(history) >= max_iter
         if converged or is_last:
-            solution = _solution(mdp, gamma, proof, converged, history)
+            solution = _solution(mdp, gamma, search, proof, converged, history)
             if is_last or solution.n_undecided == 0:
                 break
-        greedy = improved
-        V = follower.follow(improved, proof)
+        search.evaluate(enough=0.0)
     # Ties that float64 cannot resolve need no warning if the values are good enough.
     if not converged or (solution.n_undecided > 0 and not proof.is_rounding):
         warn_not_converged(solution, is_final=proof.is_rounding, target=target, tol=tol)
     return solution
-
-
-def _start_values(mdp: MDP, initial_values: Floats | None) -> Floats:
-    """Return the values to start at; states without pairs are worth 0."""
-    V = np.zeros(mdp.n_states)
-    if initial_values is not None:
-        V[mdp.acting_states] = initial_values[mdp.acting_states]
-    return V
-
-
-def _tell(
-    verbose: int,
-    callback: Callable[[int], object] | None,
-    n_iter: int,
-    proof: Proof,
-    target: float,
-    improved: Integers,
-    greedy: Integers | None,
-) -> None:
-    """Print a line, and call back, as asked for."""
-    if verbose > 0:
-        report_iteration(n_iter, proof.bound, target, improved, greedy)
-    if callback is not None:
-        callback(n_iter)
 
 
 def _discounting(mdp: MDP, gamma: float) -> Discounting:
@@ -165,11 +139,17 @@ def _discounting(mdp: MDP, gamma: float) -> Discounting:
 
 
 def _solution(
-    mdp: MDP, gamma: float, proof: Proof, converged: bool, history: list[float]
+    mdp: MDP,
+    gamma: float,
+    search: Search,
+    proof: Proof,
+    converged: bool,
+    history: list[float],
 ) -> Solution:
     """Apply T once more, to the values proven, so that Q, V and policy belong together."""
     # What all values share would round off the differences that decide; it is added last.
-    relative = mdp.pair_values(proof.values, gamma)
+    relative_values = search.values()
+    relative = mdp.pair_values(relative_values, gamma)
     Q = relative + gamma * proof.level
     actions = np.full(mdp.n_states, -1)
     best = greedy_pairs(mdp.first_pairs, relative)
@@ -178,14 +158,14 @@ def _solution(
         mdp,
         gamma,
         relative,
-        tie_tolerances(mdp, gamma, proof.values, relative),
+        tie_tolerances(mdp, gamma, relative_values, relative),
         bound=proof.bound,
         spread=proof.spread_bound,
     )
     return Solution(
         state_values=maximize(mdp, Q),
         q_values=Q,
-        relative_values=proof.values,
+        relative_values=relative_values,
         relative_q_values=relative,
         policy=actions,
         n_iter=len(history),

@@ -89,13 +89,11 @@ class Solution:
     history: Floats
 
 
-def report_iteration(
-    n_iter: int, bound: float, target: float, improved: Integers, greedy: Integers | None
-) -> None:
-    changed = len(improved) if greedy is None else int((improved != greedy).sum())
+def report_iteration(n_iter: int, bound: float, target: float, n_changed: int) -> None:
+    """Print a line about one iteration."""
     print(
         f"iteration {n_iter}: values within {bound:.3g} (wanted {target:.3g}), "
-        f"{changed} action(s) changed"
+        f"{n_changed} action(s) changed"
     )
 
 

@@ -2,78 +2,124 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from skmdp._typing import Floats, Integers
+from skmdp._typing import Floats
 from skmdp.mdp import MDP
-from skmdp.solvers._bounds import Discounting, Proof, shared_part
-from skmdp.solvers._elimination import PolicyEquations
+from skmdp.solvers._bounds import UNBOUNDED, Discounting, shared_part
+from skmdp.solvers._equations import equations_of, solve_band, solve_dense, solve_krylov
+from skmdp.solvers._kernels import follow, padded
 
-# Sweeps of the policy between two looks at its residual, and the largest number of looks.
-INNER_SWEEPS = 10
-INNER_ROUNDS = 20
-# A policy's residual relative to that of the optimum at which improving the policy pays again.
-INNER_TOLERANCE = 0.1
-# States up to which the equations of a policy cost less than sweeps, whatever the policy.
-FEW_STATES = 100
+# Sweeps of one policy at most; every so many sweeps, from the second time on, the number of those
+# to come is predicted.
+MOST_SWEEPS = 60
+SWEEPS_BETWEEN = 4
+# Predicted sweeps from which equations are tried, and from which the Krylov method is.
+MANY_SWEEPS = 40
+VERY_MANY_SWEEPS = 150
+# Share of the states whose action changed up to which a policy is nearly still.
+STILL = 0.02
+# States up to which elimination in a full matrix costs less than most other ways.
+FEW_STATES = 400
+# Times that a band may be too wide before none is looked for any more.
+MOST_REFUSALS = 2
 
 
-class Follower:
+class Evaluator:
     """Moves V towards the values of policies of a process, one after the other.
 
-    It sweeps V <- R + gamma P V. Once that takes too long, it solves the policy's equations.
+    It sweeps V <- R + gamma P V. Where that would take too long, it solves the policy's equations.
     """
 
-    def __init__(self, mdp: MDP, gamma: float, discounting: Discounting) -> None:
-        self._mdp, self._gamma, self._discounting = mdp, gamma, discounting
-        self._pairs: Integers | None = None
-        self._equations: PolicyEquations | None = None
-        self._solves = False
-        self._may_solve = mdp.is_linear
+    def __init__(self, gamma: float, discounting: Discounting, *, may_solve: bool) -> None:
+        self._gamma, self._discounting = gamma, discounting
+        self._may_solve = may_solve and discounting.most < UNBOUNDED
+        self._n_refusals = 0
+        self._many_sweeps = VERY_MANY_SWEEPS
 
-    def follow(self, greedy: Integers, proof: Proof) -> Floats:
-        """Return values closer to those of the greedy policy than the values proven.
+    def evaluate(
+        self, policy: MDP, values: Floats, *, goal: float, enough: float, cheap: int, change: float
+    ) -> Floats:
+        """Return V closer to that of the policy: to the width ``goal``, if that is not much work.
 
-        An action stays as long as no other is better by more than noise.
+        The first sweeps, as many as are ``cheap``, go beyond it, unless the width is ``enough``.
+        ``change`` is the share of the states whose action is new.
         """
-        pairs, V, Q = greedy, proof.values, proof.q_values
-        if self._pairs is not None:
-            pairs = np.where(Q[self._pairs] >= Q[pairs] - proof.noise, self._pairs, pairs)
-        is_new = self._pairs is None or bool((pairs != self._pairs).any())
-        if is_new:
-            self._pairs, self._policy = pairs, self._mdp.restrict(pairs)
-            self._equations = None
-        # A policy that still changes is not worth the cost of exact values, unless it is small.
-        is_settled = not is_new or len(pairs) <= FEW_STATES
-        if self._solves and self._equations is None and is_settled:
-            self._equations = PolicyEquations.of(self._policy, self._gamma)
-            self._solves = self._may_solve = self._equations is not None
-        if self._equations is not None:
-            return self._correct(V, self._equations)
-        V, is_done = self._sweep(V, INNER_TOLERANCE * self._discounting.width(proof.d))
-        self._solves = self._may_solve and not is_done
+        V, widths, n = padded(values, policy.n_states), [], len(values)
+        is_tried = not self._may_solve
+        for _ in range(200 if change <= STILL else MOST_SWEEPS):
+            V, lo, hi = follow(policy, V, self._gamma)
+            widths.append(self._discounting.width(lo, hi))
+            if widths[-1] <= (goal if len(widths) >= cheap else enough):
+                break
+            to_come = sweeps_to_come(widths, goal)
+            if to_come > MANY_SWEEPS and not is_tried:
+                is_tried = True
+                solved = self.solve(policy, V, goal, to_come, change)
+                V = V if solved is None else solved
+        if self._discounting.forgets_level:  # rounding is relative to what is left
+            V[:n] -= shared_part(V[:n])
         return V
 
-    def _sweep(self, V: Floats, tolerance: float) -> tuple[Floats, bool]:
-        """Sweep until a sweep changes little; return V, and False if that takes too many sweeps."""
-        acting = self._policy.pair_state
-        for _ in range(INNER_ROUNDS):
-            for _ in range(INNER_SWEEPS):
-                previous, V = V, np.zeros(self._policy.n_states)
-                V[acting] = self._policy.pair_values(previous, self._gamma)
-            change = V[acting] - previous[acting]
-            if self._discounting.forgets_level:  # rounding is relative to what is left
-                V[acting] -= shared_part(V[acting])
-            if self._discounting.width(change) <= tolerance:
-                return V, True
-        return V, False
+    def solve(
+        self, policy: MDP, V: Floats, goal: float, to_come: float, change: float
+    ) -> Floats | None:
+        """Return V moved by the solution of the policy's equations; None if that is too much work.
 
-    def _correct(self, V: Floats, equations: PolicyEquations) -> Floats:
-        """Add to V its distance from the policy's values; rounding is relative to the distance."""
-        acting = self._policy.pair_state
-        d = self._policy.pair_values(V, self._gamma) - V[acting]
-        if self._discounting.forgets_level:
-            d -= shared_part(d)
+        Rounding is relative to the distance from the policy's values.
+        """
+        n, forgets = len(policy.rewards), self._discounting.forgets_level
         V = V.copy()
-        V[acting] += equations.solve(d)
-        return V
+        if forgets:
+            V[:n] -= shared_part(V[:n])
+        swept, lo, hi = follow(policy, V, self._gamma)
+        d = swept[:n] - V[:n]
+        if forgets:
+            d -= shared_part(d)
+        try:
+            x = self._solution(policy, d, goal, to_come, change)
+        except np.linalg.LinAlgError:  # nothing but rounding is left of a pivot
+            return None
+        if x is None:
+            return None
+        V[:n] += x
+        _, lo_after, hi_after = follow(policy, V, self._gamma)
+        is_closer = self._discounting.width(lo_after, hi_after) < self._discounting.width(lo, hi)
+        return V if is_closer else swept
+
+    def _solution(
+        self, policy: MDP, d: Floats, goal: float, to_come: float, change: float
+    ) -> Floats | None:
+        """Return the solution of the policy's equations for d, None if that is too much work."""
+        is_wanted = to_come > self._many_sweeps and change <= STILL
+        if self._n_refusals >= MOST_REFUSALS and len(d) > FEW_STATES and not is_wanted:
+            return None
+        equations = equations_of(policy, self._gamma)
+        if equations is not None and self._n_refusals < MOST_REFUSALS:
+            x = solve_band(equations, d)
+            if x is not None:
+                return x
+            self._n_refusals += 1
+        if len(d) <= FEW_STATES:
+            P = policy.all_transitions(np.inf).toarray()
+            return solve_dense(P, self._gamma, d)
+        if not is_wanted:
+            return None
+        residual = goal / (1 + self._discounting.most)
+        x, is_solved = solve_krylov(policy, self._gamma, equations, d, residual)
+        if not is_solved:
+            self._many_sweeps *= 3
+        return x
+
+
+def sweeps_to_come(widths: list[float], goal: float) -> float:
+    """Return the number of sweeps until the goal that the last ones predict, 0 in between."""
+    n = len(widths)
+    if n < 2 * SWEEPS_BETWEEN or n % SWEEPS_BETWEEN:
+        return 0.0
+    now, before = widths[-1], widths[-1 - SWEEPS_BETWEEN]
+    if not now < before:
+        return math.inf
+    return SWEEPS_BETWEEN * math.log(goal / now) / math.log(now / before)

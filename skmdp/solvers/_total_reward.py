@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from skmdp._typing import Integers
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs
-from skmdp.solvers._bounds import UNBOUNDED, Discounting, prove
+from skmdp.solvers._bounds import UNBOUNDED, Discounting
+from skmdp.solvers._search import Search
 from skmdp.solvers._solution import EndlessLoopError
-from skmdp.solvers._sweeps import Follower
 
 # Improvements granted to the search for the longest expected stay, before any value is looked at.
 MAX_ITER_OF_STEPS = 10_000
@@ -71,14 +68,12 @@ def most_steps_to_the_end(mdp: MDP) -> float:
         raise ValueError(
             "pessimism needs gamma below 1, such as 0.999: at gamma=1 its penalty has no bound."
         )
-    steps: MDP = replace(mdp, rewards=np.ones_like(mdp.rewards))
-    single_step = Discounting(0.0, 1.0)
-    follower = Follower(steps, 1.0, single_step)
-    h = np.zeros(mdp.n_states)
+    steps = mdp.unchecked(rewards=np.ones_like(mdp.rewards))
+    search = Search(steps, 1.0, Discounting(0.0, 1.0), may_eliminate=False)
     for _ in range(MAX_ITER_OF_STEPS):
-        proof = prove(steps, 1.0, h, single_step)
-        excess = float(proof.d.max()) + proof.noise
+        proof = search.improve()
+        excess = proof.hi + proof.noise
         if excess <= LARGEST_EXCESS:
-            return float(h.max()) / (1 - excess)
-        h = follower.follow(greedy_pairs(steps.first_pairs, proof.q_values), proof)
+            return float(search.V.max()) / (1 - excess)
+        search.evaluate()
     return UNBOUNDED
