@@ -123,8 +123,8 @@ def test_the_bound_holds_in_a_log_without_ends(rows, kappa, held, max_iter):
         truth = maximize(mdp, mdp.pair_values(truth, 0.9))
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", ConvergenceWarning)
-        patch.setattr("skmdp.solvers._sweeps.INNER_SWEEPS", 1)
-        patch.setattr("skmdp.solvers._sweeps.INNER_ROUNDS", 1)
+        patch.setattr("skmdp.solvers._sweeps.MOST_SWEEPS", 1)
+        patch.setattr("skmdp.solvers._sweeps.MOST_STILL", 1)
         solution = modified_policy_iteration(mdp, 0.9, max_iter=max_iter)
     error = np.abs(solution.state_values - truth).max()
     assert error <= solution.value_error_bound + 1e-12 * np.abs(truth).max()

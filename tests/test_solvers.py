@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from processes import dense, exact_values, process, random_process, solve_exactly
-from scipy.sparse import csr_array
+from processes import dense, exact_q_values, exact_values, process, random_process, solve_exactly
+from scipy.sparse import csr_array, eye_array
 from sklearn.exceptions import ConvergenceWarning
 
+from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
-from skmdp.solvers._bounds import discount, prove
-from skmdp.solvers._elimination import PolicyEquations
-from skmdp.solvers._sweeps import Follower
+from skmdp.solvers._bounds import discount
+from skmdp.solvers._equations import equations_of, solve_band, solve_dense, solve_krylov
+from skmdp.solvers._kernels import backward_order
+from skmdp.solvers._search import Search
+from skmdp.solvers._sweeps import Evaluator, sweeps_to_come
 from skmdp.solvers._total_reward import endless_pair, most_steps_to_the_end
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
@@ -148,6 +151,49 @@ def test_gamma_zero_is_greedy_on_rewards():
     assert_array_equal(solution.q_values, mdp.rewards)
 
 
+def oddity(seed):
+    """A process of a few states with all that is odd, and a discount; see the names in it."""
+    rng = np.random.default_rng(seed)
+    n, n_actions = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    scale = rng.choice([1.0, 1e12, 1e-6])
+    constant, all_tie, few_act = rng.uniform(size=3) < 0.15
+    pairs = {}
+    for s in range(n):
+        if s and (few_act or rng.uniform() < 0.2):  # a state without pairs
+            continue
+        for a in range(n_actions):
+            k = int(rng.integers(1, n + 1))
+            row = rng.dirichlet(np.ones(k)) * rng.choice([1.0, 0.5, 0.0, 1 - 1e-9])
+            row[rng.uniform(size=k) < 0.1] = 1e-300
+            if rng.uniform() < 0.2:
+                k, row = 1, np.array([1 - 1e-6])
+            successors = dict(zip(rng.permutation(n)[:k].tolist(), row.tolist(), strict=True))
+            pairs[s, a] = (rng.choice([-1.0, 0.0, 0.0, 1.0, rng.normal()]) * scale, successors)
+            if constant:  # with rows of unequal mass
+                pairs[s, a] = (scale, successors)
+            if all_tie:
+                pairs[s, a] = pairs[s, 0]
+    return process(pairs, n, n_actions), float(rng.choice([0, 0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-9]))
+
+
+@pytest.mark.parametrize("seed", range(0, 3000, 100))
+def test_bounds_hold_against_rational_numbers(seed):
+    for number in range(seed, seed + 100):
+        mdp, gamma = oddity(number)
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            if number % 2:
+                patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
+            solution = modified_policy_iteration(mdp, gamma)
+        truth = exact_q_values(mdp, gamma)
+        best = {}
+        for s, q in zip(mdp.pair_state.tolist(), truth, strict=True):
+            best[s] = max(q, best.get(s, q))
+        for s, value in enumerate(solution.state_values.tolist()):
+            error = abs(Fraction(value) - best.get(s, 0))
+            assert error <= solution.value_error_bound, (number, s)
+
+
 PROCESSES = st.builds(
     random_process,
     st.integers(0, 10_000),
@@ -173,8 +219,9 @@ def test_values_are_within_the_proven_bound_and_the_bound_within_tol(mdp, gamma,
 @given(PROCESSES, st.integers(1, 3))
 def test_bound_holds_when_stopped_early(mdp, max_iter):
     with np.errstate(all="raise"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skmdp.solvers._sweeps.INNER_SWEEPS", 1)
-        patch.setattr("skmdp.solvers._sweeps.INNER_ROUNDS", 1)
+        patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
+        patch.setattr("skmdp.solvers._sweeps.MOST_SWEEPS", 1)
+        patch.setattr("skmdp.solvers._sweeps.MOST_STILL", 1)
         patch.setattr(
             "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_, **__: None
         )
@@ -240,7 +287,11 @@ def test_history_ends_with_the_bound():
 
 
 def test_verbose_prints_a_line_per_iteration(capsys):
-    solution = modified_policy_iteration(random_process(4, end=0.1), 0.99, verbose=1)
+    seen = []
+    solution = modified_policy_iteration(
+        random_process(4, end=0.1), 0.99, verbose=1, callback=seen.append
+    )
+    assert seen == list(range(1, solution.n_iter + 1))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == solution.n_iter
     assert all(re.match(r"iteration \d+: values within .*action\(s\) changed", s) for s in lines)
@@ -367,16 +418,16 @@ def test_a_stay_of_a_hundred_thousand_steps_at_gamma_one():
     assert_allclose(solution.state_values, 1e5, rtol=1e-6)
 
 
-def test_actions_that_tie_keep_no_policy_from_settling():
-    """On a ring of 150 places with two equal actions, the other one is no other policy."""
-    n, gamma = 150, 0.999999
+@pytest.mark.parametrize("n", [20, 150])  # a full matrix, a sparse one
+def test_actions_that_tie_keep_no_policy_from_settling(n):
+    """On a ring of places with two equal actions, the other one is no other policy."""
     mdp = process({(s, a): (1.0 * (s == 0), {(s + 1) % n: 1.0}) for s in range(n) for a in (0, 1)})
-    discounting = discount(mdp, gamma)
-    follower, V = Follower(mdp, gamma, discounting), np.zeros(n)
-    for action in (0, 1):  # the first policy is swept, the second solved
-        proof = prove(mdp, gamma, V, discounting)
-        V = follower.follow(mdp.first_pairs + action, proof)
-    assert prove(mdp, gamma, V, discounting).spread_bound < 1e-3
+    search = Search(mdp, 0.999999, discount(mdp, 0.999999))
+    for _ in range(3):
+        proof = search.improve()
+        search.evaluate()
+    assert search.n_changed == 0
+    assert proof.spread_bound < 1e-3
 
 
 def test_a_common_offset_does_not_blur_equations():
@@ -400,33 +451,199 @@ def test_sums_are_discounted_by_the_least_and_the_largest_mass(mdp, gamma):
 
 @given(PROCESSES, st.sampled_from([0.3, 0.9, 0.9999, 1 - 1e-7]))
 def test_equations_of_a_policy_give_its_values(mdp, gamma):
-    policy = mdp.restrict(mdp.first_pairs)
-    n = mdp.n_states
-    x = PolicyEquations.of(policy, gamma).solve(policy.rewards)
-    assert_allclose(x, np.linalg.solve(np.eye(n) - gamma * dense(policy), policy.rewards), 1e-6)
+    policy, d = mdp.restrict(mdp.first_pairs), mdp.rewards[mdp.first_pairs]
+    truth = np.linalg.solve(np.eye(mdp.n_states) - gamma * dense(policy), d)
+    equations = equations_of(policy, gamma)
+    assert_allclose(solve_dense(dense(policy), gamma, d), truth, 1e-6)
+    assert_allclose(solve_band(equations, d), truth, 1e-6)
+    x, is_solved = solve_krylov(policy, gamma, equations, d, 1e-12 * np.abs(d).max())
+    scale = np.abs(d).max()
+    assert not is_solved or np.abs(equations @ x - d).max() <= 1e-10 * scale / (1 - gamma)
 
 
-def test_hubs_that_a_policy_does_not_use_do_not_widen_its_equations(monkeypatch):
-    """A chain, and a second action that leads anywhere: in one band only without the latter."""
+def test_equations_that_hubs_would_fill_are_not_formed():
+    """All lead anywhere: swept, and by Krylov without the hub in the preconditioner."""
     n = 300
-    pairs = {(s, 0): (1.0, {(s + 1) % n: 0.9}) for s in range(n)} | {(0, 1): (0.0, {})}
-    mass = np.zeros((n + 1, 1))
-    mass[1] = 1.0  # pair (0, 1)
-    mdp = process(pairs, hub_mass=mass, hub_transitions=np.full((1, n), 1 / n))
-    monkeypatch.setattr("skmdp.solvers._elimination.MOST_WORK", 1e6)
-    along, anywhere = mdp.first_pairs.copy(), mdp.first_pairs.copy()
-    anywhere[0] += 1
-    assert PolicyEquations.of(mdp.restrict(along), 0.9) is not None
-    assert PolicyEquations.of(mdp.restrict(anywhere), 0.9) is None
+    mdp = process(
+        {(s, 0): (1.0 * (s == 0), {s: 0.5}) for s in range(n)},
+        hub_mass=np.full((n, 1), 0.4),
+        hub_transitions=np.full((1, n), 1 / n),
+    )
+    policy = mdp.restrict(mdp.first_pairs)
+    assert equations_of(policy, 0.99) is None
+    x, is_solved = solve_krylov(policy, 0.99, None, policy.rewards, 1e-9)
+    assert is_solved
+    assert_allclose(x, np.linalg.solve(np.eye(n) - 0.99 * dense(mdp), policy.rewards), atol=1e-8)
 
 
-def test_wide_equations_are_swept(monkeypatch):
-    mdp = process({(0, 0): (1.0, {1: 1.0}), (1, 0): (0.0, {0: 1.0})})
-    monkeypatch.setattr("skmdp.solvers._elimination.MOST_WORK", 0)
-    assert PolicyEquations.of(mdp, 0.999) is None
-    solution = modified_policy_iteration(mdp, 0.999)
+def test_bands_are_taken_where_narrow_and_refused_where_wide():
+    n = 3000
+    rng = np.random.default_rng(0)
+    shuffled = rng.permutation(n)  # the order of the states does not matter
+    ring = np.column_stack([np.arange(n), (np.arange(n) + 1) % n])
+    for successors, is_narrow in ((ring, True), (rng.integers(n, size=(n, 3)), False)):
+        codes = np.sort(shuffled[successors[np.argsort(shuffled)]], axis=1)
+        k = codes.shape[1]
+        P = csr_array((np.full(n * k, 1 / k), codes.ravel(), np.arange(0, n * k + 1, k)), (n, n))
+        equations = eye_array(n, format="csr") - 0.99 * P
+        d = rng.normal(size=n)
+        x = solve_band(equations, d)
+        assert (x is not None) == is_narrow
+        if is_narrow:
+            assert_allclose(equations @ x, d, atol=1e-10)
+    assert solve_band(csr_array(np.eye(30) - 0.02), np.ones(30)) is None  # rows too full
+
+
+def test_backward_order_goes_away_from_the_seeds():
+    steps = csr_array(np.eye(5, k=1) + np.eye(5, k=-4) * 0)
+    is_seed = np.array([False, False, True, False, False])
+    assert_array_equal(backward_order(steps, is_seed), [2, 1, 0, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("widths", "to_come"),
+    [
+        ([1.0] * 7, 0.0),  # too early
+        ([1.0] * 8, np.inf),
+        ([np.inf] * 8, np.inf),
+        ([2.0**-i for i in range(8)], 13.0),
+        ([2.0**-i for i in range(9)], 0.0),  # between predictions
+    ],
+)
+def test_sweeps_are_predicted_from_the_last_ones(widths, to_come):
+    assert_allclose(sweeps_to_come(widths, 2.0**-20), to_come)
+
+
+def wide_process(seed, *, n=600, n_actions=2, end=0.0):
+    """A process of a few parts that are seldom left: slow, and in no narrow band."""
+    rng = np.random.default_rng(seed)
+    n_pairs, k = n * n_actions, 6
+    state = np.repeat(np.arange(n), n_actions)
+    codes = np.sort((state[:, None] // 300 * 300 + rng.integers(0, 300, (n_pairs, k))), axis=1)
+    leaves = rng.uniform(size=n_pairs) < 0.01
+    codes[leaves, 0] = rng.integers(0, n, leaves.sum())
+    P = csr_array(
+        (
+            rng.dirichlet(np.ones(k), n_pairs).ravel() * (1 - end),
+            codes.ravel(),
+            np.arange(0, n_pairs * k + 1, k),
+        ),
+        shape=(n_pairs, n),
+    )
+    P.sum_duplicates()
+    rewards = rng.normal(size=n_pairs) + state // 300
+    return MDP(P, rewards, state, np.tile(np.arange(n_actions), n), n, n_actions)
+
+
+def forced(patch, way):
+    """Let policies be followed in one way only."""
+    patch.setattr("skmdp.solvers._search.TINY_STATES", 10**9 if way == "full" else 0)
+    patch.setattr("skmdp.solvers._search.TINY_ENTRIES", 10**9)
+    if way == "sweeps":
+        patch.setattr("skmdp.solvers._sweeps.MANY_SWEEPS", np.inf)
+        return
+    patch.setattr("skmdp.solvers._sweeps.MANY_SWEEPS", 0)
+    patch.setattr("skmdp.solvers._sweeps.VERY_MANY_SWEEPS", 0)
+    patch.setattr("skmdp.solvers._sweeps.STILL", 1.0)
+    patch.setattr("skmdp.solvers._sweeps.MOST_REFUSALS", 10**9 if way == "band" else 0)
+    patch.setattr("skmdp.solvers._equations.CHEAP_BAND", np.inf)
+    patch.setattr("skmdp.solvers._equations.MOST_PER_ROW", np.inf)
+    patch.setattr("skmdp.solvers._sweeps.FEW_STATES", 10**9 if way == "dense" else 0)
+
+
+WAYS = ["full", "sweeps", "band", "dense", "krylov"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("gamma", "end"), [(0.99, 0.0), (0.999, 1e-3), (1.0, 0.01)])
+def test_all_ways_to_follow_a_policy_agree(monkeypatch, way, gamma, end):
+    mdp = wide_process(1, end=end)
+    usual = modified_policy_iteration(mdp, gamma)
+    forced(monkeypatch, way)
+    solution = modified_policy_iteration(mdp, gamma)
+    assert np.abs(solution.state_values - usual.state_values).max() <= (
+        solution.value_error_bound + usual.value_error_bound
+    )
+    assert_array_equal(solution.policy, usual.policy)
+
+
+@given(PROCESSES, st.sampled_from(WAYS), st.sampled_from([0.5, 0.99, 1 - 1e-6]))
+def test_every_way_keeps_its_bound(mdp, way, gamma):
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        forced(patch, way)
+        solution = modified_policy_iteration(mdp, gamma)
+    truth = exact_values(mdp, gamma)
+    slack = 1e-12 * np.abs(truth).max() / (1 - gamma)
+    assert np.abs(solution.state_values - truth).max() <= solution.value_error_bound + slack
+
+
+def test_a_krylov_method_that_fails_does_no_harm(monkeypatch):
+    mdp = wide_process(2)
+    usual = modified_policy_iteration(mdp, 0.9999)
+    forced(monkeypatch, "krylov")
+    calls = []
+
+    def fail(policy, gamma, equations, d, residual):
+        calls.append(len(d))
+        return np.full(len(d), np.nan), False
+
+    monkeypatch.setattr("skmdp.solvers._sweeps.solve_krylov", fail)
+    solution = modified_policy_iteration(mdp, 0.9999)
+    assert calls
     assert solution.converged
-    assert_allclose(solution.state_values, np.array([1, 0.999]) / (1 - 0.999**2), rtol=1e-6)
+    assert_array_equal(solution.policy, usual.policy)
+
+
+@pytest.mark.parametrize("way", ["full", "dense"])
+def test_pivots_of_nothing_but_rounding_do_no_harm(monkeypatch, way):
+    def fail(*_):
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    mdp = random_process(3) if way == "full" else wide_process(4)
+    usual = modified_policy_iteration(mdp, 0.999)
+    forced(monkeypatch, way)
+    monkeypatch.setattr("skmdp.solvers._search.solve_dense", fail)
+    monkeypatch.setattr("skmdp.solvers._sweeps.solve_dense", fail)
+    solution = modified_policy_iteration(mdp, 0.999)
+    assert_array_equal(solution.policy, usual.policy)
+    assert_allclose(solution.state_values, usual.state_values, rtol=1e-5)
+
+
+def test_bands_are_looked_for_twice():
+    mdp = wide_process(3)
+    evaluator = Evaluator(0.9999, discount(mdp, 0.9999), may_solve=True)
+    refused = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp.solvers._sweeps.solve_band", lambda *_: refused.append(1))
+        policy = mdp.restrict(mdp.first_pairs)
+        for _ in range(4):
+            evaluator.evaluate(policy, np.zeros(600), goal=1e-9, enough=1e-9, cheap=1, change=1.0)
+    assert len(refused) == 2
+
+
+@given(PROCESSES, st.sampled_from([0.5, 0.95]))
+def test_elimination_keeps_every_best_pair(mdp, gamma):
+    """Whatever V has come to; ties are kept, too."""
+    truth = exact_q_values(mdp, gamma) if mdp.n_states < 8 else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
+        patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
+        search = Search(mdp, gamma, discount(mdp, gamma))
+        for _ in range(6):
+            proof = search.improve()
+            search.evaluate()
+            if proof.is_rounding:
+                break
+    codes = search.process.pair_state, search.process.pair_action
+    left = {(int(s), int(a)) for s, a in zip(*codes, strict=True)}
+    Q = mdp.rewards + gamma * dense(mdp) @ exact_values(mdp, gamma)
+    if truth is not None:
+        Q = np.array([float(q) for q in truth])
+    for s in mdp.acting_states:
+        own = np.flatnonzero(mdp.pair_state == s)
+        for i in own[Q[own] >= Q[own].max() - 1e-14 * np.abs(Q).max()]:
+            assert (int(s), int(mdp.pair_action[i])) in left
 
 
 def test_long_chain_at_gamma_one():

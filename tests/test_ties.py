@@ -85,8 +85,9 @@ def test_advice_is_right_wherever_float64_can_tell(mdp, gamma):
 def test_decided_states_hold_the_best_action(mdp, gamma, max_iter):
     """Stopped at any time: what is not called undecided is right."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skmdp.solvers._sweeps.INNER_SWEEPS", 1)
-        patch.setattr("skmdp.solvers._sweeps.INNER_ROUNDS", 1)
+        patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
+        patch.setattr("skmdp.solvers._sweeps.MOST_SWEEPS", 1)
+        patch.setattr("skmdp.solvers._sweeps.MOST_STILL", 1)
         solution = solved(mdp, gamma, max_iter=max_iter)
     tolerance = tolerances(mdp, gamma, solution)
     wrong = losses(mdp, gamma, solution) > 2 * tolerance

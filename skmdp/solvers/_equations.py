@@ -17,6 +17,8 @@ from skmdp.solvers._kernels import backward_order, padded
 # Multiplications that a band may cost: in all, and for each entry of the equations.
 CHEAP_BAND = 1e7
 BAND_PER_ENTRY = 200
+# Entries of a row, on average, from which no band is looked for.
+MOST_PER_ROW = 20
 # Iterations of the Krylov method, and the number of entries that hubs may add to each of P.
 MOST_KRYLOV = 40
 MOST_ADDED = 8
@@ -42,6 +44,8 @@ def equations_of(policy: MDP, gamma: float) -> Any:
 def solve_band(equations: Any, d: Floats) -> Floats | None:
     """Solve by elimination in the narrowest band at hand; None if that is too wide."""
     n = len(d)
+    if equations.nnz > MOST_PER_ROW * n:
+        return None
     order = reverse_cuthill_mckee(equations)
     place = np.empty(n, dtype=np.intp)
     place[order] = np.arange(n)
@@ -61,8 +65,13 @@ def solve_band(equations: Any, d: Floats) -> Floats | None:
     return x
 
 
-def solve_krylov(policy: MDP, gamma: float, equations: Any, d: Floats, residual: float) -> Floats:
-    """Solve by BiCGSTAB up to a residual; sweeps in place, backwards from rewards, precondition."""
+def solve_krylov(
+    policy: MDP, gamma: float, equations: Any, d: Floats, residual: float
+) -> tuple[Floats, bool]:
+    """Solve by BiCGSTAB up to a residual; return x, and whether that was reached.
+
+    Sweeps in place, backwards from the largest rewards, precondition.
+    """
     n = len(d)
     if equations is None:  # hubs lead anywhere, which is in no order
         equations = csr_array(eye_array(n, format="csr") - gamma * policy.transitions[:, :n])

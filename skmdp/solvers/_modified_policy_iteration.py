@@ -110,25 +110,40 @@ def modified_policy_iteration(
     discounting = _discounting(mdp, gamma)
     search = Search(mdp, gamma, discounting, initial_values)
     history: list[float] = []
+    was_rounding = False
     while True:
         proof = search.improve()
         history.append(proof.bound)
         target = tol * max(mdp.largest_reward, proof.largest)
         converged = bool(np.isfinite(proof.bound) and proof.bound <= target)
-        if verbose > 0:
-            report_iteration(len(history), proof.bound, target, search.n_changed)
-        if callback is not None:
-            callback(len(history))
-        is_last = proof.is_rounding or len(history) >= max_iter
+        _tell(verbose, callback, len(history), proof.bound, target, search.n_changed)
+        # Values that came from far away in one step are rounded once more than those of the next.
+        is_final, was_rounding = proof.is_rounding and was_rounding, proof.is_rounding
+        is_last = is_final or len(history) >= max_iter
         if converged or is_last:
             solution = _solution(mdp, gamma, search, proof, converged, history)
             if is_last or solution.n_undecided == 0:
                 break
-        search.evaluate(enough=0.0)
+        search.evaluate()
     # Ties that float64 cannot resolve need no warning if the values are good enough.
-    if not converged or (solution.n_undecided > 0 and not proof.is_rounding):
-        warn_not_converged(solution, is_final=proof.is_rounding, target=target, tol=tol)
+    if not converged or (solution.n_undecided > 0 and not is_final):
+        warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
     return solution
+
+
+def _tell(
+    verbose: int,
+    callback: Callable[[int], object] | None,
+    n_iter: int,
+    bound: float,
+    target: float,
+    n_changed: int,
+) -> None:
+    """Print a line, and call back, as asked for."""
+    if verbose > 0:
+        report_iteration(n_iter, bound, target, n_changed)
+    if callback is not None:
+        callback(n_iter)
 
 
 def _discounting(mdp: MDP, gamma: float) -> Discounting:

@@ -11,9 +11,10 @@ from skmdp.solvers._equations import solve_dense
 from skmdp.solvers._kernels import Choices, first_best, improve, padded
 from skmdp.solvers._sweeps import Evaluator
 
+EPS = float(np.finfo(np.float64).eps)
 # A policy's residual relative to that of the optimum at which improving the policy pays again.
 INNER_TOLERANCE = 0.1
-STILL_TOLERANCE = 1e-3
+STILL_TOLERANCE = 1e-2
 # States, and entries of P, up to which a full matrix is faster than a sparse one.
 TINY_STATES = 64
 TINY_ENTRIES = 100_000
@@ -38,7 +39,8 @@ def acting_first(mdp: MDP) -> MDP:
 class Search:
     """Policy iteration step by step: ``improve`` proves a bound, ``evaluate`` follows the policy.
 
-    ``n_changed`` is the number of states that the last improvement gave another action.
+    ``n_changed`` is the number of states that the last improvement gave another action. ``process``
+    holds the pairs that may still be best, its acting states first.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class Search:
         may_eliminate: bool = True,
     ) -> None:
         self._mdp, self._gamma, self._discounting = mdp, gamma, discounting
-        self._process = acting_first(mdp)
-        self._choices = Choices(self._process)
+        self.process = acting_first(mdp)
+        self._choices = Choices(self.process)
         self._n_cheap = len(mdp.rewards) // len(mdp.acting_states)
-        self._evaluator = Evaluator(gamma, discounting, may_solve=mdp.is_linear)
         is_solvable = mdp.is_linear and discounting.most < UNBOUNDED
-        self._is_full = isinstance(self._process.transitions, np.ndarray) and is_solvable
+        self._is_full = isinstance(self.process.transitions, np.ndarray) and is_solvable
+        may_solve = is_solvable and not self._is_full
+        self._evaluator = Evaluator(gamma, discounting, may_solve=may_solve)
         self._may_eliminate = may_eliminate
         n = len(mdp.acting_states)
         V = np.zeros(n) if initial_values is None else initial_values[mdp.acting_states]
@@ -67,13 +70,13 @@ class Search:
     def improve(self) -> Proof:
         """Look at all pairs once; return what that proves."""
         n = len(self._choices.first)
-        TV, gaps = improve(self._process, self._choices, self.V, self._gamma)
+        TV, gaps = improve(self.process, self._choices, self.V, self._gamma)
         self._proof = prove(self._mdp, self._discounting, self.V[:n], TV)
         self._TV, self._gaps = TV, gaps
         self._best = first_best(self._choices, gaps)
         if self._chosen is not None:
-            # An action stays as long as no other is better by more than noise.
-            stays = gaps[self._chosen] <= self._proof.noise
+            # An action stays as long as no other is better by more than the last bits.
+            stays = gaps[self._chosen] <= 2 * EPS * (self._mdp.largest_reward + self._proof.largest)
             self._best = np.where(stays, self._chosen, self._best)
             self.n_changed = int(np.count_nonzero(self._best != self._chosen))
         return self._proof
@@ -84,18 +87,20 @@ class Search:
         values[self._mdp.acting_states] = self._TV + self._proof.moved
         return values
 
-    def evaluate(self, *, enough: float = 0.0) -> None:
-        """Follow the improved policy, to the width ``enough`` of the interval or earlier."""
+    def evaluate(self) -> None:
+        """Move V towards the values of the improved policy."""
         proof, is_new = self._proof, self._chosen is None or self.n_changed > 0
         self._chosen = self._best
         if self._is_full and self._solve():
             return
         if is_new:
-            self._policy = self._process.restrict(self._best)
+            self._policy = self.process.restrict(self._best)
         if self._may_eliminate:
             self._eliminate(proof.spread_bound + 2 * proof.noise)
-        enough = max(enough, 2 * proof.noise * self._discounting.most)
-        width = (INNER_TOLERANCE if self.n_changed else STILL_TOLERANCE) * self._discounting.width(proof.lo, proof.hi)
+        enough = 2 * proof.noise * self._discounting.most
+        width = (INNER_TOLERANCE if self.n_changed else STILL_TOLERANCE) * self._discounting.width(
+            proof.lo, proof.hi
+        )
         self.V = self._evaluator.evaluate(
             self._policy,
             self._TV + proof.moved,
@@ -116,7 +121,7 @@ class Search:
         if forgets:
             d -= shared_part(d)
         try:
-            x = solve_dense(self._process.transitions[self._best], self._gamma, d)
+            x = solve_dense(self.process.transitions[self._best], self._gamma, d)
         except np.linalg.LinAlgError:  # nothing but rounding is left of a pivot
             return False
         self.V[:n] += x
@@ -133,6 +138,6 @@ class Search:
         n_left = int(np.count_nonzero(is_left))
         # Nothing is known of values that have overflown: no gap compares with them.
         if len(self._choices.first) <= n_left <= MOST_LEFT * len(is_left):
-            self._process = self._process.restrict(np.flatnonzero(is_left))
-            self._choices = Choices(self._process)
+            self.process = self.process.restrict(np.flatnonzero(is_left))
+            self._choices = Choices(self.process)
             self._chosen = (np.cumsum(is_left) - 1)[self._chosen]

@@ -8,13 +8,14 @@ import numpy as np
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
-from skmdp.solvers._bounds import UNBOUNDED, Discounting, shared_part
+from skmdp.solvers._bounds import Discounting, shared_part
 from skmdp.solvers._equations import equations_of, solve_band, solve_dense, solve_krylov
 from skmdp.solvers._kernels import follow, padded
 
-# Sweeps of one policy at most; every so many sweeps, from the second time on, the number of those
-# to come is predicted.
+# Sweeps of one policy at most, of a new one and of one that is nearly still. Every so many sweeps,
+# from the second time on, the number of those to come is predicted.
 MOST_SWEEPS = 60
+MOST_STILL = 200
 SWEEPS_BETWEEN = 4
 # Predicted sweeps from which equations are tried, and from which the Krylov method is.
 MANY_SWEEPS = 40
@@ -35,7 +36,7 @@ class Evaluator:
 
     def __init__(self, gamma: float, discounting: Discounting, *, may_solve: bool) -> None:
         self._gamma, self._discounting = gamma, discounting
-        self._may_solve = may_solve and discounting.most < UNBOUNDED
+        self._may_solve = may_solve
         self._n_refusals = 0
         self._many_sweeps = VERY_MANY_SWEEPS
 
@@ -49,7 +50,7 @@ class Evaluator:
         """
         V, widths, n = padded(values, policy.n_states), [], len(values)
         is_tried = not self._may_solve
-        for _ in range(200 if change <= STILL else MOST_SWEEPS):
+        for _ in range(MOST_STILL if change <= STILL else MOST_SWEEPS):
             V, lo, hi = follow(policy, V, self._gamma)
             widths.append(self._discounting.width(lo, hi))
             if widths[-1] <= (goal if len(widths) >= cheap else enough):
@@ -103,15 +104,14 @@ class Evaluator:
                 return x
             self._n_refusals += 1
         if len(d) <= FEW_STATES:
-            P = policy.all_transitions(np.inf).toarray()
-            return solve_dense(P, self._gamma, d)
+            return solve_dense(policy.with_dense_rows().transitions, self._gamma, d)
         if not is_wanted:
             return None
         residual = goal / (1 + self._discounting.most)
-        x, is_solved = solve_krylov(policy, self._gamma, equations, d, residual)
+        solved, is_solved = solve_krylov(policy, self._gamma, equations, d, residual)
         if not is_solved:
-            self._many_sweeps *= 3
-        return x
+            self._many_sweeps *= 10
+        return solved
 
 
 def sweeps_to_come(widths: list[float], goal: float) -> float:
