@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_q_values, exact_values, process, random_process, solve_exactly
-from scipy.sparse import csr_array, eye_array
+from scipy.sparse import coo_array, csr_array, eye_array
 from sklearn.exceptions import ConvergenceWarning
 
 from skmdp.mdp import MDP
@@ -19,7 +19,7 @@ from skmdp.solvers._equations import equations_of, solve_band, solve_dense, solv
 from skmdp.solvers._kernels import backward_order
 from skmdp.solvers._search import Search
 from skmdp.solvers._sweeps import Evaluator, sweeps_to_come
-from skmdp.solvers._total_reward import endless_pair, most_steps_to_the_end
+from skmdp.solvers._total_reward import EndlessPairs, most_steps_to_the_end
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
 # 1/2, action 1 leaves at once for the costly state 1.
@@ -135,6 +135,13 @@ def test_overflow_is_no_convergence():
 def test_gamma_must_be_a_discount(gamma):
     with pytest.raises(ValueError, match=r"gamma must be in \[0, 1\]"):
         modified_policy_iteration(process({(0, 0): (1.0, {0: 1.0})}), gamma)
+
+
+def endless_pair(mdp):
+    """Return a pair that can be taken again and again, None without any."""
+    endless = EndlessPairs(mdp)
+    endless.search()
+    return int(np.argmax(endless.is_left)) if endless.is_left.any() else None
 
 
 def test_stored_zeros_are_no_way_out():
@@ -324,6 +331,39 @@ def test_endless_pairs(pairs, endless):
         with pytest.raises(EndlessLoopError, match="Use a gamma below 1") as error:
             modified_policy_iteration(mdp, 1.0)
         assert (error.value.state, error.value.action) == endless
+
+
+def test_loops_that_take_long_to_find_are_found_all_the_same():
+    """Each round drops one more state of a walk, and a loop at its far end stays."""
+    n = 100
+    walk = {(s, 0): (0.0, {max(s - 1, 0): 0.5, s + 1: 0.5}) for s in range(1, n)}
+    walk |= {(0, 0): (0.0, {}), (n, 0): (0.0, {n - 1: 1.0})}
+    assert modified_policy_iteration(process(walk), 1.0).converged
+    walk[n, 1] = (0.0, {n: 1.0})
+    with pytest.raises(EndlessLoopError) as error:
+        modified_policy_iteration(process(walk), 1.0)
+    assert (error.value.state, error.value.action) == (n, 1)
+
+
+@pytest.mark.parametrize("back", [0.0, 0.2, 0.5])
+def test_long_walks_at_gamma_one(back):
+    n = 2000
+    s = np.arange(n)
+    P = coo_array(
+        (np.repeat([1 - back, back], n), (np.tile(s, 2), np.append(s + 1, np.maximum(s - 1, 0)))),
+        shape=(n, n + 1),
+    )
+    mdp = MDP(P.tocsr(), -np.ones(n), s, np.zeros(n, int), n + 1, 1)
+    solution = modified_policy_iteration(mdp, 1.0)
+    away = n - s
+    ahead = {0.0: 1.0, 0.2: 0.6}.get(back)
+    truth = (
+        -(n * (n + 1) - s * (s + 1.0))
+        if ahead is None
+        else -(away / ahead - back * (0.25**s - 0.25**n) / ahead**2 * (back > 0))
+    )
+    assert solution.n_iter < 5
+    assert np.abs(solution.state_values[:n] - truth).max() <= solution.value_error_bound
 
 
 @given(PROCESSES)

@@ -167,7 +167,25 @@ class MDP:
         )
 
     def unchecked(self, **changes: Any) -> Self:
-        """Return the process with other parts, known to be valid: nothing is looked at."""
+        """Return the process with other parts, known to be valid: nothing is looked at.
+
+        Parameters
+        ----------
+        **changes : array or number
+            New parts, by the names of the fields.
+
+        Returns
+        -------
+        mdp : MDP
+            A process of the same class.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> mdp = make_garnet(3, 1, 2, random_state=0)
+        >>> float(mdp.unchecked(rewards=mdp.rewards - 1).rewards.max())
+        0.0
+        """
         changed = object.__new__(type(self))
         for field in fields(self):
             part = changes[field.name] if field.name in changes else getattr(self, field.name)
@@ -305,17 +323,62 @@ class MDP:
         return self
 
     def all_transitions(self, most_added: float) -> Any:
-        """Return P with hubs, CSR, or None if they add more entries; this process has no hubs."""
+        """Return P with what is added by distributions that pairs share; here there are none.
+
+        Parameters
+        ----------
+        most_added : float
+            Number of entries that may be added.
+
+        Returns
+        -------
+        transitions : scipy sparse CSR array of shape (n_pairs, n_states) or None
+            None if more would have to be added.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> mdp = make_garnet(3, 1, 2, random_state=0)
+        >>> mdp.all_transitions(0) is mdp.transitions
+        True
+        """
         return self.transitions if most_added >= 0 else None
 
     def with_dense_rows(self) -> Self:
-        """Return the process with an ndarray for P: faster for few states."""
+        """Return the process with an ndarray for P: faster for few states.
+
+        Returns
+        -------
+        mdp : MDP
+            The same process; solvers take it, others expect a sparse array.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> make_garnet(3, 1, 3, random_state=0).with_dense_rows().transitions.shape
+        (3, 3)
+        """
         return self.unchecked(transitions=self.transitions.toarray())
 
     def renumbered(self, code: Integers) -> Self:
-        """Return the process whose state s is called ``code[s]``; pairs keep their order.
+        """Return the process under other codes of its states; pairs keep their order.
 
-        States that have pairs must keep theirs, too.
+        Parameters
+        ----------
+        code : ndarray of shape (n_states,)
+            New code of every state; those of states that have pairs must ascend.
+
+        Returns
+        -------
+        mdp : MDP
+            The same process, without an initial distribution.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> mdp = make_garnet(3, 1, 2, random_state=0)
+        >>> mdp.renumbered(np.array([0, 1, 2])).pair_state
+        array([0, 1, 2])
         """
         return self.unchecked(
             transitions=renumber_columns(self.transitions, code),

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from skmdp._typing import Integers
+from skmdp._typing import Bools
 from skmdp.mdp import MDP
 from skmdp.solvers._bounds import UNBOUNDED, Discounting
 from skmdp.solvers._search import Search
@@ -16,64 +16,73 @@ from skmdp.solvers._solution import EndlessLoopError
 MAX_ITER_OF_STEPS = 10_000
 # A stay of h steps is accepted once one more step adds at most this share of a step to it.
 LARGEST_EXCESS = 0.1
+# Rounds of a search for loops after which stays are looked at first, and improvements of a stay
+# after which the search for loops is brought to its end: each may be done where the other is long.
+FEW_ROUNDS = 3
+FEW_IMPROVEMENTS = 20
 
 
-def endless_pair(mdp: MDP) -> int | None:
-    """Return the position of a pair in a loop that a policy need never leave, None without any.
+class EndlessPairs:
+    """Pairs that can be taken again and again for ever, found round by round.
 
-    Peels off, wave by wave, the pairs that may end or may lead to a state already peeled, and the
-    states left without pairs. From what remains one need never leave. O(n_nonzero) over all waves.
+    ``is_left`` are the pairs not yet known to be no such pairs; of a process with hubs, the hubs'
+    pairs follow. A round drops the pairs that may lead out of the strong component of their state,
+    in the graph of all pairs left. Where none is dropped, all that are left are such pairs (end
+    components: L. de Alfaro, "Formal verification of probabilistic systems", Stanford (1997)).
     """
-    whole = mdp.without_hubs
-    n_left = np.bincount(whole.pair_state, minlength=whole.n_states)
-    left = ~whole.ends
-    np.subtract.at(n_left, whole.pair_state[~left], 1)
-    into = whole.transitions.tocsc()
-    into.eliminate_zeros()
-    wave = np.flatnonzero(n_left == 0)
-    while len(wave):
-        reaching = into[:, wave].indices
-        peeled = np.unique(reaching[left[reaching]])
-        left[peeled] = False
-        np.subtract.at(n_left, whole.pair_state[peeled], 1)
-        touched = np.unique(whole.pair_state[peeled])
-        wave = touched[n_left[touched] == 0]
-    remaining = np.flatnonzero(left)
-    return _pair_in_loop(whole, remaining) if len(remaining) else None
 
+    def __init__(self, mdp: MDP) -> None:
+        self._mdp = mdp.without_hubs
+        self.is_left: Bools = ~self._mdp.ends
+        self.is_known = False
 
-def _pair_in_loop(whole: MDP, remaining: Integers) -> int:
-    """Return a pair that comes round again, of pairs that only lead to each other's states."""
-    edges = whole.transitions[remaining].tocoo()
-    edges.eliminate_zeros()
-    origin = whole.pair_state[remaining][edges.row]
-    graph = coo_array((np.ones(edges.nnz), (origin, edges.col)), shape=(whole.n_states,) * 2)
-    _, component = connected_components(graph, directed=True, connection="strong")
-    # Nothing leads out of a last component, so all of its pairs can be taken again and again. The
-    # first of them is not a hub's: hubs come last, and lead to states only.
-    leaves = np.zeros(len(component), dtype=bool)
-    leaves[component[origin[component[origin] != component[edges.col]]]] = True
-    return int(remaining[np.argmin(leaves[component[whole.pair_state[remaining]]])])
+    def search(self, n_rounds: float = np.inf) -> None:
+        """Do so many rounds, or as many as it takes; a round is O(n_nonzero)."""
+        edges = self._mdp.transitions.tocoo()
+        leads = edges.data > 0
+        pair, following = edges.row[leads], edges.col[leads]
+        origin, shape = self._mdp.pair_state[pair], (self._mdp.n_states,) * 2
+        while n_rounds > 0 and not self.is_known:
+            there = self.is_left[pair]
+            pair, origin, following = pair[there], origin[there], following[there]
+            graph = coo_array((np.ones(len(pair), np.int8), (origin, following)), shape=shape)
+            component = connected_components(graph, directed=True, connection="strong")[1]
+            leaves = component[origin] != component[following]
+            self.is_left[pair[leaves]] = False
+            self.is_known = not leaves.any()
+            n_rounds -= 1
+
+    def refuse(self) -> None:
+        """Raise an error that names a pair, if there is any; hubs come last and only lead on."""
+        if self.is_known and self.is_left.any():
+            pair = int(np.argmax(self.is_left))
+            raise EndlessLoopError(
+                int(self._mdp.pair_state[pair]), int(self._mdp.pair_action[pair])
+            )
 
 
 def most_steps_to_the_end(mdp: MDP) -> float:
     """Return an upper bound on the expected number of steps to the end under any policy.
 
-    With max(1 + max_a P h - h) <= e < 1, h / (1 - e) is at least 1 + max_a P (h / (1 - e)).
+    With max(1 + max_a P h - h) <= e < 1, h / (1 - e) is at least 1 + max_a P (h / (1 - e)). That
+    there is such an h also proves that no policy can avoid the end.
     """
-    loop = endless_pair(mdp)
-    if loop is not None:
-        raise EndlessLoopError(int(mdp.pair_state[loop]), int(mdp.pair_action[loop]))
+    endless = EndlessPairs(mdp)
+    endless.search(FEW_ROUNDS if mdp.is_linear else np.inf)
+    endless.refuse()
     if not mdp.is_linear:
         raise ValueError(
             "pessimism needs gamma below 1, such as 0.999: at gamma=1 its penalty has no bound."
         )
     steps = mdp.unchecked(rewards=np.ones_like(mdp.rewards))
     search = Search(steps, 1.0, Discounting(0.0, 1.0), may_eliminate=False)
-    for _ in range(MAX_ITER_OF_STEPS):
+    for n_iter in range(MAX_ITER_OF_STEPS):
         proof = search.improve()
         excess = proof.hi + proof.noise
-        if excess <= LARGEST_EXCESS:
+        if excess <= LARGEST_EXCESS and float(search.V.min()) >= 0:
             return float(search.V.max()) / (1 - excess)
+        if n_iter == FEW_IMPROVEMENTS:
+            endless.search()
+            endless.refuse()
         search.evaluate()
     return UNBOUNDED
