@@ -236,7 +236,7 @@ def _targets(log: RawLog, features: Features) -> Floats:
     its difference to what is kept of the state, a share of each column that is 1 for a random walk
     and 0 for what is drawn anew at each step.
     """
-    scale, columns = features.scale, features.columns
+    scale, columns = Scale.of(log.states), features.columns
     now, following = (scale.apply(x)[:, columns] for x in (log.states, log.next_states))
     # What is not known is nan here, and stands out in no direction in the end.
     following[log.ended] = np.nan

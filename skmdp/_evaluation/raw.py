@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,19 +88,24 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """How forests see states: scaled columns, then whether one that has gaps is missing.
+    """How forests see states: ranks of columns, then whether one that has gaps is missing.
 
-    Trees could take missing values as they are, but would hardly ever split them off from others.
+    Extremely randomised trees cut the range of a column anywhere. Of values with long tails most
+    cuts would part off too few rows and be refused, so that leaves would stay large, however many
+    rows there are; ranks are even. Trees could take missing values as they are, but would hardly
+    ever split them off from others.
     """
 
-    scale: Scale
+    known: Sequence[Floats]  # for each column that is seen its values, sorted
     columns: Bools  # (n_columns,) which columns are seen
     gaps: Bools  # (n_columns,) which of them have gaps
 
     @classmethod
     def of(cls, states: Floats, columns: Bools) -> Features:
         """Return what is seen of the states of a log, (n_rows, n_columns)."""
-        return cls(Scale.of(states), columns, columns & np.isnan(states).any(axis=0))
+        seen = states[:, columns].T
+        known = [np.sort(column[~np.isnan(column)]) for column in seen]
+        return cls(known, columns, columns & np.isnan(states).any(axis=0))
 
     @property
     def origin(self) -> Integers:
@@ -109,5 +115,14 @@ class Features:
     def see(self, states: Floats) -> Floats:
         """Return the features of states, (n_states, n_features)."""
         is_missing = np.isnan(states)
-        scaled = np.where(is_missing, 0.0, self.scale.apply(states))
-        return np.hstack([scaled[:, self.columns], is_missing[:, self.gaps]])
+        seen = states[:, self.columns].T
+        ranks = [_rank(column, known) for column, known in zip(seen, self.known, strict=True)]
+        features = np.array(ranks).reshape(-1, len(states)).T
+        features[is_missing[:, self.columns]] = 0.5
+        return np.hstack([features, is_missing[:, self.gaps]])
+
+
+def _rank(values: Floats, known: Floats) -> Floats:
+    """Return the share of known values below each value, those equal to it by half, (n,)."""
+    below, not_above = (np.searchsorted(known, values, side=side) for side in ("left", "right"))
+    return np.asarray((below + not_above) / (2 * max(len(known), 1)))
