@@ -12,23 +12,25 @@ from skmdp._typing import Name
 def columns_read(policy: Any) -> dict[Name, Name | None]:
     """Return the columns that a policy reads of a state, and what it calls the next ones.
 
-    None stands for the usual name. Of transformers that do not tell states from what is beside
-    them, all columns are returned.
+    None stands for the usual name.
     """
     transformers, last = unwrap(policy)
     found: dict[Name, Name | None] = {}
     for step in (*transformers, last):
         if hasattr(type(step), "__skmdp_measured__"):
             found |= step.__skmdp_measured__()
-    if not found and transformers:
-        found |= dict.fromkeys(map(_plain, getattr(transformers[0], "feature_names_in_", ())))
     if names_columns(last):
         roles = roles_of(last)
         nexts = roles.next_state or (None,) * len(roles.state)
         found = {**dict(zip(roles.state, nexts, strict=True)), **found}
-    elif not found:
-        found |= dict.fromkeys(map(_plain, getattr(last, "feature_names_in_", ())))
     return found
+
+
+def columns_seen(policy: Any) -> list[Name]:
+    """Return the columns that a policy of any other kind was fitted on, used or not."""
+    transformers, last = unwrap(policy)
+    first = transformers[0] if transformers else last
+    return [_plain(name) for name in getattr(first, "feature_names_in_", ())]
 
 
 def _plain(name: Any) -> Any:

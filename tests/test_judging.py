@@ -12,6 +12,7 @@ import pytest
 import sklearn
 from numpy.testing import assert_allclose
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
@@ -22,7 +23,12 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.ensemble import PolicyBagging
-from skmdp.metrics import compare_policies, evaluate_policy, policy_scorer
+from skmdp.metrics import (
+    compare_policies,
+    evaluate_policy,
+    judge_encodings,
+    policy_scorer,
+)
 from skmdp.model_selection import EpisodeKFold
 from skmdp.preprocessing import StateEncoder
 
@@ -270,11 +276,12 @@ def test_measurements_of_every_kind():
         "date": lambda worn: pd.to_datetime(np.where(worn, "2020-02-01", "2020-01-01")),
         "gap": lambda worn: np.where(worn, np.nan, 1.0),
     }
-    worn, later = (TEST[name].to_numpy() > 0.5 for name in ("wear", "next_wear"))
+    log_of_numbers = pumps(1, n=300)
+    worn, later = (log_of_numbers[name].to_numpy() > 0.5 for name in ("wear", "next_wear"))
     asked = {}
     expected = None
     for kind, made in {"number": lambda worn: worn * 1.0, **kinds}.items():
-        log = TEST.drop(columns=["wear", "next_wear"]).assign(
+        log = log_of_numbers.drop(columns=["wear", "next_wear"]).assign(
             what=made(worn), next_what=made(later)
         )
 
@@ -638,3 +645,102 @@ def test_an_encoder_of_arrays_knows_no_columns():
     blind = make_pipeline(StateEncoder(), MarkovPolicyEstimator()).fit(X, TRAIN["action"])
     with pytest.raises(ValueError, match=r"of 2 column.* without names"):
         value(blind)
+
+
+# -------------------------------------------------------------------- never better of what is worse
+
+
+def staircase(seed, n=100, months=6):
+    """A step up earns 1, a step down nothing; high up, where hardly anybody was, all is lost."""
+    rng = np.random.default_rng(seed)
+    height, rows = rng.normal(0, 0.3, n), []
+    for month in range(months):
+        action = np.where(rng.random(n) < 0.25, "up", "down")
+        paid = (action == "up") - 20.0 * (height >= 4.5)
+        now = pd.DataFrame({"episode": range(n), "step": month, "height": height})
+        height = height + np.where(action == "up", 1, -1) + rng.normal(0, 0.1, n)
+        rows.append(now.assign(action=action, reward=paid, next_height=height))
+    return pd.concat(rows)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_goes_where_nobody_was_is_not_called_better(seed):
+    result = fqe("up", staircase(seed))
+    assert result.unsupported_share > 0.1
+    assert not result.is_better
+
+
+@pytest.mark.parametrize("n", [100, 400])
+def test_what_makes_no_difference_is_not_called_better(n):
+    """More rows make the estimate better, not only its error smaller."""
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x, rows = rng.normal(size=n), []
+        for step in range(5):
+            now = pd.DataFrame({"episode": range(n), "step": step, "x": x})
+            paid, x = x + rng.normal(size=n), 0.7 * x + 0.7 * rng.normal(size=n)
+            rows.append(now.assign(action=rng.integers(2, size=n), reward=paid, next_x=x))
+        found.append(fqe(lambda X: (X["x"] > 0) * 1, pd.concat(rows)).to_frame().iloc[0])
+    table = pd.DataFrame(found)
+    assert (table["difference_lower"] > 0).sum() <= 1
+    assert table["difference"].abs().mean() < 8 / np.sqrt(n)
+
+
+def test_a_column_that_is_known_after_the_decision_is_found_out():
+    """It tells the reward of its own row, and nothing of the next."""
+    late = TEST.assign(failed=TEST["reward"] == -6.0, next_failed=False)
+    with pytest.warns(UserWarning, match=r"logged policy, whose episodes earned .* do not tell"):
+        result = evaluate_policy("run", late, methods="fqe")
+    assert result.contradicts_the_log
+    assert not result.is_better
+    assert "of that, fqe says" in result.conclusion
+    honest = fqe("run")
+    assert not honest.contradicts_the_log
+    assert honest.mean_return == pytest.approx(TEST["reward"].sum() / 60)
+
+
+def test_rounding_is_no_difference():
+    for reward in (0.1, 1e9):
+        result = fqe(rule, TEST.assign(reward=reward))
+        assert not result.is_better
+        assert "Not shown to be better" in result.conclusion
+
+
+def test_mean_returns_that_answer_another_question_are_not_told():
+    some_end = TEST.assign(terminated=(TEST["step"] == 11) & (TEST["episode"] < 30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert np.isnan(fqe(rule, some_end).mean_return)
+        assert np.isnan(fqe(rule, horizon=5).mean_return)
+        assert np.isnan(evaluate_policy(BINS, TEST, methods="dm").mean_return)
+
+
+def test_a_log_whose_episodes_have_another_name_is_warned_of():
+    with pytest.warns(UserWarning, match=r"no column of episodes.*followed for 1000 steps"):
+        evaluate_policy(rule, TEST.drop(columns=["episode", "step"]), methods="fqe")
+
+
+def test_a_search_over_classifiers_is_scored():
+    columns = {"state": ["wear", "heat"]}
+    pipe = make_pipeline(
+        ColumnTransformer([("kept", "passthrough", ["wear", "heat"])]), DecisionTreeClassifier()
+    )
+    search = GridSearchCV(
+        pipe,
+        {"decisiontreeclassifier__max_depth": [1, 3]},
+        cv=EpisodeKFold(2),
+        scoring=policy_scorer("fqe", columns=columns),
+        error_score="raise",
+    ).fit(TRAIN, TRAIN["action"])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert np.isfinite(value(search, columns=columns))
+    with pytest.raises(TypeError, match="DecisionTreeClassifier has no states to count"):
+        judge_encodings(search, TEST)
+
+
+def test_an_action_may_be_a_tuple():
+    doses = TEST.assign(
+        action=[("run", 1) if a == "run" else ("service", 0) for a in TEST["action"]]
+    )
+    assert value(("run", 1), doses) == pytest.approx(value("run"))

@@ -42,7 +42,12 @@ from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, r
 from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.replay import standard_error
-from skmdp._evaluation.support import Propensities, estimate_propensities, hardly_taken
+from skmdp._evaluation.support import (
+    Propensities,
+    estimate_propensities,
+    hardly_taken,
+    within_reach,
+)
 from skmdp._typing import Array, Bools, Codes, Floats, Integers
 
 # Error of values, relative to the largest of any row, at which following stops. What the starts are
@@ -176,6 +181,13 @@ class FittedQ:
         return self.leaves.features.columns
 
     @cached_property
+    def _supported(self) -> Propensities:
+        """Propensities, 0 where a state lies beyond all rows of the action."""
+        log, columns, b = self.log, self.columns, self.propensities
+        following = b.following * within_reach(log, columns, log.next_states)
+        return Propensities(following, b.starting * within_reach(log, columns, log.start_states))
+
+    @cached_property
     def logged(self) -> FittedEstimate:
         """The logged policy."""
         return self.follow(self.propensities.following, self.propensities.starting)
@@ -224,8 +236,9 @@ class FittedQ:
         n = len(log.ended)
         # Nothing is decided after the last step.
         deciding = _spread(drawn_upon - horizon.mean(visits, before=1), rows, n)[goes_on]
-        of_next = deciding @ hardly_taken(next_choice, self.propensities.following[goes_on])
-        of_starts = hardly_taken(start_choice, self.propensities.starting).mean()
+        supported = self._supported
+        of_next = deciding @ hardly_taken(next_choice, supported.following[goes_on])
+        of_starts = hardly_taken(start_choice, supported.starting).mean()
         return FittedEstimate(
             value=float(start_values.mean()),
             start_values=start_values,

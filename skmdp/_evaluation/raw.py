@@ -117,9 +117,9 @@ class Features:
         is_missing = np.isnan(states)
         seen = states[:, self.columns].T
         ranks = [_rank(column, known) for column, known in zip(seen, self.known, strict=True)]
-        features = np.array(ranks).reshape(-1, len(states)).T
-        features[is_missing[:, self.columns]] = 0.5
-        return np.hstack([features, is_missing[:, self.gaps]])
+        for rank, column in zip(ranks, seen, strict=True):
+            rank[np.isnan(column)] = 0.5
+        return np.column_stack([*ranks, is_missing[:, self.gaps]])
 
 
 def _rank(values: Floats, known: Floats) -> Floats:

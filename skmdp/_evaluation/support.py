@@ -89,6 +89,22 @@ def leave_out(probabilities: Floats, taken: Bools) -> Floats:
     return np.where(left > 0, kept * share, probabilities)
 
 
+def within_reach(log: RawLog, columns: Bools, states: Floats) -> Bools:
+    """Return where the log's rows of each action reach to, (n_states, n_actions).
+
+    A state beyond all rows of an action in a column that matters is one that nothing speaks for: a
+    leaf knows the nearest rows only. What is missing lies beyond nothing.
+    """
+    within = np.ones((len(states), log.n_actions), dtype=bool)
+    asked = states[:, columns]
+    for action in range(log.n_actions):
+        known = log.states[log.rows_of(action)][:, columns]
+        low = np.fmin.reduce(known, axis=0, initial=np.inf)
+        high = np.fmax.reduce(known, axis=0, initial=-np.inf)
+        within[:, action] = ~((asked < low) | (asked > high)).any(axis=1)
+    return within
+
+
 def hardly_taken(choice: Any, propensities: Floats) -> Floats:
     """Return how likely a policy does what the log hardly ever does, by state, (n_states,).
 

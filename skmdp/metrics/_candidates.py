@@ -15,6 +15,7 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._evaluation.direct import choice_of_actions, choice_of_rows
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
+from skmdp._evaluation.importance import discounted_returns
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
@@ -98,6 +99,22 @@ class PolicyLogs:
             self.measurements.log.episode_lengths if on_measurements else self._one_replay.lengths
         )
         return None if lengths is None else len(lengths)
+
+    @property
+    def mean_return(self) -> float:
+        """Mean return of the episodes where it answers what is asked of the policies, else NaN.
+
+        That is where all ended, or all were cut off after as many steps as policies are followed.
+        """
+        if "fqe" not in self.methods or self.n_episodes is None:
+            return np.nan
+        log, lengths = self.measurements.log, self.measurements.log.episode_lengths
+        assert log.rewards is not None
+        assert lengths is not None
+        all_cut = self.cut_share == 1 and (lengths == self.horizon).all()
+        if not (all_cut or (self.cut_share == 0 and self._horizon is None)):
+            return np.nan
+        return float(discounted_returns(lengths, log.rewards, self._gamma, self.horizon).mean())
 
     @property
     def horizon(self) -> int:

@@ -13,7 +13,7 @@ from skmdp._log.roles import ROLES, Roles
 from skmdp._messages import shortened
 from skmdp._pipelines import unwrap
 from skmdp._policy import names_columns, roles_of
-from skmdp._policy_columns import columns_read
+from skmdp._policy_columns import columns_read, columns_seen
 from skmdp._typing import Name
 
 
@@ -98,7 +98,8 @@ class ColumnsRead:
 
     def _wanted(self) -> dict[Name, Name | None]:
         """Return the columns of states, wherever they are, with their next ones."""
-        wanted: dict[Name, Name | None] = dict.fromkeys(measured_names(self._there, self.common))
+        measured = measured_names(self._there, self.common)
+        wanted: dict[Name, Name | None] = dict.fromkeys(measured)
         if self.name_states:
             nexts = self.common.next_state or (None,) * len(self.common.state)
             wanted = dict(zip(self.common.state, nexts, strict=True))
@@ -107,6 +108,8 @@ class ColumnsRead:
             # What a policy was learned from may have another name in X.
             if not self.name_states or set(read) <= set(self._there):
                 wanted |= read
+            if not (read or measured or self.name_states):
+                wanted |= dict.fromkeys(columns_seen(policy))
         return wanted
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from skmdp._evaluation.direct import DirectEstimate
+from skmdp._evaluation.horizon import HORIZON_WITHOUT_EPISODES
 from skmdp._evaluation.replay import MODEL_METHODS
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
@@ -23,6 +24,8 @@ from skmdp.metrics._result import MOST_UNKNOWN, PolicyEvaluation
 DISAGREEMENT = 2.0
 # An error below this, relative to the value, is one of rounding: nothing tells of chance.
 ROUNDING = 1e-9
+# An episode of more decisions than this goes on.
+ONE_DECISION = 1.001
 # Methods that follow the policy over the horizon.
 FOLLOWING_METHODS = ("fqe", *MODEL_METHODS)
 
@@ -56,6 +59,9 @@ def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_lo
         )
     if found.fitted is not None:
         _warn_if_hardly_taken(result)
+        _warn_if_contradicted(result)
+        if result.n_episodes is None and found.fitted.decisions > ONE_DECISION:
+            _warn_of_no_episodes(result)
     if found.direct is not None:
         warn_if_unsupported(found.direct.uncovered, found.direct.extrapolated, stacklevel=2)
     else:
@@ -87,6 +93,29 @@ def _warn_if_hardly_taken(result: PolicyEvaluation) -> None:
             "in 20 there by what X logs; what they bring is not known, and the interval does not "
             "say so. Choose a policy that keeps closer to the log (raise min_count and fit again), "
             "or try the action first in a few cases.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _warn_if_contradicted(result: PolicyEvaluation) -> None:
+    if result.contradicts_the_log:
+        warnings.warn(
+            f"fqe says {result.behavior_value:.4g} +- {result.behavior_standard_error:.2g} of the "
+            f"logged policy, whose episodes earned {result.mean_return:.4g}: the columns that it "
+            f"looks at ({quoted(result.relevant_columns or ())}) do not tell what follows. Name "
+            "those that are known before each decision, and no others: columns={'state': [...]}.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _warn_of_no_episodes(result: PolicyEvaluation) -> None:
+    if result.horizon == HORIZON_WITHOUT_EPISODES:
+        warnings.warn(
+            "X has no column of episodes, so each row counts as a start, from which policies are "
+            f"followed for {HORIZON_WITHOUT_EPISODES} steps. Name the column, columns={{'episode': "
+            "...}}, or give a horizon.",
             UserWarning,
             stacklevel=2,
         )

@@ -134,10 +134,11 @@ def evaluate_policy(
         interval; if ``X`` has fewer than 20 episodes, so that ``"fqe"`` has none; if ``X`` lacks
         more than 1 % of the policy's decisions, or logs more than 10 % of them less than 1 time in
         20 where the policy takes them; if the share of its episodes that would outlast every logged
-        one, times 1 - c, is more than 10 %; if methods disagree by more than their errors; if ``X``
-        is the log that the policy was learned from, or holds pieces of its episodes; if there is
-        one episode only, so that there is no interval; if a mapping names states that ``X`` never
-        acts in; if the rows of episodes do not follow one another.
+        one, times 1 - c, is more than 10 %; if ``"fqe"`` says of the logged policy what its
+        episodes do not show, or knows of no episodes; if methods disagree by more than their
+        errors; if ``X`` is the log that the policy was learned from, or holds pieces of its
+        episodes; if there is one episode only, so that there is no interval; if a mapping names
+        states that ``X`` never acts in; if the rows of episodes do not follow one another.
 
     See Also
     --------
@@ -261,6 +262,7 @@ def _result(
         table,
         behavior_value=found.behavior_value,
         behavior_standard_error=found.behavior_standard_error,
+        mean_return=logs.mean_return,
         n_episodes=logs.n_episodes,
         zero_weight_share=shared["zero_weight_share"],
         untried_share=shared["untried_share"],

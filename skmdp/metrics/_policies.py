@@ -111,8 +111,11 @@ def _as_known(policy: Any, states: pd.DataFrame) -> pd.DataFrame:
     known = list(getattr(policy, "feature_names_in_", ()))
     if not known and hasattr(policy, "n_features_in_"):
         return _without_names(policy, states)
-    _require_measured(known, states)
-    return states[known] if known else states
+    if set(known) <= set(states.columns):
+        return states[known] if known else states
+    if not unwrap(policy)[0]:  # transformers may not need all that they saw
+        _require_measured(known, states)
+    return states
 
 
 def _require_measured(known: Sequence[Any], states: pd.DataFrame) -> None:
@@ -305,7 +308,7 @@ def _key_columns(keys: list[Any], names: list[Any]) -> list[LabelColumn]:
 
 def _require_scalar(policy: Any) -> None:
     """Raise for what is no action either, so that nobody takes it for one."""
-    if np.ndim(policy):
+    if np.ndim(policy) and not isinstance(policy, tuple):  # a label may be a tuple
         raise TypeError(
             f"A policy of type {type(policy).__name__} cannot be evaluated: it must answer "
             "actions for a table of states. Hand in a fitted estimator, a function of a table of "

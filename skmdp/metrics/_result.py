@@ -7,8 +7,13 @@ from dataclasses import InitVar, dataclass, field
 import numpy as np
 import pandas as pd
 
+from skmdp._messages import quoted
 from skmdp._typing import Names
 
+# A difference below this, relative to the values, is one of rounding.
+ROUNDING = 1e-9
+# Standard errors beyond which the logged policy is not what its episodes show.
+CONTRADICTION = 4.0
 # If the log tells too little of more than this share of the decisions, nothing is concluded.
 MOST_UNKNOWN = 0.10
 
@@ -26,6 +31,9 @@ class PolicyEvaluation:
         direct method, which gives the mean return of the log where no episode is cut off.
     behavior_standard_error : float
         Its standard error.
+    mean_return : float
+        Mean return of the logged episodes; NaN without episodes, and where only some of them were
+        cut off, or not all at the horizon, so that returns answer another question.
     n_episodes : int or None
         Number of episodes; None for a log without them.
     zero_weight_share : float
@@ -80,6 +88,7 @@ class PolicyEvaluation:
     table: InitVar[pd.DataFrame]
     behavior_value: float
     behavior_standard_error: float
+    mean_return: float
     n_episodes: int | None
     zero_weight_share: float
     untried_share: float
@@ -107,10 +116,14 @@ class PolicyEvaluation:
             (self.unsupported_share, "hardly ever taken in the log"),
         ]
         told = ", ".join(f"{share:.1%} {what}" for share, what in support if share == share)
+        looked_at = ""
+        if self.relevant_columns is not None:
+            looked_at = f"fqe looks at column(s) {quoted(self.relevant_columns)}.\n"
         return (
             f"{self.to_frame()[shown].to_string(index=False, float_format='{:.4g}'.format)}\n"
             f"Logged policy: {self.behavior_value:.4g} (+- {self.behavior_standard_error:.2g}); "
             f"{self.n_episodes} episodes; of the decisions {told}.\n"
+            f"{looked_at}"
             f"{self.conclusion}"
         )
 
@@ -142,7 +155,27 @@ class PolicyEvaluation:
         if it was asked for, else that of ``"dm"``, else that of the first method.
         """
         lower = self._judge["difference_lower"]
-        return bool(lower > self._cost and self._unknown_share < MOST_UNKNOWN)
+        is_supported = self._unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
+        return bool(lower > max(self._cost, self._rounding) and is_supported)
+
+    @property
+    def _rounding(self) -> float:
+        row = self._judge
+        return float(ROUNDING * max(abs(row["value"]), abs(row["behavior_value"])))
+
+    @property
+    def contradicts_the_log(self) -> bool:
+        """Whether ``"fqe"`` says of the logged policy what its episodes do not show.
+
+        True if its value lies further from ``mean_return`` than four standard errors: then the
+        columns that it looks at do not tell what follows, as where one of them is known only after
+        the decision. False where the mean return answers another question.
+        """
+        if self._judge.name != "fqe":
+            return False
+        apart = abs(self.behavior_value - self.mean_return)
+        error = max(self.behavior_standard_error, self._rounding)
+        return bool(apart > CONTRADICTION * error)
 
     @property
     def conclusion(self) -> str:
@@ -151,11 +184,17 @@ class PolicyEvaluation:
         lower, upper = row["difference_lower"], row["difference_upper"]
         if not np.isfinite([lower, upper]).all():
             return "Whether it is better than the logged policy cannot be told: no interval."
+        if self.contradicts_the_log:
+            return (
+                "Whether it is better than the logged policy cannot be told: of that, fqe says "
+                f"{self.behavior_value:.4g}, but its episodes earned {self.mean_return:.4g}."
+            )
         if unknown >= MOST_UNKNOWN:
             return (
                 "Whether it is better than the logged policy cannot be told: the log has too "
                 f"little on {unknown:.0%} of its decisions."
             )
+        lower, upper = (0.0 if abs(end) <= self._rounding else end for end in (lower, upper))
         if 0 < lower <= self._cost:
             return (
                 "Whether it is better than the logged policy cannot be told: the difference is "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skmdp._pipelines import transform, unwrap
+from skmdp._policy import names_columns
 from skmdp.metrics._evaluate import evaluate_policy, method_names
 
 
@@ -149,7 +150,7 @@ def judge_encodings(estimator: Any, X: Any, y: Any = None) -> dict[str, float]:
 def _count_states(estimator: Any) -> float:
     """Return the number of states of a fitted policy, of an ensemble's members the mean."""
     _, policy = unwrap(estimator)
-    if hasattr(policy, "estimators_"):
+    if names_columns(policy) and hasattr(policy, "estimators_"):
         return float(np.mean([_count_states(member) for member in policy.estimators_]))
     if not hasattr(policy, "states_"):
         raise TypeError(
