@@ -87,7 +87,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         the row is an end.
     gamma : float, default=0.9
         Discount in [0, 1]: a reward that comes t decisions later counts ``gamma ** t`` as much. 1
-        is accepted when no policy can avoid the end of an episode.
+        is accepted when every state has a way to an end and no loop earns; loops may lose.
     reward_on : {"state_action", "state"}, default="state_action"
         Average rewards per state and action, or per state whatever was done.
     untried : {"exclude", "uniform"}, default="exclude"
@@ -383,7 +383,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
             If the log cannot be read; the message names column, row and remedy. The estimator is
             then left as it was.
         EndlessLoopError
-            If ``gamma`` is 1 and some policy can keep an episode from ending. It is a ValueError
+            If ``gamma`` is 1 and a loop earns, or a state has no way to an end. It is a ValueError
             and names the labels of one state and action in such a loop.
 
         Warns

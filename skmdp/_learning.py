@@ -73,6 +73,8 @@ def learn_policy(
     default = position_of_largest(evidence.counts.action_weights)
     actions: Codes = np.full(mdp.n_states, default, dtype=np.int32)
     actions[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
+    if solution.in_loops is not None:  # actions that are worth the same may lead round and round
+        actions[solution.in_loops] = solution.policy[solution.in_loops]
     policy = Policy(
         roles=roles,
         is_table_form=is_table_form,

@@ -1,9 +1,11 @@
+import itertools
 import re
 import warnings
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from processes import dense, exact_q_values, exact_values, process, random_proce
 from scipy.sparse import coo_array, csr_array, eye_array
 from sklearn.exceptions import ConvergenceWarning
 
+from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
 from skmdp.solvers._bounds import discount
@@ -323,14 +326,157 @@ LADDER = {(s, 0): (-1.0, {s + 1: 1.0}) for s in range(5)}
 def test_endless_pairs(pairs, endless):
     mdp = process(pairs, n_states=6)
     found = endless_pair(mdp)
+    assert modified_policy_iteration(mdp, 1.0).converged  # loops lose
     if endless is None:
         assert found is None
-        assert modified_policy_iteration(mdp, 1.0).converged
-    else:
-        assert (mdp.pair_state[found], mdp.pair_action[found]) == endless
-        with pytest.raises(EndlessLoopError, match="Use a gamma below 1") as error:
+        return
+    assert (mdp.pair_state[found], mdp.pair_action[found]) == endless
+    earning = mdp.unchecked(rewards=mdp.rewards + 2.0)
+    with pytest.raises(EndlessLoopError, match="Use a gamma below 1") as error:
+        modified_policy_iteration(earning, 1.0)
+    assert (error.value.state, error.value.action) == endless
+
+
+# ------------------------------------------------------------------- loops without discount
+
+
+def closed_classes(P):
+    """Return the sets of states that a chain never leaves, each a list."""
+    n = len(P)
+    reach = np.linalg.matrix_power((P > 0) + np.eye(n), n) > 0
+    classes = {tuple(np.flatnonzero(reach[s] & reach[:, s])) for s in range(n)}
+    return [list(c) for c in classes if P[np.ix_(c, c)].sum(axis=1).min() > 1 - 1e-9]
+
+
+def total_rewards(P, R):
+    """Return the total rewards of one policy, -inf where it may lose for ever, or None.
+
+    None stands for a loop that earns, or whose gains and losses cancel.
+    """
+    n = len(R)
+    value, is_known = np.zeros(n), np.zeros(n, dtype=bool)
+    for members in closed_classes(P):
+        inner, rewards = P[np.ix_(members, members)], R[members]
+        is_known[members] = True
+        if (rewards == 0).all():
+            continue
+        k = len(members)
+        stationary = np.linalg.lstsq(
+            np.vstack([inner.T - np.eye(k), np.ones(k)]), np.eye(k + 1)[k], rcond=None
+        )[0]
+        if stationary @ rewards > -1e-9:
+            return None
+        value[members] = -np.inf
+    lost = np.isneginf(value)
+    for _ in range(n):
+        lost |= (P[:, lost] > 0).any(axis=1)
+    value[lost] = -np.inf
+    moving = np.flatnonzero(~is_known & ~lost)
+    inner = P[np.ix_(moving, moving)]
+    value[moving] = np.linalg.solve(np.eye(len(moving)) - inner, R[moving])
+    return value
+
+
+def chain_of(mdp, pairs):
+    """Return P (n_states, n_states) and R of following one pair in every acting state."""
+    P, R = np.zeros((mdp.n_states,) * 2), np.zeros(mdp.n_states)
+    P[mdp.pair_state[pairs]] = dense(mdp)[pairs]
+    R[mdp.pair_state[pairs]] = mdp.rewards[pairs]
+    return P, R
+
+
+def best_of_all_policies(mdp):
+    """Return V* by enumeration, or None where there is none."""
+    own = [np.flatnonzero(mdp.pair_state == s) for s in mdp.acting_states]
+    best = np.full(mdp.n_states, -np.inf)
+    for pairs in itertools.product(*own):
+        value = total_rewards(*chain_of(mdp, list(pairs)))
+        if value is None:
+            return None
+        best = np.maximum(best, value)
+    return best if np.isfinite(best).all() else None
+
+
+def loopy(seed):
+    """A process of a few states with loops of every kind."""
+    rng = np.random.default_rng(seed)
+    n, pairs = int(rng.integers(2, 5)), {}
+    paid = rng.choice([-2.0, -1.0, 0.0, 1.0], size=60, p=rng.dirichlet([1, 1, 2, 0.3]))
+    for s in range(n):
+        if s and rng.uniform() < 0.15:
+            continue
+        for a in range(int(rng.integers(1, 4))):
+            k = int(rng.integers(1, 3))
+            row = rng.choice([1.0, 1.0, 0.5, 0.0]) * rng.dirichlet(np.ones(k))
+            successors = rng.permutation(n)[:k].tolist()
+            pairs[s, a] = (paid[3 * s + a], dict(zip(successors, row.tolist(), strict=True)))
+    shared = {}
+    if rng.uniform() < 0.2:
+        mass = (rng.uniform(size=len(pairs)) < 0.5) * 0.5
+        row = rng.dirichlet(np.ones(n)) * rng.choice([1.0, 0.9])
+        shared = {"hub_mass": mass[:, np.newaxis], "hub_transitions": row[np.newaxis]}
+        for key, m in zip(sorted(pairs), mass, strict=True):
+            reward, successors = pairs[key]
+            pairs[key] = (reward, {t: p * (1 - m) for t, p in successors.items()})
+    return process(pairs, n, 3, **shared)
+
+
+def check_total_reward(mdp):
+    """Compare with enumeration; return whether there is a largest total reward."""
+    truth = best_of_all_policies(mdp)
+    if truth is None:
+        with pytest.raises(EndlessLoopError):
             modified_policy_iteration(mdp, 1.0)
-        assert (error.value.state, error.value.action) == endless
+        return False
+    solution = modified_policy_iteration(mdp, 1.0)
+    assert solution.converged
+    error = np.abs(solution.state_values - truth).max()
+    assert error <= solution.value_error_bound + 1e-10 * (1 + np.abs(truth).max())
+    if solution.in_loops is not None:  # the policy itself earns it
+        codes = mdp.pair_state * mdp.n_actions + mdp.pair_action
+        acting = mdp.acting_states
+        pairs = np.searchsorted(codes, acting * mdp.n_actions + solution.policy[acting])
+        assert_allclose(total_rewards(*chain_of(mdp, pairs)), truth, atol=1e-8)
+    return True
+
+
+@pytest.mark.parametrize("seed", range(0, 3000, 100))
+def test_total_rewards_equal_the_best_of_all_policies(seed):
+    solved = [check_total_reward(loopy(number)) for number in range(seed, seed + 100)]
+    assert 20 < sum(solved) < 100
+
+
+@pytest.mark.parametrize("name", ["FEW_ROUNDS", "FEW_IMPROVEMENTS"])
+def test_loops_are_looked_for_sooner_or_later(monkeypatch, name):
+    monkeypatch.setattr("skmdp.solvers._total_reward.FEW_ROUNDS", 0)
+    monkeypatch.setattr(f"skmdp.solvers._total_reward.{name}", 0)
+    assert_allclose(most_steps_to_the_end(random_process(3, end=0.1)), 10.0)
+    assert most_steps_to_the_end(random_process(3)) is None
+
+
+def test_loops_stopped_too_early_prove_nothing():
+    """The first policy goes straight to the end, which pays less than a step aside."""
+    pairs = {(0, 0): (1.0, {2: 1.0}), (0, 1): (0.0, {1: 1.0}), (1, 0): (5.0, {2: 1.0})}
+    mdp = process({**pairs, (1, 1): (0.0, {0: 1.0})})
+    assert_allclose(modified_policy_iteration(mdp, 1.0).state_values, [5, 5, 0])
+    with pytest.warns(ConvergenceWarning, match="Increase max_iter"):
+        solution = modified_policy_iteration(mdp, 1.0, max_iter=1)
+    assert not solution.converged
+    assert solution.value_error_bound > 1e100
+
+
+def test_the_advice_of_an_estimator_leaves_loops_that_pay_nothing():
+    """Waiting is logged more often, and worth the same by its Q, but leads nowhere."""
+    log = pd.DataFrame(
+        {
+            "state": ["x"] * 5 + ["y"] * 5,
+            "action": ["turn"] * 4 + ["leave"] + ["turn"] * 5,
+            "next_state": ["y"] * 4 + [None] + ["x"] * 5,
+            "reward": [0.0] * 4 + [1.0] + [0.0] * 5,
+        }
+    )
+    policy = MarkovPolicyEstimator(gamma=1.0).fit(log)
+    assert policy.policy_map() == {"x": "leave", "y": "turn"}
 
 
 def test_loops_that_take_long_to_find_are_found_all_the_same():
@@ -339,7 +485,9 @@ def test_loops_that_take_long_to_find_are_found_all_the_same():
     walk = {(s, 0): (0.0, {max(s - 1, 0): 0.5, s + 1: 0.5}) for s in range(1, n)}
     walk |= {(0, 0): (0.0, {}), (n, 0): (0.0, {n - 1: 1.0})}
     assert modified_policy_iteration(process(walk), 1.0).converged
-    walk[n, 1] = (0.0, {n: 1.0})
+    walk[n, 1] = (-1.0, {n: 1.0})
+    assert modified_policy_iteration(process(walk), 1.0).converged
+    walk[n, 1] = (1.0, {n: 1.0})
     with pytest.raises(EndlessLoopError) as error:
         modified_policy_iteration(process(walk), 1.0)
     assert (error.value.state, error.value.action) == (n, 1)

@@ -10,6 +10,7 @@ from skmdp._typing import Floats
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs, maximize
 from skmdp.solvers._bounds import Discounting, Proof, discount
+from skmdp.solvers._loops import best_total_rewards
 from skmdp.solvers._search import Search
 from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
 from skmdp.solvers._ties import tie_tolerances, undecided_states
@@ -36,7 +37,8 @@ def modified_policy_iteration(
     mdp : MDP
         The process.
     gamma : float
-        Discount in [0, 1]. 1 needs a process that ends under every policy.
+        Discount in [0, 1]. At 1 every state needs a way to the end, and loops must lose, or pay
+        nothing at all.
     tol : float, default=1e-6
         The values returned are within ``tol * max(max|R|, max|V|)`` of the optimal ones. They are
         closer where that is needed to prove which action of a state is best.
@@ -61,7 +63,7 @@ def modified_policy_iteration(
     ValueError
         If gamma is outside [0, 1], or 1 for a process with a penalty.
     EndlessLoopError
-        If gamma is 1 and some policy can avoid the end for ever.
+        If gamma is 1 and a loop earns, or its gains and losses cancel, or no policy ends.
 
     Warns
     -----
@@ -71,6 +73,9 @@ def modified_policy_iteration(
 
     Notes
     -----
+    At gamma = 1 in a process with loops, policies are improved from one that ends for certain. The
+    bound is proven at the end, and says nothing (1e150) if ``max_iter`` came first.
+
     An iteration costs O(n_nonzero) over all pairs plus O(n_nonzero of the policy) per sweep;
     extra memory is the policy's rows of the transitions.
 
@@ -108,6 +113,8 @@ def modified_policy_iteration(
     """
     gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
     discounting = _discounting(mdp, gamma)
+    if discounting is None:
+        return _solve_loops(mdp, tol, max_iter, verbose, callback)
     search = Search(mdp, gamma, discounting, initial_values)
     history: list[float] = []
     was_rounding = False
@@ -115,7 +122,7 @@ def modified_policy_iteration(
         proof = search.improve()
         history.append(proof.bound)
         target = tol * max(mdp.largest_reward, proof.largest)
-        converged = bool(np.isfinite(proof.bound) and proof.bound <= target)
+        converged = proof.bound <= target < np.inf
         _tell(verbose, callback, len(history), proof.bound, target, search.n_changed)
         # Values that came from far away in one step are rounded once more than those of the next.
         is_final, was_rounding = proof.is_rounding and was_rounding, proof.is_rounding
@@ -146,11 +153,48 @@ def _tell(
         callback(n_iter)
 
 
-def _discounting(mdp: MDP, gamma: float) -> Discounting:
-    """Return the discounted sums of one unit in every step; raise if they have no bound."""
+def _discounting(mdp: MDP, gamma: float) -> Discounting | None:
+    """Return the discounted sums of one unit in every step; None if they may have no bound."""
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
-    return discount(mdp, gamma) if gamma < 1 else Discounting(0.0, most_steps_to_the_end(mdp))
+    if gamma < 1:
+        return discount(mdp, gamma)
+    most = most_steps_to_the_end(mdp)
+    return None if most is None else Discounting(0.0, most)
+
+
+def _solve_loops(
+    mdp: MDP,
+    tol: float,
+    max_iter: int,
+    verbose: int,
+    callback: Callable[[int], object] | None,
+) -> Solution:
+    """Return the largest total rewards of a process that can go on for ever."""
+    V, pair_of, bound, n_iter, in_loops = best_total_rewards(mdp, max_iter)
+    target = tol * max(mdp.largest_reward, float(np.abs(V).max()))
+    converged = bool(bound <= target)
+    _tell(verbose, callback, n_iter, bound, target, 0)
+    Q = mdp.pair_values(V, 1.0)
+    undecided = undecided_states(
+        mdp, 1.0, Q, tie_tolerances(mdp, 1.0, V, Q), bound=bound, spread=2 * bound
+    )
+    solution = Solution(
+        state_values=V,
+        q_values=Q,
+        relative_values=V,
+        relative_q_values=Q,
+        policy=np.where(pair_of < 0, -1, mdp.pair_action[pair_of]),
+        n_iter=n_iter,
+        converged=converged,
+        value_error_bound=bound,
+        n_undecided=int(undecided.sum()),
+        history=np.full(n_iter, bound),
+        in_loops=in_loops,
+    )
+    if not converged:
+        warn_not_converged(solution, is_final=n_iter < max_iter, target=target, tol=tol)
+    return solution
 
 
 def _solution(

@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.exceptions import ConvergenceWarning
 
 from skmdp._messages import shown
-from skmdp._typing import Floats, Integers
+from skmdp._typing import Bools, Floats, Integers
 
 
 class EndlessLoopError(ValueError):
@@ -67,6 +67,9 @@ class Solution:
         the range of Q.
     history : ndarray of shape (n_iter,)
         The bound after each iteration.
+    in_loops : ndarray of shape (n_states,), default=None
+        At gamma = 1: which states are in loops that pay nothing. There, of actions that are worth
+        the same, only those of ``policy`` are sure to get anywhere. None if there is no loop.
 
     Examples
     --------
@@ -87,6 +90,7 @@ class Solution:
     value_error_bound: float
     n_undecided: int
     history: Floats
+    in_loops: Bools | None = None
 
 
 def report_iteration(n_iter: int, bound: float, target: float, n_changed: int) -> None:

@@ -31,9 +31,11 @@ class EndlessPairs:
     components: L. de Alfaro, "Formal verification of probabilistic systems", Stanford (1997)).
     """
 
-    def __init__(self, mdp: MDP) -> None:
+    def __init__(self, mdp: MDP, allowed: Bools | None = None) -> None:
         self._mdp = mdp.without_hubs
         self.is_left: Bools = ~self._mdp.ends
+        if allowed is not None:
+            self.is_left &= allowed
         self.is_known = False
 
     def search(self, n_rounds: float = np.inf) -> None:
@@ -54,26 +56,30 @@ class EndlessPairs:
 
     def refuse(self) -> None:
         """Raise an error that names a pair, if there is any; hubs come last and only lead on."""
-        if self.is_known and self.is_left.any():
+        if self.is_left.any():
             pair = int(np.argmax(self.is_left))
             raise EndlessLoopError(
                 int(self._mdp.pair_state[pair]), int(self._mdp.pair_action[pair])
             )
 
 
-def most_steps_to_the_end(mdp: MDP) -> float:
+def most_steps_to_the_end(mdp: MDP) -> float | None:
     """Return an upper bound on the expected number of steps to the end under any policy.
+
+    None if some policy can avoid the end.
 
     With max(1 + max_a P h - h) <= e < 1, h / (1 - e) is at least 1 + max_a P (h / (1 - e)). That
     there is such an h also proves that no policy can avoid the end.
     """
     endless = EndlessPairs(mdp)
     endless.search(FEW_ROUNDS if mdp.is_linear else np.inf)
-    endless.refuse()
     if not mdp.is_linear:
+        endless.refuse()
         raise ValueError(
             "pessimism needs gamma below 1, such as 0.999: at gamma=1 its penalty has no bound."
         )
+    if endless.is_known and endless.is_left.any():
+        return None
     steps = mdp.unchecked(rewards=np.ones_like(mdp.rewards))
     search = Search(steps, 1.0, Discounting(0.0, 1.0), may_eliminate=False)
     for n_iter in range(MAX_ITER_OF_STEPS):
@@ -83,6 +89,7 @@ def most_steps_to_the_end(mdp: MDP) -> float:
             return float(search.V.max()) / (1 - excess)
         if n_iter == FEW_IMPROVEMENTS:
             endless.search()
-            endless.refuse()
+            if endless.is_left.any():
+                return None
         search.evaluate()
     return UNBOUNDED
