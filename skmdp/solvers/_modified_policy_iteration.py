@@ -127,14 +127,12 @@ def modified_policy_iteration(
         # Values that came from far away in one step are rounded once more than those of the next.
         is_final, was_rounding = proof.is_rounding and was_rounding, proof.is_rounding
         is_last = is_final or len(history) >= max_iter
-        if converged or is_last:
+        if is_last or (converged and search.may_be_decided()):
             solution = _solution(mdp, gamma, search, proof, converged, history)
             if is_last or solution.n_undecided == 0:
                 break
         search.evaluate()
-    # Ties that float64 cannot resolve need no warning if the values are good enough.
-    if not converged or (solution.n_undecided > 0 and not is_final):
-        warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
+    warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
     return solution
 
 
@@ -192,8 +190,7 @@ def _solve_loops(
         history=np.full(n_iter, bound),
         in_loops=in_loops,
     )
-    if not converged:
-        warn_not_converged(solution, is_final=n_iter < max_iter, target=target, tol=tol)
+    warn_not_converged(solution, is_final=n_iter < max_iter, target=target, tol=tol)
     return solution
 
 

@@ -102,7 +102,12 @@ def report_iteration(n_iter: int, bound: float, target: float, n_changed: int) -
 
 
 def warn_not_converged(solution: Solution, *, is_final: bool, target: float, tol: float) -> None:
-    """Warn that values or actions are not proven, with a remedy."""
+    """Warn if values or actions are not proven, with a remedy.
+
+    Ties that float64 cannot resolve need no warning if the values are good enough.
+    """
+    if solution.converged and (is_final or not solution.n_undecided):
+        return
     n, bound = solution.n_iter, solution.value_error_bound
     values = f"proven to within {bound:.3g}, not within the {target:.3g} that tol asks for"
     if solution.converged:
