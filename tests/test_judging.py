@@ -719,6 +719,7 @@ def test_mean_returns_that_answer_another_question_are_not_told():
 def test_a_log_whose_episodes_have_another_name_is_warned_of():
     with pytest.warns(UserWarning, match=r"no column of episodes.*followed for 1000 steps"):
         evaluate_policy(rule, TEST.drop(columns=["episode", "step"]), methods="fqe")
+    assert fqe(rule, TEST.drop(columns=["episode", "step"]), horizon=5).horizon == 5
 
 
 def test_a_search_over_classifiers_is_scored():

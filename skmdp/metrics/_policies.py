@@ -114,19 +114,17 @@ def _as_known(policy: Any, states: pd.DataFrame) -> pd.DataFrame:
     if set(known) <= set(states.columns):
         return states[known] if known else states
     if not unwrap(policy)[0]:  # transformers may not need all that they saw
-        _require_measured(known, states)
+        raise _not_measured(known, states)
     return states
 
 
-def _require_measured(known: Sequence[Any], states: pd.DataFrame) -> None:
-    """Raise if a column that a policy was learned from is not measured here."""
-    lacking = [name for name in known if name not in states.columns]
-    if lacking:
-        raise ValueError(
-            f"The policy was learned from column(s) {quoted(known)}, but X has no measurement "
-            f"{shown(lacking[0])}. Add it, and its next values if X has those of others, or learn "
-            "the policy from columns of X."
-        )
+def _not_measured(known: Sequence[Any], states: pd.DataFrame) -> ValueError:
+    lacking = next(name for name in known if name not in states.columns)
+    return ValueError(
+        f"The policy was learned from column(s) {quoted(known)}, but X has no measurement "
+        f"{shown(lacking)}. Add it, and its next values if X has those of others, or learn "
+        "the policy from columns of X."
+    )
 
 
 def _without_names(policy: Any, states: pd.DataFrame) -> Any:
