@@ -798,6 +798,45 @@ def test_pivots_of_nothing_but_rounding_do_no_harm(monkeypatch, way):
     assert_allclose(solution.state_values, usual.state_values, rtol=1e-5)
 
 
+def test_sweeps_in_place_go_backwards_from_the_reward():
+    """Along a path in no order of its states, one such sweep is the solution."""
+    n, rng = 2000, np.random.default_rng(0)
+    path = rng.permutation(n)
+    P = coo_array((np.ones(n - 1), (path[:-1], path[1:])), shape=(n, n)).tocsr()
+    rewards = np.zeros(n)
+    rewards[path[-1]] = 1.0
+    policy = MDP(P, rewards, np.arange(n), np.zeros(n, int), n, 1)
+    x, is_solved = solve_krylov(policy, 0.999, equations_of(policy, 0.999), rewards, 1e-9)
+    assert is_solved
+    assert_allclose(x[path], 0.999 ** np.arange(n - 1, -1, -1), atol=1e-8)
+
+
+def test_pairs_far_from_best_are_dropped():
+    mdp = wide_process(5, n_actions=4)
+    search = Search(mdp, 0.9, discount(mdp, 0.9))
+    for _ in range(8):
+        search.improve()
+        search.evaluate()
+    assert len(search.process.rewards) < len(mdp.rewards) / 2
+
+
+def test_actions_that_tie_cost_no_precision():
+    """Each action is there twice; that is settled long before float64 is at its end."""
+    once = wide_process(6)
+    twice = np.repeat(np.arange(len(once.rewards)), 2)
+    mdp = MDP(
+        once.transitions[twice],
+        once.rewards[twice],
+        once.pair_state[twice],
+        np.tile(np.arange(4), once.n_states),
+        once.n_states,
+        4,
+    )
+    solution = modified_policy_iteration(mdp, 0.9)
+    assert solution.n_undecided == 0
+    assert solution.n_iter <= modified_policy_iteration(once, 0.9).n_iter + 2
+
+
 def test_bands_are_looked_for_twice():
     mdp = wide_process(3)
     evaluator = Evaluator(0.9999, discount(mdp, 0.9999), may_solve=True)
