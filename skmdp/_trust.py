@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
@@ -26,6 +26,8 @@ from skmdp._log.raw import MEASURED, Measurements, measured_names, read_measurem
 from skmdp._log.roles import Roles
 from skmdp._typing import Codes, Name
 
+# What an encoder calls the column of clusters or leaves.
+CLUSTERS = "state"
 # Logs are kept while they have no more rows than this together: those of the folds of a search.
 MOST_ROWS_KEPT = 500_000
 
@@ -123,14 +125,31 @@ def _columns_behind(
     }
     if not (handed_on or read):
         return {}
-    # States that an encoder made go by the names of what they were made of.
     beside = set(measured_names(columns, roles)) - set(handed_on) - set(roles.state)
     found: dict[Name, tuple[Name, Name]] = {name: (name, f"next_{name}") for name in beside}
+    if handed_on:
+        found |= _passed_on(columns, roles, set(handed_on.values()))
     # Of those that are read, some are made by encoders only.
     found |= {
         name: (name, after or f"next_{name}") for name, after in read.items() if name in columns
     }
     return found | {own: (name, f"next_{name}") for name, own in handed_on.items()}
+
+
+def _passed_on(
+    columns: Sequence[Any], roles: Roles, encoded: Set[Name]
+) -> dict[Name, tuple[Name, Name]]:
+    """Return the columns of the state that passed an encoder as they were.
+
+    Those it made go by the names of what they were made of, or are clusters.
+    """
+    nexts = roles.next_state or tuple(f"next_{name}" for name in roles.state)
+    made = {*encoded, CLUSTERS}
+    return {
+        name: (name, after)
+        for name, after in zip(roles.state, nexts, strict=True)
+        if name in columns and name not in made
+    }
 
 
 def follow_advice(asked: FittedQ, following: Codes, starting: Codes) -> FittedEstimate:

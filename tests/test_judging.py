@@ -745,3 +745,24 @@ def test_an_action_may_be_a_tuple():
         action=[("run", 1) if a == "run" else ("service", 0) for a in TEST["action"]]
     )
     assert value(("run", 1), doses) == pytest.approx(value("run"))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_labels_beside_an_encoder_are_looked_at_by_every_judge(given):
+    """Whether it is hot passes the encoder as it is, and decides what running costs."""
+    log, other = (
+        pumps(seed, n=200).assign(
+            hot=lambda X: np.where(X["heat"] > 0.5, "hot", "cool"),
+            next_hot=lambda X: np.where(X["next_heat"] > 0.5, "hot", "cool"),
+        )
+        for seed in (0, 1)
+    )
+    dropped = ["heat", "next_heat"] if given else ["heat", "next_heat", "next_hot", "next_wear"]
+    log, other = (X.drop(columns=dropped).assign(terminated=False) for X in (log, other))
+    pipe = make_pipeline(
+        StateEncoder(state="wear", n_states=3),
+        MarkovPolicyEstimator(state=["wear", "hot"], min_count=5, handle_unknown="most_frequent"),
+    ).fit(log)
+    result = fqe(pipe, other)
+    assert result.relevant_columns == ("hot", "wear")
+    assert judge_encodings(pipe, other)["fqe"] == pytest.approx(result.to_frame()["value"][0])
