@@ -154,6 +154,8 @@ def lacking_variance(one: Outcomes, other: Outcomes | None = None) -> float:
     parts = [(one.weights, one.residuals)]
     if other is not None:
         parts.append((-other.weights, other.residuals))
+    if not any(of.amounts.any() for _, of in parts):
+        return 0.0
     rows, n_groups = one.residuals, len(one.residuals.parent)
     k, k_parent = (max(of.prior_rows[level] for _, of in parts) for level in (0, 1))
     expected, size = np.zeros(len(rows.group)), np.zeros(len(rows.group))
