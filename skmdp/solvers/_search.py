@@ -40,7 +40,8 @@ class Search:
     """Policy iteration step by step: ``improve`` proves a bound, ``evaluate`` follows the policy.
 
     ``n_changed`` is the number of states that the last improvement gave another action. ``process``
-    holds the pairs that may still be best, its acting states first.
+    holds the pairs that may still be best, its acting states first. ``evaluation`` is the way in
+    which policies are followed.
     """
 
     def __init__(
@@ -50,16 +51,17 @@ class Search:
         discounting: Discounting,
         initial_values: Floats | None = None,
         *,
+        evaluation: type[Evaluator] = Evaluator,
         may_eliminate: bool = True,
     ) -> None:
         self._mdp, self._gamma, self._discounting = mdp, gamma, discounting
         self.process = acting_first(mdp)
         self._choices = Choices(self.process)
         self._n_cheap = len(mdp.rewards) // len(mdp.acting_states) + 3
-        is_solvable = mdp.is_linear and discounting.most < UNBOUNDED
+        is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
         self._is_full = isinstance(self.process.transitions, np.ndarray) and is_solvable
         may_solve = is_solvable and not self._is_full
-        self._evaluator = Evaluator(gamma, discounting, may_solve=may_solve)
+        self._evaluator = evaluation(gamma, discounting, may_solve=may_solve)
         self._may_eliminate = may_eliminate
         n = len(mdp.acting_states)
         V = np.zeros(n) if initial_values is None else initial_values[mdp.acting_states]

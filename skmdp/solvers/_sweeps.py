@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,7 +33,10 @@ class Evaluator:
     """Moves V towards the values of policies of a process, one after the other.
 
     It sweeps V <- R + gamma P V. Where that would take too long, it solves the policy's equations.
+    ``solves`` says whether a policy may be followed by equations at all.
     """
+
+    solves: ClassVar[bool] = True
 
     def __init__(self, gamma: float, discounting: Discounting, *, may_solve: bool) -> None:
         self._gamma, self._discounting = gamma, discounting
