@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, process, random_process
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 
 from skmdp.mdp import MDP
 
@@ -91,12 +91,37 @@ GOOD = {
             ValueError,
             r"pair_state has shape \(1,\), expected \(2,\)",
         ),
-        ({"pair_state": np.array([0, 2])}, ValueError, "pair_state must be codes from 0 to 1"),
-        ({"pair_action": np.array([-1, 0])}, ValueError, "pair_action must be codes from 0 to 0"),
-        ({"rewards": np.array([0, np.nan])}, ValueError, "rewards must be finite"),
-        ({"transitions": csr_array(-np.eye(2))}, ValueError, "none negative or NaN"),
-        ({"transitions": csr_array(np.nan * np.eye(2))}, ValueError, "none negative or NaN"),
-        ({"transitions": csr_array(np.eye(2) + 1e-6)}, ValueError, "summing to more than one"),
+        (
+            {"pair_state": np.array([0, 2])},
+            ValueError,
+            r"pair_state must be codes from 0 to 1, got 2 at position 1 .*Raise n_states",
+        ),
+        (
+            {"pair_action": np.array([-1, 0])},
+            ValueError,
+            r"pair_action must be codes from 0 to 0, got -1 at position 0 .*Raise n_actions",
+        ),
+        ({"pair_action": np.zeros(2)}, TypeError, "pair_action must hold codes.* got float64"),
+        (
+            {"initial_distribution": np.ones(3) / 3},
+            ValueError,
+            r"initial_distribution has shape \(3,\), expected \(2,\)",
+        ),
+        (
+            {"initial_distribution": np.array([1.5, -0.5])},
+            ValueError,
+            "initial_distribution must hold probabilities, got -0.5 for state 1",
+        ),
+        (
+            {"initial_distribution": np.array([np.nan, 1.0])},
+            ValueError,
+            "initial_distribution must hold probabilities, got nan for state 0",
+        ),
+        (
+            {"initial_distribution": np.array([0.5, 0.25])},
+            ValueError,
+            "initial_distribution sums to 0.75, not to one. Divide it by its sum",
+        ),
     ],
 )
 def test_bad_arrays_are_refused(change, error, message):
@@ -105,10 +130,87 @@ def test_bad_arrays_are_refused(change, error, message):
         MDP(**{**GOOD, **change})
 
 
-@pytest.mark.parametrize("states", [[1, 0], [0, 0]])
-def test_pairs_must_be_sorted_and_unique(states):
-    with pytest.raises(ValueError, match="unique and sorted"):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-0.25, r"got -0.25 for next state 2 of 4 after NAME. Correct it, or leave the entry out"),
+        (1.25, r"got 1.25 for next state 2 of 4 after NAME"),
+        (np.nan, r"got nan for next state 2 of 4 after NAME"),
+        (np.inf, r"got inf for next state 2 of 4 after NAME"),
+        (0.75, r"after NAME sum to 1.25, 0.25 more than one. Divide the row by its sum"),
+        (0.5 + 1e-8, r"after NAME sum to 1.00000001, 1e-08 more than one"),
+    ],
+)
+@given(st.integers(0, 7))
+def test_what_is_no_probability_is_named_by_its_pair(value, message, pair):
+    """Wherever it stands; the others are fine."""
+    rows = np.tile([0.5, 0.5, 0.0, 0.0], (8, 1))
+    rows[pair] = [0.5, 0.0, value, 0.0]
+    s, a = np.divmod(np.arange(8), 2)
+    name = rf"action {pair % 2} in state {pair // 2} \(pair {pair}, counting from 0\)"
+    with pytest.raises(ValueError, match=message.replace("NAME", name)):
+        MDP(csr_array(rows), np.zeros(8), s, a, 4, 2)
+
+
+@given(st.integers(0, 7), st.sampled_from([np.nan, np.inf, -np.inf]))
+def test_rewards_that_are_not_finite_are_named_by_their_pair(pair, value):
+    s, a = np.divmod(np.arange(8), 2)
+    rewards = np.zeros(8)
+    rewards[pair] = value
+    name = rf"got {value} for action {pair % 2} in state {pair // 2} \(pair {pair}, counting"
+    with pytest.raises(ValueError, match=f"rewards must be finite, {name}"):
+        MDP(csr_array((8, 4)), rewards, s, a, 4, 2)
+
+
+@pytest.mark.parametrize("code", [3, -1])
+def test_next_states_out_of_range_are_named_by_their_pair(code):
+    """scipy makes such a matrix without a look; a product with it reads foreign memory."""
+    rows = csr_array((np.ones(3), np.array([0, 1, 2]), np.array([0, 1, 1, 3])), shape=(3, 3))
+    rows.indices[1] = code
+    s, a = np.array([0, 0, 1]), np.array([0, 1, 0])
+    message = rf"states from 0 to 2, got {code} after action 0 in state 1 \(pair 2, counting from 0"
+    with pytest.raises(ValueError, match=message):
+        MDP(rows, np.zeros(3), s, a, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("states", "message"),
+    [
+        (
+            [1, 0],
+            r"Pair 0 .* is action 0 in state 1, and the next one action 0 in state 0; .*sorts",
+        ),
+        ([0, 0], r"Pairs 0 and 1 .* are both action 0 in state 0; .*Keep one of them"),
+    ],
+)
+def test_pairs_must_be_sorted_and_unique(states, message):
+    with pytest.raises(ValueError, match=message):
         MDP(csr_array((2, 2)), np.zeros(2), np.array(states), np.zeros(2, dtype=int), 2, 1)
+
+
+def test_arrays_come_in_one_kind():
+    """Lists, matrices, other precisions and long indices make the same process."""
+    rows = csr_matrix(np.eye(2, dtype=np.float32))
+    rows.indices, rows.indptr = rows.indices.astype(np.int64), rows.indptr.astype(np.int64)
+    mdp = MDP(rows, [1, 2], [0, 1], [0, 0], 2, 1, [1, 0])
+    assert isinstance(mdp.transitions, csr_array)
+    assert mdp.transitions.dtype == mdp.rewards.dtype == mdp.initial_distribution.dtype == float
+    assert mdp.transitions.indices.dtype == mdp.transitions.indptr.dtype == np.int32
+    assert_array_equal(mdp.expected_next_values(np.array([3.0, 4.0])), [3, 4])
+
+
+def test_arrays_that_are_right_are_not_copied():
+    mdp = MDP(**GOOD)
+    assert mdp.transitions is GOOD["transitions"]
+    assert mdp.rewards is GOOD["rewards"]
+
+
+def test_more_entries_than_indices_can_number_are_refused(monkeypatch):
+    monkeypatch.setattr("skmdp.mdp._checks.MOST_ENTRIES", 2)
+    MDP(**GOOD)
+    monkeypatch.setattr("skmdp.mdp._checks.MOST_ENTRIES", 1)
+    with pytest.raises(ValueError, match=r"shape \(2, 2\) and 2 entries; .*at most 1 of each"):
+        MDP(**GOOD)
 
 
 def test_a_process_is_made_of_what_a_reader_of_arrays_knows():

@@ -7,13 +7,22 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from skmdp._typing import Bools, Floats, Integers
-
-# Rows may sum to this much more than one, since probabilities come rounded. The bounds of solvers
-# use the largest sum as it is.
-MASS_TOLERANCE = 1e-9
+from skmdp.mdp._arrays import FirstAxis, arrays_of_rows, check_first_axis, parts_of_arrays
+from skmdp.mdp._checks import (
+    as_codes,
+    as_distribution,
+    as_rows,
+    check_codes,
+    check_probabilities,
+    check_rewards,
+    check_shapes,
+    check_successors,
+)
+from skmdp.mdp._gymnasium import parts_of_environment
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,50 +82,181 @@ class MDP:
     per_pair: ClassVar[tuple[str, ...]] = ("transitions", "rewards", "pair_state", "pair_action")
 
     def __post_init__(self) -> None:
-        self._check_shapes()
-        self._check_codes()
-        self._check_numbers()
+        settled = {
+            "transitions": as_rows(self.transitions),
+            "rewards": np.asarray(self.rewards, dtype=np.float64),
+            "pair_state": as_codes(self.pair_state, "pair_state"),
+            "pair_action": as_codes(self.pair_action, "pair_action"),
+            "initial_distribution": as_distribution(self.initial_distribution, self.n_states),
+        }
+        for name, part in settled.items():
+            object.__setattr__(self, name, part)
+        rows, pairs = self.transitions, (self.pair_state, self.pair_action)
+        check_shapes(rows, self.rewards, *pairs, self.n_states)
+        check_codes(*pairs, self.n_states, self.n_actions)
+        check_successors(rows, *pairs)
+        check_rewards(self.rewards, *pairs)
+        check_probabilities(rows, self.mass, *pairs)
 
-    def _check_shapes(self) -> None:
-        n_pairs = len(self.rewards)
-        if not (issparse(self.transitions) and self.transitions.format == "csr"):
-            raise TypeError(
-                "transitions must be a scipy sparse array in CSR format, got "
-                f"{type(self.transitions).__name__}. Wrap it in scipy.sparse.csr_array."
-            )
-        if self.transitions.shape != (n_pairs, self.n_states) or not n_pairs:
-            raise ValueError(
-                f"transitions has shape {self.transitions.shape}, expected "
-                f"({n_pairs}, {self.n_states}): one row per pair, one column per state, and at "
-                "least one pair."
-            )
-        for name in ("pair_state", "pair_action"):
-            shape = np.shape(getattr(self, name))
-            if shape != (n_pairs,):
-                raise ValueError(f"{name} has shape {shape}, expected ({n_pairs},).")
+    # ------------------------------------------------------------------------------- other forms
 
-    def _check_codes(self) -> None:
-        for name, codes, n in (
-            ("pair_state", self.pair_state, self.n_states),
-            ("pair_action", self.pair_action, self.n_actions),
-        ):
-            if codes.min() < 0 or codes.max() >= n:
-                raise ValueError(f"{name} must be codes from 0 to {n - 1}.")
-        s, a = self.pair_state, self.pair_action
-        rises = (s[1:] > s[:-1]) | ((s[1:] == s[:-1]) & (a[1:] > a[:-1]))
-        if not rises.all():
-            raise ValueError("pairs must be unique and sorted by state, then action.")
+    @classmethod
+    def from_arrays(
+        cls,
+        transitions: Any,
+        rewards: Any,
+        *,
+        pair_state: npt.ArrayLike | None = None,
+        pair_action: npt.ArrayLike | None = None,
+        first_axis: FirstAxis | None = None,
+        initial_distribution: Floats | None = None,
+    ) -> MDP:
+        """Build a process from arrays as other libraries have them.
 
-    def _check_numbers(self) -> None:
-        if not np.isfinite(self.rewards).all():
-            raise ValueError("rewards must be finite.")
-        # NaN fails every comparison, so the question is whether all is well.
-        is_positive = self.transitions.data.min(initial=0.0) >= 0
-        if not (is_positive and self.mass.max() <= 1 + MASS_TOLERANCE):
-            raise ValueError(
-                "transitions must hold probabilities: none negative or NaN, and no row summing "
-                "to more than one."
-            )
+        Parameters
+        ----------
+        transitions : array or list of matrices
+            Probabilities of next states, dense or sparse: an array (n_states, n_actions,
+            n_states), as in quantecon; a list with a matrix (n_states, n_states) for each action,
+            as in pymdptoolbox; or a matrix (n_pairs, n_states) with ``pair_state`` and
+            ``pair_action``. A row may sum to less than one: the missing mass ends the process.
+        rewards : array or list of matrices
+            Rewards of states (n_states,), of pairs (n_states, n_actions), or of pairs and next
+            states in any form that ``transitions`` may have; these are averaged. With
+            ``pair_state``: (n_pairs,) or (n_pairs, n_states). A pair whose reward is -inf is not
+            admissible.
+        pair_state, pair_action : array-like of shape (n_pairs,), default=None
+            Codes of the state and action of each row of ``transitions``, in any order.
+        first_axis : {"state", "action"}, default=None
+            Axis that comes first where there are three. None: the state in an array, the action in
+            a list. With as many states as actions, a shape does not tell: an array of pymdptoolbox
+            needs ``first_axis="action"``.
+        initial_distribution : ndarray of shape (n_states,), default=None
+            Probability of starting in each state.
+
+        Returns
+        -------
+        mdp : MDP
+            The process. States without admissible actions end it.
+
+        Raises
+        ------
+        TypeError
+            If ``transitions`` has none of these forms.
+        ValueError
+            If shapes do not fit together, a pair stands twice, or probabilities or rewards are
+            none. The pair is named.
+
+        Notes
+        -----
+        O(n_nonzero) beyond the arrays given, and what is sparse stays so. A dense array is read
+        once.
+
+        Examples
+        --------
+        Two states, two actions; in state 1 only action 0 is admissible:
+
+        >>> import numpy as np
+        >>> from skmdp.mdp import MDP
+        >>> P = np.array([[[0.5, 0.5], [0.0, 1.0]], [[0.0, 1.0], [0.0, 0.0]]])
+        >>> mdp = MDP.from_arrays(P, [[5.0, 10.0], [-1.0, -np.inf]])
+        >>> mdp.pair_state, mdp.pair_action
+        (array([0, 0, 1]), array([0, 1, 0]))
+
+        The same with a matrix for each action:
+
+        >>> from scipy.sparse import csr_array
+        >>> of_actions = [csr_array([[0.5, 0.5], [0.0, 1.0]]), csr_array([[0.0, 1.0], [0.0, 0.0]])]
+        >>> same = MDP.from_arrays(of_actions, [[5.0, 10.0], [-1.0, -np.inf]])
+        >>> bool((same.transitions != mdp.transitions).nnz)
+        False
+        """
+        parts = parts_of_arrays(transitions, rewards, pair_state, pair_action, first_axis)
+        return MDP(**parts, initial_distribution=initial_distribution)
+
+    @classmethod
+    def from_gymnasium(cls, env: Any) -> MDP:
+        """Build the process of a Gymnasium environment that holds its probabilities.
+
+        Parameters
+        ----------
+        env : gymnasium.Env
+            An environment whose innermost part has a table ``P`` with ``P[state][action]`` a list
+            of outcomes (probability, next state, reward, terminated), as toy text environments
+            have. What wrappers change is not seen. Starts are read off
+            ``initial_state_distrib`` where it is there.
+
+        Returns
+        -------
+        mdp : MDP
+            Codes count from the first state and action of the environment's spaces. What ends an
+            episode leads nowhere, or to a state without actions.
+
+        Raises
+        ------
+        TypeError
+            If there is no table.
+        ValueError
+            If the table does not number states and actions, numbers are outside the spaces, or
+            probabilities do not sum to one. The pair is named.
+
+        Examples
+        --------
+        >>> import gymnasium
+        >>> from skmdp.mdp import MDP
+        >>> from skmdp.solvers import modified_policy_iteration
+        >>> mdp = MDP.from_gymnasium(gymnasium.make("FrozenLake-v1", is_slippery=False))
+        >>> modified_policy_iteration(mdp, gamma=0.99).state_values[0].round(4)
+        np.float64(0.951)
+        """
+        return MDP(**parts_of_environment(env))
+
+    def to_arrays(self, *, first_axis: FirstAxis = "state") -> tuple[Floats, Floats]:
+        """Return dense arrays, as quantecon and pymdptoolbox take them.
+
+        Every row sums to one: where a pair may end, a further state comes last, which stands for
+        the end. There, and in states without pairs, all actions stay and pay nothing.
+
+        Parameters
+        ----------
+        first_axis : {"state", "action"}, default="state"
+            Axis of the transitions that comes first: the state for quantecon, whose
+            ``DiscreteDP`` takes the rewards first; the action for pymdptoolbox.
+
+        Returns
+        -------
+        transitions : ndarray of shape (n, n_actions, n) or (n_actions, n, n)
+            Probabilities of next states; n is ``n_states``, or one more where a pair may end. Pairs
+            that are not admissible stay.
+        rewards : ndarray of shape (n, n_actions)
+            Expected rewards, -inf for pairs that are not admissible.
+
+        Notes
+        -----
+        Takes 8 n**2 n_actions bytes: 80 MB for 1,000 states and 10 actions.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import make_garnet
+        >>> from skmdp.mdp import MDP
+        >>> transitions, rewards = make_garnet(3, 2, 2, random_state=0).to_arrays()
+        >>> transitions.shape, rewards.shape  # the goal of a garnet ends
+        ((4, 2, 4), (4, 2))
+        >>> MDP.from_arrays(transitions, rewards).n_states
+        4
+        """
+        check_first_axis(first_axis)
+        transitions, rewards = arrays_of_rows(
+            self.all_transitions(np.inf),
+            self.rewards,
+            self.ends,
+            self.pair_state,
+            self.pair_action,
+            self.n_actions,
+        )
+        if first_axis == "action":
+            transitions = np.ascontiguousarray(transitions.transpose(1, 0, 2))
+        return transitions, rewards
 
     # ------------------------------------------------------------------------- states and pairs
 
