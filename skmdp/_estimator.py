@@ -35,6 +35,7 @@ from skmdp._trust import Scored
 from skmdp._typing import Codes, Floats, Name
 from skmdp._version import __version__
 from skmdp.solvers import Solution
+from skmdp.solvers._solve import EVALUATIONS
 
 
 class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
@@ -47,7 +48,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     that is worth most.
 
     Parameters come in four groups. ``state`` to ``truncated`` name the columns of the table,
-    ``gamma`` to ``pessimism`` shape the model, ``tol`` and ``max_iter`` concern the solver, and
+    ``gamma`` to ``pessimism`` shape the model, ``solver`` to ``max_iter`` say how it is solved, and
     ``handle_unknown`` the prediction.
 
     Read more in the README: what a row means, what is assumed, and when not to use it.
@@ -112,6 +113,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         actions with equal estimates, the better known one is then advised. ``state_values_`` are
         lowered by these errors; do not read them as expected rewards. Needs ``gamma`` below 1 and
         at least one row, by weight, behind each transition.
+    solver : str, default="auto"
+        Algorithm that finds the values: ``"modified_policy_iteration"``, ``"policy_iteration"``,
+        ``"value_iteration"``, or ``"auto"``, which is the first of them and mostly the fastest.
+        All prove the same bound; see ``skmdp.solvers.solve``.
     tol : float, default=1e-6
         A guarantee: ``state_values_`` are within ``tol * max(max|R|, max|V|)`` of the optimal
         values of the estimated process, in every state.
@@ -247,6 +252,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         "min_count": [Interval(Real, 0, None, closed="left")],
         "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "pessimism": [Interval(Real, 0, 1, closed="both")],
+        "solver": [StrOptions(set(EVALUATIONS))],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "handle_unknown": [StrOptions({"warn", "most_frequent", "error", "nearest"})],
@@ -270,6 +276,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         min_count: float = 0,
         prior_strength: float | Literal["auto"] = 0.0,
         pessimism: float = 0.0,
+        solver: str = "auto",
         tol: float = 1e-6,
         max_iter: int = 10_000,
         handle_unknown: Literal["warn", "most_frequent", "error", "nearest"] = "warn",
@@ -289,6 +296,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self.min_count = min_count
         self.prior_strength = prior_strength
         self.pessimism = pessimism
+        self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
         self.handle_unknown = handle_unknown
@@ -558,6 +566,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
             prior_strength=self.prior_strength,
             pessimism=self.pessimism,
             initial_values=last_values,
+            solver=self.solver,
             tol=self.tol,
             max_iter=self.max_iter,
             verbose=self.verbose,

@@ -17,7 +17,7 @@ from skmdp._policy import Policy, position_of_largest
 from skmdp._typing import Codes, Floats
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs, per_state
-from skmdp.solvers import EndlessLoopError, Solution, modified_policy_iteration
+from skmdp.solvers import EndlessLoopError, Solution, solve
 from skmdp.solvers._ties import tie_tolerances
 
 
@@ -94,7 +94,7 @@ def learn_policy(
 def _solve(mdp: MDP, evidence: Evidence, gamma: float, **options: Any) -> Solution:
     """Solve a process; of a loop without end, name the labels."""
     try:
-        return modified_policy_iteration(mdp, gamma, **options)
+        return solve(mdp, gamma, **options)
     except EndlessLoopError as error:
         raise EndlessLoopError(
             evidence.states.label(error.state), evidence.actions.label(error.action)

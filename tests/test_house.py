@@ -46,7 +46,14 @@ PUBLIC = {
         "train_test_split_episodes",
     ],
     "skmdp.preprocessing": ["StateEncoder"],
-    "skmdp.solvers": ["EndlessLoopError", "Solution", "modified_policy_iteration"],
+    "skmdp.solvers": [
+        "EndlessLoopError",
+        "Solution",
+        "modified_policy_iteration",
+        "policy_iteration",
+        "solve",
+        "value_iteration",
+    ],
 }
 
 

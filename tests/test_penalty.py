@@ -16,7 +16,7 @@ from test_estimation import END, count, estimate
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.pessimism import subtract_errors
 from skmdp.mdp._bellman import maximize
-from skmdp.solvers import EndlessLoopError, modified_policy_iteration
+from skmdp.solvers import EndlessLoopError, modified_policy_iteration, solve
 
 ROWS = st.lists(
     st.tuples(
@@ -91,20 +91,21 @@ def test_operator_is_a_monotone_contraction(rows, kappa, seed):
     assert np.abs(Thigher - TV).max() <= gamma * np.abs(higher - V).max() + 1e-10
 
 
-@given(ROWS, KAPPAS, st.sampled_from([0.25, 1.0]), st.integers(1, 50))
-def test_values_are_within_the_proven_bound(rows, kappa, beta, max_iter):
+SOLVERS = st.sampled_from(["modified_policy_iteration", "policy_iteration", "value_iteration"])
+
+
+@given(ROWS, KAPPAS, st.sampled_from([0.25, 1.0]), st.integers(1, 50), SOLVERS)
+def test_values_are_within_the_proven_bound(rows, kappa, beta, max_iter, solver):
     mdp = penalised(rows, np.arange(3.0), kappa=kappa, beta=beta)
     truth = np.zeros(3)
     for _ in range(400):  # 0.9 ** 400 is below rounding
         truth = maximize(mdp, mdp.pair_values(truth, 0.9))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_, **__: None
-        )
-        solution = modified_policy_iteration(mdp, 0.9, max_iter=max_iter)
+        patch.setattr("skmdp.solvers._driver.warn_not_converged", lambda *_, **__: None)
+        solution = solve(mdp, 0.9, solver=solver, max_iter=max_iter)
     error = np.abs(solution.state_values - truth).max()
     assert error <= solution.value_error_bound + 1e-12
-    assert solution.converged or max_iter < 50
+    assert solution.converged or max_iter < 50 or solver == "value_iteration"
 
 
 CLOSED = st.lists(

@@ -59,9 +59,7 @@ def test_mass_that_is_hardly_missing_still_counts(missing):
     mdp = process({(0, 0): (1.0, {0: 1 - missing})})
     for gamma in (0.999, 0.999999):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_, **__: None
-            )
+            patch.setattr("skmdp.solvers._driver.warn_not_converged", lambda *_, **__: None)
             solution = modified_policy_iteration(mdp, gamma, max_iter=20)
         truth = 1 / (1 - gamma * (1 - missing))
         assert abs(solution.state_values[0] - truth) <= solution.value_error_bound
@@ -232,9 +230,7 @@ def test_bound_holds_when_stopped_early(mdp, max_iter):
         patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
         patch.setattr("skmdp.solvers._sweeps.MOST_SWEEPS", 1)
         patch.setattr("skmdp.solvers._sweeps.MOST_STILL", 1)
-        patch.setattr(
-            "skmdp.solvers._modified_policy_iteration.warn_not_converged", lambda *_, **__: None
-        )
+        patch.setattr("skmdp.solvers._driver.warn_not_converged", lambda *_, **__: None)
         solution = modified_policy_iteration(mdp, 0.95, tol=1e-9, max_iter=max_iter)
     error = np.abs(solution.state_values - exact_values(mdp, 0.95)).max()
     assert error <= solution.value_error_bound + 1e-10

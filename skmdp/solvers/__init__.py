@@ -1,6 +1,16 @@
 """Solvers of Markov decision processes, each with a proven bound on its error."""
 
 from skmdp.solvers._modified_policy_iteration import modified_policy_iteration
+from skmdp.solvers._policy_iteration import policy_iteration
 from skmdp.solvers._solution import EndlessLoopError, Solution
+from skmdp.solvers._solve import solve
+from skmdp.solvers._value_iteration import value_iteration
 
-__all__ = ["EndlessLoopError", "Solution", "modified_policy_iteration"]
+__all__ = [
+    "EndlessLoopError",
+    "Solution",
+    "modified_policy_iteration",
+    "policy_iteration",
+    "solve",
+    "value_iteration",
+]

@@ -13,6 +13,8 @@ path problems", Mathematics of Operations Research 16 (1991)).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.sparse import coo_array, csr_array, eye_array, vstack
 from scipy.sparse.csgraph import breadth_first_order, connected_components
@@ -46,6 +48,7 @@ class Merged:
     """
 
     def __init__(self, mdp: MDP) -> None:
+        self._whole = mdp
         zero = EndlessPairs(mdp, mdp.rewards == 0)
         zero.search()
         self.is_inside: Bools = zero.is_left
@@ -78,6 +81,19 @@ class Merged:
             n_actions=len(at),
         )
 
+    def values(self, of_given: Floats | None) -> Floats | None:
+        """Return values of the states given as values of the merged ones."""
+        if of_given is None:
+            return None
+        whole, n = self._whole, len(of_given)
+        V = np.append(of_given, np.zeros(whole.n_states - n))
+        # Hubs come last, with one pair each.
+        V[n:] = whole.expected_next_values(V)[len(whole.rewards) - len(V) + n :]
+        merged = np.zeros(self.process.n_states)
+        merged[self.code] = V
+        merged[len(self.process.acting_states) :] = 0.0
+        return merged
+
 
 def ending_policy(process: MDP) -> Integers:
     """Return a pair of every acting state such that all episodes end, (n_acting,).
@@ -101,6 +117,18 @@ def ending_policy(process: MDP) -> Integers:
     return np.asarray(closer[np.append(True, at[1:] != at[:-1])])
 
 
+def first_policy(process: MDP, values: Floats | None) -> Integers:
+    """Return a pair of every acting state: the best by some values, if all episodes then end."""
+    if values is not None:
+        choices = Choices(process)
+        pairs = first_best(choices, improve(process, choices, values, 1.0)[1])
+        loops = EndlessPairs(process.restrict(pairs))
+        loops.search()
+        if not loops.is_left.any():
+            return pairs
+    return ending_policy(process)
+
+
 def solve_policy(policy: MDP, d: Floats) -> Floats:
     """Return the x with x = d + P x over the acting states."""
     n = len(d)
@@ -110,11 +138,15 @@ def solve_policy(policy: MDP, d: Floats) -> Floats:
 
 
 def improved_to_the_end(
-    process: MDP, pairs: Integers, max_iter: int
+    process: MDP,
+    pairs: Integers,
+    max_iter: int,
+    report: Callable[[int, int], None] | None = None,
 ) -> tuple[Integers, Floats, int]:
     """Return the best pairs, from a policy that ends, their values, and the number of steps.
 
-    The number is above ``max_iter`` if that came first.
+    The number is above ``max_iter`` if that came first. ``report`` is called after each step but
+    the last, which changes nothing, with its number and that of the actions changed.
     """
     choices = Choices(process)
     for n_iter in range(1, max_iter + 1):
@@ -124,6 +156,8 @@ def improved_to_the_end(
         is_better = gaps[pairs] > LEAST_GAIN * rounded(process, V)
         if not is_better.any():
             return pairs, V, n_iter
+        if report is not None:
+            report(n_iter, int(is_better.sum()))
         pairs = np.where(is_better, first_best(choices, gaps), pairs)
         loops = EndlessPairs(process.restrict(pairs))
         loops.search()
@@ -178,17 +212,24 @@ def back_to_members(mdp: MDP, merged: Merged, chosen: Integers) -> Integers:
     return pair_of
 
 
-def best_total_rewards(mdp: MDP, max_iter: int) -> tuple[Floats, Integers, float, int, Bools]:
+def best_total_rewards(
+    mdp: MDP,
+    max_iter: int,
+    initial_values: Floats | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> tuple[Floats, Integers, float, int, Bools]:
     """Return the largest total rewards of a process with loops, and a policy that earns them.
 
     They are (n_states,), the policy's pairs likewise, -1 in states without; then follow the bound
-    on the error, the number of improvements, and which states are in loops without reward.
+    on the error, the number of improvements, and which states are in loops without reward. The
+    first policy is the best one by the initial values, if that one ends.
     """
     whole = mdp.without_hubs
     merged = Merged(whole)
     process = merged.process
     try:
-        pairs, V, n_iter = improved_to_the_end(process, ending_policy(process), max_iter)
+        pairs = first_policy(process, merged.values(initial_values))
+        pairs, V, n_iter = improved_to_the_end(process, pairs, max_iter, report)
         bound = proven_error(process, pairs, V, max_iter) if n_iter <= max_iter else UNBOUNDED
     except NoTotalReward as found:
         pair = int(merged.name[found.pairs].min())

@@ -1,20 +1,15 @@
-"""Modified policy iteration. Notation as in ``skmdp.mdp._bellman``; bounds: ``_bounds``."""
+"""Modified policy iteration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
+import numpy.typing as npt
 
-from skmdp._typing import Floats
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs, maximize
-from skmdp.solvers._bounds import Discounting, Proof, discount
-from skmdp.solvers._loops import best_total_rewards
-from skmdp.solvers._search import Search
-from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
-from skmdp.solvers._ties import tie_tolerances, undecided_states
-from skmdp.solvers._total_reward import most_steps_to_the_end
+from skmdp.solvers._driver import best_values
+from skmdp.solvers._solution import Solution
+from skmdp.solvers._sweeps import Evaluator
 
 
 def modified_policy_iteration(
@@ -23,14 +18,15 @@ def modified_policy_iteration(
     *,
     tol: float = 1e-6,
     max_iter: int = 10_000,
-    initial_values: Floats | None = None,
+    initial_values: npt.ArrayLike | None = None,
     verbose: int = 0,
     callback: Callable[[int], object] | None = None,
 ) -> Solution:
     """Solve a Markov decision process by modified policy iteration.
 
     Each iteration improves the policy once over all pairs and then follows it for several cheap
-    sweeps over one pair per state.
+    sweeps over one pair per state; where that would take too long, the policy's equations are
+    solved.
 
     Parameters
     ----------
@@ -44,7 +40,7 @@ def modified_policy_iteration(
         closer where that is needed to prove which action of a state is best.
     max_iter : int, default=10_000
         Maximum number of iterations.
-    initial_values : ndarray of shape (n_states,), default=None
+    initial_values : array-like of shape (n_states,), default=None
         Where to start, such as the values of a similar process; None: at 0. States without pairs
         are worth 0 whatever is said here.
     verbose : int, default=0
@@ -61,7 +57,8 @@ def modified_policy_iteration(
     Raises
     ------
     ValueError
-        If gamma is outside [0, 1], or 1 for a process with a penalty.
+        If gamma is outside [0, 1], or 1 for a process with a penalty, or another option is out of
+        range.
     EndlessLoopError
         If gamma is 1 and a loop earns, or its gains and losses cancel, or no policy ends.
 
@@ -111,122 +108,13 @@ def modified_policy_iteration(
     ...
     skmdp.solvers...EndlessLoopError: gamma=1 needs a process that always ends, but ...
     """
-    gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
-    discounting = _discounting(mdp, gamma)
-    if discounting is None:
-        return _solve_loops(mdp, tol, max_iter, verbose, callback)
-    search = Search(mdp, gamma, discounting, initial_values)
-    history: list[float] = []
-    was_rounding = False
-    while True:
-        proof = search.improve()
-        history.append(proof.bound)
-        target = tol * max(mdp.largest_reward, proof.largest)
-        converged = proof.bound <= target < np.inf
-        _tell(verbose, callback, len(history), proof.bound, target, search.n_changed)
-        # Values that came from far away in one step are rounded once more than those of the next.
-        is_final, was_rounding = proof.is_rounding and was_rounding, proof.is_rounding
-        is_last = is_final or len(history) >= max_iter
-        if is_last or (converged and search.may_be_decided()):
-            solution = _solution(mdp, gamma, search, proof, converged, history)
-            if is_last or solution.n_undecided == 0:
-                break
-        search.evaluate()
-    warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
-    return solution
-
-
-def _tell(
-    verbose: int,
-    callback: Callable[[int], object] | None,
-    n_iter: int,
-    bound: float,
-    target: float,
-    n_changed: int,
-) -> None:
-    """Print a line, and call back, as asked for."""
-    if verbose > 0:
-        report_iteration(n_iter, bound, target, n_changed)
-    if callback is not None:
-        callback(n_iter)
-
-
-def _discounting(mdp: MDP, gamma: float) -> Discounting | None:
-    """Return the discounted sums of one unit in every step; None if they may have no bound."""
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
-    if gamma < 1:
-        return discount(mdp, gamma)
-    most = most_steps_to_the_end(mdp)
-    return None if most is None else Discounting(0.0, most)
-
-
-def _solve_loops(
-    mdp: MDP,
-    tol: float,
-    max_iter: int,
-    verbose: int,
-    callback: Callable[[int], object] | None,
-) -> Solution:
-    """Return the largest total rewards of a process that can go on for ever."""
-    V, pair_of, bound, n_iter, in_loops = best_total_rewards(mdp, max_iter)
-    target = tol * max(mdp.largest_reward, float(np.abs(V).max()))
-    converged = bool(bound <= target)
-    _tell(verbose, callback, n_iter, bound, target, 0)
-    Q = mdp.pair_values(V, 1.0)
-    undecided = undecided_states(
-        mdp, 1.0, Q, tie_tolerances(mdp, 1.0, V, Q), bound=bound, spread=2 * bound
-    )
-    solution = Solution(
-        state_values=V,
-        q_values=Q,
-        relative_values=V,
-        relative_q_values=Q,
-        policy=np.where(pair_of < 0, -1, mdp.pair_action[pair_of]),
-        n_iter=n_iter,
-        converged=converged,
-        value_error_bound=bound,
-        n_undecided=int(undecided.sum()),
-        history=np.full(n_iter, bound),
-        in_loops=in_loops,
-    )
-    warn_not_converged(solution, is_final=n_iter < max_iter, target=target, tol=tol)
-    return solution
-
-
-def _solution(
-    mdp: MDP,
-    gamma: float,
-    search: Search,
-    proof: Proof,
-    converged: bool,
-    history: list[float],
-) -> Solution:
-    """Apply T once more, to the values proven, so that Q, V and policy belong together."""
-    # What all values share would round off the differences that decide; it is added last.
-    relative_values = search.values()
-    relative = mdp.pair_values(relative_values, gamma)
-    Q = relative + gamma * proof.level
-    actions = np.full(mdp.n_states, -1)
-    best = greedy_pairs(mdp.first_pairs, relative)
-    actions[mdp.pair_state[best]] = mdp.pair_action[best]
-    undecided = undecided_states(
+    return best_values(
         mdp,
         gamma,
-        relative,
-        tie_tolerances(mdp, gamma, relative_values, relative),
-        bound=proof.bound,
-        spread=proof.spread_bound,
-    )
-    return Solution(
-        state_values=maximize(mdp, Q),
-        q_values=Q,
-        relative_values=relative_values,
-        relative_q_values=relative,
-        policy=actions,
-        n_iter=len(history),
-        converged=converged,
-        value_error_bound=proof.bound,
-        n_undecided=int(undecided.sum()),
-        history=np.array(history),
+        Evaluator,
+        tol=tol,
+        max_iter=max_iter,
+        initial_values=initial_values,
+        verbose=verbose,
+        callback=callback,
     )

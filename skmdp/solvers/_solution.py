@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers
+from skmdp.solvers._bounds import UNBOUNDED
 
 
 class EndlessLoopError(ValueError):
@@ -95,10 +96,8 @@ class Solution:
 
 def report_iteration(n_iter: int, bound: float, target: float, n_changed: int) -> None:
     """Print a line about one iteration."""
-    print(
-        f"iteration {n_iter}: values within {bound:.3g} (wanted {target:.3g}), "
-        f"{n_changed} action(s) changed"
-    )
+    values = f"within {bound:.3g} (wanted {target:.3g})" if bound < UNBOUNDED else "not bounded yet"
+    print(f"iteration {n_iter}: values {values}, {n_changed} action(s) changed")
 
 
 def warn_not_converged(solution: Solution, *, is_final: bool, target: float, tol: float) -> None:
@@ -128,5 +127,5 @@ def warn_not_converged(solution: Solution, *, is_final: bool, target: float, tol
     warnings.warn(
         f"Stopped after {n} iteration(s) with values {values}.{advice} {remedy}",
         ConvergenceWarning,
-        3,
+        4,
     )

@@ -1,0 +1,180 @@
+"""The one loop of all solvers: improve the policy, look at what is proven, follow the policy.
+
+Solvers differ in how they follow a policy. Notation as in ``skmdp.mdp._bellman``; bounds:
+``_bounds``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from skmdp._typing import Floats
+from skmdp.mdp import MDP
+from skmdp.mdp._bellman import greedy_pairs, maximize
+from skmdp.solvers._bounds import UNBOUNDED, Discounting, Proof, discount
+from skmdp.solvers._given import read_state_values
+from skmdp.solvers._loops import best_total_rewards
+from skmdp.solvers._search import Search
+from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
+from skmdp.solvers._sweeps import Evaluator
+from skmdp.solvers._ties import tie_tolerances, undecided_states
+from skmdp.solvers._total_reward import most_steps_to_the_end
+
+
+def best_values(
+    mdp: MDP,
+    gamma: float,
+    evaluation: type[Evaluator],
+    *,
+    tol: float = 1e-6,
+    max_iter: int = 10_000,
+    initial_values: npt.ArrayLike | None = None,
+    verbose: int = 0,
+    callback: Callable[[int], object] | None = None,
+) -> Solution:
+    """Solve a process; ``evaluation`` is the way in which policies are followed.
+
+    The options are those of ``solve``. Public functions call this directly, so that warnings name
+    the line that called them.
+    """
+    gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
+    _check_options(tol, max_iter)
+    V = None if initial_values is None else read_state_values(mdp, "initial_values", initial_values)
+    discounting = _discounting(mdp, gamma)
+    if discounting is None:
+        return _solve_loops(mdp, tol, max_iter, V, verbose, callback)
+    search = Search(mdp, gamma, discounting, V, evaluation=evaluation)
+    history: list[float] = []
+    was_rounding = False
+    while True:
+        proof = search.improve()
+        history.append(proof.bound)
+        target = tol * max(mdp.largest_reward, proof.largest)
+        converged = proof.bound <= target < np.inf
+        _tell(verbose, callback, len(history), proof.bound, target, search.n_changed)
+        # Values that came from far away in one step are rounded once more than those of the next.
+        is_final, was_rounding = proof.is_rounding and was_rounding, proof.is_rounding
+        is_last = is_final or len(history) >= max_iter
+        if is_last or (converged and search.may_be_decided()):
+            solution = _solution(mdp, gamma, search, proof, converged, history)
+            if is_last or solution.n_undecided == 0:
+                break
+        search.evaluate()
+    warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
+    return solution
+
+
+def _check_options(tol: float, max_iter: int) -> None:
+    """Refuse options that no solver can work with."""
+    if not tol > 0:
+        raise ValueError(f"tol must be above 0, such as 1e-6, got {tol}.")
+    if max_iter < 1:
+        raise ValueError(f"max_iter must be at least 1, got {max_iter}.")
+
+
+def _tell(
+    verbose: int,
+    callback: Callable[[int], object] | None,
+    n_iter: int,
+    bound: float,
+    target: float,
+    n_changed: int,
+) -> None:
+    """Print a line, and call back, as asked for."""
+    if verbose > 0:
+        report_iteration(n_iter, bound, target, n_changed)
+    if callback is not None:
+        callback(n_iter)
+
+
+def _discounting(mdp: MDP, gamma: float) -> Discounting | None:
+    """Return the discounted sums of one unit in every step; None if they may have no bound."""
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
+    if gamma < 1:
+        return discount(mdp, gamma)
+    most = most_steps_to_the_end(mdp)
+    return None if most is None else Discounting(0.0, most)
+
+
+def _solve_loops(
+    mdp: MDP,
+    tol: float,
+    max_iter: int,
+    initial_values: Floats | None,
+    verbose: int,
+    callback: Callable[[int], object] | None,
+) -> Solution:
+    """Return the largest total rewards of a process that can go on for ever."""
+    n_told = 0
+
+    def report(n_iter: int, n_changed: int) -> None:
+        nonlocal n_told
+        n_told = n_iter
+        _tell(verbose, callback, n_iter, UNBOUNDED, np.nan, n_changed)
+
+    V, pair_of, bound, n_iter, in_loops = best_total_rewards(mdp, max_iter, initial_values, report)
+    target = tol * max(mdp.largest_reward, float(np.abs(V).max()))
+    converged = bool(bound <= target)
+    if n_told < n_iter:
+        _tell(verbose, callback, n_iter, bound, target, 0)
+    Q = mdp.pair_values(V, 1.0)
+    undecided = undecided_states(
+        mdp, 1.0, Q, tie_tolerances(mdp, 1.0, V, Q), bound=bound, spread=2 * bound
+    )
+    solution = Solution(
+        state_values=V,
+        q_values=Q,
+        relative_values=V,
+        relative_q_values=Q,
+        policy=np.where(pair_of < 0, -1, mdp.pair_action[pair_of]),
+        n_iter=n_iter,
+        converged=converged,
+        value_error_bound=bound,
+        n_undecided=int(undecided.sum()),
+        history=np.append(np.full(n_iter - 1, UNBOUNDED), bound),
+        in_loops=in_loops,
+    )
+    warn_not_converged(solution, is_final=n_iter < max_iter, target=target, tol=tol)
+    return solution
+
+
+def _solution(
+    mdp: MDP,
+    gamma: float,
+    search: Search,
+    proof: Proof,
+    converged: bool,
+    history: list[float],
+) -> Solution:
+    """Apply T once more, to the values proven, so that Q, V and policy belong together."""
+    # What all values share would round off the differences that decide; it is added last.
+    relative_values = search.values()
+    relative = mdp.pair_values(relative_values, gamma)
+    Q = relative + gamma * proof.level
+    actions = np.full(mdp.n_states, -1)
+    best = greedy_pairs(mdp.first_pairs, relative)
+    actions[mdp.pair_state[best]] = mdp.pair_action[best]
+    undecided = undecided_states(
+        mdp,
+        gamma,
+        relative,
+        tie_tolerances(mdp, gamma, relative_values, relative),
+        bound=proof.bound,
+        spread=proof.spread_bound,
+    )
+    return Solution(
+        state_values=maximize(mdp, Q),
+        q_values=Q,
+        relative_values=relative_values,
+        relative_q_values=relative,
+        policy=actions,
+        n_iter=len(history),
+        converged=converged,
+        value_error_bound=proof.bound,
+        n_undecided=int(undecided.sum()),
+        history=np.array(history),
+    )
