@@ -20,12 +20,15 @@ SOURCES = {path.relative_to(HOUSE.parent).as_posix(): path for path in HOUSE.rgl
 PUBLIC = {
     "skmdp": ["MarkovPolicyEstimator", "__version__"],
     "skmdp.datasets": [
+        "LabelledMDP",
         "collect_transitions",
         "load_climb",
         "make_garnet",
         "make_search_log",
+        "mdp_from_table",
         "run_search",
         "sample_transitions",
+        "to_gymnasium",
         "transitions_from_arrays",
         "transitions_from_observations",
     ],

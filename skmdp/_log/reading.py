@@ -71,7 +71,7 @@ def read_table(
         require_rows(frame)
     if states is None:
         before = [read_labels(frame.column(name), name) for name in roles.state]
-        states = before, _read_next_states(frame, roles)
+        states = before, read_next_states(frame, roles)
     before, next_states = states
     remedies = Remedies(is_linked=next_states is None, is_table=True)
     for column in before:
@@ -276,7 +276,7 @@ def _join(columns: Sequence[LabelColumn]) -> LabelColumn:
     return LabelColumn(names, "tuple", codes.astype(np.int32), values.to_numpy())
 
 
-def _read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
+def read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     """Read the next states if the table has them: all columns, present or missing together."""
     names = find_next_names(roles.state, roles.next_state, frame.columns)
     if names is None:

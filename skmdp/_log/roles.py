@@ -134,9 +134,10 @@ def require_columns(
     columns: Sequence[Name],
     *,
     index_names: Sequence[Any] = (),
-    owner: str = "MarkovPolicyEstimator",
+    owner: str | None = "MarkovPolicyEstimator",
 ) -> None:
     """Raise for a column, named by role, that a table lacks; ``owner`` has the parameters."""
+    parameter = "" if owner is None else f"{owner}({{role}}=...), or beside a policy "
     for role, names in needed.items():
         missing = [name for name in names if name not in columns]
         if not missing:
@@ -144,17 +145,18 @@ def require_columns(
         raise ValueError(
             f"The table has no column {quoted(missing)} for the role {role!r}."
             f"{hint_at(missing[0], columns, index_names)} It has the column(s) {quoted(columns)}. "
-            f"Name yours: {owner}({role}=...), or beside a policy columns={{{role!r}: ...}}."
+            f"Name yours: {parameter.format(role=role)}columns={{{role!r}: ...}}."
         )
 
 
-def require_distinct(names: Sequence[Name]) -> None:
-    """Raise for a column that is named twice."""
+def require_distinct(names: Sequence[Name], *, may_be_absent: bool = True) -> None:
+    """Raise for a column that is named twice; some roles ``may_be_absent``, or none."""
     twice = [name for name in names if names.count(name) > 1]
     if twice:
+        absent = " A role that the table does not have, such as step or terminated, may be None."
         raise ValueError(
-            f"Column {shown(twice[0])} is named for two roles; each needs its own column. A role "
-            "that the table does not have, such as step or terminated, may be None."
+            f"Column {shown(twice[0])} is named for two roles; each needs its own column."
+            f"{absent if may_be_absent else ''}"
         )
 
 

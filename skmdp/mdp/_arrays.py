@@ -168,6 +168,15 @@ def _rewards_of_pairs(rewards: Any, rows: csr_array) -> Floats:
     )
 
 
+def averages(group: Integers, weights: Floats, amounts: Floats) -> Floats:
+    """Return the mean of each group; weights sum to one, and equal amounts are not rounded."""
+    n = int(group.max()) + 1
+    anchor = np.empty(n)
+    anchor[group] = amounts
+    more = np.bincount(group, weights * (amounts - anchor[group]), minlength=n)
+    return np.asarray(anchor + more)
+
+
 def expected_rewards(rows: csr_array, of_next: csr_array) -> Floats:
     """Return the sum over next states of probability times reward, (n_pairs,).
 

@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 
 from skmdp._messages import shown
 from skmdp._typing import Floats, Integers
+from skmdp.mdp._arrays import averages
 from skmdp.mdp._checks import MASS_TOLERANCE
 
 
@@ -41,13 +42,10 @@ def parts_of_environment(env: Any) -> dict[str, Any]:
     goes_on = ~(is_end & acts[following]) & (probability != 0)
     shape = (len(keys), n_states)
     entries = probability[goes_on], (pair[goes_on], following[goes_on])
-    # Rewards that are all the same are not rounded.
-    of_first = reward[first]
-    more = np.bincount(pair, probability * (reward - of_first[pair]))
     distribution = getattr(own, "initial_state_distrib", None)
     return {
         "transitions": coo_array(entries, shape=shape).tocsr(),
-        "rewards": of_first + more,
+        "rewards": averages(pair, probability, reward),
         "pair_state": keys // n_actions,
         "pair_action": keys % n_actions,
         "n_states": n_states,
