@@ -51,7 +51,9 @@ PUBLIC = {
     "skmdp.preprocessing": ["StateEncoder"],
     "skmdp.solvers": [
         "EndlessLoopError",
+        "FiniteSolution",
         "Solution",
+        "backward_induction",
         "modified_policy_iteration",
         "policy_iteration",
         "solve",

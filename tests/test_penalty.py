@@ -16,7 +16,7 @@ from test_estimation import END, count, estimate
 from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.pessimism import subtract_errors
 from skmdp.mdp._bellman import maximize
-from skmdp.solvers import EndlessLoopError, modified_policy_iteration, solve
+from skmdp.solvers import backward_induction, modified_policy_iteration, solve
 
 ROWS = st.lists(
     st.tuples(
@@ -264,11 +264,22 @@ def test_pessimism_needs_squares_from_the_first_batch_on():
 
 def test_a_penalty_has_no_bound_at_gamma_one():
     mdp = penalised([(0, 0, END, 1.0)], np.zeros(3))
-    with pytest.raises(ValueError, match="gamma below 1"):
-        modified_policy_iteration(mdp, 1.0)
     endless = penalised([(0, 0, 0, 1.0)], np.zeros(3))
-    with pytest.raises(EndlessLoopError, match="gamma below 1"):
-        modified_policy_iteration(endless, 1.0)
+    for process in (mdp, endless):
+        with pytest.raises(ValueError, match="pessimism needs gamma below 1"):
+            modified_policy_iteration(process, 1.0)
+        with pytest.raises(ValueError, match="pessimism needs gamma below 1"):
+            backward_induction(process, 3)
+
+
+@given(ROWS, KAPPAS, st.integers(1, 4))
+def test_backward_induction_takes_the_penalty_off_at_every_step(rows, kappa, horizon):
+    mdp = penalised(rows, np.arange(3.0), kappa=kappa, beta=1.0)
+    solution = backward_induction(mdp, horizon, gamma=0.9)
+    V = np.zeros(3)
+    for t in range(horizon - 1, -1, -1):
+        V = maximize(mdp, mdp.pair_values(V, 0.9))
+        assert_allclose(solution.state_values[t], V, atol=solution.value_error_bound + 1e-12)
 
 
 def test_views_of_a_shrunk_model_agree_with_its_process():

@@ -1,5 +1,6 @@
 """Solvers of Markov decision processes, each with a proven bound on its error."""
 
+from skmdp.solvers._backward_induction import FiniteSolution, backward_induction
 from skmdp.solvers._modified_policy_iteration import modified_policy_iteration
 from skmdp.solvers._policy_iteration import policy_iteration
 from skmdp.solvers._solution import EndlessLoopError, Solution
@@ -8,7 +9,9 @@ from skmdp.solvers._value_iteration import value_iteration
 
 __all__ = [
     "EndlessLoopError",
+    "FiniteSolution",
     "Solution",
+    "backward_induction",
     "modified_policy_iteration",
     "policy_iteration",
     "solve",

@@ -40,7 +40,7 @@ def best_values(
     The options are those of ``solve``. Public functions call this directly, so that warnings name
     the line that called them.
     """
-    gamma, tol = float(gamma), float(tol)  # a float32 would carry its rounding into the bound
+    gamma, tol = check_discount(mdp, gamma), float(tol)
     _check_options(tol, max_iter)
     V = None if initial_values is None else read_state_values(mdp, "initial_values", initial_values)
     discounting = _discounting(mdp, gamma)
@@ -90,10 +90,20 @@ def _tell(
         callback(n_iter)
 
 
-def _discounting(mdp: MDP, gamma: float) -> Discounting | None:
-    """Return the discounted sums of one unit in every step; None if they may have no bound."""
+def check_discount(mdp: MDP, gamma: float) -> float:
+    """Return the discount as a float of full precision, or refuse it."""
+    gamma = float(gamma)  # a float32 would carry its rounding into the bound
     if not 0 <= gamma <= 1:
         raise ValueError(f"gamma must be in [0, 1], got {gamma}.")
+    if gamma == 1 and not mdp.is_linear:
+        raise ValueError(
+            "pessimism needs gamma below 1, such as 0.999: at gamma=1 its penalty has no bound."
+        )
+    return gamma
+
+
+def _discounting(mdp: MDP, gamma: float) -> Discounting | None:
+    """Return the discounted sums of one unit in every step; None if they may have no bound."""
     if gamma < 1:
         return discount(mdp, gamma)
     most = most_steps_to_the_end(mdp)

@@ -10,7 +10,6 @@ from skmdp._typing import Bools
 from skmdp.mdp import MDP
 from skmdp.solvers._bounds import UNBOUNDED, Discounting
 from skmdp.solvers._search import Search
-from skmdp.solvers._solution import EndlessLoopError
 
 # Improvements granted to the search for the longest expected stay, before any value is looked at.
 MAX_ITER_OF_STEPS = 10_000
@@ -54,14 +53,6 @@ class EndlessPairs:
             self.is_known = not leaves.any()
             n_rounds -= 1
 
-    def refuse(self) -> None:
-        """Raise an error that names a pair, if there is any; hubs come last and only lead on."""
-        if self.is_left.any():
-            pair = int(np.argmax(self.is_left))
-            raise EndlessLoopError(
-                int(self._mdp.pair_state[pair]), int(self._mdp.pair_action[pair])
-            )
-
 
 def most_steps_to_the_end(mdp: MDP) -> float | None:
     """Return an upper bound on the expected number of steps to the end under any policy.
@@ -72,12 +63,7 @@ def most_steps_to_the_end(mdp: MDP) -> float | None:
     there is such an h also proves that no policy can avoid the end.
     """
     endless = EndlessPairs(mdp)
-    endless.search(FEW_ROUNDS if mdp.is_linear else np.inf)
-    if not mdp.is_linear:
-        endless.refuse()
-        raise ValueError(
-            "pessimism needs gamma below 1, such as 0.999: at gamma=1 its penalty has no bound."
-        )
+    endless.search(FEW_ROUNDS)
     if endless.is_known and endless.is_left.any():
         return None
     steps = mdp.unchecked(rewards=np.ones_like(mdp.rewards))
