@@ -52,8 +52,10 @@ PUBLIC = {
     "skmdp.solvers": [
         "EndlessLoopError",
         "FiniteSolution",
+        "PolicyValue",
         "Solution",
         "backward_induction",
+        "evaluate_policy",
         "modified_policy_iteration",
         "policy_iteration",
         "solve",

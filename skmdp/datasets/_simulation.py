@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
 
 from skmdp.mdp import MDP
+from skmdp.mdp._policies import pair_probabilities
 
 Codes = npt.NDArray[np.int64]
 
@@ -121,9 +122,9 @@ def sample_transitions(
     mdp : MDP
         The process. Episodes start by its ``initial_distribution``, or in any state that has
         pairs if it has none.
-    policy : array-like of shape (n_states,) or (n_states, n_actions), default=None
-        Action code of every state, or probability of every action in every state. None: all
-        admissible actions are equally likely.
+    policy : array-like of shape (n_states,), (n_states, n_actions) or (n_pairs,), default=None
+        Action code of every state, as integers, or probability of every action in every state or
+        of every pair. None: all admissible actions are equally likely.
     n_episodes : int, default=100
         Number of episodes.
     max_steps : int, default=1000
@@ -142,8 +143,8 @@ def sample_transitions(
     Raises
     ------
     ValueError
-        If the policy has another shape, or takes an action that is not admissible; if there are no
-        episodes or no steps to simulate.
+        If the policy has another shape, takes an action that is not admissible, or has
+        probabilities that do not sum to one; if there are no episodes or no steps to simulate.
 
     Notes
     -----
@@ -203,27 +204,11 @@ def sample_transitions(
 
 def _choice_of_pairs(mdp: MDP, policy: npt.ArrayLike | None) -> Any:
     """Return the probability of every pair in its state, CSR (n_states, n_pairs)."""
-    state, action = mdp.pair_state, mdp.pair_action
+    state = mdp.pair_state
     if policy is None:
         probability = 1 / np.bincount(state, minlength=mdp.n_states)[state]
     else:
-        wanted = np.asarray(policy)
-        if wanted.shape == (mdp.n_states,):
-            probability = (wanted[state] == action).astype(np.float64)
-        elif wanted.shape == (mdp.n_states, mdp.n_actions):
-            probability = wanted[state, action].astype(np.float64)
-        else:
-            raise ValueError(
-                f"policy has shape {wanted.shape}, expected ({mdp.n_states},) action codes or "
-                f"({mdp.n_states}, {mdp.n_actions}) probabilities."
-            )
-    total = np.bincount(state, probability, minlength=mdp.n_states)[mdp.acting_states]
-    if not np.allclose(total, 1):
-        bad = mdp.acting_states[np.argmax(~np.isclose(total, 1))]
-        raise ValueError(
-            f"In state {bad} the policy takes admissible actions with probability "
-            f"{total[mdp.acting_states == bad][0]:g}, not 1."
-        )
+        probability = pair_probabilities(mdp, policy)
     return csr_array(
         (probability, np.arange(len(state)), np.searchsorted(state, np.arange(mdp.n_states + 1))),
         shape=(mdp.n_states, len(state)),

@@ -1,0 +1,74 @@
+"""The process of one policy: a pair for each acting state, which is a mix of its pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.sparse import csr_array, diags_array
+
+from skmdp._typing import Floats, Integers
+from skmdp.mdp import MDP
+from skmdp.mdp._estimated import EstimatedMDP
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mixture(EstimatedMDP):
+    """A process whose pairs are mixed from others, which adds roundings.
+
+    ``n_mixed`` (n_pairs,) is the number of pairs mixed, ``largest_mixed`` their largest reward in
+    absolute terms.
+    """
+
+    n_mixed: Integers
+    largest_mixed: float
+
+    per_pair: ClassVar[tuple[str, ...]] = (*EstimatedMDP.per_pair, "n_mixed")
+
+    @cached_property
+    def n_roundings(self) -> Integers:
+        """Number of roundings, at most, in the value of each pair, (n_pairs,)."""
+        return np.asarray(super().n_roundings + 2 * self.n_mixed + 2)
+
+    @cached_property
+    def largest_reward(self) -> float:
+        """Largest reward that was mixed, in absolute terms: rounding is relative to it."""
+        return self.largest_mixed
+
+
+def process_of_policy(mdp: MDP, probability: Floats) -> MDP:
+    """Return the process in which a policy decides; pairs are taken with the probabilities."""
+    taken = np.flatnonzero(probability)
+    if len(taken) == len(mdp.acting_states):
+        return mdp.restrict(taken)
+    if not mdp.is_linear:
+        raise ValueError(
+            "policy mixes actions, but pessimism takes off the standard error of one action: a mix "
+            "has none. Take one action in each state, or a process without pessimism."
+        )
+    n_acting, n_pairs = len(mdp.first_pairs), len(mdp.rewards)
+    starts = np.append(np.searchsorted(taken, mdp.first_pairs), len(taken))
+    mix = csr_array((probability[taken], taken, starts), shape=(n_acting, n_pairs))
+    transitions = (mix @ mdp.transitions).tocsr()
+    hubs: tuple[Any, Any] = csr_array((n_pairs, 0)), csr_array((0, mdp.n_states))
+    if isinstance(mdp, EstimatedMDP):
+        hubs = mdp.hub_mass, mdp.hub_transitions
+    hub_mass = (mix @ hubs[0]).tocsr()
+    # Rows keep the mass of what they are mixed from, to the last bits: none seems to end.
+    mass = np.asarray(transitions.sum(axis=1)) + hub_mass @ np.asarray(hubs[1].sum(axis=1))
+    wanted = mix @ np.where(np.abs(1 - mdp.mass) <= mdp.mass_rounding, 1.0, mdp.mass)
+    exact = diags_array(np.divide(wanted, mass, out=np.ones(n_acting), where=mass > 0))
+    return Mixture(
+        transitions=(exact @ transitions).tocsr(),
+        rewards=mix @ mdp.rewards,
+        pair_state=mdp.acting_states,
+        pair_action=mdp.pair_action[taken[starts[:-1]]],
+        n_states=mdp.n_states,
+        n_actions=mdp.n_actions,
+        hub_mass=(exact @ hub_mass).tocsr(),
+        hub_transitions=hubs[1],
+        n_mixed=np.diff(starts),
+        largest_mixed=mdp.largest_reward,
+    )
