@@ -50,6 +50,7 @@ PUBLIC = {
     ],
     "skmdp.preprocessing": ["StateEncoder"],
     "skmdp.solvers": [
+        "AverageRewardSolution",
         "EndlessLoopError",
         "FiniteSolution",
         "PolicyValue",
@@ -58,6 +59,7 @@ PUBLIC = {
         "evaluate_policy",
         "modified_policy_iteration",
         "policy_iteration",
+        "relative_value_iteration",
         "solve",
         "value_iteration",
     ],

@@ -1,5 +1,6 @@
 """Solvers of Markov decision processes, each with a proven bound on its error."""
 
+from skmdp.solvers._average_reward import AverageRewardSolution, relative_value_iteration
 from skmdp.solvers._backward_induction import FiniteSolution, backward_induction
 from skmdp.solvers._evaluate_policy import PolicyValue, evaluate_policy
 from skmdp.solvers._modified_policy_iteration import modified_policy_iteration
@@ -9,6 +10,7 @@ from skmdp.solvers._solve import solve
 from skmdp.solvers._value_iteration import value_iteration
 
 __all__ = [
+    "AverageRewardSolution",
     "EndlessLoopError",
     "FiniteSolution",
     "PolicyValue",
@@ -17,6 +19,7 @@ __all__ = [
     "evaluate_policy",
     "modified_policy_iteration",
     "policy_iteration",
+    "relative_value_iteration",
     "solve",
     "value_iteration",
 ]

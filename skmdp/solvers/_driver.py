@@ -41,7 +41,7 @@ def best_values(
     the line that called them.
     """
     gamma, tol = check_discount(mdp, gamma), float(tol)
-    _check_options(tol, max_iter)
+    check_limits(tol, max_iter)
     V = None if initial_values is None else read_state_values(mdp, "initial_values", initial_values)
     discounting = _discounting(mdp, gamma)
     if discounting is None:
@@ -67,7 +67,7 @@ def best_values(
     return solution
 
 
-def _check_options(tol: float, max_iter: int) -> None:
+def check_limits(tol: float, max_iter: int) -> None:
     """Refuse options that no solver can work with."""
     if not tol > 0:
         raise ValueError(f"tol must be above 0, such as 1e-6, got {tol}.")
