@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_values, process, random_process
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array, vstack
 from sklearn.exceptions import ConvergenceWarning
+from test_solvers import wide_process
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import load_climb, make_garnet, sample_transitions
@@ -275,6 +276,36 @@ def test_every_improvement_at_gamma_one_is_reported(capsys, max_iter):
     assert re.match(r"iteration 1: values not bounded yet, [1-9]\d* action\(s\) changed", lines[0])
     last = r"values within .*, 0 action" if solution.converged else "not bounded yet, [1-9]"
     assert re.search(last, lines[-1])
+
+
+def test_a_policy_that_only_stays_has_no_equations():
+    """The longest stay is looked for before loops are known to be there."""
+    mdp = process({(s, 0): (-1.0, {s: 1.0}) for s in range(70)} | {(0, 1): (-3.0, {})})
+    with pytest.raises(EndlessLoopError):
+        solve(mdp, 1.0)
+    ends = {(s, 1): (-3.0, {}) for s in range(70)}
+    mdp = process({(s, 0): (-1.0, {s: 1.0}) for s in range(70)} | ends)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp.solvers._total_reward.FEW_ROUNDS", 0)
+        assert_allclose(solve(mdp, 1.0).state_values, np.full(70, -3.0))
+
+
+def test_a_place_to_stay_leaves_no_pivot_to_krylov(monkeypatch):
+    monkeypatch.setattr("skmdp.solvers._total_reward.FEW_ROUNDS", 0)
+    monkeypatch.setattr("skmdp.solvers._sweeps.MOST_REFUSALS", 0)
+    wide = wide_process(1, end=0.01)
+    stay = csr_array(([1.0], ([0], [0])), shape=(1, wide.n_states))
+    mdp = MDP(
+        vstack([wide.transitions[:2], stay, wide.transitions[2:]], format="csr"),
+        np.insert(wide.rewards, 2, -1.0),
+        np.insert(wide.pair_state, 2, 0),
+        np.insert(wide.pair_action, 2, 2),
+        wide.n_states,
+        3,
+    )
+    usual, solution = solve(wide, 1.0), solve(mdp, 1.0)
+    slack = usual.value_error_bound + solution.value_error_bound
+    assert np.abs(solution.state_values - usual.state_values).max() <= slack
 
 
 # ------------------------------------------------------------------------------- the estimator

@@ -52,7 +52,7 @@ def solve_band(equations: Any, d: Floats) -> Floats | None:
     entries = equations.tocoo()
     row, column = place[entries.row], place[entries.col]
     offset = column - row
-    below, above = int(-offset.min()), int(offset.max())
+    below, above = int(-offset.min(initial=0)), int(offset.max(initial=0))
     cost = n * (below * (below + above) + below + above)
     if cost > max(CHEAP_BAND, BAND_PER_ENTRY * equations.nnz):
         return None

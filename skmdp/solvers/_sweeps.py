@@ -85,7 +85,7 @@ class Evaluator:
             d -= shared_part(d)
         try:
             x = self._solution(policy, d, goal, to_come, change)
-        except np.linalg.LinAlgError:  # nothing but rounding is left of a pivot
+        except (np.linalg.LinAlgError, RuntimeError):  # nothing but rounding is left of a pivot
             return None
         if x is None:
             return None
