@@ -9,6 +9,7 @@ same in the same simulated episodes are the same, and count once for a log.
 
 import functools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -67,20 +68,24 @@ def learn(name, train):
     return policies, truth
 
 
-def judge_policy(policy, test, horizon):
-    """Return what is said of a policy: by fqe, by dm in its own states, and to choose by."""
-    options = {"methods": "fqe", "horizon": horizon}
-    result = quietly(evaluate_policy, policy, test, **options)
+def judge_by_fqe(policy, test, horizon):
+    """Return what is said of a policy by fqe."""
+    result = quietly(evaluate_policy, policy, test, methods="fqe", horizon=horizon)
     (row,) = result.to_frame().to_dict("records")
-    said = {
+    return {
         "fqe": row["value"],
         "fqe se": row["standard_error"],
         "difference": row["difference"],
         "better": result.is_better,
         "unsupported": result.unsupported_share,
     }
+
+
+def judge_policy(policy, test, horizon):
+    """Return what is said of a policy: by fqe, by dm in its own states, and to choose by."""
+    said = judge_by_fqe(policy, test, horizon)
     if isinstance(policy, Pipeline):
-        options["methods"] = "dm"
+        options = {"methods": "dm", "horizon": horizon}
         (row,) = quietly(evaluate_policy, policy, test, **options).to_frame().to_dict("records")
         own = quietly(evaluate_policy, policy, test, prior_strength="auto", **options)
         said |= {
@@ -96,11 +101,15 @@ def judge_policy(policy, test, horizon):
     return said
 
 
+def halved(log):
+    """Return the half of a log to learn from, and that to judge on."""
+    learns = (log["episode"] % 2 == 0).to_numpy()
+    return [log[half].reset_index(drop=True) for half in (learns, ~learns)]
+
+
 def judge_log(name, seed):
     """Return a row for each distinct policy that was learned from half of a log."""
-    log = FAMILIES[name].log(seed)
-    learns = (log["episode"] % 2 == 0).to_numpy()
-    train, test = (log[half].reset_index(drop=True) for half in (learns, ~learns))
+    train, test = halved(FAMILIES[name].log(seed))
     policies, truth = learn(name, train)
     horizon = FAMILIES[name].process.n_steps
     habit, habit_error = return_of_habit(name)
@@ -234,9 +243,15 @@ AIMS = {
     "intime": {"regret": 40, "coverage": 0.6},
     "lqr": {"rank": 0.9, "error": 9},
 }
-# What is held where an aim is missed. All policies of a log of compressors err alike, as they meet
-# the same luck; with errors of some 12 a median of 6 over four logs would be luck as well.
+# What is held where an aim is missed. In 300 episodes of compressors some ten failures decide what
+# good policies are worth, for all of them alike. Averages of rows have a standard error of about 14
+# then, which is the least without further knowledge: over four of 40 other logs the median error is
+# between 5 and 12 in nine cases of ten. Rewards by a logistic model, which is the true form of the
+# risk of failure, would give 7.6 on these four logs, and 5.5 if it is known that run and service
+# share that risk; the expected rewards themselves would give 4.9. More episodes help, see below.
 HELD = {("fleet", "error"): 13}
+# Episodes, as many as those above, with which the error is to be what is aimed at.
+TIMES_AS_MANY = 4
 # By how much more than by score alone, where score alone happens to choose right.
 ROOM = {"lqr": 2}
 IS_COST = {"regret": True, "rank": False, "coverage": False, "error": True}
@@ -252,6 +267,22 @@ def test_family(name):
         assert sign * found[what] <= sign * (aim if is_met else HELD.get((name, what), aim))
     # Nowhere is it worse to choose so than by the score in states alone.
     assert found["regret"] <= found["own"] + ROOM.get(name, 0)
+
+
+def test_more_episodes_bring_the_error_of_the_fleet_down():
+    family, rows = FAMILIES["fleet"], []
+    n_episodes = TIMES_AS_MANY * family.n_episodes // 2
+    for seed in range(family.n_logs):
+        policies, truth = learn("fleet", halved(family.log(seed))[0])
+        test = replace(family, n_episodes=n_episodes).log(100 + seed)
+        for candidate, policy in policies.items():
+            said = judge_by_fqe(policy, test, family.process.n_steps)
+            rows.append({**truth[candidate], **said})
+    table = pd.DataFrame(rows)
+    coverage, error = accuracy(table[table["unsupported"] < MOST_UNSUPPORTED], "fqe")
+    print(f"\n\nfleet, {n_episodes} episodes: coverage {coverage:.2f}, median error {error:.2f}")
+    assert error <= AIMS["fleet"]["error"]
+    assert coverage >= AIMS["fleet"]["coverage"]
 
 
 def test_claims_over_all_families():
