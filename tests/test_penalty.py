@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from skmdp import MarkovPolicyEstimator
 from skmdp._estimation.pessimism import subtract_errors
 from skmdp.mdp._bellman import maximize
 from skmdp.solvers import backward_induction, modified_policy_iteration, solve
+from skmdp.solvers._sweeps import AS_GIVEN
 
 ROWS = st.lists(
     st.tuples(
@@ -124,8 +126,8 @@ def test_the_bound_holds_in_a_log_without_ends(rows, kappa, held, max_iter):
         truth = maximize(mdp, mdp.pair_values(truth, 0.9))
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore", ConvergenceWarning)
-        patch.setattr("skmdp.solvers._sweeps.MOST_SWEEPS", 1)
-        patch.setattr("skmdp.solvers._sweeps.MOST_STILL", 1)
+        pace = replace(AS_GIVEN, most_sweeps=1, most_still=1)
+        patch.setattr("skmdp.solvers._sweeps.Evaluator.as_given", pace)
         solution = modified_policy_iteration(mdp, 0.9, max_iter=max_iter)
     error = np.abs(solution.state_values - truth).max()
     assert error <= solution.value_error_bound + 1e-12 * np.abs(truth).max()

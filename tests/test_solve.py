@@ -23,8 +23,10 @@ from skmdp.solvers import (
     solve,
     value_iteration,
 )
-from skmdp.solvers._bounds import discount
+from skmdp.solvers._bounds import discount, prove
+from skmdp.solvers._kernels import ArrayPolicy, Change
 from skmdp.solvers._policy_iteration import ExactEvaluation
+from skmdp.solvers._sweeps import AS_GIVEN
 
 SOLVERS = {
     "modified_policy_iteration": modified_policy_iteration,
@@ -127,13 +129,15 @@ def test_policy_iteration_needs_as_many_policies_as_it_is_wrong_in_places():
 def test_policies_are_evaluated_exactly(seed, n_states, end, shared, way, gamma):
     mdp = random_process(seed, n_states=n_states, end=end, shared=shared)
     policy = mdp.restrict(mdp.first_pairs)
+    rows = ArrayPolicy(policy, gamma)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("skmdp.solvers._sweeps.MOST_REFUSALS", 10**9 if way == "band" else 0)
         patch.setattr("skmdp.solvers._sweeps.FEW_STATES", 10**9 if way == "dense" else 0)
         discounting = discount(mdp, gamma)
-        evaluation = ExactEvaluation(gamma, discounting, may_solve=True)
-        noise = 1e-15 * (1 + np.abs(policy.rewards).max()) / (1 - gamma)
-        V = evaluation.evaluate(policy, np.zeros(n_states), enough=100 * noise)
+        evaluation = ExactEvaluation(discounting, AS_GIVEN, may_solve=True)
+        size = (1 + np.abs(policy.rewards).max()) / (1 - gamma)
+        step = prove(mdp, discounting, Change(-size, size, 0.0, size))
+        V = evaluation.evaluate(rows, np.zeros(n_states), step)
     truth = np.linalg.solve(np.eye(n_states) - gamma * dense(policy), policy.rewards)
     if discounting.forgets_level:  # the level of the values is added elsewhere
         V, truth = V - V[0], truth - truth[0]

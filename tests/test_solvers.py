@@ -1,4 +1,5 @@
 import itertools
+import math
 import re
 import warnings
 from dataclasses import replace
@@ -17,11 +18,11 @@ from sklearn.exceptions import ConvergenceWarning
 from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
-from skmdp.solvers._bounds import discount
-from skmdp.solvers._equations import equations_of, solve_band, solve_dense, solve_krylov
-from skmdp.solvers._kernels import backward_order
+from skmdp.solvers._bounds import discount, prove
+from skmdp.solvers._equations import solve_band, solve_dense, solve_krylov
+from skmdp.solvers._kernels import ArrayPolicy, Change, backward_order, equations_of
 from skmdp.solvers._search import Search
-from skmdp.solvers._sweeps import Evaluator, sweeps_to_come
+from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, sweeps_to_come
 from skmdp.solvers._total_reward import EndlessPairs, most_steps_to_the_end
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
@@ -228,8 +229,8 @@ def test_values_are_within_the_proven_bound_and_the_bound_within_tol(mdp, gamma,
 def test_bound_holds_when_stopped_early(mdp, max_iter):
     with np.errstate(all="raise"), pytest.MonkeyPatch.context() as patch:
         patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
-        patch.setattr("skmdp.solvers._sweeps.MOST_SWEEPS", 1)
-        patch.setattr("skmdp.solvers._sweeps.MOST_STILL", 1)
+        pace = replace(AS_GIVEN, most_sweeps=1, most_still=1)
+        patch.setattr("skmdp.solvers._sweeps.Evaluator.as_given", pace)
         patch.setattr("skmdp.solvers._driver.warn_not_converged", lambda *_, **__: None)
         solution = modified_policy_iteration(mdp, 0.95, tol=1e-9, max_iter=max_iter)
     error = np.abs(solution.state_values - exact_values(mdp, 0.95)).max()
@@ -639,25 +640,26 @@ def test_sums_are_discounted_by_the_least_and_the_largest_mass(mdp, gamma):
 def test_equations_of_a_policy_give_its_values(mdp, gamma):
     policy, d = mdp.restrict(mdp.first_pairs), mdp.rewards[mdp.first_pairs]
     truth = np.linalg.solve(np.eye(mdp.n_states) - gamma * dense(policy), d)
-    equations = equations_of(policy, gamma)
-    assert_allclose(solve_dense(dense(policy), gamma, d), truth, 1e-6)
+    rows = ArrayPolicy(policy, gamma)
+    equations = equations_of(rows.transitions())
+    assert_allclose(solve_dense(gamma * dense(policy), d), truth, 1e-6)
     assert_allclose(solve_band(equations, d), truth, 1e-6)
-    x, is_solved = solve_krylov(policy, gamma, equations, d, 1e-12 * np.abs(d).max())
+    x, is_solved = solve_krylov(rows, d, 1e-12 * np.abs(d).max())
     scale = np.abs(d).max()
     assert not is_solved or np.abs(equations @ x - d).max() <= 1e-10 * scale / (1 - gamma)
 
 
 def test_equations_that_hubs_would_fill_are_not_formed():
     """All lead anywhere: swept, and by Krylov without the hub in the preconditioner."""
-    n = 300
+    n = 600
     mdp = process(
         {(s, 0): (1.0 * (s == 0), {s: 0.5}) for s in range(n)},
         hub_mass=np.full((n, 1), 0.4),
         hub_transitions=np.full((1, n), 1 / n),
     )
-    policy = mdp.restrict(mdp.first_pairs)
-    assert equations_of(policy, 0.99) is None
-    x, is_solved = solve_krylov(policy, 0.99, None, policy.rewards, 1e-9)
+    policy = ArrayPolicy(mdp.restrict(mdp.first_pairs), 0.99)
+    assert policy.transitions() is None
+    x, is_solved = solve_krylov(policy, policy.rewards, 1e-9)
     assert is_solved
     assert_allclose(x, np.linalg.solve(np.eye(n) - 0.99 * dense(mdp), policy.rewards), atol=1e-8)
 
@@ -725,11 +727,11 @@ def forced(patch, way):
     """Let policies be followed in one way only."""
     patch.setattr("skmdp.solvers._search.TINY_STATES", 10**9 if way == "full" else 0)
     patch.setattr("skmdp.solvers._search.TINY_ENTRIES", 10**9)
+    many = math.inf if way == "sweeps" else 0
+    pace = replace(AS_GIVEN, many_sweeps=many, very_many_sweeps=0)
+    patch.setattr("skmdp.solvers._sweeps.Evaluator.as_given", pace)
     if way == "sweeps":
-        patch.setattr("skmdp.solvers._sweeps.MANY_SWEEPS", np.inf)
         return
-    patch.setattr("skmdp.solvers._sweeps.MANY_SWEEPS", 0)
-    patch.setattr("skmdp.solvers._sweeps.VERY_MANY_SWEEPS", 0)
     patch.setattr("skmdp.solvers._sweeps.STILL", 1.0)
     patch.setattr("skmdp.solvers._sweeps.MOST_REFUSALS", 10**9 if way == "band" else 0)
     patch.setattr("skmdp.solvers._equations.CHEAP_BAND", np.inf)
@@ -770,7 +772,7 @@ def test_a_krylov_method_that_fails_does_no_harm(monkeypatch):
     forced(monkeypatch, "krylov")
     calls = []
 
-    def fail(policy, gamma, equations, d, residual):
+    def fail(policy, d, residual):
         calls.append(len(d))
         return np.full(len(d), np.nan), False
 
@@ -804,7 +806,7 @@ def test_sweeps_in_place_go_backwards_from_the_reward():
     rewards = np.zeros(n)
     rewards[path[-1]] = 1.0
     policy = MDP(P, rewards, np.arange(n), np.zeros(n, int), n, 1)
-    x, is_solved = solve_krylov(policy, 0.999, equations_of(policy, 0.999), rewards, 1e-9)
+    x, is_solved = solve_krylov(ArrayPolicy(policy, 0.999), rewards, 1e-9)
     assert is_solved
     assert_allclose(x[path], 0.999 ** np.arange(n - 1, -1, -1), atol=1e-8)
 
@@ -815,7 +817,7 @@ def test_pairs_far_from_best_are_dropped():
     for _ in range(8):
         search.improve()
         search.evaluate()
-    assert len(search.process.rewards) < len(mdp.rewards) / 2
+    assert len(search.pairs.process.rewards) < len(mdp.rewards) / 2
 
 
 def test_actions_that_tie_cost_no_precision():
@@ -837,13 +839,14 @@ def test_actions_that_tie_cost_no_precision():
 
 def test_bands_are_looked_for_twice():
     mdp = wide_process(3)
-    evaluator = Evaluator(0.9999, discount(mdp, 0.9999), may_solve=True)
+    evaluator = Evaluator(discount(mdp, 0.9999), AS_GIVEN, may_solve=True)
+    step = prove(mdp, evaluator.discounting, Change(0.0, 1e-9, 0.0, 0.0))
     refused = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("skmdp.solvers._sweeps.solve_band", lambda *_: refused.append(1))
-        policy = mdp.restrict(mdp.first_pairs)
+        policy = ArrayPolicy(mdp.restrict(mdp.first_pairs), 0.9999)
         for _ in range(4):
-            evaluator.evaluate(policy, np.zeros(600), goal=1e-9, enough=1e-9, cheap=1, change=1.0)
+            evaluator.evaluate(policy, np.zeros(600), step, cheap=1, is_new=1.0)
     assert len(refused) == 2
 
 
@@ -860,7 +863,8 @@ def test_elimination_keeps_every_best_pair(mdp, gamma):
             search.evaluate()
             if proof.is_rounding:
                 break
-    codes = search.process.pair_state, search.process.pair_action
+    process_left = search.pairs.process
+    codes = process_left.pair_state, process_left.pair_action
     left = {(int(s), int(a)) for s, a in zip(*codes, strict=True)}
     Q = mdp.rewards + gamma * dense(mdp) @ exact_values(mdp, gamma)
     if truth is not None:

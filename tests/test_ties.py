@@ -17,6 +17,7 @@ from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import modified_policy_iteration
+from skmdp.solvers._sweeps import AS_GIVEN
 from skmdp.solvers._ties import tie_tolerances, undecided_states
 
 
@@ -86,8 +87,8 @@ def test_decided_states_hold_the_best_action(mdp, gamma, max_iter):
     """Stopped at any time: what is not called undecided is right."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
-        patch.setattr("skmdp.solvers._sweeps.MOST_SWEEPS", 1)
-        patch.setattr("skmdp.solvers._sweeps.MOST_STILL", 1)
+        pace = replace(AS_GIVEN, most_sweeps=1, most_still=1)
+        patch.setattr("skmdp.solvers._sweeps.Evaluator.as_given", pace)
         solution = solved(mdp, gamma, max_iter=max_iter)
     tolerance = tolerances(mdp, gamma, solution)
     wrong = losses(mdp, gamma, solution) > 2 * tolerance

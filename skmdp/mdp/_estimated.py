@@ -81,6 +81,11 @@ class EstimatedMDP(MDP):
         of_outcomes = 0.0 if self.penalty is None else self.penalty.largest_reward
         return max(float(np.abs(self.rewards).max()), of_outcomes)
 
+    @property
+    def hubs(self) -> tuple[Any, Any]:
+        """Masses and distributions of the hubs."""
+        return self.hub_mass, self.hub_transitions
+
     @cached_property
     def without_hubs(self) -> MDP:
         """The process in which each hub is a further state with one pair, whose reward is 0.

@@ -458,6 +458,14 @@ class MDP:
         return float(self.n_roundings.max()) * float(np.finfo(np.float64).eps)
 
     @property
+    def hubs(self) -> tuple[Any, Any]:
+        """Distributions that pairs share, and how far each pair leads on by them; here none.
+
+        Both are CSR arrays, (n_pairs, n_hubs) and (n_hubs, n_states), the masses first.
+        """
+        return csr_array((len(self.rewards), 0)), csr_array((0, self.n_states))
+
+    @property
     def without_hubs(self) -> MDP:
         """The same process, where every pair leads to its successors directly: this one."""
         return self

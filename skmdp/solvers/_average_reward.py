@@ -25,9 +25,9 @@ from skmdp.mdp._bellman import greedy_pairs
 from skmdp.mdp._estimated import EstimatedMDP
 from skmdp.solvers._bounds import Discounting
 from skmdp.solvers._driver import check_limits
-from skmdp.solvers._equations import MOST_ADDED, solve_band
+from skmdp.solvers._equations import Policy, solve_band
 from skmdp.solvers._search import Search
-from skmdp.solvers._sweeps import FEW_STATES, MOST_REFUSALS, Evaluator
+from skmdp.solvers._sweeps import FEW_STATES, MOST_REFUSALS, Evaluator, Pace
 from skmdp.solvers._total_reward import EndlessPairs
 
 # Where a process has several parts, the distance must fall by this factor in so many iterations.
@@ -81,19 +81,19 @@ class AverageEvaluation(Evaluator):
     until the next visit, the gain is x / y in that state, and the bias is x - gain y.
     """
 
-    # A full matrix of the usual equations would be singular.
+    # A full matrix of the usual equations would be singular, and in place the level would count.
     solves: ClassVar[bool] = False
+    leaves: ClassVar[bool] = False
 
-    def __init__(self, gamma: float, discounting: Discounting, *, may_solve: bool) -> None:
-        super().__init__(gamma, discounting, may_solve=not may_solve)
+    def __init__(self, discounting: Discounting, pace: Pace, *, may_solve: bool) -> None:
+        super().__init__(discounting, pace, may_solve=not may_solve)
 
-    def _solution(self, policy: MDP, d: Floats, *_: Any, **__: Any) -> Floats | None:
+    def _solution(self, policy: Policy, d: Floats, *_: Any, **__: Any) -> Floats | None:
         """Return the bias of rewards d; None without such a state, or if that is too much work."""
         n = len(d)
-        P = policy.all_transitions(MOST_ADDED * (policy.transitions.size + n))
+        P = policy.transitions()
         if P is None:
             return None
-        P = csr_array(P[:, :n])
         component = connected_components(P, directed=True, connection="strong")[1]
         steps = P.tocoo()
         leaves = (component[steps.row] != component[steps.col]) & (steps.data > 0)
@@ -195,7 +195,7 @@ def relative_value_iteration(
         1.0,
         Discounting(1.0, 1.0, forgets_level=True),
         evaluation=AverageEvaluation,
-        may_eliminate=False,
+        may_change=False,
     )
     target = tol * mdp.largest_reward
     bounds: list[float] = []

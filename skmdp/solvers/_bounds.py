@@ -25,6 +25,7 @@ import numpy as np
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
+from skmdp.solvers._kernels import Change
 
 # Stands for a sum without a bound. Nothing is then proven, and products do not overflow.
 UNBOUNDED = 1e150
@@ -105,20 +106,22 @@ class Proof:
     is_rounding: bool
 
 
-def prove(mdp: MDP, discounting: Discounting, V: Floats, TV: Floats) -> Proof:
-    """Bound the error of T V, of the acting states; the largest |R| and roundings are the MDP's."""
-    d = TV - V
-    lo, hi = float(d.min()), float(d.max())
-    least, most = float(TV.min()), float(TV.max())
+def prove(mdp: MDP, discounting: Discounting, change: Change, factor: float = 1.0) -> Proof:
+    """Bound the error of T V, of the acting states; the largest |R| and roundings are the MDP's.
+
+    They are larger by a ``factor`` where loops at a state are solved.
+    """
+    lo, hi, least, most = change
     size = max(abs(least), abs(most)) + max(abs(lo), abs(hi))
-    noise = mdp.rounding * (mdp.largest_reward + size)
+    rounding = factor * mdp.rounding
+    noise = rounding * (mdp.largest_reward + size)
     low, up = discounting.interval(lo, hi, noise)
     forgets = discounting.forgets_level
     shift = (low + up) / 2 if forgets else nearest_to_zero(low, up)
     shared = nearest_to_zero(least, most)
     largest = max(abs(least + shift), abs(most + shift))
     # Rows sum to one up to rounding only: with a large level that is an error of its own.
-    rounded = mdp.rounding * (mdp.largest_reward + largest)
+    rounded = rounding * (mdp.largest_reward + largest)
     amplified = 1 + (discounting.most if forgets else 0.0)
     return Proof(
         lo=lo,

@@ -50,7 +50,7 @@ def best_values(
     history: list[float] = []
     was_rounding = False
     while True:
-        proof = search.improve()
+        proof = search.improve(tol)
         history.append(proof.bound)
         target = tol * max(mdp.largest_reward, proof.largest)
         converged = proof.bound <= target < np.inf

@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.linalg import solve_banded
-from scipy.sparse import csr_array, eye_array, tril
 from scipy.sparse.csgraph import reverse_cuthill_mckee
-from scipy.sparse.linalg import LinearOperator, bicgstab, splu
+from scipy.sparse.linalg import LinearOperator, bicgstab
+from threadpoolctl import ThreadpoolController
 
 from skmdp._typing import Floats
-from skmdp.mdp import MDP
-from skmdp.solvers._kernels import backward_order, padded
+from skmdp.solvers._kernels import Multiply
 
 # Multiplications that a band may cost: in all, and for each entry of the equations.
 CHEAP_BAND = 1e7
 BAND_PER_ENTRY = 200
 # Entries of a row, on average, from which no band is looked for.
 MOST_PER_ROW = 20
-# Iterations of the Krylov method, and the number of entries that hubs may add to each of P.
+# Iterations of the Krylov method.
 MOST_KRYLOV = 40
-MOST_ADDED = 8
 
 
-def solve_dense(P: Floats, gamma: float, d: Floats) -> Floats:
-    """Solve by elimination in a full matrix, P being (n_acting, n_states)."""
-    n = len(d)
-    equations = -gamma * P[:, :n]
-    equations.ravel()[:: n + 1] += 1.0
+class Policy(Protocol):
+    """One row of gamma P, and one reward, of every acting state."""
+
+    rewards: Floats
+
+    def apply(self, V: Floats) -> tuple[Floats, float, float]:
+        """Return R + gamma P V, and the least and the largest change."""
+
+    def sweep(self, V: Floats) -> tuple[Floats, float, float]:
+        """Do the same, or the like that converges faster, perhaps in V itself."""
+
+    def transitions(self, *, with_hubs: bool = True) -> Any:
+        """Return gamma P over the acting states, CSR; None if hubs would fill it."""
+
+    def system(self, d: Floats) -> tuple[Multiply, Floats, Multiply | None]:
+        """Return a matrix A and a vector b such that A x = b where x = d + gamma P x.
+
+        Last comes a matrix that is close to the inverse of A, or None if A is easy by itself.
+        """
+
+
+def solve_dense(P: Floats, d: Floats) -> Floats:
+    """Solve x = d + P x by elimination in a full matrix, P being (n, n)."""
+    equations = -P
+    equations.ravel()[:: len(d) + 1] += 1.0
     return np.asarray(np.linalg.solve(equations, d))
-
-
-def equations_of(policy: MDP, gamma: float) -> Any:
-    """Return I - gamma P over the acting states, CSR, or None if hubs would fill it."""
-    n = len(policy.rewards)
-    P = policy.all_transitions(MOST_ADDED * (policy.transitions.nnz + n))
-    if P is None:
-        return None
-    return csr_array(eye_array(n, format="csr") - gamma * P[:, :n])
 
 
 def solve_band(equations: Any, d: Floats) -> Floats | None:
@@ -65,35 +75,28 @@ def solve_band(equations: Any, d: Floats) -> Floats | None:
     return x
 
 
-def solve_krylov(
-    policy: MDP, gamma: float, equations: Any, d: Floats, residual: float
-) -> tuple[Floats, bool]:
-    """Solve by BiCGSTAB up to a residual; return x, and whether that was reached.
-
-    Sweeps in place, backwards from the largest rewards, precondition.
-    """
+def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bool]:
+    """Solve by BiCGSTAB up to a residual; return x, and whether that was reached."""
     n = len(d)
-    if equations is None:  # hubs lead anywhere, which is in no order
-        equations = csr_array(eye_array(n, format="csr") - gamma * policy.transitions[:, :n])
-    rewards = policy.rewards
-    order = backward_order(equations, rewards >= rewards.max() - 1e-3 * np.abs(rewards).max())
-    in_place = tril(equations[order][:, order], format="csc")
-    factors = splu(in_place, permc_spec="NATURAL", diag_pivot_thresh=0.0)
+    multiply, right, precondition = policy.system(d)
 
-    def multiply(x: Floats) -> Floats:
-        return np.asarray(x - gamma * policy.expected_next_values(padded(x, policy.n_states)))
+    def operator(product: Multiply | None) -> LinearOperator | None:
+        return product and LinearOperator((n, n), product, dtype=np.float64)
 
-    def sweep(x: Floats) -> Floats:
-        swept = np.empty(n)
-        swept[order] = factors.solve(x[order])
-        return swept
-
-    x, info = bicgstab(
-        LinearOperator((n, n), multiply, dtype=np.float64),
-        d,
-        rtol=0.0,
-        atol=0.2 * residual * np.sqrt(n),
-        maxiter=MOST_KRYLOV,
-        M=LinearOperator((n, n), sweep, dtype=np.float64),
-    )
+    # Sums of a few thousand numbers are no work for more than one thread.
+    with thread_pools().limit(limits=1, user_api="blas"):
+        x, info = bicgstab(
+            operator(multiply),
+            right,
+            rtol=0.0,
+            atol=0.2 * residual * np.sqrt(n),
+            maxiter=MOST_KRYLOV,
+            M=operator(precondition),
+        )
     return np.asarray(x), info == 0
+
+
+@cache
+def thread_pools() -> ThreadpoolController:
+    """Return the thread pools of the libraries that are loaded, looked for once."""
+    return ThreadpoolController()

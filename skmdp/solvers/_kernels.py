@@ -5,14 +5,23 @@ Processes have their acting states first, so V is their values, (n_acting,), the
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array, eye_array, tril
 from scipy.sparse.csgraph import breadth_first_order
+from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
+
+Multiply = Callable[[Floats], Floats]
+# Share of the largest reward within which rewards count as largest.
+NEARLY = 1e-3
+# Entries that hubs may add to the rows of a policy: for each of its own, and in any case.
+MOST_ADDED = 8
+FEW_ENTRIES = 200_000
 
 
 class Choices:
@@ -61,13 +70,6 @@ def first_best(choices: Choices, gaps: Floats) -> Integers:
     return best if len(best) == len(choices.first) else choices.first
 
 
-def follow(policy: MDP, V: Floats, gamma: float) -> tuple[Floats, float, float]:
-    """Sweep V <- R + gamma P V once; return V, and the least and the largest change."""
-    values = policy.pair_values(V, gamma)
-    change = values - V[: len(values)]
-    return padded(values, len(V)), float(change.min()), float(change.max())
-
-
 def padded(values: Floats, n_states: int) -> Floats:
     """Return values of the acting states followed by zeros, (n_states,)."""
     if len(values) == n_states:
@@ -91,3 +93,133 @@ def backward_order(transitions: Any, is_seed: Bools) -> Integers:
     is_left = np.ones(n, dtype=bool)
     is_left[order] = False
     return np.append(order, np.flatnonzero(is_left))
+
+
+class Change(NamedTuple):
+    """What one application of T did: the least and the largest change, and T V, of all states."""
+
+    lo: float
+    hi: float
+    least: float
+    most: float
+
+
+class ArrayPairs:
+    """The pairs of a process, improved on as whole arrays.
+
+    After ``improve``, ``TV`` holds T V, (n_states,), and ``chosen`` a best pair of every acting
+    state, ``n_changed`` of which are new.
+    """
+
+    is_in_place = False
+
+    def __init__(self, process: MDP, gamma: float) -> None:
+        self.gamma = gamma
+        self.n_acting = len(process.first_pairs)
+        self.n_changed = self.n_acting
+        # No pair is chosen yet.
+        self.chosen: Integers = np.empty(0, dtype=np.intp)
+        self._policy: ArrayPolicy | None = None
+        self._take(process)
+
+    def _take(self, process: MDP) -> None:
+        self.process = process
+        self._choices = Choices(process)
+
+    def vector(self, values: Floats) -> Floats:
+        """Return values of the acting states, (n_acting,), as V that can be worked on."""
+        return padded(values, self.process.n_states).astype(np.float64)
+
+    def improve(self, V: Floats, slack: float) -> Change:
+        """Apply T, and choose pairs.
+
+        A pair stays chosen as long as no other is better by more than the slack.
+        """
+        TV, self._gaps = improve(self.process, self._choices, V, self.gamma)
+        best = first_best(self._choices, self._gaps)
+        if len(self.chosen):
+            stays = self._gaps[self.chosen] <= slack
+            best = np.where(stays, self.chosen, best)
+            self.n_changed = int(np.count_nonzero(best != self.chosen))
+        self.chosen = best
+        if self.n_changed:
+            self._policy = None
+        d = TV - V[: self.n_acting]
+        self.TV = padded(TV, len(V))
+        return Change(float(d.min()), float(d.max()), float(TV.min()), float(TV.max()))
+
+    def policy(self) -> ArrayPolicy:
+        """Return the policy that takes the pairs chosen."""
+        if self._policy is None:
+            self._policy = ArrayPolicy(self.process.restrict(self.chosen), self.gamma)
+        return self._policy
+
+    def n_near(self, margin: float) -> int:
+        """Return the number of pairs that are at most so far from best."""
+        return int(np.count_nonzero(self._gaps <= margin))
+
+    def eliminate(self, margin: float, most_left: float) -> None:
+        """Drop the pairs that are further from best, unless more than that share would be left."""
+        is_left = self._gaps <= margin
+        n_left = int(np.count_nonzero(is_left))
+        # Nothing is known of values that have overflown: no gap compares with them.
+        if self.n_acting <= n_left <= most_left * len(is_left):
+            self._take(self.process.restrict(np.flatnonzero(is_left)))
+            self.chosen = (np.cumsum(is_left) - 1)[self.chosen]
+
+
+class ArrayPolicy:
+    """The rows of one pair of every acting state, followed as whole arrays."""
+
+    def __init__(self, process: MDP, gamma: float) -> None:
+        self._process, self._gamma = process, gamma
+        self.rewards = process.rewards
+
+    def apply(self, V: Floats) -> tuple[Floats, float, float]:
+        """Return R + gamma P V of all states, and the least and the largest change."""
+        values = self._process.pair_values(V, self._gamma)
+        change = values - V[: len(values)]
+        return padded(values, len(V)), float(change.min()), float(change.max())
+
+    # Whole arrays are as fast one after the other as in place.
+    sweep = apply
+
+    def transitions(self, *, with_hubs: bool = True) -> Any:
+        """Return gamma P over the acting states, CSR; None if hubs would fill it."""
+        process, n = self._process, len(self.rewards)
+        P = process.transitions
+        if isinstance(P, np.ndarray):
+            return csr_array(self._gamma * P[:, :n])
+        if with_hubs:
+            P = process.all_transitions(max(MOST_ADDED * (P.nnz + n), FEW_ENTRIES))
+        return None if P is None else self._gamma * P[:, :n]
+
+    def system(self, d: Floats) -> tuple[Multiply, Floats, Multiply | None]:
+        """Return I - gamma P and d, preconditioned by sweeps in place."""
+
+        def multiply(x: Floats) -> Floats:
+            V = padded(x, self._process.n_states)
+            return np.asarray(x - self._gamma * self._process.expected_next_values(V))
+
+        # Hubs lead anywhere, which is in no order.
+        return multiply, d, sweeps_in_place(self.transitions(with_hubs=False), self.rewards)
+
+
+def equations_of(P: Any) -> Any:
+    """Return I - P, CSR."""
+    return csr_array(eye_array(P.shape[0], format="csr") - P)
+
+
+def sweeps_in_place(P: Any, rewards: Floats) -> Multiply:
+    """Return what one sweep in place does to a vector, backwards from the largest rewards."""
+    equations = equations_of(P)
+    order = backward_order(equations, rewards >= rewards.max() - NEARLY * np.abs(rewards).max())
+    rows = tril(equations[order][:, order], format="csc")
+    factors = splu(rows, permc_spec="NATURAL", diag_pivot_thresh=0.0)
+
+    def sweep(x: Floats) -> Floats:
+        swept = np.empty(len(x))
+        swept[order] = factors.solve(x[order])
+        return swept
+
+    return sweep

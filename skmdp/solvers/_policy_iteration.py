@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
+from skmdp.solvers._bounds import Proof
 from skmdp.solvers._driver import best_values
-from skmdp.solvers._kernels import follow, padded
+from skmdp.solvers._equations import Policy
 from skmdp.solvers._solution import Solution
 from skmdp.solvers._sweeps import Evaluator
 
@@ -26,21 +28,22 @@ class ExactEvaluation(Evaluator):
     and again until the residual is rounding. A policy with a penalty has none, and is swept.
     """
 
-    def evaluate(self, policy: MDP, values: Floats, *, enough: float, **_: Any) -> Floats:
-        """Return the values of the policy; the residual may be ``enough`` wide."""
-        n, V = len(values), padded(values, policy.n_states)
+    leaves: ClassVar[bool] = False
+
+    def evaluate(self, policy: Policy, V: Floats, step: Proof, **_: Any) -> Floats:
+        """Return the values of the policy."""
+        enough = 2 * step.noise * self.discounting.most
+        to_the_end = replace(step, lo=0.0, hi=0.0)
         before, width = math.inf, math.inf
         while width > enough and not width > PROGRESS * before:
             solved = None
             if self._may_solve:
                 solved = self.solve(policy, V, enough, math.inf, 0.0)
             if solved is None:
-                solved = super().evaluate(
-                    policy, V[:n], goal=enough, enough=enough, cheap=1, change=0.0
-                )
+                solved = super().evaluate(policy, V, to_the_end, cheap=1, is_new=0.0)
             V = solved
-            lo, hi = follow(policy, V, self._gamma)[1:]
-            before, width = width, self._discounting.width(lo, hi)
+            lo, hi = policy.apply(V)[1:]
+            before, width = width, self.discounting.width(lo, hi)
         return V
 
 

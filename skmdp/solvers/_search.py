@@ -6,15 +6,21 @@ import numpy as np
 
 from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._bounds import UNBOUNDED, Discounting, Proof, prove, shared_part
+from skmdp.solvers._bounds import (
+    UNBOUNDED,
+    Discounting,
+    Proof,
+    nearest_to_zero,
+    prove,
+    shared_part,
+)
+from skmdp.solvers._compiled import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
-from skmdp.solvers._kernels import Choices, first_best, improve, padded
-from skmdp.solvers._sweeps import Evaluator
+from skmdp.solvers._sweeps import IN_PLACE, UNTIL_SLOW, Evaluator
 
 EPS = float(np.finfo(np.float64).eps)
-# A policy's residual relative to that of the optimum at which improving the policy pays again.
-INNER_TOLERANCE = 0.1
-STILL_TOLERANCE = 1e-2
+# Discounted sum of ones up to which rounding leaves enough digits in place, where values are whole.
+MOST_IN_PLACE = 1e6
 # States, and entries of P, up to which a full matrix is faster than a sparse one.
 TINY_STATES = 64
 TINY_ENTRIES = 100_000
@@ -39,9 +45,10 @@ def acting_first(mdp: MDP) -> MDP:
 class Search:
     """Policy iteration step by step: ``improve`` proves a bound, ``evaluate`` follows the policy.
 
-    ``n_changed`` is the number of states that the last improvement gave another action. ``process``
-    holds the pairs that may still be best, its acting states first. ``evaluation`` is the way in
-    which policies are followed.
+    Where loops are compiled and following takes long, states are put in another order, and work
+    goes on in place. ``may_change`` says whether that may be, and whether pairs may be dropped;
+    ``evaluation`` is the way in which policies are followed. ``order`` is that of the states where
+    work goes on in place, else None.
     """
 
     def __init__(
@@ -52,36 +59,79 @@ class Search:
         initial_values: Floats | None = None,
         *,
         evaluation: type[Evaluator] = Evaluator,
-        may_eliminate: bool = True,
+        may_change: bool = True,
     ) -> None:
         self._mdp, self._gamma, self._discounting = mdp, gamma, discounting
-        self.process = acting_first(mdp)
-        self._choices = Choices(self.process)
-        self._n_cheap = len(mdp.rewards) // len(mdp.acting_states) + 3
+        process = acting_first(mdp)
+        self.pairs = self._given = pairs_of(process, gamma)
+        n = self.pairs.n_acting
+        self._n_cheap = len(mdp.rewards) // n + 3
         is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
-        self._is_full = isinstance(self.process.transitions, np.ndarray) and is_solvable
-        may_solve = is_solvable and not self._is_full
-        self._evaluator = evaluation(gamma, discounting, may_solve=may_solve)
-        self._may_eliminate = may_eliminate
-        n = len(mdp.acting_states)
+        self._full: Floats | None = None
+        if isinstance(process.transitions, np.ndarray) and is_solvable:
+            self._full = gamma * process.transitions[:, :n]
+        self._may_solve = is_solvable and self._full is None
+        self._may_change, self._evaluation = may_change, evaluation
+        self._work_as_given()
+        is_compiled = isinstance(self.pairs, CompiledPairs)
+        if is_compiled and may_change and evaluation.leaves and discounting.most < MOST_IN_PLACE:
+            self._evaluator = evaluation(discounting, UNTIL_SLOW, may_solve=False)
         V = np.zeros(n) if initial_values is None else initial_values[mdp.acting_states]
-        self.V = padded(V, mdp.n_states).astype(np.float64)
-        self._chosen: Integers | None = None
+        self.V = self.pairs.vector(V)
+        self._slack = 0.0
         self._n_open = -1
-        self.n_changed = n
 
-    def improve(self) -> Proof:
-        """Look at all pairs once; return what that proves."""
-        n = len(self._choices.first)
-        TV, gaps = improve(self.process, self._choices, self.V, self._gamma)
-        self._proof = prove(self._mdp, self._discounting, self.V[:n], TV)
-        self._TV, self._gaps = TV, gaps
-        self._best = first_best(self._choices, gaps)
-        if self._chosen is not None:
-            # An action stays as long as no other is better by more than the last bits.
-            stays = gaps[self._chosen] <= 2 * EPS * (self._mdp.largest_reward + self._proof.largest)
-            self._best = np.where(stays, self._chosen, self._best)
-            self.n_changed = int(np.count_nonzero(self._best != self._chosen))
+    def _work_as_given(self) -> None:
+        self.pairs, self._factor = self._given, 1.0
+        self.order: Integers | None = None
+        self._evaluator = self._evaluation(
+            self._discounting, self._evaluation.as_given, may_solve=self._may_solve
+        )
+
+    def _work_in_place(self, given: CompiledPairs) -> None:
+        """Put states in an order in which values spread fast, and go on there."""
+        proof = self._proof
+        self.pairs, order, self._factor = given.in_place()
+        self.order = order
+        in_place = Discounting(0.0, self._discounting.most)
+        V = self.V[: len(order)]
+        if self._discounting.forgets_level:
+            # The level has been left out so far. Each sweep since then has discounted it.
+            shift, half = proof.level + proof.moved, proof.spread_bound / 2
+            level = nearest_to_zero(shift - half, shift + half) - proof.moved
+            V = V + self._gamma**self._evaluator.n_sweeps * level
+        self.V = self.pairs.vector(V[order])
+        self._evaluator = self._evaluation(in_place, IN_PLACE, may_solve=self._may_solve)
+
+    @property
+    def n_changed(self) -> int:
+        """Number of states that the last improvement gave another action."""
+        return self.pairs.n_changed
+
+    def improve(self, tol: float = 0.0) -> Proof:
+        """Look at all pairs once; return what that proves.
+
+        In place that is less than could be proven: what meets ``tol`` is proven as given.
+        """
+        change = self.pairs.improve(self.V, self._slack)
+        discounting = self._evaluator.discounting
+        self._step = self._proof = prove(self._mdp, discounting, change, self._factor)
+        self._proven_by = self.pairs
+        # An action stays as long as no other is better by more than the last bits.
+        self._slack = 2 * EPS * (self._mdp.largest_reward + self._step.largest)
+        target = tol * max(self._mdp.largest_reward, self._step.largest)
+        if self.order is not None and (self._step.is_rounding or self._step.bound <= target):
+            V = np.empty(self.pairs.n_acting)
+            V[self.order] = self.pairs.TV[: len(V)]
+            self._proof = prove(
+                self._mdp,
+                self._discounting,
+                self._given.improve(self._given.vector(V), self._slack),
+            )
+            self._proven_by = self._given
+            if self._step.is_rounding:
+                self._step = self._proof
+                self._work_as_given()
         return self._proof
 
     def may_be_decided(self) -> bool:
@@ -90,67 +140,50 @@ class Search:
         That is so where no other pair is as close as the errors, or no fewer than at the last call.
         """
         before = self._n_open
-        is_open = self._gaps <= self._proof.spread_bound
-        self._n_open = int(np.count_nonzero(is_open)) - len(self._best)
+        self._n_open = self._proven_by.n_near(self._proof.spread_bound) - self.pairs.n_acting
         return self._n_open == 0 or self._n_open == before
 
     def values(self) -> Floats:
         """Return the values proven by the last improvement, less their level, (n_states,)."""
         values = np.zeros(self._mdp.n_states)
-        values[self._mdp.acting_states] = self._TV + self._proof.moved
+        states = self._mdp.acting_states
+        if self._proven_by.is_in_place:
+            states = states[self.order]
+        values[states] = self._proven_by.TV[: len(states)] + self._proof.moved
         return values
 
     def evaluate(self) -> None:
         """Move V towards the values of the improved policy."""
-        proof, is_new = self._proof, self._chosen is None or self.n_changed > 0
-        self._chosen = self._best
-        if self._is_full and self._solve():
+        step, n = self._step, self.pairs.n_acting
+        if self._full is not None and self._solve(self._full):
             return
-        if is_new:
-            self._policy = self.process.restrict(self._best)
-        if self._may_eliminate:
-            self._eliminate(proof.spread_bound + 2 * proof.noise)
-        enough = 2 * proof.noise * self._discounting.most
-        width = (INNER_TOLERANCE if self.n_changed else STILL_TOLERANCE) * self._discounting.width(
-            proof.lo, proof.hi
-        )
+        V = self.pairs.TV
+        V[:n] += step.moved
+        policy = self.pairs.policy()
+        if self._may_change:
+            self.pairs.eliminate(step.spread_bound + 2 * step.noise, MOST_LEFT)
         self.V = self._evaluator.evaluate(
-            self._policy,
-            self._TV + proof.moved,
-            goal=max(width, enough),
-            enough=enough,
-            cheap=self._n_cheap,
-            change=self.n_changed / len(self._best),
+            policy, V, step, cheap=self._n_cheap, is_new=self.n_changed / n
         )
+        if self._evaluator.is_slow and isinstance(self._given, CompiledPairs):
+            self._work_in_place(self._given)
 
-    def _solve(self) -> bool:
+    def _solve(self, P: Floats) -> bool:
         """Move V to the values of the policy, by equations with a full matrix, if that works.
 
         Rounding is relative to the distance from these values.
         """
-        n = len(self._best)
+        n = self.pairs.n_acting
         forgets = self._discounting.forgets_level
-        d = self._TV - self._gaps[self._best] - self.V[:n]
+        P = P[self.pairs.chosen]
+        d = self._mdp.rewards[self.pairs.chosen] + P @ self.V[:n] - self.V[:n]
         if forgets:
             d -= shared_part(d)
         try:
-            x = solve_dense(self.process.transitions[self._best], self._gamma, d)
+            x = solve_dense(P, d)
         except np.linalg.LinAlgError:  # nothing but rounding is left of a pivot
             return False
         self.V[:n] += x
         if forgets:  # rounding is relative to what is left
             self.V[:n] -= shared_part(self.V[:n])
         return True
-
-    def _eliminate(self, margin: float) -> None:
-        """Drop the pairs that are proven not to be best, if they are many.
-
-        Q* is at most Q plus the upper end of the interval, and V* at least T V plus the lower one.
-        """
-        is_left = self._gaps <= margin
-        n_left = int(np.count_nonzero(is_left))
-        # Nothing is known of values that have overflown: no gap compares with them.
-        if len(self._choices.first) <= n_left <= MOST_LEFT * len(is_left):
-            self.process = self.process.restrict(np.flatnonzero(is_left))
-            self._choices = Choices(self.process)
-            self._chosen = (np.cumsum(is_left) - 1)[self._chosen]

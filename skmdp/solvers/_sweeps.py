@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from skmdp._typing import Floats
-from skmdp.mdp import MDP
-from skmdp.solvers._bounds import Discounting, shared_part
-from skmdp.solvers._equations import equations_of, solve_band, solve_dense, solve_krylov
-from skmdp.solvers._kernels import follow, padded
+from skmdp.solvers._bounds import Discounting, Proof, shared_part
+from skmdp.solvers._equations import Policy, solve_band, solve_dense, solve_krylov
+from skmdp.solvers._kernels import equations_of
 
-# Sweeps of one policy at most, of a new one and of one that is nearly still. Every so many sweeps,
-# from the second time on, the number of those to come is predicted.
-MOST_SWEEPS = 60
-MOST_STILL = 200
+# Every so many sweeps, from the second time on, the number of those to come is predicted.
 SWEEPS_BETWEEN = 4
-# Predicted sweeps from which equations are tried, and from which the Krylov method is.
-MANY_SWEEPS = 40
-VERY_MANY_SWEEPS = 150
 # Share of the states whose action changed up to which a policy is nearly still.
 STILL = 0.02
 # States up to which elimination in a full matrix costs less than most other ways.
@@ -29,93 +23,144 @@ FEW_STATES = 400
 MOST_REFUSALS = 2
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long a policy is followed, and how.
+
+    ``tolerance`` is the width, relative to that of the optimum, at which improving pays again; of a
+    policy that is nearly still it is ``still_tolerance``. At most ``most_sweeps`` are done, or
+    ``most_still``. Where more than ``many_sweeps`` are to come, equations are tried, from
+    ``very_many_sweeps`` on the Krylov method. One that ``stops`` only says that it is slow.
+    """
+
+    tolerance: float
+    still_tolerance: float
+    most_sweeps: int
+    most_still: int
+    many_sweeps: int
+    very_many_sweeps: float
+    stops: bool = False
+
+
+AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150)
+UNTIL_SLOW = Pace(0.1, 0.1, 24, 24, 20, math.inf, stops=True)
+IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40)
+
+
 class Evaluator:
     """Moves V towards the values of policies of a process, one after the other.
 
     It sweeps V <- R + gamma P V. Where that would take too long, it solves the policy's equations.
-    ``solves`` says whether a policy may be followed by equations at all.
+    ``n_sweeps`` were done last, and ``is_slow`` says that more would have been many. ``solves``
+    says whether a policy may be followed by equations at all, ``leaves`` whether in place, and
+    ``as_given`` how long as long as states are in the order given.
     """
 
+    as_given: ClassVar[Pace] = AS_GIVEN
     solves: ClassVar[bool] = True
+    leaves: ClassVar[bool] = True
 
-    def __init__(self, gamma: float, discounting: Discounting, *, may_solve: bool) -> None:
-        self._gamma, self._discounting = gamma, discounting
-        self._may_solve = may_solve
-        self._n_refusals = 0
-        self._many_sweeps = VERY_MANY_SWEEPS
+    def __init__(self, discounting: Discounting, pace: Pace, *, may_solve: bool) -> None:
+        self.discounting = discounting
+        self._pace, self._may_solve = pace, may_solve
+        self._n_refusals = self.n_sweeps = 0
+        self._many_sweeps = pace.very_many_sweeps
+        self.is_slow = False
 
     def evaluate(
-        self, policy: MDP, values: Floats, *, goal: float, enough: float, cheap: int, change: float
+        self,
+        policy: Policy,
+        V: Floats,
+        step: Proof,
+        *,
+        cheap: int,
+        is_new: float,
     ) -> Floats:
-        """Return V closer to that of the policy: to the width ``goal``, if that is not much work.
+        """Return V closer to that of the policy, if that is not much work.
 
-        The first sweeps, as many as are ``cheap``, go beyond it, unless the width is ``enough``.
-        ``change`` is the share of the states whose action is new.
+        ``step`` is what the improvement before proved. The first sweeps, as many as are ``cheap``,
+        are done in any case, unless nothing but noise is left. ``is_new`` is the share of the
+        states whose action is new.
         """
-        V, widths, n = padded(values, policy.n_states), [], len(values)
+        pace = self._pace
+        enough = 2 * step.noise * self.discounting.most
+        tolerance = pace.tolerance if is_new > 0 else pace.still_tolerance
+        goal = max(tolerance * self.discounting.width(step.lo, step.hi), enough)
+        most_sweeps = pace.most_still if is_new <= STILL else pace.most_sweeps
+        widths: list[float] = []
         is_tried = not self._may_solve
-        for _ in range(MOST_STILL if change <= STILL else MOST_SWEEPS):
-            V, lo, hi = follow(policy, V, self._gamma)
-            widths.append(self._discounting.width(lo, hi))
+        for _ in range(most_sweeps):
+            V, lo, hi = policy.sweep(V)
+            widths.append(self.discounting.width(lo, hi))
             if widths[-1] <= (goal if len(widths) >= cheap else enough):
                 break
             to_come = sweeps_to_come(widths, goal)
-            if to_come > MANY_SWEEPS and not is_tried:
+            if to_come <= pace.many_sweeps:
+                continue
+            if pace.stops:
+                self.is_slow = True
+                break
+            if not is_tried:
                 is_tried = True
-                solved = self.solve(policy, V, goal, to_come, change)
+                solved = self.solve(policy, V, goal, to_come, is_new)
                 V = V if solved is None else solved
-        if self._discounting.forgets_level:  # rounding is relative to what is left
+        else:
+            self.is_slow = pace.stops
+        self.n_sweeps = len(widths)
+        if self.discounting.forgets_level and not self.is_slow:
+            n = len(policy.rewards)  # rounding is relative to what is left
             V[:n] -= shared_part(V[:n])
         return V
 
     def solve(
-        self, policy: MDP, V: Floats, goal: float, to_come: float, change: float
+        self, policy: Policy, V: Floats, goal: float, to_come: float, is_new: float
     ) -> Floats | None:
         """Return V moved by the solution of the policy's equations; None if that is too much work.
 
         Rounding is relative to the distance from the policy's values.
         """
-        n, forgets = len(policy.rewards), self._discounting.forgets_level
+        n, forgets = len(policy.rewards), self.discounting.forgets_level
         V = V.copy()
         if forgets:
             V[:n] -= shared_part(V[:n])
-        swept, lo, hi = follow(policy, V, self._gamma)
+        swept, lo, hi = policy.apply(V)
         d = swept[:n] - V[:n]
         if forgets:
             d -= shared_part(d)
         try:
-            x = self._solution(policy, d, goal, to_come, change)
+            x = self._solution(policy, d, goal, to_come, is_new)
         except (np.linalg.LinAlgError, RuntimeError):  # nothing but rounding is left of a pivot
             return None
         if x is None:
             return None
         V[:n] += x
-        _, lo_after, hi_after = follow(policy, V, self._gamma)
-        is_closer = self._discounting.width(lo_after, hi_after) < self._discounting.width(lo, hi)
+        _, lo_after, hi_after = policy.apply(V)
+        is_closer = self.discounting.width(lo_after, hi_after) < self.discounting.width(lo, hi)
         return V if is_closer else swept
 
     def _solution(
-        self, policy: MDP, d: Floats, goal: float, to_come: float, change: float
+        self, policy: Policy, d: Floats, goal: float, to_come: float, is_new: float
     ) -> Floats | None:
         """Return the solution of the policy's equations for d, None if that is too much work."""
-        is_wanted = to_come > self._many_sweeps and change <= STILL
-        if self._n_refusals >= MOST_REFUSALS and len(d) > FEW_STATES and not is_wanted:
-            return None
-        equations = equations_of(policy, self._gamma)
-        if equations is not None and self._n_refusals < MOST_REFUSALS:
-            x = solve_band(equations, d)
-            if x is not None:
-                return x
-            self._n_refusals += 1
-        if len(d) <= FEW_STATES:
-            return solve_dense(policy.with_dense_rows().transitions, self._gamma, d)
-        if not is_wanted:
-            return None
-        residual = goal / (1 + self._discounting.most)
-        solved, is_solved = solve_krylov(policy, self._gamma, equations, d, residual)
+        x = self._directly(policy, d)
+        if x is not None or not (to_come > self._many_sweeps and is_new <= STILL):
+            return x
+        x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
         if not is_solved:
             self._many_sweeps *= 10
-        return solved
+        return x
+
+    def _directly(self, policy: Policy, d: Floats) -> Floats | None:
+        """Return the solution by elimination, None if that is too much work."""
+        may_be_narrow, is_few = self._n_refusals < MOST_REFUSALS, len(d) <= FEW_STATES
+        P = policy.transitions() if may_be_narrow or is_few else None
+        if P is None:
+            return None
+        x = None
+        if may_be_narrow:
+            x = solve_band(equations_of(P), d)
+            self._n_refusals += x is None
+        return solve_dense(P.toarray(), d) if x is None and is_few else x
 
 
 def sweeps_to_come(widths: list[float], goal: float) -> float:

@@ -67,7 +67,7 @@ def most_steps_to_the_end(mdp: MDP) -> float | None:
     if endless.is_known and endless.is_left.any():
         return None
     steps = mdp.unchecked(rewards=np.ones_like(mdp.rewards))
-    search = Search(steps, 1.0, Discounting(0.0, 1.0), may_eliminate=False)
+    search = Search(steps, 1.0, Discounting(0.0, 1.0), may_change=False)
     for n_iter in range(MAX_ITER_OF_STEPS):
         proof = search.improve()
         excess = proof.hi + proof.noise

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy.typing as npt
 
-from skmdp._typing import Floats
 from skmdp.mdp import MDP
 from skmdp.solvers._driver import best_values
-from skmdp.solvers._kernels import padded
 from skmdp.solvers._solution import Solution
-from skmdp.solvers._sweeps import Evaluator
+from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, Pace
 
 
 class NoEvaluation(Evaluator):
     """Leaves the values where the last improvement took them."""
 
+    as_given: ClassVar[Pace] = replace(AS_GIVEN, most_sweeps=0, most_still=0)
     solves: ClassVar[bool] = False
-
-    def evaluate(self, policy: MDP, values: Floats, **_: Any) -> Floats:
-        """Return the values of the acting states as those of all states."""
-        return padded(values, policy.n_states)
+    leaves: ClassVar[bool] = False
 
 
 def value_iteration(

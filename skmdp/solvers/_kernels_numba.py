@@ -1,0 +1,351 @@
+"""The inner loops of the solvers, compiled by numba.
+
+Rows of pairs are CSR. Columns behind the states are hubs, whose values stand in V behind those of
+the states. Rows of a policy are packed, that of state s from ``room[s]`` to ``stop[s]``. Where
+``out`` is V itself, a state sees the new values of the states before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import boolean, float64, int64, njit, types, uint32, uint64, void
+
+
+def _read_only(dtype: Any) -> Any:
+    return types.Array(dtype, 1, "C", readonly=True)
+
+
+tuple_of: Any = types.Tuple
+CODES, NUMBERS = _read_only(uint32), _read_only(float64)
+# Signed indices would be checked for negative ones.
+index = np.uint64
+ONE = index(1)
+
+
+def _may_be_kept() -> bool:
+    """Return whether there is a place to which compiled loops can be written."""
+    try:
+        njit(cache=True)(_read_only)
+    except RuntimeError:
+        return False
+    return True
+
+
+OPTIONS: dict[str, Any] = {"cache": _may_be_kept(), "nogil": True, "error_model": "numpy"}
+
+
+@njit(**OPTIONS)
+def pack(
+    s: Any,
+    row: Any,
+    indices: Any,
+    data: Any,
+    without_loops: Any,
+    n_states: Any,
+    hub_indptr: Any,
+    hub_indices: Any,
+    hub_data: Any,
+    begin: Any,
+    columns: Any,
+    entries: Any,
+) -> Any:
+    """Copy the row of state s, with short hubs in their place; return where it ends, and a factor.
+
+    If ``without_loops``, what hubs lead back to s is solved, which makes the rest larger.
+    """
+    e, loop = begin, 0.0
+    for j in range(row[0], row[1]):
+        column, p = index(indices[j]), data[j]
+        is_hub = (
+            column >= n_states
+            and hub_indptr[column - n_states + ONE] > hub_indptr[column - n_states]
+        )
+        if not is_hub:
+            columns[e], entries[e] = column, p
+            e += ONE
+            continue
+        hub = column - n_states
+        for i in range(index(hub_indptr[hub]), index(hub_indptr[hub + ONE])):
+            if without_loops and hub_indices[i] == s:
+                loop += p * hub_data[i]
+            else:
+                columns[e], entries[e] = hub_indices[i], p * hub_data[i]
+                e += ONE
+    scale = 1.0 / (1.0 - loop)
+    if loop > 0.0:
+        for i in range(begin, e):
+            entries[i] *= scale
+    return e, scale
+
+
+@njit(
+    tuple_of((float64, float64, float64, float64, int64))(
+        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, float64),
+        *(NUMBERS, float64[::1], float64[::1], uint32[::1], boolean, boolean),
+        *(uint64, CODES, CODES, NUMBERS, CODES, uint32[::1], uint32[::1], float64[::1]),
+        float64[::1],
+    ),
+    **OPTIONS,
+)
+def improve(
+    begin: Any,
+    end: Any,
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    rewards: Any,
+    gamma: Any,
+    slack: Any,
+    V: Any,
+    out: Any,
+    Q: Any,
+    chosen: Any,
+    is_packed: Any,
+    without_loops: Any,
+    n_states: Any,
+    hub_indptr: Any,
+    hub_indices: Any,
+    hub_data: Any,
+    room: Any,
+    stop: Any,
+    columns: Any,
+    entries: Any,
+    policy_rewards: Any,
+) -> Any:
+    """Apply T to the states from ``begin`` to ``end``, and choose and pack a pair of each.
+
+    A pair stays chosen as long as no other is better by more than the slack; where ``is_packed``,
+    its row is in its place. Returned are the least and the largest change, the least and the
+    largest value, and the number of new choices.
+    """
+    lo, hi, least, most, n_changed = np.inf, -np.inf, np.inf, -np.inf, 0
+    for s in range(begin, end):
+        start, last = index(first[s]), index(first[s + ONE])
+        best, top = start, -np.inf
+        for pair in range(start, last):
+            x = 0.0
+            for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+                x += data[j] * V[indices[j]]
+            x = rewards[pair] + gamma * x
+            Q[pair] = x
+            if x > top:
+                best, top = index(pair), x
+        d = top - V[s]
+        lo, hi = min(lo, d), max(hi, d)
+        least, most = min(least, top), max(most, top)
+        out[s] = top
+        before = index(chosen[s])
+        if before < last and Q[before] >= top - slack:
+            if is_packed:
+                continue
+            best = before
+        else:
+            n_changed += 1
+            chosen[s] = best
+        row = index(indptr[best]), index(indptr[best + ONE])
+        stop[s], scale = pack(
+            s,
+            row,
+            indices,
+            data,
+            without_loops,
+            n_states,
+            hub_indptr,
+            hub_indices,
+            hub_data,
+            index(room[s]),
+            columns,
+            entries,
+        )
+        policy_rewards[s] = scale * rewards[best]
+    return lo, hi, least, most, n_changed
+
+
+@njit(
+    tuple_of((float64, float64))(
+        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, float64[::1])
+    ),
+    **OPTIONS,
+)
+def follow(
+    begin: Any,
+    end: Any,
+    room: Any,
+    stop: Any,
+    columns: Any,
+    entries: Any,
+    rewards: Any,
+    gamma: Any,
+    V: Any,
+    out: Any,
+) -> Any:
+    """Set ``out`` to rewards + gamma P V, row by row; return the least and the largest change."""
+    lo, hi = np.inf, -np.inf
+    for s in range(begin, end):
+        x = 0.0
+        for j in range(index(room[s]), index(stop[s])):
+            x += entries[j] * V[columns[j]]
+        x = rewards[s] + gamma * x
+        d = x - V[s]
+        lo, hi = min(lo, d), max(hi, d)
+        out[s] = x
+    return lo, hi
+
+
+@njit(**OPTIONS)
+def predecessors(n: Any, first: Any, indptr: Any, indices: Any) -> Any:
+    """Return the states that lead to each of n states, one after the other, and where they begin.
+
+    Hubs are no states: columns behind the states are passed over.
+    """
+    start = np.zeros(n + ONE, np.uint32)
+    for j in range(index(indptr[0]), index(indptr[first[n]])):
+        if indices[j] < n:
+            start[indices[j] + ONE] += np.uint32(1)
+    for s in range(n):
+        start[s + ONE] += start[s]
+    before, filled = np.empty(start[n], np.uint32), start[:-1].copy()
+    for s in range(n):
+        for j in range(index(indptr[first[s]]), index(indptr[first[s + ONE]])):
+            if indices[j] < n:
+                before[filled[indices[j]]] = s
+                filled[indices[j]] += np.uint32(1)
+    return start, before
+
+
+@njit(void(CODES, CODES, CODES, CODES, uint32[::1]), **OPTIONS)
+def backward_order(first: Any, indptr: Any, indices: Any, seeds: Any, order: Any) -> None:
+    """Set ``order`` to the states by their steps to the nearest seed, then all others."""
+    n = index(len(order))
+    start, before = predecessors(n, first, indptr, indices)
+    seen = np.zeros(n, np.bool_)
+    size = index(0)
+    for i in range(index(len(seeds))):
+        order[size] = seeds[i]
+        seen[seeds[i]] = True
+        size += ONE
+    at = index(0)
+    while at < size:
+        reached = index(order[at])
+        at += ONE
+        for j in range(index(start[reached]), index(start[reached + ONE])):
+            if not seen[before[j]]:
+                seen[before[j]] = True
+                order[size] = before[j]
+                size += ONE
+    for s in range(n):
+        if not seen[s]:
+            order[size] = s
+            size += ONE
+
+
+@njit(
+    float64(
+        *(CODES, CODES, float64, CODES, CODES, CODES, NUMBERS, NUMBERS, CODES),
+        *(uint32[::1], uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1]),
+    ),
+    **OPTIONS,
+)
+def relabel(
+    order: Any,
+    code: Any,
+    gamma: Any,
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    rewards: Any,
+    chosen: Any,
+    new_first: Any,
+    new_indptr: Any,
+    new_indices: Any,
+    new_data: Any,
+    new_rewards: Any,
+    new_chosen: Any,
+) -> Any:
+    """Copy rows in another order of the states, discounted, with loops at a state solved.
+
+    Column c is called ``code[c]`` in the copy. Returned is the largest factor of a solved loop.
+    """
+    k, e, largest = index(0), index(0), 1.0
+    new_first[0] = 0
+    new_indptr[0] = 0
+    for i in range(index(len(order))):
+        s = index(order[i])
+        for pair in range(index(first[s]), index(first[s + ONE])):
+            loop, start = 0.0, e
+            for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+                if indices[j] == s:
+                    loop += gamma * data[j]
+                else:
+                    new_indices[e], new_data[e] = code[indices[j]], gamma * data[j]
+                    e += ONE
+            factor = 1.0 / (1.0 - loop)
+            largest = max(largest, factor)
+            for j in range(start, e):
+                new_data[j] *= factor
+            new_rewards[k] = factor * rewards[pair]
+            if pair == chosen[s]:
+                new_chosen[i] = k
+            k += ONE
+            new_indptr[k] = e
+        new_first[i + ONE] = k
+    return largest
+
+
+@njit(
+    uint64(
+        *(CODES, CODES, CODES, NUMBERS, NUMBERS, NUMBERS, NUMBERS, float64, CODES),
+        *(uint32[::1], uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1]),
+    ),
+    **OPTIONS,
+)
+def keep(
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    rewards: Any,
+    Q: Any,
+    V: Any,
+    margin: Any,
+    chosen: Any,
+    new_first: Any,
+    new_indptr: Any,
+    new_indices: Any,
+    new_data: Any,
+    new_rewards: Any,
+    new_chosen: Any,
+) -> Any:
+    """Copy the rows of the pairs whose Q is at most ``margin`` below V; return their number."""
+    k, e = index(0), index(0)
+    new_first[0] = 0
+    new_indptr[0] = 0
+    for s in range(index(len(chosen))):
+        for pair in range(index(first[s]), index(first[s + ONE])):
+            if not (Q[pair] >= V[s] - margin or pair == chosen[s]):
+                continue
+            for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+                new_indices[e], new_data[e] = indices[j], data[j]
+                e += ONE
+            new_rewards[k] = rewards[pair]
+            if pair == chosen[s]:
+                new_chosen[s] = k
+            k += ONE
+            new_indptr[k] = e
+        new_first[s + ONE] = k
+    return k
+
+
+@njit(uint64(CODES, NUMBERS, NUMBERS, float64), **OPTIONS)
+def count_near(first: Any, Q: Any, V: Any, margin: Any) -> Any:
+    """Return the number of pairs whose Q is at most ``margin`` below V of their state."""
+    n = index(0)
+    for s in range(index(len(V))):
+        for pair in range(index(first[s]), index(first[s + ONE])):
+            if V[s] - Q[pair] <= margin:
+                n += ONE
+    return n

@@ -1,0 +1,274 @@
+"""The compiled loops: the same as whole arrays, in place, on threads, where they are missing."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from processes import dense, exact_q_values, exact_values, process, random_process
+from scipy.sparse import csr_array
+
+from skmdp.mdp import MDP
+from skmdp.solvers import _compiled as compiled
+from skmdp.solvers import modified_policy_iteration, policy_iteration, value_iteration
+from skmdp.solvers._bounds import discount
+from skmdp.solvers._compiled import CompiledPairs, load, n_threads
+from skmdp.solvers._equations import solve_krylov
+from skmdp.solvers._kernels import ArrayPairs
+from skmdp.solvers._search import Search, acting_first
+from skmdp.solvers._sweeps import UNTIL_SLOW
+
+SOLVERS = [modified_policy_iteration, policy_iteration, value_iteration]
+PROCESSES = st.builds(
+    random_process,
+    st.integers(0, 100_000),
+    n_states=st.integers(1, 30),
+    end=st.sampled_from([0.0, 0.05]),
+    uniform=st.booleans(),
+    shared=st.booleans(),
+)
+LOOPS = ["pack", "improve", "follow", "predecessors", "backward_order", "relabel", "keep"]
+
+
+def forced(patch, *, at_once=False):
+    """Let the compiled loops be used for everything; ``at_once``: in place from the first sweep."""
+    patch.setattr("skmdp.solvers._compiled.ENOUGH_TO_LOAD", 0)
+    patch.setattr("skmdp.solvers._compiled.ENOUGH_TO_USE", 0)
+    patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
+    if at_once:
+        pace = replace(UNTIL_SLOW, most_sweeps=1, most_still=1)
+        patch.setattr("skmdp.solvers._search.UNTIL_SLOW", pace)
+
+
+def interpreted(patch):
+    """Let the same loops run as Python, where every line can be seen."""
+    kernels = load()
+    patch.setattr(kernels, "index", int)
+    patch.setattr(kernels, "ONE", 1)
+    for name in [*LOOPS, "count_near"]:
+        patch.setattr(kernels, name, getattr(kernels, name).py_func)
+
+
+def with_sinks(mdp, *, loops=0.0):
+    """Return the process with two states that never act, and loops of that probability."""
+    n = mdp.n_states
+    P = dense(mdp) * (1 - loops)
+    P[np.arange(len(P)), mdp.pair_state] += loops * mdp.mass
+    P = np.column_stack([P[:, : n // 2], 0.1 * P.sum(axis=1), 0 * P[:, 0], P[:, n // 2 :]])
+    P /= np.maximum(1, P.sum(axis=1, keepdims=True))
+    return MDP(
+        csr_array(P),
+        mdp.rewards,
+        mdp.pair_state + 2 * (mdp.pair_state >= n // 2),
+        mdp.pair_action,
+        n + 2,
+        mdp.n_actions,
+    )
+
+
+@given(PROCESSES, st.sampled_from([0.3, 0.95, 0.9999]), st.booleans(), st.sampled_from(SOLVERS))
+def test_compiled_loops_give_the_same_values_and_actions(mdp, gamma, at_once, solver):
+    usual = solver(mdp, gamma, max_iter=10**6)
+    with pytest.MonkeyPatch.context() as patch:
+        forced(patch, at_once=at_once)
+        solution = solver(mdp, gamma, max_iter=10**6)
+    both = solution.value_error_bound + usual.value_error_bound
+    assert np.abs(solution.state_values - usual.state_values).max() <= both
+    assert solution.converged
+    # Actions may differ where they tie.
+    best = usual.q_values[
+        np.searchsorted(
+            mdp.pair_state * mdp.n_actions + mdp.pair_action,
+            mdp.acting_states * mdp.n_actions + solution.policy[mdp.acting_states],
+        )
+    ]
+    assert_allclose(
+        best, usual.state_values[mdp.acting_states], atol=1e-8 * (1 + np.ptp(usual.q_values))
+    )
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.05]), st.booleans(), st.booleans())
+def test_bounds_hold_against_exact_fractions(seed, end, shared, at_once):
+    mdp = random_process(seed, n_states=4, end=end, shared=shared)
+    truth = np.maximum.reduceat([float(q) for q in exact_q_values(mdp, 0.9)], mdp.first_pairs)
+    with pytest.MonkeyPatch.context() as patch:
+        forced(patch, at_once=at_once)
+        solution = modified_policy_iteration(mdp, 0.9, tol=1e-9)
+    assert np.abs(solution.state_values - truth).max() <= solution.value_error_bound + 1e-14
+    assert solution.converged
+
+
+@given(PROCESSES, st.sampled_from([0.5, 0.99]), st.sampled_from([0.0, 0.5, 0.999]))
+def test_work_in_place_solves_loops_and_passes_over_states_that_never_act(mdp, gamma, loops):
+    mdp = with_sinks(mdp, loops=loops)
+    with pytest.MonkeyPatch.context() as patch:
+        forced(patch, at_once=True)
+        solution = modified_policy_iteration(mdp, gamma)
+    error = np.abs(solution.state_values - exact_values(mdp, gamma)).max()
+    assert error <= solution.value_error_bound + 1e-12
+    assert solution.converged
+
+
+def test_every_line_of_the_loops_says_what_the_compiled_ones_do(monkeypatch):
+    """Hubs long and short, loops, sinks, ends, dropped pairs and threads."""
+    for seed, gamma in ((0, 0.9), (1, 0.999)):
+        for mdp in (
+            random_process(seed, n_states=80, end=0.01, uniform=True, shared=True),
+            with_sinks(random_process(seed, n_states=20), loops=0.3),
+            corridor(300),
+        ):
+            with pytest.MonkeyPatch.context() as patch:
+                forced(patch, at_once=True)
+                usual = modified_policy_iteration(mdp, gamma)
+                patch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
+                interpreted(patch)
+                solution = modified_policy_iteration(mdp, gamma)
+            both = solution.value_error_bound + usual.value_error_bound
+            assert np.abs(solution.state_values - usual.state_values).max() <= both
+            assert_array_equal(solution.policy, usual.policy)
+
+
+def corridor(n):
+    """States in a row, in no order; a reward at the end, and a way back from everywhere."""
+    place = np.random.default_rng(0).permutation(n)
+    pairs = {}
+    for i in range(n - 1):
+        pairs[int(place[i]), 0] = (0.0, {int(place[i + 1]): 0.9, int(place[i]): 0.1})
+        pairs[int(place[i]), 1] = (0.0, {int(place[max(i - 1, 0)]): 1.0})
+    pairs[int(place[-1]), 0] = (1.0, {int(place[-1]): 1.0})
+    return process(pairs)
+
+
+def test_slow_processes_are_worked_on_in_place(monkeypatch):
+    mdp = corridor(3000)
+    forced(monkeypatch)
+    search = Search(mdp, 0.999, discount(mdp, 0.999))
+    places = []
+    while (proof := search.improve(1e-6)).bound > 1e-3:
+        search.evaluate()
+        places.append(search.pairs.is_in_place)
+    assert places[-1]
+    assert len(places) < 20
+    first = (0.999 * 0.9 / (1 - 0.999 * 0.1)) ** 2999 / (1 - 0.999)
+    start = np.random.default_rng(0).permutation(3000)[0]
+    assert abs(search.values()[start] + proof.level - first) <= proof.bound
+
+
+def test_one_sweep_in_place_goes_all_the_way_back_from_the_reward(monkeypatch):
+    mdp = corridor(500)
+    forced(monkeypatch)
+    pairs = CompiledPairs.of_process(acting_first(mdp), 0.99)
+    pairs.improve(pairs.vector(np.zeros(500)), 0.0)
+    inner, order, factor = pairs.in_place()
+    assert_allclose(factor, 1 / (1 - 0.99))  # the last state stays for certain
+    V = inner.vector(np.zeros(500))
+    inner.improve(V, 0.0)
+    values = np.empty(500)
+    values[order] = V[:500]
+    assert_allclose(values, exact_values(mdp, 0.99), rtol=1e-12)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_equations_of_packed_rows_are_those_of_the_policy(in_place, shared):
+    mdp = random_process(5, n_states=40, end=0.02, shared=shared)
+    pairs = CompiledPairs.of_process(mdp, 0.95)
+    pairs.improve(pairs.vector(np.zeros(40)), 0.0)
+    chosen = pairs.chosen.astype(np.intp)
+    truth = np.linalg.solve(np.eye(40) - 0.95 * dense(mdp)[chosen], mdp.rewards[chosen])
+    if in_place:
+        pairs, order, _ = pairs.in_place()
+        pairs.improve(pairs.vector(np.zeros(40)), np.inf)
+        truth = truth[order]
+    policy = pairs.policy()
+    by_rows = np.linalg.solve(np.eye(40) - policy.transitions().toarray(), policy.rewards)
+    assert_allclose(by_rows, truth)
+    x, is_solved = solve_krylov(policy, policy.rewards, 1e-12)
+    assert is_solved
+    assert_allclose(x, truth, rtol=1e-9)
+
+
+@given(PROCESSES, st.sampled_from([0.5, 0.95]), st.booleans())
+def test_elimination_keeps_every_best_pair(mdp, gamma, at_once):
+    Q = mdp.rewards + gamma * dense(mdp) @ exact_values(mdp, gamma)
+    with pytest.MonkeyPatch.context() as patch:
+        forced(patch, at_once=at_once)
+        patch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
+        search = Search(mdp, gamma, discount(mdp, gamma))
+        for _ in range(6):
+            search.improve()
+            search.evaluate()
+    top = np.maximum.reduceat(Q, mdp.first_pairs)[mdp.pair_state]
+    n_best = np.bincount(mdp.pair_state, top - 1e-14 * np.abs(Q).max() <= Q)
+    left = np.diff(search.pairs.first.astype(np.int64))
+    if search.order is not None:
+        n_best = n_best[search.order]
+    assert (left >= n_best).all()
+
+
+@pytest.mark.parametrize("gamma", [0.9, 0.9999])
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch, gamma):
+    forced(monkeypatch)
+    monkeypatch.setattr("skmdp.solvers._compiled.PER_THREAD", 10)
+    mdp = random_process(3, n_states=200, shared=True)
+    found = []
+    for n in (1, 2, 5):
+        monkeypatch.setattr("skmdp.solvers._compiled.n_threads", lambda n=n: n)
+        found.append(modified_policy_iteration(mdp, gamma))
+    for other in found[1:]:
+        assert_array_equal(other.state_values, found[0].state_values)
+        assert_array_equal(other.policy, found[0].policy)
+        assert_array_equal(other.history, found[0].history)
+
+
+def test_threads_are_as_many_as_openmp_uses():
+    with compiled.thread_pools().limit(limits=1, user_api="openmp"):
+        assert n_threads() == 1
+
+
+def test_large_processes_use_the_compiled_loops_and_small_ones_only_when_they_are_loaded(
+    monkeypatch,
+):
+    small, tiny = random_process(0, n_states=500), random_process(0, n_states=100)
+    load()
+    assert isinstance(compiled.pairs_of(small, 0.9), CompiledPairs)
+    assert isinstance(compiled.pairs_of(tiny, 0.9), ArrayPairs)
+    monkeypatch.delitem(sys.modules, compiled.KERNELS)
+    assert isinstance(compiled.pairs_of(small, 0.9), ArrayPairs)
+
+
+def test_without_numba_whole_arrays_do_the_work(monkeypatch):
+    forced(monkeypatch)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, compiled.KERNELS, raising=False)
+    load.cache_clear()
+    try:
+        assert load() is None
+        assert isinstance(compiled.pairs_of(random_process(0), 0.9), ArrayPairs)
+    finally:
+        load.cache_clear()
+
+
+def test_skmdp_imports_no_numba_and_compiles_once(tmp_path):
+    """Also where the compiled loops can be written nowhere."""
+    script = (
+        "import sys, skmdp, skmdp.solvers\n"
+        "assert 'numba' not in sys.modules\n"
+        "from skmdp.datasets import make_garnet\n"
+        "from skmdp.solvers import modified_policy_iteration as solve\n"
+        "solve(make_garnet(50, 3, 3, random_state=0), 0.9)\n"
+        "assert 'numba' not in sys.modules\n"
+        "solution = solve(make_garnet(20_000, 5, 3, random_state=0), 0.9)\n"
+        "assert 'numba' in sys.modules and solution.converged\n"
+    )
+    (tmp_path / "file").touch()
+    for place in ("cache", "file/impossible"):
+        run = [sys.executable, "-W", "error", "-c", script]
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / place)}
+        subprocess.run(run, check=True, env=environment)
+    assert any((tmp_path / "cache").rglob("*.nbi"))
