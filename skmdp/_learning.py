@@ -97,7 +97,9 @@ def _solve(mdp: MDP, evidence: Evidence, gamma: float, **options: Any) -> Soluti
         return solve(mdp, gamma, **options)
     except EndlessLoopError as error:
         raise EndlessLoopError(
-            evidence.states.label(error.state), evidence.actions.label(error.action)
+            evidence.states.label(error.state),
+            evidence.actions.label(error.action),
+            evidence.states.python_labels(np.array(error.states, dtype=np.intp)),
         ) from None
 
 

@@ -417,6 +417,7 @@ def test_an_endless_loop_is_named_by_its_labels():
     for found in (error.value, pickle.loads(pickle.dumps(error.value))):
         assert found.state == ("a", 1)
         assert found.action == "go"
+        assert found.states == [("a", 1), ("b", 2)]
         assert str(found) == str(error.value)
     MarkovPolicyEstimator(state=["room", "hour"], gamma=0.999).fit(table)  # the remedy
 

@@ -14,21 +14,39 @@ path problems", Mathematics of Operations Research 16 (1991)).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, eye_array, vstack
+from scipy.sparse import coo_array, csr_array, vstack
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._bounds import UNBOUNDED
-from skmdp.solvers._kernels import Choices, first_best, improve, padded
+from skmdp.solvers._bounds import UNBOUNDED, Discounting
+from skmdp.solvers._equations import solve_band, solve_krylov
+from skmdp.solvers._kernels import (
+    ArrayPolicy,
+    Choices,
+    equations_of,
+    first_best,
+    improve,
+    padded,
+)
+from skmdp.solvers._search import Search
 from skmdp.solvers._solution import EndlessLoopError
 from skmdp.solvers._total_reward import EndlessPairs
 
 # Roundings by which an action must be better to be taken instead of another.
 LEAST_GAIN = 10
+# States up to which equations are solved by elimination at once. Rounds of the Krylov method at
+# most, and the share that each aims to leave of the error.
+FEW_STATES = 400
+MOST_ROUNDS = 10
+ROUND_GAIN = 1e-6
+# Improvements until values must have settled, and between looks for loops that earn.
+MOST_LOOKS = 300
+LOOKS_BETWEEN = 10
 
 
 class NoTotalReward(Exception):
@@ -81,10 +99,10 @@ class Merged:
             n_actions=len(at),
         )
 
-    def values(self, of_given: Floats | None) -> Floats | None:
-        """Return values of the states given as values of the merged ones."""
+    def values(self, of_given: Floats | None) -> Floats:
+        """Return values of the states given as values of the merged ones; 0 if none are given."""
         if of_given is None:
-            return None
+            return np.zeros(self.process.n_states)
         whole, n = self._whole, len(of_given)
         V = np.append(of_given, np.zeros(whole.n_states - n))
         # Hubs come last, with one pair each.
@@ -109,49 +127,113 @@ def ending_policy(process: MDP) -> Integers:
     state = process.pair_state[pair]
     back = coo_array((np.ones(len(pair)), (following, state)), shape=(n + 1, n + 1)).tocsr()
     before = breadth_first_order(back, n)[1]
-    unreached = np.flatnonzero(before[:n] < 0)
-    if len(unreached):
-        raise NoTotalReward(process.first_pairs[unreached])
+    is_unreached = before[:n] < 0
+    if is_unreached.any():
+        trapped = EndlessPairs(process, is_unreached[process.pair_state])
+        trapped.search()
+        raise NoTotalReward(np.flatnonzero(trapped.is_left))
     closer = np.sort(pair[following == before[state]])
     at = process.pair_state[closer]
     return np.asarray(closer[np.append(True, at[1:] != at[:-1])])
 
 
-def first_policy(process: MDP, values: Floats | None) -> Integers:
-    """Return a pair of every acting state: the best by some values, if all episodes then end."""
-    if values is not None:
-        choices = Choices(process)
-        pairs = first_best(choices, improve(process, choices, values, 1.0)[1])
-        loops = EndlessPairs(process.restrict(pairs))
-        loops.search()
-        if not loops.is_left.any():
-            return pairs
-    return ending_policy(process)
+def settled_policy(
+    process: MDP, V: Floats, max_iter: int, report: Callable[[int, int], None] | None
+) -> tuple[Integers, Floats, int]:
+    """Return the best pairs by values that hardly change any more, the values, and improvements.
+
+    Nothing is proven of them, and the policy may not end: values that grow for ever do not settle.
+    """
+    choices, n_iter = Choices(process), 0
+    search = Search(process, 1.0, Discounting(0.0, 1.0), V, may_change=False)
+
+    def values() -> Floats:
+        return padded(search.V[: len(choices.first)], process.n_states)
+
+    def best() -> Integers:
+        return first_best(choices, improve(process, choices, values(), 1.0)[1])
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        while n_iter < min(max_iter, MOST_LOOKS):
+            proof = search.improve()
+            if not LEAST_GAIN * proof.noise < max(proof.hi, -proof.lo) < np.inf:
+                break
+            # Values only rise where a loop earns, once they do so everywhere.
+            may_earn = n_iter % LOOKS_BETWEEN == LOOKS_BETWEEN - 1 and proof.lo >= -proof.noise
+            if may_earn and len(endless_pairs(process, best())):
+                break
+            n_iter += 1
+            if report is not None:
+                report(n_iter, search.n_changed)
+            search.evaluate()
+        return best(), values(), n_iter
 
 
-def solve_policy(policy: MDP, d: Floats) -> Floats:
-    """Return the x with x = d + P x over the acting states."""
+def endless_pairs(process: MDP, pairs: Integers) -> Integers:
+    """Return those of a policy's pairs that may be taken again and again for ever."""
+    loops = EndlessPairs(process.restrict(pairs))
+    loops.search()
+    return np.asarray(pairs[loops.is_left])
+
+
+def solve_policy(policy: MDP, d: Floats, guess: Floats) -> Floats:
+    """Return the x with x = d + P x over the acting states; the guess may be it already."""
     n = len(d)
-    factors = splu((eye_array(n, format="csc") - policy.transitions[:, :n]).tocsc())
+    equations = equations_of(policy.transitions[:, :n])
+    if np.abs(d - equations @ guess).max() <= last_bits(policy, d, guess):
+        return guess
+    if n > FEW_STATES:
+        x = solve_band(equations, d)
+        if x is None:
+            x = solve_by_rounds(policy, equations, d, guess)
+        if x is not None:
+            return x
+    factors = splu(equations.tocsc())
     x = factors.solve(d)
-    return np.asarray(x + factors.solve(d - x + policy.transitions[:, :n] @ x))
+    return np.asarray(x + factors.solve(d - equations @ x))
+
+
+def last_bits(policy: MDP, d: Floats, x: Floats) -> float:
+    """Return what rounding leaves of d + P x - x."""
+    return policy.rounding * (float(np.abs(d).max()) + float(np.abs(x).max()))
+
+
+def solve_by_rounds(policy: MDP, equations: Any, d: Floats, x: Floats) -> Floats | None:
+    """Solve by the Krylov method, again and again for what is left; None if that goes slowly."""
+    # Sweeps go backwards from the largest rewards, which stand for the ends here.
+    to_end = ArrayPolicy(policy.unchecked(rewards=policy.ends.astype(np.float64)), 1.0)
+    left = d - equations @ x
+    most = float(np.abs(left).max())
+    for _ in range(MOST_ROUNDS):
+        closer = x + solve_krylov(to_end, left, ROUND_GAIN * most)[0]
+        left = d - equations @ closer
+        if not np.abs(left).max() < most / 2:
+            break
+        x, most = closer, float(np.abs(left).max())
+        if most <= last_bits(policy, d, x):
+            break
+    return x if most <= LEAST_GAIN * last_bits(policy, d, x) else None
 
 
 def improved_to_the_end(
     process: MDP,
     pairs: Integers,
+    V: Floats,
     max_iter: int,
+    n_iter: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> tuple[Integers, Floats, int]:
     """Return the best pairs, from a policy that ends, their values, and the number of steps.
 
-    The number is above ``max_iter`` if that came first. ``report`` is called after each step but
-    the last, which changes nothing, with its number and that of the actions changed.
+    ``V`` is a guess at the values, ``n_iter`` the number of steps before. The number of all is
+    above ``max_iter`` if that came first. ``report`` is called after each step but the last, which
+    changes nothing, with its number and that of the actions changed.
     """
     choices = Choices(process)
-    for n_iter in range(1, max_iter + 1):
+    while n_iter < max_iter:
+        n_iter += 1
         policy = process.restrict(pairs)
-        V = padded(solve_policy(policy, policy.rewards), process.n_states)
+        V = padded(solve_policy(policy, policy.rewards, V[: len(pairs)]), process.n_states)
         gaps = improve(process, choices, V, 1.0)[1]
         is_better = gaps[pairs] > LEAST_GAIN * rounded(process, V)
         if not is_better.any():
@@ -159,10 +241,9 @@ def improved_to_the_end(
         if report is not None:
             report(n_iter, int(is_better.sum()))
         pairs = np.where(is_better, first_best(choices, gaps), pairs)
-        loops = EndlessPairs(process.restrict(pairs))
-        loops.search()
-        if loops.is_left.any():
-            raise NoTotalReward(pairs[loops.is_left])
+        endless = endless_pairs(process, pairs)
+        if len(endless):
+            raise NoTotalReward(endless)
     return pairs, V, max_iter + 1
 
 
@@ -174,12 +255,13 @@ def rounded(process: MDP, V: Floats) -> float:
 def proven_error(process: MDP, pairs: Integers, V: Floats, max_iter: int) -> float:
     """Return a bound on the error of V, the values of a policy; ``UNBOUNDED`` if none is proven."""
     policy, n_acting = process.restrict(pairs), len(pairs)
-    steps = solve_policy(policy, np.ones(n_acting))
+    steps = solve_policy(policy, np.ones(n_acting), np.zeros(n_acting))
     onwards = policy.expected_next_values(padded(steps, process.n_states))
     residual = np.abs(policy.pair_values(V, 1.0) - V[:n_acting]).max()
     delta = 22 * rounded(process, V) + 2 * float(residual)
     higher = process.unchecked(rewards=process.rewards + delta)
-    _, U, n_iter = improved_to_the_end(higher, pairs, max_iter)
+    guess = V + delta * padded(steps, process.n_states)
+    _, U, n_iter = improved_to_the_end(higher, pairs, guess, max_iter)
     top = improve(process, Choices(process), U, 1.0)[0]
     is_proven = (
         n_iter <= max_iter
@@ -212,6 +294,13 @@ def back_to_members(mdp: MDP, merged: Merged, chosen: Integers) -> Integers:
     return pair_of
 
 
+def endless_loop(mdp: MDP, pairs: Integers) -> EndlessLoopError:
+    """Return the error about pairs that come round, those of hubs among them."""
+    own = np.sort(pairs[(pairs >= 0) & (pairs < len(mdp.rewards))])
+    states, actions = mdp.pair_state[own], mdp.pair_action[own]
+    return EndlessLoopError(int(states[0]), int(actions[0]), states=np.unique(states).tolist())
+
+
 def best_total_rewards(
     mdp: MDP,
     max_iter: int,
@@ -221,20 +310,21 @@ def best_total_rewards(
     """Return the largest total rewards of a process with loops, and a policy that earns them.
 
     They are (n_states,), the policy's pairs likewise, -1 in states without; then follow the bound
-    on the error, the number of improvements, and which states are in loops without reward. The
-    first policy is the best one by the initial values, if that one ends.
+    on the error, the number of improvements, and which states are in loops without reward.
     """
     whole = mdp.without_hubs
     merged = Merged(whole)
     process = merged.process
     try:
-        pairs = first_policy(process, merged.values(initial_values))
-        pairs, V, n_iter = improved_to_the_end(process, pairs, max_iter, report)
+        slow = ending_policy(process)
+        V = merged.values(initial_values)
+        pairs, V, n_iter = settled_policy(process, V, max_iter, report)
+        if len(endless_pairs(process, pairs)):
+            pairs = slow
+        pairs, V, n_iter = improved_to_the_end(process, pairs, V, max_iter, n_iter, report)
         bound = proven_error(process, pairs, V, max_iter) if n_iter <= max_iter else UNBOUNDED
     except NoTotalReward as found:
-        pair = int(merged.name[found.pairs].min())
-        codes = whole.pair_state[pair], whole.pair_action[pair]
-        raise EndlessLoopError(*map(int, codes)) from None
+        raise endless_loop(mdp, merged.name[found.pairs]) from None
     in_loops = np.zeros(whole.n_states, dtype=bool)
     in_loops[whole.pair_state[merged.is_inside]] = True
     pair_of = back_to_members(whole, merged, merged.name[pairs])

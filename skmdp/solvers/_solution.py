@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from skmdp._messages import shown
+from skmdp._messages import quoted, shown
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.solvers._bounds import UNBOUNDED
 
@@ -21,6 +22,8 @@ class EndlessLoopError(ValueError):
     state, action : int or label
         One pair that can be taken again and again, kept as attributes: codes where a process was
         solved, labels where an estimator was fitted.
+    states : sequence of int or label, default=()
+        All states of such loops, as far as they are known.
 
     Examples
     --------
@@ -29,17 +32,19 @@ class EndlessLoopError(ValueError):
     'open'
     """
 
-    def __init__(self, state: Any, action: Any) -> None:
+    def __init__(self, state: Any, action: Any, states: Sequence[Any] = ()) -> None:
+        through = f" through the states {quoted(states)}" if len(states) > 1 else ""
         super().__init__(
             f"gamma=1 needs a process that always ends, but action {shown(action)} in state "
-            f"{shown(state)} can be part of an endless loop, so its value may be infinite. Use a "
-            "gamma below 1, such as 0.999."
+            f"{shown(state)} can be part of an endless loop{through}, so its value may be "
+            "infinite. Use a gamma below 1, such as 0.999."
         )
         self.state = state
         self.action = action
+        self.states = states
 
-    def __reduce__(self) -> tuple[type[EndlessLoopError], tuple[Any, Any]]:
-        return type(self), (self.state, self.action)
+    def __reduce__(self) -> tuple[type[EndlessLoopError], tuple[Any, ...]]:
+        return type(self), (self.state, self.action, self.states)
 
 
 @dataclass(frozen=True, eq=False)

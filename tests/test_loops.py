@@ -1,0 +1,162 @@
+"""Total rewards of processes with loops: large ones, and those that are refused."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from processes import dense, process
+from scipy.sparse import csr_array
+
+from skmdp.mdp import MDP
+from skmdp.solvers import EndlessLoopError, solve
+
+
+def walk(n, *, back=True):
+    """Steps cost 1 to the right, where it ends, and to the left, where it does not."""
+    pairs = {(s, 0): (-1.0, {s + 1: 1.0}) for s in range(n)}
+    if back:
+        pairs |= {(s, 1): (-0.5, {max(s - 1, 0): 1.0}) for s in range(n)}
+    return process(pairs, n + 1)
+
+
+def wide(seed, n):
+    """A process of costs that leads anywhere, ends seldom, and has loops."""
+    rng = np.random.default_rng(seed)
+    mass = np.where(rng.uniform(size=3 * n) < 0.05, 0.9, 1.0)
+    P = csr_array(
+        (
+            (rng.dirichlet(np.ones(4), 3 * n) * mass[:, np.newaxis]).ravel(),
+            rng.integers(0, n, 12 * n),
+            np.arange(0, 12 * n + 1, 4),
+        ),
+        shape=(3 * n, n),
+    )
+    P.sum_duplicates()
+    state, action = np.divmod(np.arange(3 * n), 3)
+    return MDP(P, -rng.uniform(0.1, 1, 3 * n), state, action, n, 3)
+
+
+def check_optimality(mdp, solution):
+    """No action is better, and the policy earns its values: for costs that is the optimum."""
+    Q = mdp.rewards + dense(mdp) @ solution.state_values
+    best = np.maximum.reduceat(Q, mdp.first_pairs)
+    acting = mdp.acting_states
+    own = mdp.first_pairs + np.array(
+        [
+            np.flatnonzero(mdp.pair_action[mdp.pair_state == s] == solution.policy[s])[0]
+            for s in acting
+        ]
+    )
+    P = dense(mdp)[own][:, acting]
+    truth = np.linalg.solve(np.eye(len(acting)) - P, mdp.rewards[own])
+    assert_allclose(best, truth, atol=1e-9)
+    error = np.abs(solution.state_values[acting] - truth).max()
+    assert error <= solution.value_error_bound + 1e-10
+    assert solution.converged
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_large_processes_that_lead_anywhere(seed):
+    """Elimination would fill the equations, so they are solved round by round."""
+    mdp = wide(seed, 1000)
+    check_optimality(mdp, solve(mdp, 1.0))
+
+
+def test_equations_are_eliminated_where_rounds_do_not_help(monkeypatch):
+    mdp = wide(0, 500)
+    usual = solve(mdp, 1.0)
+    calls = []
+
+    def fail(policy, d, residual):
+        calls.append(residual)
+        return np.zeros(len(d)), False
+
+    monkeypatch.setattr("skmdp.solvers._loops.solve_krylov", fail)
+    solution = solve(mdp, 1.0)
+    assert calls
+    assert np.abs(solution.state_values - usual.state_values).max() <= (
+        solution.value_error_bound + usual.value_error_bound
+    )
+    monkeypatch.setattr("skmdp.solvers._loops.MOST_ROUNDS", 0)
+    assert_allclose(solve(mdp, 1.0).state_values, usual.state_values, atol=1e-9)
+
+
+def test_long_ways_have_narrow_bands():
+    n = 3000
+    solution = solve(walk(n), 1.0)
+    assert solution.converged
+    assert_allclose(solution.state_values, np.arange(n + 1) - n, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_looks", [0, 1, 300])
+def test_values_need_not_settle_first(monkeypatch, n_looks):
+    """Policies that end are improved all the same, only more often."""
+    monkeypatch.setattr("skmdp.solvers._loops.MOST_LOOKS", n_looks)
+    mdp = wide(3, 60)
+    check_optimality(mdp, solve(mdp, 1.0))
+    assert_allclose(solve(walk(20), 1.0).state_values, np.arange(21) - 20.0)
+
+
+@given(
+    st.integers(3, 12),
+    st.integers(1, 12),
+    st.integers(0, 1000),
+    st.sampled_from([1.0, -1.0]),
+)
+def test_the_states_of_a_loop_are_named(n, length, seed, sign):
+    """A ring that earns, or one that loses and has no way out; all other states end."""
+    rng = np.random.default_rng(seed)
+    ring = rng.permutation(n)[: min(length, n)].tolist()
+    pairs = {(s, 0): (-1.0, {}) for s in range(n) if sign > 0 or s not in ring}
+    pairs |= {(s, 1): (sign, {t: 1.0}) for s, t in zip(ring, [*ring[1:], ring[0]], strict=True)}
+    outside = [s for s in range(n) if s not in ring]
+    pairs |= {(s, 2): (-5.0, {ring[0]: 0.5}) for s in outside}
+    with pytest.raises(EndlessLoopError) as found:
+        solve(process(pairs, n), 1.0)
+    assert found.value.states == sorted(ring)
+    assert (found.value.state, found.value.action) == (min(ring), 1)
+    if len(ring) > 1:
+        assert f"through the states {', '.join(map(str, sorted(ring)))}, so" in str(found.value)
+
+
+def test_an_average_of_zero_is_named_too():
+    """It pays 1 and takes it back: for ever between two sums."""
+    pairs = {(0, 0): (1.0, {1: 1.0}), (1, 0): (-1.0, {0: 1.0}), (1, 1): (0.0, {2: 1.0})}
+    with pytest.raises(EndlessLoopError, match="states 0, 1, so") as found:
+        solve(process(pairs, 3), 1.0)
+    copy = pickle.loads(pickle.dumps(found.value))
+    assert (copy.state, copy.action, copy.states) == (0, 0, [0, 1])
+    for loss, is_fine in ((1e-3, True), (1e-9, True), (1e-16, False)):
+        pairs[1, 0] = (-1.0 - loss, {0: 1.0})
+        if is_fine:
+            solution = solve(process(pairs, 3), 1.0)
+            assert_allclose(solution.state_values, [1, 0, 0], atol=solution.value_error_bound)
+            continue
+        with pytest.raises(EndlessLoopError):
+            solve(process(pairs, 3), 1.0)
+
+
+def test_hubs_are_no_states_to_be_named():
+    """All lead on by one hub, back to the states: a loop that earns."""
+    mdp = process(
+        {(0, 0): (1.0, {}), (1, 0): (1.0, {}), (1, 1): (0.0, {2: 1.0})},
+        n_states=3,
+        hub_mass=[[1.0], [1.0], [0.0]],
+        hub_transitions=[[0.5, 0.5, 0.0]],
+    )
+    with pytest.raises(EndlessLoopError) as found:
+        solve(mdp, 1.0)
+    assert found.value.states == [0, 1]
+
+
+def test_many_states_are_shortened():
+    n = 5000
+    s = np.arange(n)
+    P = csr_array((np.ones(n), (s + 1) % n, np.arange(n + 1)), shape=(n, n))
+    with pytest.raises(EndlessLoopError, match=r"\.\.\. and 4,\d+ more, so") as found:
+        solve(MDP(P, np.ones(n), s, np.zeros(n, int), n, 1), 1.0)
+    assert len(str(found.value)) < 500
+    assert_array_equal(found.value.states, range(n))
