@@ -147,6 +147,21 @@ def test_pipeline_from_raw_measurements(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_solvers_prove_what_they_say(tmp_path):
+    printed = run("plot_08_solvers.py", tmp_path / "figure.png")
+    lines = re.findall(r"^  (\w+) +(\d+) iter.* bound (\S+), (\S+) from", printed, re.M)
+    assert len(lines) == 9
+    bounds = [float(bound) for _, _, bound, _ in lines]
+    for process in range(0, 9, 3):
+        n_iter = [int(found) for _, found, _, _ in lines[process : process + 3]]
+        assert max(n_iter[1:]) < n_iter[0] / 5  # policies are followed, or solved, in between
+        best = min(bounds[process : process + 3])
+        for _, _, bound, apart in lines[process : process + 3]:
+            assert float(apart) <= 1.1 * (float(bound) + best)
+            assert float(bound) <= 1.01e-4  # 1e-6 of values of 100
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
 def _numbers_after(name, printed):
     """Return the whole numbers of the line that starts with a name."""
     line = next(line for line in printed.splitlines() if line.startswith(name))
