@@ -126,9 +126,10 @@ def status(field):
     return 1024 * int(re.search(field + r":\\s+(\\d+) kB", text)[1])
 
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-before = status("VmRSS")
+before, begin = status("VmRSS"), time.thread_time()
 run = runs.solve_once(process, tol)
-print(json.dumps({"cpu": run.cpu, "wall": run.wall, "first": small,
+main = time.thread_time() - begin
+print(json.dumps({"cpu": run.cpu, "wall": run.wall, "main": main, "first": small,
                   "bytes": status("VmHWM") - before,
                   "values": run.solution.state_values.tolist()[:1000],
                   "numba": "numba" in sys.modules}))
@@ -155,8 +156,9 @@ def load(path):
 def in_fresh_interpreter(process, tol, **environment):
     """Solve a process in an interpreter of its own, with changes to the environment.
 
-    Returns CPU and wall seconds of the third solve, CPU seconds of the first one, the bytes that
-    the third one needs beyond the model, some values, and whether numba was imported.
+    Returns CPU and wall seconds of the third solve, CPU seconds of its main thread, the bytes it
+    needs beyond the model, and some values; CPU seconds of the first solve; and whether numba was
+    imported.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "process.npz"
