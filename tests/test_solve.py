@@ -18,6 +18,7 @@ from skmdp.datasets import load_climb, make_garnet, sample_transitions
 from skmdp.mdp import MDP
 from skmdp.solvers import (
     EndlessLoopError,
+    evaluate_policy,
     modified_policy_iteration,
     policy_iteration,
     solve,
@@ -26,7 +27,7 @@ from skmdp.solvers import (
 from skmdp.solvers._bounds import discount, prove
 from skmdp.solvers._kernels import ArrayPolicy, Change
 from skmdp.solvers._policy_iteration import ExactEvaluation
-from skmdp.solvers._sweeps import AS_GIVEN
+from skmdp.solvers._sweeps import AS_GIVEN, Evaluator
 
 SOLVERS = {
     "modified_policy_iteration": modified_policy_iteration,
@@ -195,6 +196,53 @@ def test_initial_values_near_the_best_ones_save_iterations(solver):
     assert np.abs(warm.state_values - cold.state_values).max() <= (
         warm.value_error_bound + cold.value_error_bound
     )
+
+
+# --------------------------------------------------------------------------- levels of values
+
+
+def ring(seed, n, offset):
+    """Round and round by steps of 1 or 2, with whole rewards, or 0.3 more, plus an offset."""
+    rng = np.random.default_rng(seed)
+    rewards, steps = rng.integers(0, 5, size=(n, 2)), rng.choice([1, 2], p=[0.9, 0.1], size=(n, 2))
+    return process(
+        {
+            (s, a): (rewards[s, a] + 0.3 * a + offset, {int(s + steps[s, a]) % n: 1.0})
+            for s in range(n)
+            for a in (0, 1)
+        }
+    )
+
+
+@pytest.mark.parametrize("n", [20, 100])  # a full matrix, a sparse one
+@pytest.mark.parametrize("seed", range(3))
+def test_a_level_that_all_values_share_keeps_no_better_action_back(n, seed):
+    """Of values of 1e18, an action that is better by 1 is not the last bits."""
+    gamma = 1 - 1e-8
+    plain, offset = ring(seed, n, 0.0), ring(seed, n, 1e10)
+    best = solve(plain, gamma)
+    assert best.n_undecided == 0
+    assert best.n_iter < 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        far = solve(offset, gamma)
+    assert far.n_iter < 10
+    value = evaluate_policy(plain, far.policy, gamma)
+    # Rewards of 1e10 are rounded to 2e-6, each step.
+    assert np.abs(value.state_values - best.state_values).max() <= 1e-5 / (1 - gamma)
+
+
+@pytest.mark.parametrize("way", ["band", "dense", "krylov"])
+def test_values_of_a_policy_do_not_depend_on_the_level_they_are_sought_from(monkeypatch, way):
+    monkeypatch.setattr("skmdp.solvers._sweeps.MOST_REFUSALS", 10**9 if way == "band" else 0)
+    monkeypatch.setattr("skmdp.solvers._sweeps.FEW_STATES", 10**9 if way == "dense" else 0)
+    mdp, gamma = ring(0, 100, 0.0), 0.999
+    chain = mdp.restrict(mdp.first_pairs)
+    evaluator = Evaluator(discount(mdp, gamma), AS_GIVEN, may_solve=True)
+    truth = np.linalg.solve(np.eye(100) - gamma * dense(chain), chain.rewards)
+    for level in (0.0, 1e13, -1e13):
+        V = evaluator.solve(ArrayPolicy(chain, gamma), np.full(100, level), 1e-9, np.inf, 0.0)
+        assert_allclose(V - V[0], truth - truth[0], atol=1e-7)
 
 
 # ------------------------------------------------------------------- loops without discount

@@ -18,7 +18,6 @@ from skmdp.solvers._compiled import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
 from skmdp.solvers._sweeps import IN_PLACE, UNTIL_SLOW, Evaluator
 
-EPS = float(np.finfo(np.float64).eps)
 # Discounted sum of ones up to which rounding leaves enough digits in place, where values are whole.
 MOST_IN_PLACE = 1e6
 # States, and entries of P, up to which a full matrix is faster than a sparse one.
@@ -118,7 +117,7 @@ class Search:
         self._step = self._proof = prove(self._mdp, discounting, change, self._factor)
         self._proven_by = self.pairs
         # An action stays as long as no other is better by more than the last bits.
-        self._slack = 2 * EPS * (self._mdp.largest_reward + self._step.largest)
+        self._slack = self._step.noise
         target = tol * max(self._mdp.largest_reward, self._step.largest)
         if self.order is not None and (self._step.is_rounding or self._step.bound <= target):
             V = np.empty(self.pairs.n_acting)
