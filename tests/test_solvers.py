@@ -817,7 +817,7 @@ def test_pairs_far_from_best_are_dropped():
     for _ in range(8):
         search.improve()
         search.evaluate()
-    assert len(search.pairs.process.rewards) < len(mdp.rewards) / 2
+    assert search.pairs.n_near(np.inf) < len(mdp.rewards) / 2
 
 
 def test_actions_that_tie_cost_no_precision():
