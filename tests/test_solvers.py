@@ -817,7 +817,8 @@ def test_pairs_far_from_best_are_dropped():
     for _ in range(8):
         search.improve()
         search.evaluate()
-    assert search.pairs.n_near(np.inf) < len(mdp.rewards) / 2
+    search.improve()
+    assert search.pairs.n_near(np.inf) < 0.7 * len(mdp.rewards)
 
 
 def test_actions_that_tie_cost_no_precision():
