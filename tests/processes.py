@@ -80,6 +80,45 @@ def random_process(seed, *, n_states=8, n_actions=3, end=0.0, uniform=False, sha
     return process(own, n_states, n_actions, hub_mass=hstack(masses), hub_transitions=vstack(hubs))
 
 
+def odd_process(seed):
+    """A process of a few states with all that is odd, and a discount; see the names in it."""
+    rng = np.random.default_rng(seed)
+    n, n_actions = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    gamma = float(rng.choice([0, 0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-9]))
+    scale = rng.choice([1.0, 1e12, 1e-6])
+    constant, all_tie, nearly_tie, few_act, exceeds, shares = rng.uniform(size=6) < 0.15
+    masses = [1.0, 0.5, 0.0, 1 - 1e-9] + [1 + 5e-10] * bool(exceeds and gamma < 1 - 1e-8)
+    pairs = {}
+    for s in range(n):
+        if s and (few_act or rng.uniform() < 0.2):  # a state without pairs
+            continue
+        for a in range(n_actions):
+            k = int(rng.integers(1, n + 1))
+            row = rng.dirichlet(np.ones(k)) * rng.choice(masses)
+            row[rng.uniform(size=k) < 0.1] = 1e-300
+            if rng.uniform() < 0.2:
+                k, row = 1, np.array([1 - 1e-6])
+            successors = dict(zip(rng.permutation(n)[:k].tolist(), row.tolist(), strict=True))
+            reward = rng.choice([-1.0, 0.0, 0.0, 1.0, rng.normal()]) * scale
+            if constant:  # with rows of unequal mass
+                reward = scale
+            pairs[s, a] = (reward, successors)
+            if all_tie:
+                pairs[s, a] = pairs[s, 0]
+            if nearly_tie:
+                reward, successors = pairs[s, 0]
+                pairs[s, a] = (reward + a * np.spacing(scale), successors)
+    hubs = {}
+    if shares:
+        keys = sorted(pairs)
+        mass = np.where(rng.uniform(size=(len(keys), 1)) < 0.5, rng.uniform(size=1), 0.0)
+        hubs = {"hub_mass": mass, "hub_transitions": rng.dirichlet(np.ones(n), size=1)}
+        for key, m in zip(keys, mass[:, 0], strict=True):
+            reward, successors = pairs[key]
+            pairs[key] = (reward, {t: p * (1 - m) for t, p in successors.items()})
+    return process(pairs, n, n_actions, **hubs), gamma
+
+
 def exact_values(mdp, gamma):
     """Optimal values by Howard's policy iteration with dense direct solves."""
     everywhere = dense(mdp)
@@ -102,20 +141,51 @@ def exact_values(mdp, gamma):
         V = np.linalg.solve(np.eye(mdp.n_states) - gamma * P, R)
 
 
-def exact_q_values(mdp, gamma):
-    """Optimal Q of every pair in rational numbers, by Howard's policy iteration; few states."""
+def exact_rows(mdp):
+    """Return the rows of P in rational numbers, a dict of next states without zeros each."""
+    rows = [{} for _ in mdp.rewards]
+
+    def add(row, column, probability):
+        rows[row][column] = rows[row].get(column, 0) + probability
+
+    def entries(matrix):
+        coo = matrix.tocoo()
+        numbers = map(Fraction, coo.data.tolist())
+        return zip(coo.row.tolist(), coo.col.tolist(), numbers, strict=True)
+
+    for row, column, probability in entries(mdp.transitions):
+        add(row, column, probability)
+    if isinstance(mdp, EstimatedMDP):
+        hubs = list(entries(mdp.hub_transitions))
+        for row, hub, mass in entries(mdp.hub_mass):
+            for other, column, probability in hubs:
+                if other == hub:
+                    add(row, column, mass * probability)
+    return rows
+
+
+def exact_q_values(mdp, gamma, policy=None):
+    """Optimal Q of every pair in rational numbers, by Howard's policy iteration; few states.
+
+    ``policy`` is the action of every state to begin with.
+    """
     gamma, R = Fraction(gamma), [Fraction(float(r)) for r in mdp.rewards]
-    P = [[Fraction(float(p)) for p in row] for row in dense(mdp)]
+    P = exact_rows(mdp)
     pairs = {int(s): np.flatnonzero(mdp.pair_state == s).tolist() for s in mdp.acting_states}
-    policy = {s: own[0] for s, own in pairs.items()}
+    chosen = {s: own[0] for s, own in pairs.items()}
+    if policy is not None:
+        chosen = {s: next(i for i in pairs[s] if mdp.pair_action[i] == policy[s]) for s in pairs}
     while True:
-        rows = [[(s == t) - gamma * P[i][t] for t in policy] for s, i in policy.items()]
-        V = dict(zip(policy, solve_exactly(rows, [R[i] for i in policy.values()]), strict=True))
-        Q = [r + gamma * sum(row[t] * V[t] for t in V) for r, row in zip(R, P, strict=True)]
+        rows = [[(s == t) - gamma * P[i].get(t, 0) for t in chosen] for s, i in chosen.items()]
+        V = dict(zip(chosen, solve_exactly(rows, [R[i] for i in chosen.values()]), strict=True))
+        Q = [
+            r + gamma * sum(p * V[t] for t, p in row.items() if t in V)
+            for r, row in zip(R, P, strict=True)
+        ]
         better = {s: max(own, key=Q.__getitem__) for s, own in pairs.items()}
-        if all(Q[better[s]] == Q[i] for s, i in policy.items()):
+        if all(Q[better[s]] == Q[i] for s, i in chosen.items()):
             return Q
-        policy = better
+        chosen = better
 
 
 def solve_exactly(rows, right):

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_q_values, exact_values, process, random_process
 from scipy.sparse import csr_array
+from ways import compile_all
 
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled as compiled
@@ -21,7 +21,6 @@ from skmdp.solvers._compiled import CompiledPairs, load, n_threads
 from skmdp.solvers._equations import solve_krylov
 from skmdp.solvers._kernels import ArrayPairs
 from skmdp.solvers._search import Search, acting_first
-from skmdp.solvers._sweeps import UNTIL_SLOW
 
 SOLVERS = [modified_policy_iteration, policy_iteration, value_iteration]
 PROCESSES = st.builds(
@@ -33,16 +32,6 @@ PROCESSES = st.builds(
     shared=st.booleans(),
 )
 LOOPS = ["pack", "improve", "follow", "predecessors", "backward_order", "relabel", "keep"]
-
-
-def forced(patch, *, at_once=False):
-    """Let the compiled loops be used for everything; ``at_once``: in place from the first sweep."""
-    patch.setattr("skmdp.solvers._compiled.ENOUGH_TO_LOAD", 0)
-    patch.setattr("skmdp.solvers._compiled.ENOUGH_TO_USE", 0)
-    patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
-    if at_once:
-        pace = replace(UNTIL_SLOW, most_sweeps=1, most_still=1)
-        patch.setattr("skmdp.solvers._search.UNTIL_SLOW", pace)
 
 
 def interpreted(patch):
@@ -75,7 +64,7 @@ def with_sinks(mdp, *, loops=0.0):
 def test_compiled_loops_give_the_same_values_and_actions(mdp, gamma, at_once, solver):
     usual = solver(mdp, gamma, max_iter=10**6)
     with pytest.MonkeyPatch.context() as patch:
-        forced(patch, at_once=at_once)
+        compile_all(patch, at_once=at_once)
         solution = solver(mdp, gamma, max_iter=10**6)
     both = solution.value_error_bound + usual.value_error_bound
     assert np.abs(solution.state_values - usual.state_values).max() <= both
@@ -97,7 +86,7 @@ def test_bounds_hold_against_exact_fractions(seed, end, shared, at_once):
     mdp = random_process(seed, n_states=4, end=end, shared=shared)
     truth = np.maximum.reduceat([float(q) for q in exact_q_values(mdp, 0.9)], mdp.first_pairs)
     with pytest.MonkeyPatch.context() as patch:
-        forced(patch, at_once=at_once)
+        compile_all(patch, at_once=at_once)
         solution = modified_policy_iteration(mdp, 0.9, tol=1e-9)
     assert np.abs(solution.state_values - truth).max() <= solution.value_error_bound + 1e-14
     assert solution.converged
@@ -107,7 +96,7 @@ def test_bounds_hold_against_exact_fractions(seed, end, shared, at_once):
 def test_work_in_place_solves_loops_and_passes_over_states_that_never_act(mdp, gamma, loops):
     mdp = with_sinks(mdp, loops=loops)
     with pytest.MonkeyPatch.context() as patch:
-        forced(patch, at_once=True)
+        compile_all(patch, at_once=True)
         solution = modified_policy_iteration(mdp, gamma)
     error = np.abs(solution.state_values - exact_values(mdp, gamma)).max()
     assert error <= solution.value_error_bound + 1e-12
@@ -123,7 +112,7 @@ def test_every_line_of_the_loops_says_what_the_compiled_ones_do(monkeypatch):
             corridor(300),
         ):
             with pytest.MonkeyPatch.context() as patch:
-                forced(patch, at_once=True)
+                compile_all(patch, at_once=True)
                 usual = modified_policy_iteration(mdp, gamma)
                 patch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
                 interpreted(patch)
@@ -146,7 +135,7 @@ def corridor(n):
 
 def test_slow_processes_are_worked_on_in_place(monkeypatch):
     mdp = corridor(3000)
-    forced(monkeypatch)
+    compile_all(monkeypatch)
     search = Search(mdp, 0.999, discount(mdp, 0.999))
     places = []
     while (proof := search.improve(1e-6)).bound > 1e-3:
@@ -161,7 +150,7 @@ def test_slow_processes_are_worked_on_in_place(monkeypatch):
 
 def test_one_sweep_in_place_goes_all_the_way_back_from_the_reward(monkeypatch):
     mdp = corridor(500)
-    forced(monkeypatch)
+    compile_all(monkeypatch)
     pairs = CompiledPairs.of_process(acting_first(mdp), 0.99)
     pairs.improve(pairs.vector(np.zeros(500)), 0.0)
     inner, order, factor = pairs.in_place()
@@ -197,7 +186,7 @@ def test_equations_of_packed_rows_are_those_of_the_policy(in_place, shared):
 def test_elimination_keeps_every_best_pair(mdp, gamma, at_once):
     Q = mdp.rewards + gamma * dense(mdp) @ exact_values(mdp, gamma)
     with pytest.MonkeyPatch.context() as patch:
-        forced(patch, at_once=at_once)
+        compile_all(patch, at_once=at_once)
         patch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
         search = Search(mdp, gamma, discount(mdp, gamma))
         for _ in range(6):
@@ -213,7 +202,7 @@ def test_elimination_keeps_every_best_pair(mdp, gamma, at_once):
 
 @pytest.mark.parametrize("gamma", [0.9, 0.9999])
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch, gamma):
-    forced(monkeypatch)
+    compile_all(monkeypatch)
     monkeypatch.setattr("skmdp.solvers._compiled.PER_THREAD", 10)
     mdp = random_process(3, n_states=200, shared=True)
     found = []
@@ -243,7 +232,7 @@ def test_large_processes_use_the_compiled_loops_and_small_ones_only_when_they_ar
 
 
 def test_without_numba_whole_arrays_do_the_work(monkeypatch):
-    forced(monkeypatch)
+    compile_all(monkeypatch)
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, compiled.KERNELS, raising=False)
     load.cache_clear()

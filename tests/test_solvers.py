@@ -1,5 +1,4 @@
 import itertools
-import math
 import re
 import warnings
 from dataclasses import replace
@@ -14,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_q_values, exact_values, process, random_process, solve_exactly
 from scipy.sparse import coo_array, csr_array, eye_array
 from sklearn.exceptions import ConvergenceWarning
+from ways import WAYS, follow_only
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
@@ -158,49 +158,6 @@ def test_gamma_zero_is_greedy_on_rewards():
     best = [mdp.rewards[mdp.pair_state == s].max() for s in range(mdp.n_states)]
     assert_array_equal(solution.state_values, best)
     assert_array_equal(solution.q_values, mdp.rewards)
-
-
-def oddity(seed):
-    """A process of a few states with all that is odd, and a discount; see the names in it."""
-    rng = np.random.default_rng(seed)
-    n, n_actions = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    scale = rng.choice([1.0, 1e12, 1e-6])
-    constant, all_tie, few_act = rng.uniform(size=3) < 0.15
-    pairs = {}
-    for s in range(n):
-        if s and (few_act or rng.uniform() < 0.2):  # a state without pairs
-            continue
-        for a in range(n_actions):
-            k = int(rng.integers(1, n + 1))
-            row = rng.dirichlet(np.ones(k)) * rng.choice([1.0, 0.5, 0.0, 1 - 1e-9])
-            row[rng.uniform(size=k) < 0.1] = 1e-300
-            if rng.uniform() < 0.2:
-                k, row = 1, np.array([1 - 1e-6])
-            successors = dict(zip(rng.permutation(n)[:k].tolist(), row.tolist(), strict=True))
-            pairs[s, a] = (rng.choice([-1.0, 0.0, 0.0, 1.0, rng.normal()]) * scale, successors)
-            if constant:  # with rows of unequal mass
-                pairs[s, a] = (scale, successors)
-            if all_tie:
-                pairs[s, a] = pairs[s, 0]
-    return process(pairs, n, n_actions), float(rng.choice([0, 0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-9]))
-
-
-@pytest.mark.parametrize("seed", range(0, 3000, 100))
-def test_bounds_hold_against_rational_numbers(seed):
-    for number in range(seed, seed + 100):
-        mdp, gamma = oddity(number)
-        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            if number % 2:
-                patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
-            solution = modified_policy_iteration(mdp, gamma)
-        truth = exact_q_values(mdp, gamma)
-        best = {}
-        for s, q in zip(mdp.pair_state.tolist(), truth, strict=True):
-            best[s] = max(q, best.get(s, q))
-        for s, value in enumerate(solution.state_values.tolist()):
-            error = abs(Fraction(value) - best.get(s, 0))
-            assert error <= solution.value_error_bound, (number, s)
 
 
 PROCESSES = st.builds(
@@ -723,31 +680,12 @@ def wide_process(seed, *, n=600, n_actions=2, end=0.0):
     return MDP(P, rewards, state, np.tile(np.arange(n_actions), n), n, n_actions)
 
 
-def forced(patch, way):
-    """Let policies be followed in one way only."""
-    patch.setattr("skmdp.solvers._search.TINY_STATES", 10**9 if way == "full" else 0)
-    patch.setattr("skmdp.solvers._search.TINY_ENTRIES", 10**9)
-    many = math.inf if way == "sweeps" else 0
-    pace = replace(AS_GIVEN, many_sweeps=many, very_many_sweeps=0)
-    patch.setattr("skmdp.solvers._sweeps.Evaluator.as_given", pace)
-    if way == "sweeps":
-        return
-    patch.setattr("skmdp.solvers._sweeps.STILL", 1.0)
-    patch.setattr("skmdp.solvers._sweeps.MOST_REFUSALS", 10**9 if way == "band" else 0)
-    patch.setattr("skmdp.solvers._equations.CHEAP_BAND", np.inf)
-    patch.setattr("skmdp.solvers._equations.MOST_PER_ROW", np.inf)
-    patch.setattr("skmdp.solvers._sweeps.FEW_STATES", 10**9 if way == "dense" else 0)
-
-
-WAYS = ["full", "sweeps", "band", "dense", "krylov"]
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("gamma", "end"), [(0.99, 0.0), (0.999, 1e-3), (1.0, 0.01)])
 def test_all_ways_to_follow_a_policy_agree(monkeypatch, way, gamma, end):
     mdp = wide_process(1, end=end)
     usual = modified_policy_iteration(mdp, gamma)
-    forced(monkeypatch, way)
+    follow_only(monkeypatch, way)
     solution = modified_policy_iteration(mdp, gamma)
     assert np.abs(solution.state_values - usual.state_values).max() <= (
         solution.value_error_bound + usual.value_error_bound
@@ -759,7 +697,7 @@ def test_all_ways_to_follow_a_policy_agree(monkeypatch, way, gamma, end):
 def test_every_way_keeps_its_bound(mdp, way, gamma):
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        forced(patch, way)
+        follow_only(patch, way)
         solution = modified_policy_iteration(mdp, gamma)
     truth = exact_values(mdp, gamma)
     slack = 1e-12 * np.abs(truth).max() / (1 - gamma)
@@ -769,7 +707,7 @@ def test_every_way_keeps_its_bound(mdp, way, gamma):
 def test_a_krylov_method_that_fails_does_no_harm(monkeypatch):
     mdp = wide_process(2)
     usual = modified_policy_iteration(mdp, 0.9999)
-    forced(monkeypatch, "krylov")
+    follow_only(monkeypatch, "krylov")
     calls = []
 
     def fail(policy, d, residual):
@@ -790,7 +728,7 @@ def test_pivots_of_nothing_but_rounding_do_no_harm(monkeypatch, way):
 
     mdp = random_process(3) if way == "full" else wide_process(4)
     usual = modified_policy_iteration(mdp, 0.999)
-    forced(monkeypatch, way)
+    follow_only(monkeypatch, way)
     monkeypatch.setattr("skmdp.solvers._search.solve_dense", fail)
     monkeypatch.setattr("skmdp.solvers._sweeps.solve_dense", fail)
     solution = modified_policy_iteration(mdp, 0.999)
