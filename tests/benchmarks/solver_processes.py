@@ -149,8 +149,12 @@ def grid(rng, side, gamma, walls=0.0, cost=False):
     return assembled(state, action, following, weight, rewards, n, gamma, is_narrow=True)
 
 
-def log_like(rng, n, gamma, reach=None):
-    """What logs leave: a few rows of most pairs, to popular states, or to those near by."""
+def log_like(rng, n, gamma, reach=None, loop=True):
+    """What logs leave: a few rows of most pairs, to popular states, or to those near by.
+
+    The ``loop`` is two states that pay best and lead to each other, as long as nothing else is
+    logged of them. It is found late, and left never, so what is not yet known of it lasts.
+    """
     n_of_state = 1 + rng.binomial(7, 0.4, size=n)
     state = np.repeat(np.arange(n), n_of_state)
     action = np.arange(len(state)) - np.repeat(np.cumsum(n_of_state) - n_of_state, n_of_state)
@@ -163,7 +167,12 @@ def log_like(rng, n, gamma, reach=None):
     else:
         following = (state[:, None] + rng.integers(-reach, reach + 1, size=shape)) % n
     weight = drawn / n_rows[:, None]
-    return assembled(state, action, following, weight, rng.uniform(size=len(state)), n, gamma)
+    rewards = rng.uniform(size=len(state))
+    if loop:
+        inside = np.flatnonzero(state < 2)
+        following[inside] = 1 - state[inside, None]
+        rewards[inside] = 1 - 0.2 * state[inside]
+    return assembled(state, action, following, weight, rewards, n, gamma)
 
 
 def local_chain(rng, n, gamma):
@@ -274,6 +283,7 @@ PROCESSES: dict[str, Callable[[np.random.Generator], Process]] = {
     "grid 500": lambda rng: grid(rng, 500, 0.999),
     "walls 200": lambda rng: grid(rng, 200, 0.999, walls=0.25),
     "logs 5e4": lambda rng: log_like(rng, 50_000, 0.99),
+    "logs, mixing": lambda rng: log_like(rng, 50_000, 0.99, loop=False),
     "local logs 1e5": lambda rng: log_like(rng, 100_000, 0.99, reach=50),
     "local chain 5e4": lambda rng: local_chain(rng, 50_000, 0.999),
     "queue 5000x10": lambda rng: queue(rng, 5000, 10, 0.999),

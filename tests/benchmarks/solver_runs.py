@@ -15,12 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from scipy.sparse import csr_array
 from solver_processes import Process
 
-from skmdp.solvers import Solution, solve
+from skmdp.solvers import Solution, _compiled, solve
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,32 @@ def solve_once(process, tol):
     proven = np.flatnonzero(solution.history <= 1.0001 * target)
     to_proof = at[proven[0]] - begin if len(proven) and len(at) > proven[0] else cpu
     return Run(cpu, wall, to_proof, solution)
+
+
+class CountedLoops:
+    """The compiled loops, which count the entries of P that they read."""
+
+    def __init__(self, loops):
+        self._loops, self.n_read = loops, 0
+
+    def __getattr__(self, name):
+        return getattr(self._loops, name)
+
+    def improve(self, begin, end, first, indptr, *others):
+        self.n_read += int(indptr[first[end]]) - int(indptr[first[begin]])
+        return self._loops.improve(begin, end, first, indptr, *others)
+
+    def follow(self, begin, end, room, stop, *others):
+        self.n_read += int((stop[begin:end].astype(np.int64) - room[begin:end]).sum())
+        return self._loops.follow(begin, end, room, stop, *others)
+
+
+def entries_read(process, tol):
+    """Return how many entries of P the compiled loops read, 0 if they are not used."""
+    counted = CountedLoops(_compiled.load())
+    with mock.patch.object(_compiled, "load", return_value=counted):
+        solve_once(process, tol)
+    return counted.n_read
 
 
 def median(runs, what):
