@@ -1,6 +1,7 @@
 """Total rewards of processes with loops: large ones, and those that are refused."""
 
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -160,3 +161,19 @@ def test_many_states_are_shortened():
         solve(MDP(P, np.ones(n), s, np.zeros(n, int), n, 1), 1.0)
     assert len(str(found.value)) < 500
     assert_array_equal(found.value.states, range(n))
+
+
+@pytest.mark.parametrize("leaving", [1e-9, 1e-12, 1e-14])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_an_end_that_hardly_ever_comes_is_soon_known(leaving):
+    """Once in so many rounds: the bound holds, whether or not float64 can prove what is asked."""
+    n = 6
+    pairs = {(s, 0): (-1.0, {(s + 1) % n: 1.0}) for s in range(n)}
+    pairs |= {(s, 1): (-2.0, {(s + 2) % n: 1.0}) for s in range(1, n)}
+    pairs[0, 0] = (-1.0, {1: 1 - leaving})
+    solution = solve(process(pairs, n), 1.0)
+    # Two steps at once cost 2, so every round costs 6, and the end comes with its first step.
+    rounds = 1 / Fraction(1 - (1 - leaving))
+    truth = -1 - (rounds - 1) * 6
+    assert abs(Fraction(solution.state_values[0]) - truth) <= Fraction(solution.value_error_bound)
+    assert solution.n_iter < 400

@@ -8,11 +8,12 @@ from scipy.sparse.csgraph import connected_components
 
 from skmdp._typing import Bools
 from skmdp.mdp import MDP
-from skmdp.solvers._bounds import UNBOUNDED, Discounting
+from skmdp.solvers._bounds import Discounting
 from skmdp.solvers._search import Search
 
 # Improvements granted to the search for the longest expected stay, before any value is looked at.
-MAX_ITER_OF_STEPS = 10_000
+# A longer search takes more time than to treat the process as one with loops.
+MAX_ITER_OF_STEPS = 100
 # A stay of h steps is accepted once one more step adds at most this share of a step to it.
 LARGEST_EXCESS = 0.1
 # Rounds of a search for loops after which stays are looked at first, and improvements of a stay
@@ -57,7 +58,7 @@ class EndlessPairs:
 def most_steps_to_the_end(mdp: MDP) -> float | None:
     """Return an upper bound on the expected number of steps to the end under any policy.
 
-    None if some policy can avoid the end.
+    None if some policy can avoid the end, or if none is found soon.
 
     With max(1 + max_a P h - h) <= e < 1, h / (1 - e) is at least 1 + max_a P (h / (1 - e)). That
     there is such an h also proves that no policy can avoid the end.
@@ -78,4 +79,4 @@ def most_steps_to_the_end(mdp: MDP) -> float | None:
             if endless.is_left.any():
                 return None
         search.evaluate()
-    return UNBOUNDED
+    return None
