@@ -18,7 +18,7 @@ from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import modified_policy_iteration
 from skmdp.solvers._sweeps import AS_GIVEN
-from skmdp.solvers._ties import tie_tolerances, undecided_states
+from skmdp.solvers._ties import count_undecided, tie_tolerances, undecided_states
 
 
 def solved(mdp, gamma, **options):
@@ -154,7 +154,7 @@ def test_pairs_that_lead_to_the_same_states_are_decided_whatever_the_error(gamma
     Q = np.array([1.0, 1.1, 0.0])
     tolerance = np.full(2, 1e-9)
     for error in (1e-3, 1e6):
-        assert not undecided_states(mdp, gamma, Q, tolerance, bound=error, spread=error).any()
+        assert not undecided_states(mdp, gamma, Q, tolerance, bound=error, spread=error)[0].any()
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,11 @@ def test_what_is_off_is_what_moves(rows, bound, spread, limit, gamma):
 
     def is_open(gap):
         Q = np.array([gap, 0.0, 0.0])
-        of_states = undecided_states(mdp, gamma, Q, tolerance, bound=bound, spread=spread)
+        of_states, share = undecided_states(mdp, gamma, Q, tolerance, bound=bound, spread=spread)
         assert not of_states[1]  # one action only
+        assert (share < 1.0) == of_states[0]
+        errors = {"bound": 0.999 * share * bound, "spread": 0.999 * share * spread}
+        assert not undecided_states(mdp, gamma, Q, tolerance, **errors)[0].any()
         return bool(of_states[0])
 
     assert is_open(gamma * limit * 0.999)
@@ -256,6 +259,7 @@ def test_nothing_is_decided_by_values_that_have_overflown():
     mdp = random_process(0)
     Q = np.zeros(len(mdp.rewards))
     tolerances = np.zeros(len(mdp.first_pairs))
-    assert not undecided_states(mdp, 0.9, Q, tolerances, bound=0.0, spread=0.0).any()
+    assert not undecided_states(mdp, 0.9, Q, tolerances, bound=0.0, spread=0.0)[0].any()
     Q[0] = np.inf
-    assert undecided_states(mdp, 0.9, Q, tolerances, bound=0.0, spread=0.0).all()
+    assert undecided_states(mdp, 0.9, Q, tolerances, bound=0.0, spread=0.0)[0].all()
+    assert count_undecided(mdp, 0.9, Q[:8], Q, bound=0.0, spread=0.0) == (len(tolerances), 0.0)

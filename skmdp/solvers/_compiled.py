@@ -269,6 +269,7 @@ class CompiledPairs:
         A pair stays chosen as long as no other is better by more than the slack.
         """
         self._hubs.refresh(V, only_long=False)
+        is_start = not self.is_in_place and not V.any()
         out = V
         if not self.is_in_place:
             out, self._spare = self._spare, V
@@ -278,6 +279,7 @@ class CompiledPairs:
             (
                 *(*self._rows, self._gamma, slack, V, out, self._Q, self.chosen),
                 *(
+                    is_start,
                     self._is_packed,
                     self.is_in_place,
                     self._hubs.n_states,

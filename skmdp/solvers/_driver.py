@@ -20,8 +20,11 @@ from skmdp.solvers._loops import best_total_rewards
 from skmdp.solvers._search import Search
 from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
 from skmdp.solvers._sweeps import Evaluator
-from skmdp.solvers._ties import tie_tolerances, undecided_states
+from skmdp.solvers._ties import count_undecided
 from skmdp.solvers._total_reward import most_steps_to_the_end
+
+# Share of the errors that must be left before actions are compared again, at most.
+LARGEST_SHARE = 0.5
 
 
 def best_values(
@@ -48,7 +51,7 @@ def best_values(
         return _solve_loops(mdp, tol, max_iter, V, verbose, callback)
     search = Search(mdp, gamma, discounting, V, evaluation=evaluation)
     history: list[float] = []
-    was_rounding = False
+    was_rounding, wanted = False, np.inf
     while True:
         proof = search.improve(tol)
         history.append(proof.bound)
@@ -58,10 +61,12 @@ def best_values(
         # Values that came from far away in one step are rounded once more than those of the next.
         is_final, was_rounding = proof.is_rounding and was_rounding, proof.is_rounding
         is_last = is_final or len(history) >= max_iter
-        if is_last or (converged and search.may_be_decided()):
-            solution = _solution(mdp, gamma, search, proof, converged, history)
+        if is_last or (converged and proof.spread_bound <= wanted):
+            solution, share = _solution(mdp, gamma, search, proof, converged, history)
             if is_last or solution.n_undecided == 0:
                 break
+            # Gaps are known as well as the errors are small, so that share is a guess.
+            wanted = min(share, LARGEST_SHARE) * proof.spread_bound
         search.evaluate()
     warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
     return solution
@@ -132,9 +137,7 @@ def _solve_loops(
     if n_told < n_iter:
         _tell(verbose, callback, n_iter, bound, target, 0)
     Q = mdp.pair_values(V, 1.0)
-    undecided = undecided_states(
-        mdp, 1.0, Q, tie_tolerances(mdp, 1.0, V, Q), bound=bound, spread=2 * bound
-    )
+    n_undecided, _ = count_undecided(mdp, 1.0, V, Q, bound=bound, spread=2 * bound)
     solution = Solution(
         state_values=V,
         q_values=Q,
@@ -144,7 +147,7 @@ def _solve_loops(
         n_iter=n_iter,
         converged=converged,
         value_error_bound=bound,
-        n_undecided=int(undecided.sum()),
+        n_undecided=n_undecided,
         history=np.append(np.full(n_iter - 1, UNBOUNDED), bound),
         in_loops=in_loops,
     )
@@ -159,8 +162,11 @@ def _solution(
     proof: Proof,
     converged: bool,
     history: list[float],
-) -> Solution:
-    """Apply T once more, to the values proven, so that Q, V and policy belong together."""
+) -> tuple[Solution, float]:
+    """Apply T once more, to the values proven, so that Q, V and policy belong together.
+
+    The share of the errors that would leave no advice undecided is returned, too.
+    """
     # What all values share would round off the differences that decide; it is added last.
     relative_values = search.values()
     relative = mdp.pair_values(relative_values, gamma)
@@ -168,15 +174,15 @@ def _solution(
     actions = np.full(mdp.n_states, -1)
     best = greedy_pairs(mdp.first_pairs, relative)
     actions[mdp.pair_state[best]] = mdp.pair_action[best]
-    undecided = undecided_states(
+    n_undecided, share = count_undecided(
         mdp,
         gamma,
+        relative_values,
         relative,
-        tie_tolerances(mdp, gamma, relative_values, relative),
         bound=proof.bound,
         spread=proof.spread_bound,
     )
-    return Solution(
+    solution = Solution(
         state_values=maximize(mdp, Q),
         q_values=Q,
         relative_values=relative_values,
@@ -185,6 +191,7 @@ def _solution(
         n_iter=len(history),
         converged=converged,
         value_error_bound=proof.bound,
-        n_undecided=int(undecided.sum()),
+        n_undecided=n_undecided,
         history=np.array(history),
     )
+    return solution, share

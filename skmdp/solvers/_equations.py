@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ CHEAP_BAND = 1e7
 BAND_PER_ENTRY = 200
 # Entries of a row, on average, from which no band is looked for.
 MOST_PER_ROW = 20
+# Steps that are looked ahead to see whether a band can be narrow.
+MOST_STEPS = 12
 # Iterations of the Krylov method.
 MOST_KRYLOV = 40
 
@@ -54,7 +57,8 @@ def solve_dense(P: Floats, d: Floats) -> Floats:
 def solve_band(equations: Any, d: Floats) -> Floats | None:
     """Solve by elimination in the narrowest band at hand; None if that is too wide."""
     n = len(d)
-    if equations.nnz > MOST_PER_ROW * n:
+    most = max(CHEAP_BAND, BAND_PER_ENTRY * equations.nnz)
+    if equations.nnz > MOST_PER_ROW * n or spreads(equations, math.sqrt(most / n / 2)):
         return None
     order = reverse_cuthill_mckee(equations)
     place = np.empty(n, dtype=np.intp)
@@ -63,8 +67,7 @@ def solve_band(equations: Any, d: Floats) -> Floats | None:
     row, column = place[entries.row], place[entries.col]
     offset = column - row
     below, above = int(-offset.min(initial=0)), int(offset.max(initial=0))
-    cost = n * (below * (below + above) + below + above)
-    if cost > max(CHEAP_BAND, BAND_PER_ENTRY * equations.nnz):
+    if n * (below * (below + above) + below + above) > most:
         return None
     band = np.zeros((below + above + 1, n))
     band[above - offset, column] = entries.data
@@ -73,6 +76,23 @@ def solve_band(equations: Any, d: Floats) -> Floats | None:
         (below, above), band, d[order], overwrite_ab=True, overwrite_b=True, check_finite=False
     )
     return x
+
+
+def spreads(equations: Any, widest: float) -> bool:
+    """Return whether a band of entries so far from the diagonal at most is seen not to be enough.
+
+    In a band, no more than ``2 * widest * r`` other states can be reached within r steps.
+    """
+    seen = np.zeros(equations.shape[0], dtype=bool)
+    reached = np.array([len(seen) // 2])
+    seen[reached] = True
+    for n_steps in range(1, MOST_STEPS + 1):
+        following = np.unique(equations[reached].indices)
+        reached = following[~seen[following]]
+        seen[reached] = True
+        if np.count_nonzero(seen) - 1 > 2 * widest * n_steps:
+            return True
+    return False
 
 
 def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bool]:

@@ -83,7 +83,7 @@ def pack(
 @njit(
     tuple_of((float64, float64, float64, float64, int64))(
         *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, float64),
-        *(NUMBERS, float64[::1], float64[::1], uint32[::1], boolean, boolean),
+        *(NUMBERS, float64[::1], float64[::1], uint32[::1], boolean, boolean, boolean),
         *(uint64, CODES, CODES, NUMBERS, CODES, uint32[::1], uint32[::1], float64[::1]),
         float64[::1],
     ),
@@ -103,6 +103,7 @@ def improve(
     out: Any,
     Q: Any,
     chosen: Any,
+    is_start: Any,
     is_packed: Any,
     without_loops: Any,
     n_states: Any,
@@ -117,9 +118,9 @@ def improve(
 ) -> Any:
     """Apply T to the states from ``begin`` to ``end``, and choose and pack a pair of each.
 
-    A pair stays chosen as long as no other is better by more than the slack; where ``is_packed``,
-    its row is in its place. Returned are the least and the largest change, the least and the
-    largest value, and the number of new choices.
+    A pair stays chosen as long as no other is better by more than the slack. ``is_start`` says that
+    V is 0, ``is_packed`` that the rows of pairs that stay are in their place. Returned are the
+    least and the largest change, the least and the largest value, and the number of new choices.
     """
     lo, hi, least, most, n_changed = np.inf, -np.inf, np.inf, -np.inf, 0
     for s in range(begin, end):
@@ -127,12 +128,15 @@ def improve(
         best, top = start, -np.inf
         for pair in range(start, last):
             x = 0.0
-            for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
-                x += data[j] * V[indices[j]]
+            if not is_start:
+                for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+                    x += data[j] * V[indices[j]]
             x = rewards[pair] + gamma * x
             Q[pair] = x
-            if x > top:
-                best, top = index(pair), x
+            # No branch: which pair is best cannot be foretold.
+            is_better = x > top
+            best = index(pair) if is_better else best
+            top = x if is_better else top
         d = top - V[s]
         lo, hi = min(lo, d), max(hi, d)
         least, most = min(least, top), max(most, top)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from skmdp._typing import Floats, Integers
@@ -18,6 +20,8 @@ from skmdp.solvers._compiled import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
 from skmdp.solvers._sweeps import IN_PLACE, UNTIL_SLOW, Evaluator
 
+# Improvements after which the width must have fallen to a share for work to go on as it is.
+FEW_IMPROVEMENTS, LEAST_PROGRESS = 24, 0.5
 # Discounted sum of ones up to which rounding leaves enough digits in place, where values are whole.
 MOST_IN_PLACE = 1e6
 # States, and entries of P, up to which a full matrix is faster than a sparse one.
@@ -74,11 +78,14 @@ class Search:
         self._work_as_given()
         is_compiled = isinstance(self.pairs, CompiledPairs)
         if is_compiled and may_change and evaluation.leaves and discounting.most < MOST_IN_PLACE:
-            self._evaluator = evaluation(discounting, UNTIL_SLOW, may_solve=False)
+            # An improvement costs as much as a sweep for each action, and some are needed to begin.
+            many = max(UNTIL_SLOW.many_sweeps, (len(mdp.rewards) // n) ** 2)
+            pace = replace(UNTIL_SLOW, many_sweeps=many, most_sweeps=many + 4, most_still=many + 4)
+            self._evaluator = evaluation(discounting, pace, may_solve=False)
         V = np.zeros(n) if initial_values is None else initial_values[mdp.acting_states]
         self.V = self.pairs.vector(V)
         self._slack = 0.0
-        self._n_open = -1
+        self._widths: list[float] = []
 
     def _work_as_given(self) -> None:
         self.pairs, self._factor = self._given, 1.0
@@ -133,15 +140,6 @@ class Search:
                 self._work_as_given()
         return self._proof
 
-    def may_be_decided(self) -> bool:
-        """Return whether it is worth the work to look which best actions are proven.
-
-        That is so where no other pair is as close as the errors, or no fewer than at the last call.
-        """
-        before = self._n_open
-        self._n_open = self._proven_by.n_near(self._proof.spread_bound) - self.pairs.n_acting
-        return self._n_open == 0 or self._n_open == before
-
     def values(self) -> Floats:
         """Return the values proven by the last improvement, less their level, (n_states,)."""
         values = np.zeros(self._mdp.n_states)
@@ -164,6 +162,10 @@ class Search:
         self.V = self._evaluator.evaluate(
             policy, V, step, cheap=self._n_cheap, is_new=self.n_changed / n
         )
+        self._widths.append(self._evaluator.discounting.width(step.lo, step.hi))
+        if self._evaluator.stops and len(self._widths) > FEW_IMPROVEMENTS:
+            before = self._widths[-1 - FEW_IMPROVEMENTS]
+            self._evaluator.is_slow |= self._widths[-1] > LEAST_PROGRESS * before
         if self._evaluator.is_slow and isinstance(self._given, CompiledPairs):
             self._work_in_place(self._given)
 

@@ -51,9 +51,9 @@ class Evaluator:
     """Moves V towards the values of policies of a process, one after the other.
 
     It sweeps V <- R + gamma P V. Where that would take too long, it solves the policy's equations.
-    ``n_sweeps`` were done last, and ``is_slow`` says that more would have been many. ``solves``
-    says whether a policy may be followed by equations at all, ``leaves`` whether in place, and
-    ``as_given`` how long as long as states are in the order given.
+    ``n_sweeps`` were done last. One that ``stops`` says by ``is_slow`` that work should go on in
+    place. ``solves`` says whether a policy may be followed by equations at all, ``leaves`` whether
+    in place, and ``as_given`` how long as long as states are in the order given.
     """
 
     as_given: ClassVar[Pace] = AS_GIVEN
@@ -62,7 +62,7 @@ class Evaluator:
 
     def __init__(self, discounting: Discounting, pace: Pace, *, may_solve: bool) -> None:
         self.discounting = discounting
-        self._pace, self._may_solve = pace, may_solve
+        self._pace, self._may_solve, self.stops = pace, may_solve, pace.stops
         self._n_refusals = self.n_sweeps = 0
         self._many_sweeps = pace.very_many_sweeps
         self.is_slow = False
@@ -142,7 +142,7 @@ class Evaluator:
         self, policy: Policy, d: Floats, goal: float, to_come: float, is_new: float
     ) -> Floats | None:
         """Return the solution of the policy's equations for d, None if that is too much work."""
-        x = self._directly(policy, d)
+        x = self._directly(policy, d, is_new)
         if x is not None or not (to_come > self._many_sweeps and is_new <= STILL):
             return x
         x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
@@ -150,9 +150,13 @@ class Evaluator:
             self._many_sweeps *= 10
         return x
 
-    def _directly(self, policy: Policy, d: Floats) -> Floats | None:
-        """Return the solution by elimination, None if that is too much work."""
-        may_be_narrow, is_few = self._n_refusals < MOST_REFUSALS, len(d) <= FEW_STATES
+    def _directly(self, policy: Policy, d: Floats, is_new: float) -> Floats | None:
+        """Return the solution by elimination, None if that is too much work.
+
+        A band is looked for at once, and once more when the policy is nearly still.
+        """
+        n_allowed = MOST_REFUSALS if is_new <= STILL else min(MOST_REFUSALS, 1)
+        may_be_narrow, is_few = self._n_refusals < n_allowed, len(d) <= FEW_STATES
         P = policy.transitions() if may_be_narrow or is_few else None
         if P is None:
             return None

@@ -25,29 +25,66 @@ EPS = float(np.finfo(np.float64).eps)
 NEGLIGIBLE = 1e-9
 
 
-def tie_tolerances(mdp: MDP, gamma: float, V: Floats, Q: Floats, *, n_averaged: int = 1) -> Floats:
+def tie_tolerances(
+    mdp: MDP,
+    gamma: float,
+    V: Floats,
+    Q: Floats,
+    *,
+    n_averaged: int = 1,
+    q_range: float | None = None,
+) -> Floats:
     """Return the largest difference of Q at which actions tie, for each acting state, (n_acting,).
 
-    A reward is the mean over at most ``n_averaged`` rows.
+    A reward is the mean over at most ``n_averaged`` rows. ``q_range`` is the range of Q, if the
+    pairs given are not all there are.
     """
     sizes = mdp.term_sizes(V, gamma)
     rounding = 2 * EPS * (mdp.n_roundings * sizes + n_averaged * np.abs(mdp.rewards))
     of_states = np.maximum.reduceat(sizes, mdp.first_pairs)
-    negligible = NEGLIGIBLE * np.minimum(float(np.ptp(Q)), of_states)
+    negligible = NEGLIGIBLE * np.minimum(np.ptp(Q) if q_range is None else q_range, of_states)
     return np.asarray(negligible + np.maximum.reduceat(rounding, mdp.first_pairs))
+
+
+def count_undecided(
+    mdp: MDP, gamma: float, V: Floats, Q: Floats, *, bound: float, spread: float
+) -> tuple[int, float]:
+    """Return in how many states another action may be better than the greedy one.
+
+    Better by more than the tolerance, that is. The errors of V are at most ``bound``, and those of
+    two states differ by at most ``spread``. The second number is the share of these errors that
+    would leave no such state.
+    """
+    first, n_pairs = mdp.first_pairs, len(Q)
+    top = np.maximum.reduceat(Q, first)
+    highest, lowest = float(top.max()), float(Q.min())
+    if not np.isfinite([highest, lowest, bound, spread]).all():  # values have overflown
+        return len(first), 0.0
+    n_each = np.diff(np.append(first, n_pairs))
+    gaps = np.repeat(top, n_each)
+    gaps -= Q
+    # Few states have a second action that is near; only those are looked at closely.
+    q_range, largest = highest - lowest, mdp.largest_reward + gamma * float(np.abs(V).max())
+    rounding = 4 * (mdp.rounding + EPS) * largest
+    loosest = gamma * float(mdp.mass.max()) * max(bound, spread)
+    is_near = gaps <= loosest + NEGLIGIBLE * q_range + rounding
+    if np.count_nonzero(is_near) == len(first):
+        return 0, 1.0
+    n_near = np.add.reduceat(is_near, first, dtype=np.int64)
+    pairs = np.flatnonzero(np.repeat(n_near > 1, n_each))
+    part = mdp.restrict(pairs)
+    tolerances = tie_tolerances(part, gamma, V, Q[pairs], q_range=q_range)
+    is_open, share = undecided_states(part, gamma, Q[pairs], tolerances, bound=bound, spread=spread)
+    return int(is_open.sum()), share
 
 
 def undecided_states(
     mdp: MDP, gamma: float, Q: Floats, tolerances: Floats, *, bound: float, spread: float
-) -> Bools:
-    """Return the states where another action may be better than the greedy one, (n_acting,).
-
-    Better by more than the tolerance, that is. The errors of V are at most ``bound``, and those of
-    two states differ by at most ``spread``.
-    """
+) -> tuple[Bools, float]:
+    """Return the states that ``count_undecided`` counts, (n_acting,), and its second number."""
     first = mdp.first_pairs
     if not np.isfinite(Q).all():  # values have overflown
-        return np.ones(len(first), dtype=bool)
+        return np.ones(len(first), dtype=bool), 0.0
     at = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(Q))))
     best = greedy_pairs(first, Q)
     gaps, tolerated = Q[best][at] - Q, tolerances[at]
@@ -56,15 +93,18 @@ def undecided_states(
     is_near[best] = False
     near = np.flatnonzero(is_near)
     undecided = np.zeros(len(first), dtype=bool)
-    if len(near):
-        proven = np.full(len(near), loosest)
-        if mdp.is_linear:
-            rows = mdp.without_hubs.transitions
-            moved = rows[near] - rows[best[at[near]]]
-            row = np.repeat(np.arange(len(near)), np.diff(moved.indptr))
-            gain = np.bincount(row, np.maximum(moved.data, 0.0), minlength=len(near))
-            loss = np.bincount(row, np.maximum(-moved.data, 0.0), minlength=len(near))
-            proven = gamma * (np.minimum(gain, loss) * spread + np.abs(gain - loss) * bound)
-        is_open = (proven > tolerated[near]) & (gaps[near] < proven + tolerated[near])
-        undecided[at[near[is_open]]] = True
-    return undecided
+    if not len(near):
+        return undecided, 1.0
+    gaps, tolerated = gaps[near], tolerated[near]
+    proven = np.full(len(near), loosest)
+    if mdp.is_linear:
+        rows = mdp.without_hubs.transitions
+        moved = rows[near] - rows[best[at[near]]]
+        row = np.repeat(np.arange(len(near)), np.diff(moved.indptr))
+        gain = np.bincount(row, np.maximum(moved.data, 0.0), minlength=len(near))
+        loss = np.bincount(row, np.maximum(-moved.data, 0.0), minlength=len(near))
+        proven = gamma * (np.minimum(gain, loss) * spread + np.abs(gain - loss) * bound)
+    enough = np.maximum(tolerated, gaps - tolerated)
+    is_open = proven > enough
+    undecided[at[near[is_open]]] = True
+    return undecided, float((enough[is_open] / proven[is_open]).min(initial=1.0))
