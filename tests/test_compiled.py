@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_q_values, exact_values, process, random_process
 from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
 from ways import compile_all
 
 from skmdp.mdp import MDP
@@ -110,6 +111,7 @@ def test_every_line_of_the_loops_says_what_the_compiled_ones_do(monkeypatch):
             random_process(seed, n_states=80, end=0.01, uniform=True, shared=True),
             with_sinks(random_process(seed, n_states=20), loops=0.3),
             corridor(300),
+            beside_islands(corridor(50)),
         ):
             with pytest.MonkeyPatch.context() as patch:
                 compile_all(patch, at_once=True)
@@ -131,6 +133,67 @@ def corridor(n):
         pairs[int(place[i]), 1] = (0.0, {int(place[max(i - 1, 0)]): 1.0})
     pairs[int(place[-1]), 0] = (1.0, {int(place[-1]): 1.0})
     return process(pairs)
+
+
+def beside_islands(mdp):
+    """Return the process with two more states that lead to each other only."""
+    n, k = mdp.n_states, len(mdp.rewards)
+    P = np.zeros((k + 2, n + 2))
+    P[:k, :n] = dense(mdp)
+    P[k, n + 1] = P[k + 1, n] = 1.0
+    return MDP(
+        csr_array(P),
+        np.append(mdp.rewards, [-1.0, -2.0]),
+        np.append(mdp.pair_state, [n, n + 1]),
+        np.append(mdp.pair_action, [0, 0]),
+        n + 2,
+        mdp.n_actions,
+    )
+
+
+def test_ties_that_hide_the_way_do_not_make_it_long(monkeypatch):
+    """Nothing is paid but at the end; turning back comes first, so that it is chosen at first."""
+    n = 1000
+    pairs = {(s, 0): (0.0, {max(s - 1, 0): 1.0}) for s in range(n)}
+    pairs |= {(s, 1): (1.0 * (s == n - 1), {(s + 1) % n: 1.0}) for s in range(n)}
+    compile_all(monkeypatch)
+    solution = modified_policy_iteration(process(pairs), 0.999)
+    assert solution.n_iter < 100
+    truth = 0.999 ** np.arange(n - 1, -1, -1) / (1 - 0.999**n)
+    assert np.abs(solution.state_values - truth).max() <= solution.value_error_bound
+
+
+@pytest.mark.parametrize("max_iter", [2, 3, 5, 9])
+def test_bounds_hold_where_work_in_place_is_stopped(monkeypatch, max_iter):
+    mdp = with_sinks(random_process(9, n_states=30), loops=0.5)
+    compile_all(monkeypatch, at_once=True)
+    with pytest.warns(ConvergenceWarning, match="Increase max_iter"):
+        solution = modified_policy_iteration(mdp, 0.999, tol=1e-14, max_iter=max_iter)
+    error = np.abs(solution.state_values - exact_values(mdp, 0.999)).max()
+    assert error <= solution.value_error_bound
+
+
+def test_hubs_that_lead_anywhere_are_not_packed():
+    mdp = random_process(1, n_states=100, uniform=True)
+    pairs = CompiledPairs.of_process(mdp, 0.9)
+    pairs.improve(pairs.vector(np.zeros(100)), 0.0)
+    policy, chosen = pairs.policy(), pairs.chosen.astype(np.intp)
+    assert policy.transitions() is None
+    assert len(policy.columns) < 10 * 100
+    x, is_solved = solve_krylov(policy, policy.rewards, 1e-12)
+    assert is_solved
+    truth = np.linalg.solve(np.eye(100) - 0.9 * dense(mdp)[chosen], mdp.rewards[chosen])
+    assert_allclose(x, truth, rtol=1e-9)
+
+
+def test_loops_that_can_be_written_nowhere_are_compiled_all_the_same(monkeypatch):
+    def njit(**_):
+        raise RuntimeError("cannot cache function")
+
+    kernels = load()
+    assert kernels.may_be_kept()
+    monkeypatch.setattr(kernels, "njit", njit)
+    assert not kernels.may_be_kept()
 
 
 def test_slow_processes_are_worked_on_in_place(monkeypatch):

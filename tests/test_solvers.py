@@ -756,7 +756,7 @@ def test_pairs_far_from_best_are_dropped(monkeypatch):
         search.improve()
         search.evaluate()
     search.improve()
-    assert search.pairs.n_near(np.inf) < 0.7 * len(mdp.rewards)
+    assert search.pairs.n_pairs < 0.7 * len(mdp.rewards)
 
 
 def test_actions_that_tie_cost_no_precision():

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from skmdp.solvers._sweeps import AS_GIVEN, UNTIL_SLOW
+from skmdp.solvers._sweeps import AS_GIVEN, until_slow
 
 WAYS = ["full", "sweeps", "band", "dense", "krylov"]
 
 
 def follow_only(patch, way):
-    """Let policies be followed in one way only."""
+    """Let policies be followed in one way only, as whole arrays."""
+    patch.setattr("skmdp.solvers._compiled.load", lambda: None)
     patch.setattr("skmdp.solvers._search.TINY_STATES", 10**9 if way == "full" else 0)
     patch.setattr("skmdp.solvers._search.TINY_ENTRIES", 10**9)
     many = math.inf if way == "sweeps" else 0
@@ -32,5 +33,5 @@ def compile_all(patch, *, at_once=False):
     patch.setattr("skmdp.solvers._compiled.ENOUGH_TO_USE", 0)
     patch.setattr("skmdp.solvers._search.TINY_STATES", 0)
     if at_once:
-        pace = replace(UNTIL_SLOW, most_sweeps=1, most_still=1)
-        patch.setattr("skmdp.solvers._search.UNTIL_SLOW", pace)
+        pace = replace(until_slow(1), most_sweeps=1, most_still=1)
+        patch.setattr("skmdp.solvers._search.until_slow", lambda _: pace)

@@ -250,6 +250,11 @@ class CompiledPairs:
         return cls(rows, Hubs(hub_transitions), gamma)
 
     @property
+    def n_pairs(self) -> int:
+        """Number of pairs that may still be best."""
+        return len(self._rows.rewards)
+
+    @property
     def first(self) -> Integers:
         """First pair of every acting state, and the number of pairs, (n_acting + 1,)."""
         return self._rows.first
@@ -308,7 +313,7 @@ class CompiledPairs:
     def eliminate(self, margin: float, most_left: float) -> None:
         """Drop the pairs that are further from best, unless more than that share would be left."""
         # Nothing is known of values that have overflown: no gap compares with them.
-        if not self.n_acting <= self.n_near(margin) <= most_left * len(self._Q):
+        if not self.n_acting <= self.n_near(margin) <= most_left * self.n_pairs:
             return
         rows, chosen = self._rows.like(), np.empty_like(self.chosen)
         values = self.TV[: self.n_acting]

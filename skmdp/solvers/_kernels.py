@@ -126,6 +126,11 @@ class ArrayPairs:
         self.process = process
         self._choices = Choices(process)
 
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs that may still be best."""
+        return len(self.process.rewards)
+
     def vector(self, values: Floats) -> Floats:
         """Return values of the acting states, (n_acting,), as V that can be worked on."""
         return padded(values, self.process.n_states).astype(np.float64)
@@ -153,10 +158,6 @@ class ArrayPairs:
         if self._policy is None:
             self._policy = ArrayPolicy(self.process.restrict(self.chosen), self.gamma)
         return self._policy
-
-    def n_near(self, margin: float) -> int:
-        """Return the number of pairs that are at most so far from best."""
-        return int(np.count_nonzero(self._gaps <= margin))
 
     def eliminate(self, margin: float, most_left: float) -> None:
         """Drop the pairs that are further from best, unless more than that share would be left."""

@@ -24,7 +24,7 @@ index = np.uint64
 ONE = index(1)
 
 
-def _may_be_kept() -> bool:
+def may_be_kept() -> bool:
     """Return whether there is a place to which compiled loops can be written."""
     try:
         njit(cache=True)(_read_only)
@@ -33,7 +33,7 @@ def _may_be_kept() -> bool:
     return True
 
 
-OPTIONS: dict[str, Any] = {"cache": _may_be_kept(), "nogil": True, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"cache": may_be_kept(), "nogil": True, "error_model": "numpy"}
 
 
 @njit(**OPTIONS)

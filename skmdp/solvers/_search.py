@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from skmdp._typing import Floats, Integers
@@ -18,7 +16,7 @@ from skmdp.solvers._bounds import (
 )
 from skmdp.solvers._compiled import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
-from skmdp.solvers._sweeps import IN_PLACE, UNTIL_SLOW, Evaluator
+from skmdp.solvers._sweeps import IN_PLACE, Evaluator, until_slow
 
 # Improvements after which the width must have fallen to a share for work to go on as it is.
 FEW_IMPROVEMENTS, LEAST_PROGRESS = 24, 0.5
@@ -78,9 +76,7 @@ class Search:
         self._work_as_given()
         is_compiled = isinstance(self.pairs, CompiledPairs)
         if is_compiled and may_change and evaluation.leaves and discounting.most < MOST_IN_PLACE:
-            # An improvement costs as much as a sweep for each action, and some are needed to begin.
-            many = max(UNTIL_SLOW.many_sweeps, (len(mdp.rewards) // n) ** 2)
-            pace = replace(UNTIL_SLOW, many_sweeps=many, most_sweeps=many + 4, most_still=many + 4)
+            pace = until_slow(len(mdp.rewards) / n)
             self._evaluator = evaluation(discounting, pace, may_solve=False)
         V = np.zeros(n) if initial_values is None else initial_values[mdp.acting_states]
         self.V = self.pairs.vector(V)

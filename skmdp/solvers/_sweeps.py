@@ -43,8 +43,17 @@ class Pace:
 
 
 AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150)
-UNTIL_SLOW = Pace(0.1, 0.1, 24, 24, 20, math.inf, stops=True)
 IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40)
+
+
+def until_slow(n_actions: float) -> Pace:
+    """Return how long a policy is followed until work should go on in place.
+
+    An improvement costs as much as a sweep for each action, and work in place begins with as many
+    improvements.
+    """
+    many = max(20, round(n_actions**2))
+    return Pace(0.1, 0.1, many + 4, many + 4, many, math.inf, stops=True)
 
 
 class Evaluator:
