@@ -58,6 +58,19 @@ def test_values_are_within_their_bound_of_rational_numbers(seed, end, horizon, g
     assert solution.value_error_bound <= 1e-13 * horizon * (1 + scale + np.abs(truth[0]).max())
 
 
+def test_rounding_adds_up_over_a_long_horizon():
+    """The sum of ten thousand times 0.1 is off by far more than its own last bit."""
+    solution = backward_induction(process({(0, 0): (0.1, {0: 1.0})}), 10_000)
+    errors = [
+        abs(Fraction(value) - n * Fraction(0.1))
+        for n, value in enumerate(solution.state_values[::-1, 0].tolist())
+    ]
+    assert 100 * np.spacing(1000.0) < max(errors) <= solution.value_error_bound
+    # A discount makes good for it.
+    halved = backward_induction(process({(0, 0): (0.1, {0: 1.0})}), 10_000, gamma=0.5)
+    assert halved.value_error_bound < 1e-14
+
+
 @given(PROCESSES, st.integers(1, 6), st.integers(1, 6))
 def test_the_last_decisions_are_those_of_a_shorter_horizon(mdp, short, more):
     long, last = backward_induction(mdp, short + more), backward_induction(mdp, short)
@@ -122,6 +135,7 @@ def test_what_cannot_be_is_refused_by_name():
         backward_induction(mdp, 2, final_values=[np.inf, 0])
     with pytest.raises(ValueError, match=r"final_values is 5.0 for state 1, which has no pairs"):
         backward_induction(mdp, 2, final_values=[0, 5])
+    assert_array_equal(backward_induction(mdp, 1, final_values=[7, 0]).state_values[1], [7, 0])
     # The remedy: what it is worth to get there belongs to the way there.
     paid = mdp.unchecked(rewards=mdp.rewards + 5)
     assert_array_equal(backward_induction(paid, 2).state_values, [[6, 0], [6, 0], [0, 0]])

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, process, random_process, solve_exactly
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.exceptions import ConvergenceWarning
+from test_compiled import forced as compiled
 from test_penalty import KAPPAS, ROWS, penalised
 
 from skmdp import MarkovPolicyEstimator
@@ -174,11 +175,14 @@ def test_a_random_walk_at_gamma_one():
     assert_allclose(value.state_values, [0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 0], atol=1e-12)
 
 
-@given(st.integers(0, 10_000), st.booleans(), st.booleans(), st.integers(0, 100))
-def test_values_at_gamma_one_are_within_their_bound(seed, uniform, shared, of_policy):
+@given(st.integers(0, 10_000), st.booleans(), st.booleans(), st.integers(0, 100), st.booleans())
+def test_values_at_gamma_one_are_within_their_bound(seed, uniform, shared, of_policy, in_loops):
     mdp = random_process(seed, end=0.1, uniform=uniform, shared=shared)
     probability = random_policy(mdp, of_policy)
-    value = evaluate_policy(mdp, probability, 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        if in_loops:
+            compiled(patch)
+        value = evaluate_policy(mdp, probability, 1.0)
     mix = table_of(mdp, probability)[mdp.pair_state, mdp.pair_action]
     W = (np.arange(8)[:, None] == mdp.pair_state) * mix
     truth = np.linalg.solve(np.eye(8) - W @ dense(mdp), W @ mdp.rewards)

@@ -127,7 +127,7 @@ def backward_induction(
     factor = gamma * max(1.0, float(mdp.mass.max()))
     error = bound = 0.0
     for t in range(int(horizon) - 1, -1, -1):
-        rounded = mdp.rounding * (mdp.largest_reward + float(np.abs(V).max()) + error)
+        rounded = mdp.rounding * (mdp.largest_reward + float(np.abs(V).max()))
         error = factor * error + rounded
         bound = max(bound, error)
         TV, gaps = improve(process, choices, V, gamma)
