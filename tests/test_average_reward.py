@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, process, random_process
 from scipy.sparse import coo_array
 from sklearn.exceptions import ConvergenceWarning
-from test_compiled import forced as compiled
 from test_penalty import penalised
+from ways import compile_all
 
 from skmdp.mdp import MDP
 from skmdp.solvers import modified_policy_iteration, relative_value_iteration, solve
@@ -53,7 +53,7 @@ def test_the_gain_is_within_its_bound_of_the_best_in_every_state(mdp, tol, way):
         warnings.simplefilter("ignore", ConvergenceWarning)
         patch.setattr("skmdp.solvers._search.TINY_STATES", 64 if way == "full" else 0)
         if way == "loops":
-            compiled(patch)
+            compile_all(patch)
         solution = relative_value_iteration(mdp, tol=tol, max_iter=500)
     truth = best_gains(mdp)
     assert np.abs(solution.gain - truth).max() <= solution.gain_error_bound + 1e-12
@@ -129,6 +129,28 @@ def test_processes_that_forget_slowly_are_solved_by_equations(n, up):
     odds = (up / (1 - up)) ** np.arange(n)
     assert abs(solution.gain + odds @ np.arange(n) / odds.sum()) <= solution.gain_error_bound
     assert solution.n_iter < 6
+
+
+@pytest.mark.parametrize("n", [300, 1000])
+def test_the_way_into_a_slow_process_is_no_obstacle(n):
+    """State 0 is left for good, so nothing comes back to it."""
+    s = np.arange(n)
+    inside = walk(n, 0.5).transitions.tocoo()
+    row, column = np.append(0, inside.row + 1), np.append(n // 2, inside.col + 1)
+    P = coo_array((np.append(1.0, inside.data), (row, column)), shape=(n + 1, n + 1)).tocsr()
+    mdp = MDP(P, -np.append(0.0, s), np.arange(n + 1), np.zeros(n + 1, int), n + 1, 1)
+    solution = relative_value_iteration(mdp)
+    assert abs(solution.gain + (n - 1) / 2) <= solution.gain_error_bound
+    assert solution.n_iter < 6
+
+
+def test_a_policy_of_two_parts_is_swept():
+    """To stay pays in both states; that it pays more in one is found by sweeps."""
+    pairs = {(s, 0): (1.0 + s, {s: 1.0}) for s in range(2)}
+    pairs |= {(0, 1): (-50.0, {1: 1.0}), (1, 1): (-50.0, {0: 1.0})}
+    solution = relative_value_iteration(process(pairs))
+    assert abs(solution.gain - 2) <= solution.gain_error_bound
+    assert_array_equal(solution.policy, [1, 0])
 
 
 def test_equations_that_are_too_wide_are_left(monkeypatch):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, process, random_process, solve_exactly
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import coo_array, csr_array, csr_matrix
 from sklearn.exceptions import ConvergenceWarning
-from test_compiled import forced as compiled
 from test_penalty import KAPPAS, ROWS, penalised
+from ways import compile_all
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import load_climb, sample_transitions
@@ -85,17 +85,40 @@ def test_values_are_within_the_proven_bound_of_rational_numbers(seed, end, gamma
     )
 
 
-def test_rewards_that_cancel_are_rounded_as_what_they_were():
-    """A mean of two rewards of 1e15 and more is off by as much as they are rounded."""
-    pairs = {(0, a): (r, {0: 1.0}) for a, r in enumerate([1e15, -1e15, 1 / 3])}
-    policy = np.array([[0.3, 0.3, 0.4]])
-    mdp = process(pairs)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("gamma", [0.9, 1.0])
+def test_rewards_that_cancel_are_rounded_as_what_they_were(seed, gamma):
+    """A mean of rewards of 1e15 and more is off by as much as they are rounded."""
+    policy = np.random.default_rng(seed).dirichlet(np.ones(3))
+    rewards = [1e15 / policy[0], -1e15 / policy[1], 1 / 3]
+    # At gamma = 1 they lead to where it stays, and nothing is paid.
+    pairs = {(0, a): (r, {int(gamma == 1): 1.0}) for a, r in enumerate(rewards)}
+    mdp = process({**pairs, (1, 0): (0.0, {1: 1.0})})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        value = evaluate_policy(mdp, policy, 0.9)
-    truth = exact_value(mdp, policy[0], 0.9)[0]
-    assert value.value_error_bound > 0
+        value = evaluate_policy(mdp, np.append(policy, 1.0), gamma)
+    mean = sum(Fraction(p) * Fraction(r) for p, r in zip(policy.tolist(), rewards, strict=True))
+    truth = mean / sum(map(Fraction, policy.tolist())) / (1 - Fraction(gamma) * (gamma < 1))
     assert abs(Fraction(float(value.state_values[0])) - truth) <= value.value_error_bound
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mix_of_thousands_is_rounded_thousands_of_times(seed):
+    n, stay = 5000, 0.999
+    policy = np.random.default_rng(seed).dirichlet(np.ones(n))
+    value = evaluate_policy(process({(0, a): (1.0, {0: stay}) for a in range(n)}), policy, 1.0)
+    error = abs(Fraction(float(value.state_values[0])) - 1 / (1 - Fraction(stay)))
+    assert error <= value.value_error_bound <= 1e-5
+    endless = process({(0, a): (1.0, {0: 1.0}) for a in range(n)})
+    with pytest.raises(ValueError, match=r"for ever to state\(s\) 0"):
+        evaluate_policy(endless, policy, 1.0)
+    by_hub = process(
+        {(0, a): (1.0, {0: 0.5}) for a in range(n)},
+        hub_mass=np.full((n, 1), 0.5),
+        hub_transitions=[[1.0]],
+    )
+    with pytest.raises(ValueError, match=r"for ever to state\(s\) 0"):
+        evaluate_policy(by_hub, policy, 1.0)
 
 
 @given(PROCESSES, st.integers(0, 100), st.sampled_from([0.0, 0.5, 0.99]))
@@ -115,6 +138,10 @@ def test_all_forms_of_a_policy_are_worth_the_same(mdp, seed):
     for form in (table, table.tolist(), csr_array(table), csr_matrix(table)):
         value = evaluate_policy(mdp, form, 0.9)
         assert_array_equal(value.state_values, usual.state_values)
+    entries = csr_array(table).tocoo()  # half of each, twice
+    twice = (np.tile(entries.row, 2), np.tile(entries.col, 2))
+    value = evaluate_policy(mdp, coo_array((np.tile(entries.data / 2, 2), twice), table.shape), 0.9)
+    assert_array_equal(value.state_values, usual.state_values)
     # Single precision: sums are off by 1e-8 and made good.
     value = evaluate_policy(mdp, table.astype(np.float32), 0.9)
     assert_allclose(value.state_values, usual.state_values, rtol=1e-5, atol=1e-5)
@@ -181,7 +208,7 @@ def test_values_at_gamma_one_are_within_their_bound(seed, uniform, shared, of_po
     probability = random_policy(mdp, of_policy)
     with pytest.MonkeyPatch.context() as patch:
         if in_loops:
-            compiled(patch)
+            compile_all(patch)
         value = evaluate_policy(mdp, probability, 1.0)
     mix = table_of(mdp, probability)[mdp.pair_state, mdp.pair_action]
     W = (np.arange(8)[:, None] == mdp.pair_state) * mix

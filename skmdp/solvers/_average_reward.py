@@ -99,10 +99,8 @@ class AverageEvaluation(Evaluator):
         leaves = (component[steps.row] != component[steps.col]) & (steps.data > 0)
         is_open = np.zeros(n, dtype=bool)
         is_open[component[steps.row[leaves]]] = True
-        closed = np.flatnonzero(~is_open[component])
-        if len(np.unique(component[closed])) > 1:
-            return None
-        visited = closed[0]
+        # Of two such parts, the equations of the other one have no solution.
+        visited = int(np.argmin(is_open[component]))
         P.data[P.indices == visited] = 0.0
         equations = csr_array(eye_array(n, format="csr") - P)
         if n <= FEW_STATES:

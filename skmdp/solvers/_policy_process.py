@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
@@ -51,24 +51,21 @@ def process_of_policy(mdp: MDP, probability: Floats) -> MDP:
     n_acting, n_pairs = len(mdp.first_pairs), len(mdp.rewards)
     starts = np.append(np.searchsorted(taken, mdp.first_pairs), len(taken))
     mix = csr_array((probability[taken], taken, starts), shape=(n_acting, n_pairs))
-    transitions = (mix @ mdp.transitions).tocsr()
-    hubs: tuple[Any, Any] = csr_array((n_pairs, 0)), csr_array((0, mdp.n_states))
-    if isinstance(mdp, EstimatedMDP):
-        hubs = mdp.hub_mass, mdp.hub_transitions
-    hub_mass = (mix @ hubs[0]).tocsr()
-    # Rows keep the mass of what they are mixed from, to the last bits: none seems to end.
-    mass = np.asarray(transitions.sum(axis=1)) + hub_mass @ np.asarray(hubs[1].sum(axis=1))
-    wanted = mix @ np.where(np.abs(1 - mdp.mass) <= mdp.mass_rounding, 1.0, mdp.mass)
-    exact = diags_array(np.divide(wanted, mass, out=np.ones(n_acting), where=mass > 0))
+    own_hub_mass, hub_transitions = mdp.hubs
+    transitions, hub_mass = (mix @ mdp.transitions).tocsr(), (mix @ own_hub_mass).tocsr()
+    mass = transitions.sum(axis=1) + hub_mass @ hub_transitions.sum(axis=1)
+    # What is mixed from pairs that go on for certain does so to the last bit.
+    missing = np.where(np.abs(1 - mdp.mass) <= mdp.mass_rounding, 0.0, 1 - mdp.mass)
+    exact = diags_array(np.divide(1 - mix @ missing, mass, out=np.ones(n_acting), where=mass > 0))
     return Mixture(
         transitions=(exact @ transitions).tocsr(),
         rewards=mix @ mdp.rewards,
         pair_state=mdp.acting_states,
-        pair_action=mdp.pair_action[taken[starts[:-1]]],
+        pair_action=np.zeros(n_acting, dtype=np.intp),
         n_states=mdp.n_states,
-        n_actions=mdp.n_actions,
+        n_actions=1,
         hub_mass=(exact @ hub_mass).tocsr(),
-        hub_transitions=hubs[1],
+        hub_transitions=hub_transitions,
         n_mixed=np.diff(starts),
         largest_mixed=mdp.largest_reward,
     )
