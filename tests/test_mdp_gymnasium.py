@@ -77,20 +77,12 @@ def test_rewards_that_are_all_the_same_are_not_rounded(n):
     assert not mdp.ends.any()
 
 
-@pytest.mark.parametrize(
-    ("name", "gamma", "value"),
-    [
-        ("FrozenLake-v1", 1.0, 0.8235294117647058),
-        ("Taxi-v4", 1.0, 7.93),
-        ("CliffWalking-v1", 1.0, -13.0),
-    ],
-)
 @pytest.mark.parametrize("is_wrapped", [True, False])
-def test_toy_text_is_worth_its_known_value(name, gamma, value, is_wrapped):
-    env = gymnasium.make(name)
+def test_toy_text_is_worth_its_known_value(is_wrapped):
+    env = gymnasium.make("FrozenLake-v1")
     mdp = MDP.from_gymnasium(env if is_wrapped else env.unwrapped)
-    solution = modified_policy_iteration(mdp, gamma)
-    assert_allclose(mdp.initial_distribution @ solution.state_values, value, atol=1e-8)
+    solution = modified_policy_iteration(mdp, 1.0)
+    assert_allclose(mdp.initial_distribution @ solution.state_values, 14 / 17, atol=1e-8)
 
 
 def test_environments_without_a_table_are_told_the_way():
