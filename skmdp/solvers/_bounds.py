@@ -27,6 +27,8 @@ from skmdp._typing import Floats
 from skmdp.mdp import MDP
 from skmdp.solvers._kernels import Change
 
+# What is smaller than this has fewer digits.
+TINY = float(np.finfo(np.float64).tiny)
 # Stands for a sum without a bound. Nothing is then proven, and products do not overflow.
 UNBOUNDED = 1e150
 
@@ -114,7 +116,8 @@ def prove(mdp: MDP, discounting: Discounting, change: Change, factor: float = 1.
     lo, hi, least, most = change
     size = max(abs(least), abs(most)) + max(abs(lo), abs(hi))
     rounding = factor * mdp.rounding
-    noise = rounding * (mdp.largest_reward + size)
+    size += mdp.largest_reward
+    noise = rounding * size + (TINY if size > 0 else 0.0)
     low, up = discounting.interval(lo, hi, noise)
     forgets = discounting.forgets_level
     shift = (low + up) / 2 if forgets else nearest_to_zero(low, up)

@@ -76,7 +76,7 @@ def check_limits(tol: float, max_iter: int) -> None:
     """Refuse options that no solver can work with."""
     if not tol > 0:
         raise ValueError(f"tol must be above 0, such as 1e-6, got {tol}.")
-    if max_iter < 1:
+    if not max_iter >= 1:
         raise ValueError(f"max_iter must be at least 1, got {max_iter}.")
 
 

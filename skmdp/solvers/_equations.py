@@ -21,7 +21,7 @@ BAND_PER_ENTRY = 200
 # Entries of a row, on average, from which no band is looked for.
 MOST_PER_ROW = 20
 # Steps that are looked ahead to see whether a band can be narrow.
-MOST_STEPS = 12
+MOST_STEPS = 40
 # Iterations of the Krylov method.
 MOST_KRYLOV = 40
 
@@ -81,17 +81,22 @@ def solve_band(equations: Any, d: Floats) -> Floats | None:
 def spreads(equations: Any, widest: float) -> bool:
     """Return whether a band of entries so far from the diagonal at most is seen not to be enough.
 
-    In a band, no more than ``2 * widest * r`` other states can be reached within r steps.
+    In a band, no more than ``2 * widest * r`` other states are within r steps, forth or back.
     """
-    seen = np.zeros(equations.shape[0], dtype=bool)
+    steps = (equations + equations.T).tocsr()
+    seen = np.zeros(steps.shape[0], dtype=bool)
     reached = np.array([len(seen) // 2])
     seen[reached] = True
+    n_seen = 1
     for n_steps in range(1, MOST_STEPS + 1):
-        following = np.unique(equations[reached].indices)
+        following = np.unique(steps[reached].indices)
         reached = following[~seen[following]]
         seen[reached] = True
-        if np.count_nonzero(seen) - 1 > 2 * widest * n_steps:
+        n_seen += len(reached)
+        if n_seen - 1 > 2 * widest * n_steps:
             return True
+        if len(reached) <= n_steps / 2:  # a path, or nearly so
+            return False
     return False
 
 
