@@ -67,9 +67,11 @@ def test_every_solver_keeps_its_bound(mdp, gamma, tol, solver, is_tiny):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("end", [0.0, 0.1])
 def test_solve_calls_the_solver_by_its_name(solver, end):
-    mdp = random_process(3, end=end)
+    mdp = random_process(3, n_states=100, end=end)
     named, chosen = SOLVERS[solver](mdp, 0.95), solve(mdp, 0.95, solver=solver)
     assert_array_equal(named.history, chosen.history)
+    others = [solve(mdp, 0.95, solver=name).history for name in SOLVERS if name != solver]
+    assert all(len(h) != len(chosen.history) or (h != chosen.history).any() for h in others)
     assert_array_equal(named.state_values, chosen.state_values)
 
 
