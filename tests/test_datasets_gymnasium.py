@@ -116,12 +116,19 @@ def test_actions_that_are_not_admissible_are_refused():
 
 
 def test_the_last_bit_of_a_sum_is_no_end():
-    n = 49
-    mdp = process({(s, 0): (0.0, dict.fromkeys(range(n), 1 / n)) for s in range(n)})
+    """Ten tenths added up are less than one, and less than the highest number that is drawn."""
+    n = 10
+    mdp = process({(s, 0): (0.0, dict.fromkeys(range(n), 0.1)) for s in range(n)})
     env = to_gymnasium(mdp)
     env.reset(seed=0)
-    env.np_random = SimpleNamespace(random=lambda: 1 - 2**-53)  # the highest that there is
+    env.np_random = SimpleNamespace(random=lambda: 1 - 2**-53)
     assert env.step(0)[:3] == (n - 1, 0.0, False)
+
+
+def test_a_state_without_actions_ends_the_episode():
+    env = to_gymnasium(process({(0, 0): (3.0, {1: 1.0})}, n_states=2))
+    env.reset(seed=0)
+    assert env.step(0)[:4] == (1, 3.0, True, False)
 
 
 def test_environments_are_pickled():

@@ -13,6 +13,8 @@ from scipy.sparse import csr_array
 
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, solve
+from skmdp.solvers._kernels import equations_of
+from skmdp.solvers._loops import solve_by_rounds
 
 
 def walk(n, *, back=True):
@@ -177,3 +179,21 @@ def test_an_end_that_hardly_ever_comes_is_soon_known(leaving):
     truth = -1 - (rounds - 1) * 6
     assert abs(Fraction(solution.state_values[0]) - truth) <= Fraction(solution.value_error_bound)
     assert solution.n_iter < 400
+
+
+def test_rounds_give_what_elimination_gives():
+    """To the last bits, from any guess."""
+    mdp = wide(4, 500)
+    policy = mdp.restrict(mdp.first_pairs)
+    equations = equations_of(policy.transitions)
+    d = np.random.default_rng(0).normal(size=500)
+    truth = np.linalg.solve(equations.toarray(), d)
+    for guess in (np.zeros(500), truth + 1.0, np.full(500, 1e3)):
+        x = solve_by_rounds(policy, equations, d, guess)
+        assert_allclose(x, truth, atol=1e-11)
+
+
+def test_labels_of_a_loop_are_shortened():
+    error = EndlessLoopError("s" * 1000, "a" * 1000, states=["s" * 1000] * 5000)
+    assert len(str(error)) <= 500
+    assert "... and 4," in str(error)

@@ -132,6 +132,8 @@ def test_what_is_sparse_stays_sparse_and_what_is_given_stays_as_it_was():
     mdp = MDP.from_arrays([step, doubled], [doubled, 3 * step])  # repeated entries are added up
     assert (mdp.transitions[0::2] != step).nnz == (mdp.transitions[1::2] != step).nnz == 0
     assert_array_equal(mdp.rewards, np.tile([1.0, 3.0], n))
+    pairs = {"pair_state": np.arange(n), "pair_action": np.zeros(n, int)}
+    assert_array_equal(MDP.from_arrays(doubled, doubled, **pairs).rewards, 1.0)
     assert doubled.nnz == 2 * n
 
 
