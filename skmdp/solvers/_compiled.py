@@ -89,7 +89,8 @@ class Threads:
         n, n_entries = len(entries_before) - 1, int(entries_before[-1])
         self._n = n
         n_shares = min(n_entries // PER_THREAD, n_threads()) if n_entries >= 2 * PER_THREAD else 1
-        cuts = np.searchsorted(entries_before, np.linspace(0, n_entries, n_shares + 1)[1:-1])
+        shares = np.arange(1, n_shares) * n_entries // n_shares
+        cuts = np.searchsorted(entries_before, shares.astype(entries_before.dtype))
         self._shares = list(pairwise([0, *map(int, cuts), n]))
         self._pool = ThreadPoolExecutor(n_shares - 1) if n_shares > 1 else None
 
@@ -220,12 +221,11 @@ class CompiledPairs:
         self._rows, self._hubs, self._gamma = rows, hubs, gamma
         self.is_in_place = in_place
         self.n_acting = self.n_changed = len(rows.first) - 1
-        lengths = np.diff(rows.indptr.view(np.int32))
+        lengths = np.diff(rows.indptr.view(np.int32)).astype(np.int64)
         if len(hubs.lengths):
-            by_hub = np.flatnonzero(rows.indices >= hubs.n_states)
-            more = np.maximum(hubs.lengths[rows.indices[by_hub] - hubs.n_states] - 1, 0)
-            pair = np.searchsorted(rows.indptr, by_hub, side="right") - 1
-            lengths = lengths + np.bincount(pair, more, len(lengths)).astype(np.int64)
+            more = np.append(np.zeros(hubs.n_states, np.int64), np.maximum(hubs.lengths - 1, 0))
+            before = np.append(0, np.cumsum(more[rows.indices]))
+            lengths += np.diff(before[rows.indptr])
         longest = np.maximum.reduceat(lengths, rows.first[:-1])
         room = as_codes(np.append(0, np.cumsum(longest)))
         self.chosen: Integers = np.full(self.n_acting, NO_CHOICE, np.uint32)
