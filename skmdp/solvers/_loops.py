@@ -140,7 +140,7 @@ def ending_policy(process: MDP) -> Integers:
 
 
 def settled_policy(
-    process: MDP, V: Floats, max_iter: int, report: Callable[[int, int], None] | None
+    process: MDP, V: Floats, max_iter: int, report: Callable[[int, int], None]
 ) -> tuple[Integers, Floats, int]:
     """Return the best pairs by values that hardly change any more, the values, and improvements.
 
@@ -165,8 +165,7 @@ def settled_policy(
             if may_earn and len(endless_pairs(process, best())):
                 break
             n_iter += 1
-            if report is not None:
-                report(n_iter, search.n_changed)
+            report(n_iter, search.n_changed)
             search.evaluate()
         return best(), values(), n_iter
 
@@ -306,8 +305,8 @@ def endless_loop(mdp: MDP, pairs: Integers) -> EndlessLoopError:
 def best_total_rewards(
     mdp: MDP,
     max_iter: int,
-    initial_values: Floats | None = None,
-    report: Callable[[int, int], None] | None = None,
+    initial_values: Floats | None,
+    report: Callable[[int, int], None],
 ) -> tuple[Floats, Integers, float, int, Bools]:
     """Return the largest total rewards of a process with loops, and a policy that earns them.
 
