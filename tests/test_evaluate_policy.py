@@ -100,6 +100,7 @@ def test_rewards_that_cancel_are_rounded_as_what_they_were(seed, gamma):
     mean = sum(Fraction(p) * Fraction(r) for p, r in zip(policy.tolist(), rewards, strict=True))
     truth = mean / sum(map(Fraction, policy.tolist())) / (1 - Fraction(gamma) * (gamma < 1))
     assert abs(Fraction(float(value.state_values[0])) - truth) <= value.value_error_bound
+    assert value.value_error_bound < 1e-12 * np.abs(rewards).max()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -19,13 +19,14 @@ class Mixture(EstimatedMDP):
     """A process whose pairs are mixed from others, which adds roundings.
 
     ``n_mixed`` (n_pairs,) is the number of pairs mixed, ``largest_mixed`` their largest reward in
-    absolute terms.
+    absolute terms, and ``mixed_rewards`` (n_pairs,) what came of them.
     """
 
     n_mixed: Integers
     largest_mixed: float
+    mixed_rewards: Floats
 
-    per_pair: ClassVar[tuple[str, ...]] = (*EstimatedMDP.per_pair, "n_mixed")
+    per_pair: ClassVar[tuple[str, ...]] = (*EstimatedMDP.per_pair, "n_mixed", "mixed_rewards")
 
     @cached_property
     def n_roundings(self) -> Integers:
@@ -34,8 +35,13 @@ class Mixture(EstimatedMDP):
 
     @cached_property
     def largest_reward(self) -> float:
-        """Largest reward that was mixed, in absolute terms: rounding is relative to it."""
-        return self.largest_mixed
+        """Largest reward that was mixed, in absolute terms: rounding is relative to it.
+
+        Rewards put in their place, such as 1 to count steps, are not mixed.
+        """
+        if np.array_equal(self.rewards, self.mixed_rewards):
+            return self.largest_mixed
+        return float(np.abs(self.rewards).max())
 
 
 def process_of_policy(mdp: MDP, probability: Floats) -> MDP:
@@ -57,9 +63,10 @@ def process_of_policy(mdp: MDP, probability: Floats) -> MDP:
     # What is mixed from pairs that go on for certain does so to the last bit.
     missing = np.where(np.abs(1 - mdp.mass) <= mdp.mass_rounding, 0.0, 1 - mdp.mass)
     exact = diags_array(np.divide(1 - mix @ missing, mass, out=np.ones(n_acting), where=mass > 0))
+    rewards = mix @ mdp.rewards
     return Mixture(
         transitions=(exact @ transitions).tocsr(),
-        rewards=mix @ mdp.rewards,
+        rewards=rewards,
         pair_state=mdp.acting_states,
         pair_action=np.zeros(n_acting, dtype=np.intp),
         n_states=mdp.n_states,
@@ -68,4 +75,5 @@ def process_of_policy(mdp: MDP, probability: Floats) -> MDP:
         hub_transitions=hub_transitions,
         n_mixed=np.diff(starts),
         largest_mixed=mdp.largest_reward,
+        mixed_rewards=rewards,
     )
