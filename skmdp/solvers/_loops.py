@@ -45,7 +45,7 @@ FEW_STATES = 400
 MOST_ROUNDS = 10
 ROUND_GAIN = 1e-6
 # Improvements until values must have settled, and between looks for loops that earn.
-MOST_LOOKS = 300
+MOST_LOOKS = 60
 LOOKS_BETWEEN = 10
 # Improvements for rewards that are a little higher; nearly always there is none.
 MOST_PROOFS = 50
