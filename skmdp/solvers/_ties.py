@@ -23,6 +23,8 @@ from skmdp.mdp._bellman import greedy_pairs
 EPS = float(np.finfo(np.float64).eps)
 # Actions tie if their Q differ by less than this share of the range of Q.
 NEGLIGIBLE = 1e-9
+# Pairs up to which looking at all costs less than choosing some.
+FEW_PAIRS = 1000
 
 
 def tie_tolerances(
@@ -70,11 +72,13 @@ def count_undecided(
     is_near = gaps <= loosest + NEGLIGIBLE * q_range + rounding
     if np.count_nonzero(is_near) == len(first):
         return 0, 1.0
-    n_near = np.add.reduceat(is_near, first, dtype=np.int64)
-    pairs = np.flatnonzero(np.repeat(n_near > 1, n_each))
-    part = mdp.restrict(pairs)
-    tolerances = tie_tolerances(part, gamma, V, Q[pairs], q_range=q_range)
-    is_open, share = undecided_states(part, gamma, Q[pairs], tolerances, bound=bound, spread=spread)
+    part = mdp
+    if n_pairs > FEW_PAIRS:
+        n_near = np.add.reduceat(is_near, first, dtype=np.int64)
+        pairs = np.flatnonzero(np.repeat(n_near > 1, n_each))
+        part, Q = mdp.restrict(pairs), Q[pairs]
+    tolerances = tie_tolerances(part, gamma, V, Q, q_range=q_range)
+    is_open, share = undecided_states(part, gamma, Q, tolerances, bound=bound, spread=spread)
     return int(is_open.sum()), share
 
 
