@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from processes import exact_q_values, odd_process
 from sklearn.exceptions import ConvergenceWarning
-from ways import WAYS, compile_all, follow_only
+from ways import WAYS, compile_all, follow_only, leave_small
 
 from skmdp.solvers import policy_iteration, solve, value_iteration
+from skmdp.solvers._compiled import load
 
 N_MODELS = 10_000  # with those at gamma = 1 in test_solvers.py 13,000
 N_EACH = 250
@@ -17,8 +18,12 @@ N_EACH = 250
 
 def in_one_way(patch, mdp, gamma, number):
     """Solve a process in the way that its number says."""
-    ways = [*WAYS, "compiled", "in place", "warm", "early", "by policies", "by values"]
+    ways = [*WAYS, "small", "compiled", "in place", "warm", "early", "by policies", "by values"]
     way = ways[number % len(ways)]
+    if way == "small":
+        load()
+    else:
+        leave_small(patch)
     if way in WAYS:
         follow_only(patch, way)
     elif way in ("compiled", "in place"):

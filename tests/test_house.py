@@ -53,6 +53,7 @@ PUBLIC = {
         "AverageRewardSolution",
         "EndlessLoopError",
         "FiniteSolution",
+        "ManySolutions",
         "PolicyValue",
         "Solution",
         "backward_induction",
@@ -61,6 +62,7 @@ PUBLIC = {
         "policy_iteration",
         "relative_value_iteration",
         "solve",
+        "solve_many",
         "value_iteration",
     ],
 }

@@ -10,9 +10,15 @@ from skmdp.solvers._sweeps import AS_GIVEN, until_slow
 WAYS = ["full", "sweeps", "band", "dense", "krylov"]
 
 
+def leave_small(patch):
+    """Keep small processes out of the loop that is made for them."""
+    patch.setattr("skmdp.solvers._small.MOST_STATES", 0)
+
+
 def follow_only(patch, way):
     """Let policies be followed in one way only, as whole arrays."""
     patch.setattr("skmdp.solvers._compiled.load", lambda: None)
+    leave_small(patch)
     patch.setattr("skmdp.solvers._search.TINY_STATES", 10**9 if way == "full" else 0)
     patch.setattr("skmdp.solvers._search.TINY_ENTRIES", 10**9)
     many = math.inf if way == "sweeps" else 0
@@ -29,6 +35,7 @@ def follow_only(patch, way):
 
 def compile_all(patch, *, at_once=False):
     """Let the compiled loops be used for everything; ``at_once``: in place from the first sweep."""
+    leave_small(patch)
     patch.setattr("skmdp.solvers._compiled.ENOUGH_TO_LOAD", 0)
     patch.setattr("skmdp.solvers._compiled.ENOUGH_TO_USE", 0)
     patch.setattr("skmdp.solvers._search.TINY_STATES", 0)

@@ -7,12 +7,14 @@ from skmdp.solvers._modified_policy_iteration import modified_policy_iteration
 from skmdp.solvers._policy_iteration import policy_iteration
 from skmdp.solvers._solution import EndlessLoopError, Solution
 from skmdp.solvers._solve import solve
+from skmdp.solvers._solve_many import ManySolutions, solve_many
 from skmdp.solvers._value_iteration import value_iteration
 
 __all__ = [
     "AverageRewardSolution",
     "EndlessLoopError",
     "FiniteSolution",
+    "ManySolutions",
     "PolicyValue",
     "Solution",
     "backward_induction",
@@ -21,5 +23,6 @@ __all__ = [
     "policy_iteration",
     "relative_value_iteration",
     "solve",
+    "solve_many",
     "value_iteration",
 ]

@@ -20,6 +20,7 @@ any policy takes the place of b1 / (1 - b1), and b0 = 0 (Bertsekas and Tsitsikli
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,17 @@ from skmdp.solvers._kernels import Change
 TINY = float(np.finfo(np.float64).tiny)
 # Stands for a sum without a bound. Nothing is then proven, and products do not overflow.
 UNBOUNDED = 1e150
+
+
+def interval_of(
+    least: float, most: float, lo: float, hi: float, noise: float
+) -> tuple[float, float]:
+    """Return the least and the most that V* - T V can be, see ``Discounting``.
+
+    This and ``proof_of`` are compiled as they stand: they take and make numbers, and call nothing.
+    """
+    lo, hi = lo - noise, hi + noise
+    return lo * (least if lo > 0 else most), hi * (most if hi > 0 else least)
 
 
 @dataclass(frozen=True)
@@ -49,11 +61,7 @@ class Discounting:
 
         T V - V is between ``lo`` and ``hi``, both off by ``noise`` at most.
         """
-        lo, hi = lo - noise, hi + noise
-        return (
-            lo * (self.least if lo > 0 else self.most),
-            hi * (self.most if hi > 0 else self.least),
-        )
+        return interval_of(self.least, self.most, lo, hi, noise)
 
     def width(self, lo: float, hi: float) -> float:
         """Return the width of the interval, the measure of progress."""
@@ -61,19 +69,27 @@ class Discounting:
         return up - low
 
 
+def discounted_sums(acting_mass: Floats, slack: Floats, gamma: float) -> tuple[Floats, Floats]:
+    """Return the least and the largest discounted sum of one unit in every step, gamma below 1.
+
+    ``acting_mass`` (..., n_pairs) is the probability that another decision follows each pair, off
+    by ``slack`` at most. ``UNBOUNDED`` stands for a sum that may have no bound.
+    """
+    is_closed = (np.abs(1 - acting_mass) <= slack).all(axis=-1)
+    least = gamma * np.maximum(0.0, (acting_mass - slack).min(axis=-1))
+    most = gamma * (acting_mass + slack).max(axis=-1)
+    least, most = np.where(is_closed, gamma, least), np.where(is_closed, gamma, most)
+    is_bounded = most < 1
+    least, most = np.where(is_bounded, least, 0.0), np.where(is_bounded, most, 0.0)
+    return least / (1 - least), np.where(is_bounded, most / (1 - most), UNBOUNDED)
+
+
 def discount(mdp: MDP, gamma: float) -> Discounting:
     """Return the discounted sums of one unit in every step, for gamma below 1."""
-    slack = mdp.mass_rounding
     if not mdp.is_linear:
-        least, most = 0.0, gamma
-    elif (np.abs(1 - mdp.acting_mass) <= slack).all():
-        least = most = gamma
-    else:
-        least = gamma * max(0.0, float((mdp.acting_mass - slack).min()))
-        most = gamma * float((mdp.acting_mass + slack).max())
-    if most >= 1:
-        return Discounting(0.0, UNBOUNDED)
-    return Discounting(least / (1 - least), most / (1 - most), forgets_level=least == most)
+        return Discounting(0.0, gamma / (1 - gamma))
+    least, most = discounted_sums(mdp.acting_mass, mdp.mass_rounding, gamma)
+    return Discounting(float(least), float(most), forgets_level=bool(least == most))
 
 
 def nearest_to_zero(low: float, up: float) -> float:
@@ -86,8 +102,7 @@ def shared_part(values: Floats) -> float:
     return nearest_to_zero(float(values.min()), float(values.max()))
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(NamedTuple):
     """What one application of T to V proves.
 
     T V - V is between ``lo`` and ``hi``, both off by ``noise``. T V plus ``moved`` plus ``level``,
@@ -108,32 +123,52 @@ class Proof:
     is_rounding: bool
 
 
+def noise_of(rounding: float, largest_reward: float, change: Change) -> float:
+    """Return the largest error of T V - V, from the relative one of each value."""
+    lo, hi, least, most = change
+    size = largest_reward + max(abs(least), abs(most)) + max(abs(lo), abs(hi))
+    return rounding * size + (TINY if size > 0 else 0.0)
+
+
+def proof_of(
+    change: Change,
+    noise: float,
+    low: float,
+    up: float,
+    most_steps: float,
+    forgets: bool,
+    rounding: float,
+    largest_reward: float,
+) -> Proof:
+    """Return what is proven if V* - T V is between ``low`` and ``up``."""
+    lo, hi, least, most = change
+    nearest = max(low, min(0.0, up))
+    shift = (low + up) / 2 if forgets else nearest
+    shared = max(least, min(0.0, most))
+    largest = max(abs(least + shift), abs(most + shift))
+    # Rows sum to one up to rounding only: with a large level that is an error of its own.
+    rounded = rounding * (largest_reward + largest)
+    amplified = 1 + (most_steps if forgets else 0.0)
+    return Proof(
+        lo,
+        hi,
+        noise,
+        -shared if forgets else shift,
+        shared + shift if forgets else 0.0,
+        max(up - shift, shift - low) + amplified * rounded,
+        up - low,
+        largest,
+        not up - low > 8 * noise * most_steps,
+    )
+
+
 def prove(mdp: MDP, discounting: Discounting, change: Change, factor: float = 1.0) -> Proof:
     """Bound the error of T V, of the acting states; the largest |R| and roundings are the MDP's.
 
     They are larger by a ``factor`` where loops at a state are solved.
     """
-    lo, hi, least, most = change
-    size = max(abs(least), abs(most)) + max(abs(lo), abs(hi))
-    rounding = factor * mdp.rounding
-    size += mdp.largest_reward
-    noise = rounding * size + (TINY if size > 0 else 0.0)
-    low, up = discounting.interval(lo, hi, noise)
-    forgets = discounting.forgets_level
-    shift = (low + up) / 2 if forgets else nearest_to_zero(low, up)
-    shared = nearest_to_zero(least, most)
-    largest = max(abs(least + shift), abs(most + shift))
-    # Rows sum to one up to rounding only: with a large level that is an error of its own.
-    rounded = rounding * (mdp.largest_reward + largest)
-    amplified = 1 + (discounting.most if forgets else 0.0)
-    return Proof(
-        lo=lo,
-        hi=hi,
-        noise=noise,
-        moved=-shared if forgets else shift,
-        level=shared + shift if forgets else 0.0,
-        bound=max(up - shift, shift - low) + amplified * rounded,
-        spread_bound=up - low,
-        largest=largest,
-        is_rounding=not up - low > 8 * noise * discounting.most,
-    )
+    rounding, largest_reward = factor * mdp.rounding, mdp.largest_reward
+    noise = noise_of(rounding, largest_reward, change)
+    low, up = discounting.interval(change.lo, change.hi, noise)
+    most, forgets = discounting.most, discounting.forgets_level
+    return proof_of(change, noise, low, up, most, forgets, rounding, largest_reward)

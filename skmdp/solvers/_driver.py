@@ -18,6 +18,7 @@ from skmdp.solvers._bounds import UNBOUNDED, Discounting, Proof, discount
 from skmdp.solvers._given import read_state_values
 from skmdp.solvers._loops import best_total_rewards
 from skmdp.solvers._search import Search
+from skmdp.solvers._small import solve_small
 from skmdp.solvers._solution import Solution, report_iteration, warn_not_converged
 from skmdp.solvers._sweeps import Evaluator
 from skmdp.solvers._ties import count_undecided
@@ -49,7 +50,27 @@ def best_values(
     discounting = _discounting(mdp, gamma)
     if discounting is None:
         return _solve_loops(mdp, tol, max_iter, V, verbose, callback)
-    search = Search(mdp, gamma, discounting, V, evaluation=evaluation)
+    # The loop for small processes follows policies in its own way, and tells nothing.
+    is_plain = evaluation is Evaluator and verbose <= 0 and callback is None
+    found = solve_small(mdp, gamma, discounting, tol, max_iter, V) if is_plain else None
+    if found is None:
+        search = Search(mdp, gamma, discounting, V, evaluation=evaluation)
+        found = improve_until_proven(mdp, gamma, search, tol, max_iter, verbose, callback)
+    solution, is_final, target = found
+    warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
+    return solution
+
+
+def improve_until_proven(
+    mdp: MDP,
+    gamma: float,
+    search: Search,
+    tol: float,
+    max_iter: int,
+    verbose: int = 0,
+    callback: Callable[[int], object] | None = None,
+) -> tuple[Solution, bool, float]:
+    """Return the solution, whether float64 can prove no more, and the bound that was wanted."""
     history: list[float] = []
     was_rounding, wanted = False, np.inf
     while True:
@@ -64,12 +85,10 @@ def best_values(
         if is_last or (converged and proof.spread_bound <= wanted):
             solution, share = _solution(mdp, gamma, search, proof, converged, history)
             if is_last or solution.n_undecided == 0:
-                break
+                return solution, is_final, target
             # Gaps are known as well as the errors are small, so that share is a guess.
             wanted = min(share, LARGEST_SHARE) * proof.spread_bound
         search.evaluate()
-    warn_not_converged(solution, is_final=is_final, target=target, tol=tol)
-    return solution
 
 
 def check_limits(tol: float, max_iter: int) -> None:

@@ -13,12 +13,12 @@ import numpy as np
 from numba import boolean, float64, int64, njit, types, uint32, uint64, void
 
 
-def _read_only(dtype: Any) -> Any:
+def read_only(dtype: Any) -> Any:
     return types.Array(dtype, 1, "C", readonly=True)
 
 
 tuple_of: Any = types.Tuple
-CODES, NUMBERS = _read_only(uint32), _read_only(float64)
+CODES, NUMBERS = read_only(uint32), read_only(float64)
 # Signed indices would be checked for negative ones.
 index = np.uint64
 ONE = index(1)
@@ -27,7 +27,7 @@ ONE = index(1)
 def may_be_kept() -> bool:
     """Return whether there is a place to which compiled loops can be written."""
     try:
-        njit(cache=True)(_read_only)
+        njit(cache=True)(read_only)
     except RuntimeError:
         return False
     return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy.typing as npt
@@ -33,7 +32,7 @@ class ExactEvaluation(Evaluator):
     def evaluate(self, policy: Policy, V: Floats, step: Proof, **_: Any) -> Floats:
         """Return the values of the policy."""
         enough = 2 * step.noise * self.discounting.most
-        to_the_end = replace(step, lo=0.0, hi=0.0)
+        to_the_end = Proof(0.0, 0.0, *step[2:])
         before, width = math.inf, math.inf
         while width > enough and not width > PROGRESS * before:
             solved = None
