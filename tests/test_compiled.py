@@ -263,6 +263,27 @@ def test_elimination_keeps_every_best_pair(mdp, gamma, at_once):
     assert (left >= n_best).all()
 
 
+@pytest.mark.parametrize("end", [0.0, 0.05, 0.5])
+@pytest.mark.parametrize("offset", [-5.0, 0.0, 5.0])
+def test_pairs_are_dropped_by_how_far_they_are_from_best_and_nothing_else(monkeypatch, end, offset):
+    """Also where all values are moved up or down by what has been proven."""
+    mdp = random_process(2, n_states=50, end=end)
+    mdp = mdp.unchecked(rewards=mdp.rewards + offset)
+    compile_all(monkeypatch)
+    monkeypatch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
+    search = Search(mdp, 0.8, discount(mdp, 0.8))
+    is_left = np.ones(len(mdp.rewards), dtype=bool)
+    for _ in range(8):
+        Q = mdp.pair_values(search.V[:50].copy(), 0.8)
+        proof = search.improve()
+        search.evaluate()
+        gaps = np.maximum.reduceat(np.where(is_left, Q, -np.inf), mdp.first_pairs)
+        margin = proof.spread_bound + 2 * proof.noise
+        is_left &= gaps[mdp.pair_state] - Q <= margin
+        assert search.pairs.n_pairs == is_left.sum()
+    assert is_left.sum() < 70
+
+
 @pytest.mark.parametrize("gamma", [0.9, 0.9999])
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch, gamma):
     compile_all(monkeypatch)

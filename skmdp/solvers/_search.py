@@ -150,11 +150,11 @@ class Search:
         step, n = self._step, self.pairs.n_acting
         if self._full is not None and self._solve(self._full):
             return
-        V = self.pairs.TV
-        V[:n] += step.moved
         policy = self.pairs.policy()
         if self._may_change:
             self.pairs.eliminate(step.spread_bound + 2 * step.noise, MOST_LEFT)
+        V = self.pairs.TV
+        V[:n] += step.moved
         self.V = self._evaluator.evaluate(
             policy, V, step, cheap=self._n_cheap, is_new=self.n_changed / n
         )
