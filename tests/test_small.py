@@ -258,3 +258,35 @@ def test_reports_come_from_the_usual_loop(capsys):
     )
     assert told == list(range(1, solution.n_iter + 1))
     assert "iteration 1" in capsys.readouterr().out
+
+
+def test_every_line_is_run_on_rare_occasions_too(monkeypatch):
+    """Sinks, few sweeps, values that overflow, open advice, singular equations, slow processes."""
+    big = random_process(0, n_states=4)
+    big = big.unchecked(rewards=np.where(big.rewards > 0, 1.7e308, -1.7e308))
+    far = random_process(5, n_states=6)
+    near = far.unchecked(rewards=far.rewards + 1e7)
+    cases = [
+        (with_sinks(slow(20)), 0.9999, 10, 200),
+        (random_process(1), 0.99, 3, 1),
+        (random_process(2), 0.9, 1, 200),
+        (near, 0.9, 100, 1),
+        (big, 0.9, 10, 200),
+        (big, 0.0, 10, 200),
+        (slow(210), 0.9999, 10, 12),
+    ]
+    for mdp, gamma, max_iter, n_sweeps in cases:
+        monkeypatch.setattr(small, "MOST_SWEEPS", n_sweeps)
+        with np.errstate(all="ignore"):
+            found = by_the_loop(mdp, gamma, tol=1e-3, max_iter=max_iter)
+            with pytest.MonkeyPatch.context() as patch:
+                interpreted(patch)
+                same = by_the_loop(mdp, gamma, tol=1e-3, max_iter=max_iter)
+        assert (found is None) == (same is None)
+        if found is not None:
+            assert_array_equal(found[0].policy, same[0].policy)
+            assert found[0].n_undecided == same[0].n_undecided
+    kernels = sys.modules["skmdp.solvers._small_numba"]
+    with pytest.MonkeyPatch.context() as patch:
+        interpreted(patch)
+        assert not kernels.eliminate(np.zeros((2, 2)), np.ones(2))

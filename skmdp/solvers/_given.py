@@ -92,6 +92,5 @@ def row_sums(mdp: MDP, data: Floats) -> Floats:
     indptr = mdp.transitions.indptr
     sums = np.zeros((len(data), len(mdp.rewards)))
     is_filled = indptr[1:] > indptr[:-1]
-    if is_filled.any():
-        sums[:, is_filled] = np.add.reduceat(data, indptr[:-1][is_filled], axis=1)
+    sums[:, is_filled] = np.add.reduceat(data, indptr[:-1][is_filled], axis=1)
     return sums
