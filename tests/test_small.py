@@ -265,9 +265,11 @@ def test_every_line_is_run_on_rare_occasions_too(monkeypatch):
     big = random_process(0, n_states=4)
     big = big.unchecked(rewards=np.where(big.rewards > 0, 1.7e308, -1.7e308))
     far = random_process(5, n_states=6)
+    steps = {s: (0.1, {max(s - 1, 0): 0.5, s + 1: 0.5}) for s in range(20)}
+    leaking = process({(s, 0): step for s, step in steps.items()})  # into state 20
     near = far.unchecked(rewards=far.rewards + 1e7)
     cases = [
-        (with_sinks(slow(20)), 0.9999, 10, 200),
+        (leaking, 0.9999, 10, 200),
         (random_process(1), 0.99, 3, 1),
         (random_process(2), 0.9, 1, 200),
         (near, 0.9, 100, 1),
