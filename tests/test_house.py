@@ -48,7 +48,7 @@ PUBLIC = {
         "most_trusted",
         "train_test_split_episodes",
     ],
-    "skmdp.preprocessing": ["StateEncoder"],
+    "skmdp.preprocessing": ["StateEncoder", "add_lags"],
     "skmdp.solvers": [
         "AverageRewardSolution",
         "EndlessLoopError",

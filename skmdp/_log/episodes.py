@@ -303,6 +303,15 @@ def _following_rows(episode: Codes, order: RowNumbers | None) -> RowNumbers:
     return following
 
 
+def previous_rows(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers:
+    """Return for every row the row before it in its episode, NO_ROW for the first, (n,)."""
+    following = _following_rows(episode, _episode_order(episode, step))
+    previous = np.full(len(episode), NO_ROW, dtype=np.int64)
+    is_followed = following != NO_ROW
+    previous[following[is_followed]] = np.flatnonzero(is_followed)
+    return previous
+
+
 def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelColumn]:
     """Read the next state off the following row of the same episode."""
     episode = rows.episode

@@ -78,7 +78,7 @@ def read_table(
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
-    step, step_numbers = (None, None) if episode is None else _find_steps(frame, roles.step)
+    step, step_numbers = (None, None) if episode is None else find_steps(frame, roles.step)
     action = read_labels(frame.column(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
@@ -319,7 +319,7 @@ def _find_flags(frame: Table, name: Name | None, role: str, may_lack: Bools | No
     return read_flags(frame.column(name), name, role, may_lack=may_lack)
 
 
-def _find_steps(frame: Table, name: Name | None) -> tuple[LabelColumn, Array] | tuple[None, None]:
+def find_steps(frame: Table, name: Name | None) -> tuple[LabelColumn, Array] | tuple[None, None]:
     """Read the column that orders rows if the table has it, as labels and as numbers."""
     if name is None or name not in frame.columns:
         return None, None

@@ -84,7 +84,7 @@ def column_names(names: Any, role: str) -> Names:
     if not listed:
         thing = "a state needs" if role == "state" else "name"
         raise ValueError(f"{role} names no column; {thing} at least one.")
-    if len(listed) > 1 and role not in OF_SEVERAL:
+    if len(listed) > 1 and role not in (*OF_SEVERAL, "columns"):
         raise TypeError(f"{role} names one column, got {len(listed)}: {quoted(listed)}.")
     return tuple(name if isinstance(name, str) else int(name) for name in listed)
 
