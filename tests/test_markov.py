@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import make_garnet, sample_transitions
+from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import markov_test
 from skmdp.inspection._gains import (
     NEGLIGIBLE,
@@ -39,6 +40,12 @@ from skmdp.model_selection import EpisodeKFold
 
 NO_SIGN = "no sign that it adds to the state"
 ENOUGH = "the state is not enough, add it"
+COARSE = "it is in the state already, but the state is too coarse, make it finer"
+
+
+def findings(table):
+    """The verdicts without what they say of the advice."""
+    return [verdict.split("; ")[0] for verdict in table["verdict"]]
 
 
 def softmax_policy(mdp, rng):
@@ -96,7 +103,7 @@ PLANTED = planted_log("column", 0.7, 100, 0).assign(extra=lambda log: np.arange(
 @pytest.mark.parametrize(
     ("plant", "place", "verdict"),
     [
-        ("history", 0, f"predicts the next state: {ENOUGH}"),
+        ("history", 0, f"predicts the next state: {ENOUGH} with add_lags"),
         ("column", 2, f"predicts the next state: {ENOUGH}"),
         ("reward", 2, f"predicts the reward: {ENOUGH}"),
     ],
@@ -106,7 +113,7 @@ def test_what_is_planted_is_found_and_nothing_else(plant, place, verdict, seed):
     assert table["column"].tolist() == ["previous state", "previous action", "hidden"]
     expected = [NO_SIGN] * 3
     expected[place] = verdict
-    assert table["verdict"].tolist() == expected
+    assert findings(table) == expected
     outcome = "reward" if plant == "reward" else "next_state"
     assert table[f"{outcome}_lower"][place] > 0
     assert table["p_value"][place] < 0.001
@@ -117,11 +124,12 @@ def test_the_gain_of_a_coin_that_settles_the_next_state_is_log_2():
     coin = rng.integers(2, size=4000)
     log = pd.DataFrame({"state": np.append(0, coin[:-1]), "action": 0, "next_state": coin})
     log = log.assign(reward=10.0 * coin, episode=np.arange(4000) // 10, coin=coin)
-    row = markov_test(log, "coin", random_state=0).iloc[2]
+    table = markov_test(log, "coin", random_state=0)
+    row = table.iloc[2]
     assert row["next_state_gain"] == pytest.approx(np.log(2), abs=0.01)
     # All of the squared error is gone: that of a normal is half a nat.
     assert row["reward_gain"] == pytest.approx(0.5, abs=0.01)
-    assert row["verdict"] == f"predicts the next state and the reward: {ENOUGH}"
+    assert findings(table)[2] == f"predicts the next state and the reward: {ENOUGH}"
 
 
 def test_a_column_behind_coarse_states_is_found():
@@ -137,7 +145,7 @@ def test_a_column_behind_coarse_states_is_found():
     policy = make_pipeline(coarse, MarkovPolicyEstimator()).fit(log)
     with pytest.warns(UserWarning, match="does not lead to the state of the next row"):
         table = markov_test(log, "state", policy=policy, random_state=0)
-    assert table["verdict"].tolist() == [NO_SIGN, NO_SIGN, f"predicts the next state: {ENOUGH}"]
+    assert findings(table) == [NO_SIGN, NO_SIGN, f"predicts the next state: {COARSE}"]
     halves = make_pipeline(
         FunctionTransformer(lambda X: X.assign(state=X["state"] * 10 // 1)), MarkovPolicyEstimator()
     ).fit(log)
@@ -636,3 +644,98 @@ def test_pipelines_must_keep_rows():
 def test_a_table_is_needed(X, message):
     with pytest.raises(TypeError, match=message):
         markov_test(X)
+
+
+# ---------------------------------------------------------------------------- what it changes
+
+
+def guessing_log(n, seed, *, pays):
+    """A column z that nobody steers decides what an action pays, by a function of the table."""
+    rng = np.random.default_rng(seed)
+    columns = {"state": rng.integers(2, size=n), "action": rng.integers(2, size=n)}
+    log = pd.DataFrame({**columns, "z": rng.integers(3, size=n)})
+    log["reward"] = pays(log) + 0.5 * rng.normal(size=n)
+    return log.assign(episode=np.arange(n) // 10, terminated=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_column_that_adds_the_same_to_every_action_changes_values_only(seed):
+    log = guessing_log(2000, seed, pays=lambda log: log.action + 2.0 * log.z)
+    row = markov_test(log, "z", random_state=0).iloc[2]
+    assert row["advice_change"] == 0.0
+    assert row["verdict"] == (
+        f"predicts the reward: {ENOUGH}; no sign that the advice would change, but values do"
+    )
+
+
+def pays_turned(log):
+    return np.where(log["state"] == 1, log["action"] == (log["z"] < 2), log["action"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_column_that_turns_the_order_of_the_actions_changes_the_advice_there(seed):
+    """In state 1 the column decides which action pays; where it is 0, the usual one is right."""
+    log = guessing_log(2000, seed, pays=pays_turned)
+    row = markov_test(log, "z", random_state=0).iloc[2]
+    concerned = ((log["state"] == 1) & (log["z"] == 2))[:-1].mean()  # the last row leads nowhere
+    assert row["advice_change"] == pytest.approx(concerned, abs=0.01)
+    assert row["verdict"].endswith(
+        f"; the advice would change in {row['advice_change']:.1%} of the rows"
+    )
+
+
+def chain_log(n_episodes, seed):
+    """Two steps: z, seen before the first one, decides which way leads to where 1 is paid."""
+    rng = np.random.default_rng(seed)
+    z, first, second = rng.integers(2, size=(3, n_episodes))
+    start = pd.DataFrame({"state": "start", "action": first, "z": z, "reward": 0.0})
+    reached = np.where(first == z, "rich", "poor")
+    end = pd.DataFrame({"state": reached, "action": second, "z": 0})
+    end["reward"] = np.where(reached == "rich", 1.0, 0.0)
+    parts = [start.assign(episode=range(n_episodes)), end.assign(episode=range(n_episodes))]
+    log = pd.concat(parts).sort_values("episode", kind="stable")
+    return log.assign(terminated=log["state"] != "start")
+
+
+def test_what_follows_may_change_the_advice():
+    log = chain_log(400, 0)
+    row = markov_test(log, "z", random_state=0).iloc[2]
+    assert row["next_state_gain"] > 0.1
+    assert row["advice_change"] == pytest.approx(0.25, abs=0.05)  # half of the starts
+
+
+def test_nothing_that_follows_counts_with_gamma_0():
+    policy = MarkovPolicyEstimator(gamma=0)
+    row = markov_test(chain_log(400, 0), "z", policy=policy, random_state=0).iloc[2]
+    assert row["advice_change"] == 0.0
+
+
+def test_the_discount_is_that_of_the_members_of_an_ensemble():
+    policy = PolicyBagging(MarkovPolicyEstimator(gamma=0))
+    row = markov_test(chain_log(400, 0), "z", policy=policy, random_state=0).iloc[2]
+    assert row["advice_change"] == 0.0
+
+
+def test_without_a_discount_values_are_found_all_the_same():
+    """With a gamma of 1, values of a process that runs on would have no end."""
+    log = guessing_log(2000, 0, pays=lambda log: log.action + 2.0 * log.z)
+    policy = MarkovPolicyEstimator(gamma=1)
+    row = markov_test(log, "z", policy=policy, random_state=0).iloc[2]
+    assert row["advice_change"] == 0.0
+
+
+def test_of_advice_nothing_is_said_without_a_finding_or_rewards():
+    log = planted_log("column", 0.7, 100, 0)
+    assert markov_test(log, random_state=0)["advice_change"].isna().all()
+    table = markov_test(log, "hidden", columns={"reward": None}, random_state=0)
+    assert table["advice_change"].isna().all()
+    assert table["verdict"][2] == f"predicts the next state: {ENOUGH}"
+
+
+def test_advice_that_nothing_can_be_compared_with_stays():
+    """Of one action only, there is no other; of rows that lead nowhere known, no worth."""
+    log = guessing_log(1000, 0, pays=lambda log: 2.0 * log.z).assign(action=0)
+    assert markov_test(log, "z", random_state=0)["advice_change"][2] == 0.0
+    unlinked = log.assign(next_state=1 - log["state"], state=log["state"])
+    unlinked["episode"] = np.arange(1000)
+    assert markov_test(unlinked, "z", random_state=0)["advice_change"][2] == 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_table
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time
@@ -24,6 +25,7 @@ from skmdp._pipelines import transform, unwrap
 from skmdp._policy import names_columns, roles_of
 from skmdp._typing import Integers
 from skmdp.ensemble import PolicyBagging
+from skmdp.inspection._advice import share_of_other_advice
 from skmdp.inspection._gains import (
     Gain,
     NextState,
@@ -39,6 +41,12 @@ from skmdp.inspection._gains import (
 # A column of more distinct numbers or times is cut at quantiles.
 MOST_LABELS = 10
 N_BINS = 5
+
+# What a column may predict, in words, and what to do if it does.
+_WORDS = ("the next state", "the reward")
+_ADD = "the state is not enough, add it"
+_ADD_LAGS = f"{_ADD} with add_lags"
+_IN_STATE = "it is in the state already, but the state is too coarse, make it finer"
 
 
 @validate_params(
@@ -96,7 +104,9 @@ def markov_test(
         One row per tested column: ``column`` (``"previous state"``, ``"previous action"``, then
         ``tested``), ``next_state_gain`` with ``next_state_lower`` and ``next_state_upper``, the
         same of ``reward`` (NaN for a log without rewards), ``p_value`` (the smaller of both
-        outcomes, adjusted for all tests made), ``verdict`` (in words).
+        outcomes, adjusted for all tests made), ``advice_change`` (the share of the rows whose
+        advice would change with the column in the state; NaN where nothing was found, or without
+        rewards), ``verdict`` (in words).
 
     Raises
     ------
@@ -114,6 +124,7 @@ def markov_test(
 
     See Also
     --------
+    skmdp.preprocessing.add_lags : Makes columns of previous states and actions.
     skmdp.model_selection.EpisodeKFold : Choose between state columns by what a policy earns.
 
     Notes
@@ -136,10 +147,17 @@ def markov_test(
     otherwise left to chance was found in two of three logs,
     one that 30 % hang on in nearly all.
 
-    On a finding, make the column part of the state (``state=[...]``; for a previous one, add a
-    column that holds it), then test again, and look at what a policy earns on other episodes: more
+    On a finding, make the column part of the state (``state=[...]``; for a previous one, with
+    :func:`skmdp.preprocessing.add_lags`), or, if it is part of what an encoder makes states of,
+    make these finer. Then test again, and look at what a policy earns on other episodes: more
     columns mean fewer rows for each state, so a small gain may not be worth it. Where it is not
     known when deciding, treat values as those of an incomplete state.
+
+    A finding changes the advice where, among rows of one state and value of the column, another
+    action is better than the one advised by the state alone: by reward and discounted value of what
+    followed, beyond chance at the level ``alpha`` over all such comparisons, and with the ``gamma``
+    of ``policy`` (0.9 without one, at most 0.99). Else it is only known to change values. Actions
+    that were logged too seldom there to be compared count as no change.
 
     The absence of a finding proves nothing. A column can be found only where the same state, action
     and value of it occur several times, in several episodes, so in a log with few rows per pair
@@ -180,14 +198,18 @@ def markov_test(
     0   previous state      0.0
     1  previous action      1.0
     2            noise      1.0
-    >>> table["verdict"][0], round(float(table["next_state_gain"][0]), 1)
-    ('predicts the next state: the state is not enough, add it', 0.3)
+    >>> round(float(table["next_state_gain"][0]), 1)
+    0.3
+    >>> print(table["verdict"][0])
+    predicts the next state: the state is not enough, add it with add_lags; no sign that the advice
+    would change, but values do
 
     With the previous floor in the state there is nothing left to find:
 
-    >>> log["before"] = log.groupby("episode")["state"].shift().fillna("none")
-    >>> better = {"state": ["state", "before"]}
-    >>> markov_test(log, columns=better, random_state=0)["verdict"].unique().tolist()
+    >>> from skmdp.preprocessing import add_lags
+    >>> lagged = add_lags(log, "state")
+    >>> better = {"state": ["state", "state_lag1"]}
+    >>> markov_test(lagged, columns=better, random_state=0)["verdict"].unique().tolist()
     ['no sign that it adds to the state']
     """
     transformers, estimator = unwrap(policy)
@@ -223,8 +245,31 @@ def markov_test(
         )
         for name, outcome in _outcomes(log).items()
     }
-    labels = ["previous state", "previous action", *names]
-    return _findings(labels, gains, alpha, n_episodes=int(episodes[-1]) + 1)
+    gamma = _gamma_of(estimator)
+    return _findings(
+        ["previous state", "previous action", *names],
+        _remedies(names, roles, transformers),
+        gains,
+        lambda j: share_of_other_advice(log, predictors[j], episodes, gamma=gamma, alpha=alpha),
+        alpha=alpha,
+        n_episodes=int(episodes[-1]) + 1,
+    )
+
+
+def _remedies(names: Sequence[str], roles: Roles, transformers: Sequence[Any]) -> list[str]:
+    """Say what to do where the previous state, the previous action or a tested column predicts."""
+    in_state = set(roles.state)
+    for step in transformers:
+        if hasattr(type(step), "__skmdp_measured__"):
+            in_state |= set(step.__skmdp_measured__())
+    return [_ADD_LAGS, _ADD_LAGS, *(_IN_STATE if name in in_state else _ADD for name in names)]
+
+
+def _gamma_of(estimator: Any) -> float:
+    """Return the discount of a policy, that of its members, or the usual one."""
+    if isinstance(estimator, PolicyBagging):
+        estimator = unwrap(estimator.estimator)[1]
+    return float(getattr(estimator, "gamma", MarkovPolicyEstimator().gamma))
 
 
 def _require_common_states(estimator: Any) -> None:
@@ -320,9 +365,18 @@ def _outcomes(log: Transitions) -> dict[str, Outcome]:
 
 
 def _findings(
-    labels: Sequence[str], gains: dict[str, list[Gain]], alpha: float, n_episodes: int
+    labels: Sequence[str],
+    remedies: Sequence[str],
+    gains: dict[str, list[Gain]],
+    other_advice: Callable[[int], float],
+    *,
+    alpha: float,
+    n_episodes: int,
 ) -> pd.DataFrame:
-    """Put the gains of all columns, (n_columns,) for each outcome, in a table and in words."""
+    """Put the gains of all columns, (n_columns,) for each outcome, in a table and in words.
+
+    ``other_advice`` tells of a column in which share of the rows it would change the advice.
+    """
     table = pd.DataFrame({"column": labels})
     for outcome in ("next_state", "reward"):
         found = gains.get(outcome, [Gain(np.nan, np.nan, np.nan)] * len(labels))
@@ -331,18 +385,27 @@ def _findings(
         table[f"{outcome}_lower"], table[f"{outcome}_upper"] = bounds.T
     p_values = np.array([[gain.p_value for gain in found] for found in gains.values()])
     adjusted = adjust_for_several(p_values.ravel()).reshape(p_values.shape)
-    table["p_value"] = adjusted.min(axis=0)
-    words = [outcome.replace("_", " ") for outcome in gains]
-    table["verdict"] = [
-        _verdict([word for word, is_found in zip(words, column, strict=True) if is_found])
+    predicted = [
+        [word for word, found in zip(_WORDS, column, strict=False) if found]
         for column in (adjusted < alpha).T
     ]
+    table["p_value"] = adjusted.min(axis=0)
+    # Without rewards no action is better than another.
+    has_rewards = "reward" in gains
+    table["advice_change"] = [
+        other_advice(j) if found and has_rewards else np.nan for j, found in enumerate(predicted)
+    ]
+    table["verdict"] = list(map(_verdict, predicted, remedies, table["advice_change"]))
     return table
 
 
-def _verdict(predicted: Sequence[str]) -> str:
-    """Say what a column predicts that the state does not tell."""
+def _verdict(predicted: Sequence[str], remedy: str, other_advice: float) -> str:
+    """Say what a column predicts that the state does not tell, and what to do about it."""
     if not predicted:
         return "no sign that it adds to the state"
-    what = " and ".join(f"the {word}" for word in predicted)
-    return f"predicts {what}: the state is not enough, add it"
+    finding = f"predicts {' and '.join(predicted)}: {remedy}"
+    if np.isnan(other_advice):
+        return finding
+    if other_advice == 0:
+        return f"{finding}; no sign that the advice would change, but values do"
+    return f"{finding}; the advice would change in {other_advice:.1%} of the rows"
