@@ -144,7 +144,7 @@ def grid(rng, side, gamma, walls=0.0, cost=False):
     state, action = np.repeat(cell, 4), np.tile(np.arange(4), len(cell))
     at_goal = (weight * (following == goal)).sum(axis=1)
     rewards = (
-        -rng.uniform(1, 2, size=len(cell))[np.arange(len(cell)).repeat(4)] if cost else at_goal
+        -rng.uniform(0.1, 0.2, size=len(cell))[np.arange(len(cell)).repeat(4)] if cost else at_goal
     )
     return assembled(state, action, following, weight, rewards, n, gamma, is_narrow=True)
 
