@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -11,29 +10,20 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.callback import CallbackContext, CallbackSupportMixin
-from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from skmdp._learning import learn_policy, warn_if_none_is_frequent
 from skmdp._log.evidence import Evidence, add, gather
+from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
-from skmdp._policy import (
-    Policy,
-    fitted_policy,
-    read_states,
-    require_numbers,
-)
-from skmdp._scoring import (
-    check_form,
-    score_asks_as_fit,
-    score_policy,
-)
+from skmdp._pickles import state_to_store, stored_state
+from skmdp._policy import Policy, fitted_policy, read_states, require_numbers
+from skmdp._scoring import check_form, score_asks_as_fit, score_policy
 from skmdp._trust import Scored
 from skmdp._typing import Codes, Floats, Name
-from skmdp._version import __version__
 from skmdp.solvers import Solution
 from skmdp.solvers._solve import EVALUATIONS
 
@@ -97,6 +87,13 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         pays the state's mean reward. This is dangerous: on small logs such a policy often advises
         actions that nobody has tried (with 500 logged searches, in every fifth state of the search
         example).
+    forbidden : table, default=None
+        What may not be done: a table (pandas, polars or pyarrow) of the action column and some or
+        all of the state columns. A state column that it lacks means any label. A row matches a
+        state by equal labels; without rows nothing is forbidden. Such actions are never advised,
+        neither as the most logged one nor in unknown states, and values are those of the process
+        without them. Rows of the log that took one are counted all the same: they say what is
+        usual in their state. See ``skmdp.inspection.forbidden_cost`` for what it costs.
     min_count : float, default=0
         An action may be chosen in a state when its rows there weigh at least this much. A state
         where no action does keeps its most logged one; where that is so in every state, the policy
@@ -126,7 +123,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         How to answer in a state not seen in fit. ``"warn"`` gives the most logged action, with a
         warning, ``"most_frequent"`` the same silently; ``"error"`` raises. ``"nearest"`` gives the
         answer of the nearest state with logged actions; it needs numeric state columns, each of
-        which is scaled by its standard deviation over ``states_``.
+        which is scaled by its standard deviation over ``states_``. In place of an action that is
+        ``forbidden`` in the unknown state, the most logged one that is not is answered.
     verbose : int, default=0
         If positive, print a line per iteration of the solver. Progress bars and other callbacks of
         scikit-learn are attached with ``set_callbacks``; each iteration is a task.
@@ -152,7 +150,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     mdp_ : MDP
         The estimated process over the admissible pairs.
     default_action_ : scalar
-        The most logged action.
+        The most logged action, of those that are not forbidden in every state.
     initial_distribution_ : ndarray of shape (n_states,)
         Share of the episodes that start in each state; of all rows where episodes are unknown.
     prior_strength_ : float
@@ -249,6 +247,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         "gamma": [Interval(Real, 0, 1, closed="both")],
         "reward_on": [StrOptions({"state_action", "state"})],
         "untried": [StrOptions({"exclude", "uniform"})],
+        "forbidden": "no_validation",
         "min_count": [Interval(Real, 0, None, closed="left")],
         "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "pessimism": [Interval(Real, 0, 1, closed="both")],
@@ -273,6 +272,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         gamma: float = 0.9,
         reward_on: Literal["state_action", "state"] = "state_action",
         untried: Literal["exclude", "uniform"] = "exclude",
+        forbidden: Any = None,
         min_count: float = 0,
         prior_strength: float | Literal["auto"] = 0.0,
         pessimism: float = 0.0,
@@ -293,6 +293,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self.gamma = gamma
         self.reward_on = reward_on
         self.untried = untried
+        self.forbidden = forbidden
         self.min_count = min_count
         self.prior_strength = prior_strength
         self.pessimism = pessimism
@@ -303,25 +304,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self.verbose = verbose
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**super().__getstate__(), "_skmdp_version": __version__}
-        if "_policy" in state:  # which holds the labels in a form that every store can keep
-            for name in ("states_", "actions_", "default_action_", "policy_"):
-                state.pop(name)
-        return state
+        return state_to_store(super().__getstate__())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        pickled_by = state.pop("_skmdp_version", "an unknown version")
-        if pickled_by != __version__:
-            warnings.warn(
-                InconsistentVersionWarning(
-                    estimator_name=type(self).__name__,
-                    current_sklearn_version=f"{__version__} of skmdp",
-                    original_sklearn_version=f"{pickled_by} of skmdp",
-                ),
-                stacklevel=2,
-            )
-        super().__setstate__(state)
+        super().__setstate__(stored_state(type(self), state))
         if "_policy" in state:
             self._keep_labels()
 
@@ -388,8 +374,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If the log cannot be read; the message names column, row and remedy. The estimator is
-            then left as it was.
+            If the log cannot be read; the message names column, row and remedy. If ``forbidden``
+            leaves a state without an action. The estimator is then left as it was.
         EndlessLoopError
             If ``gamma`` is 1 and a loop earns, or a state has no way to an end. It is a ValueError
             and names the labels of one state and action in such a loop.
@@ -431,8 +417,9 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
         """
         evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)
-        warn_if_none_is_frequent(evidence.counts, self.min_count)
-        return self._learn(evidence, X, y)
+        forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
+        warn_if_none_is_frequent(evidence.counts, self.min_count, forbidden)
+        return self._learn(evidence, X, y, forbidden)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -477,8 +464,9 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         ------
         ValueError, TypeError
             If the batch cannot be read, or comes in another form than those before: with other
-            columns, with rewards or episodes where those had none, with labels of another kind.
-            The estimator is then left as it was.
+            columns, with rewards or episodes where those had none, with labels of another kind. If
+            so far all rows of a state took actions that are ``forbidden`` there. The estimator is
+            then left as it was.
         EndlessLoopError
             As in ``fit``.
 
@@ -517,7 +505,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         last_values = np.zeros(len(evidence.states))
         if fitted is not None:
             last_values[states_before] = fitted.state_values
-        return self._learn(evidence, X, y, last_values)
+        forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
+        return self._learn(evidence, X, y, forbidden, last_values)
 
     def _count(
         self,
@@ -549,26 +538,24 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
             warn_of_oddities(log, evidence, stacklevel=4)
         return evidence
 
-    def _learn(self, evidence: Evidence, X: Any, y: Any, last_values: Floats | None = None) -> Self:
+    def _learn(
+        self,
+        evidence: Evidence,
+        X: Any,
+        y: Any,
+        forbidden: Forbidden | None,
+        last_values: Floats | None = None,
+    ) -> Self:
         """Estimate, solve from the last values of a stream, and choose; then keep it all."""
         task = self._init_callback_context(max_subtasks=None)
         task.call_on_fit_task_begin(estimator=self, X=X, y=y)
         if self.handle_unknown == "nearest":
             require_numbers(evidence)
-        policy, solution = learn_policy(
+        policy, solution = self._solve(
             evidence,
-            roles=self._roles(),
             is_table_form=y is None,
-            gamma=self.gamma,
-            reward_on=self.reward_on,
-            untried=self.untried,
-            min_count=self.min_count,
-            prior_strength=self.prior_strength,
-            pessimism=self.pessimism,
+            forbidden=forbidden,
             initial_values=last_values,
-            solver=self.solver,
-            tol=self.tol,
-            max_iter=self.max_iter,
             verbose=self.verbose,
             callback=self._iteration_teller(task),
         )
@@ -584,6 +571,12 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self._keep(solution)
         task.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
+
+    def _solve(self, evidence: Evidence, **options: Any) -> tuple[Policy, Solution]:
+        """Learn from evidence by the parameters of the model and of the solver."""
+        named = ("gamma", "reward_on", "untried", "min_count", "prior_strength", "pessimism")
+        of_both = {name: getattr(self, name) for name in (*named, "solver", "tol", "max_iter")}
+        return learn_policy(evidence, roles=self._roles(), **of_both, **options)
 
     def _iteration_teller(self, task: CallbackContext) -> Callable[[int], None] | None:
         """Return what tells callbacks of an iteration of the solver; None without callbacks."""
@@ -625,6 +618,14 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     def __skmdp_policy__(self) -> Policy:
         return self._policy
 
+    def __skmdp_unrestricted__(self) -> Policy:
+        """Return the policy that the same log supports if nothing is forbidden."""
+        policy = self._policy
+        if policy.forbidden is None:
+            return policy
+        options = {"is_table_form": policy.is_table_form, "initial_values": policy.state_values}
+        return self._solve(policy.evidence, forbidden=None, **options)[0]
+
     def __skmdp_roles__(self) -> Roles:
         return self._roles()
 
@@ -642,14 +643,15 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         actions : ndarray of shape (n_samples,)
-            Labels from ``actions_``; ``default_action_`` in states only ever reached.
+            Labels from ``actions_``; the most logged one in states only ever reached.
 
         Raises
         ------
         TypeError
             If a label is of another kind than in fit, such as a string for an integer.
         ValueError
-            If a column or a label is missing, or a state unknown and ``handle_unknown="error"``.
+            If a column or a label is missing, or a state unknown and ``handle_unknown="error"``, or
+            if every action is forbidden in it.
 
         Warns
         -----
@@ -719,8 +721,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         q_values : ndarray of shape (n_samples, n_actions)
-            In the order of ``actions_``. -inf where an action may not be chosen, 0 in states only
-            ever reached, NaN in unknown states. The argmax of a row is not always what
+            In the order of ``actions_``. -inf where an action may not be chosen, else 0 in states
+            only ever reached, NaN in unknown states. The argmax of a row is not always what
             ``predict`` answers: ties go to the most logged action, and NaN has no maximum.
 
         Raises

@@ -10,9 +10,12 @@ import numpy as np
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.pessimism import subtract_errors
 from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._estimation.process import estimate_mdp, is_frequent
+from skmdp._estimation.process import allowed_pairs, estimate_mdp, is_frequent
 from skmdp._log.evidence import Evidence
+from skmdp._log.forbidden import Forbidden
+from skmdp._log.labels import UNKNOWN
 from skmdp._log.roles import Roles
+from skmdp._messages import quoted, shown
 from skmdp._policy import Policy, position_of_largest
 from skmdp._typing import Codes, Floats
 from skmdp.mdp import MDP
@@ -29,6 +32,7 @@ def learn_policy(
     gamma: float,
     reward_on: str,
     untried: str,
+    forbidden: Forbidden | None,
     min_count: float,
     prior_strength: float | str,
     pessimism: float,
@@ -39,6 +43,8 @@ def learn_policy(
 
     The parameters are those of the estimator; ``of_solver`` goes to the solver as it is.
     """
+    if forbidden is not None:
+        _require_actions(evidence, forbidden, untried)
     kappa = _settle_prior_strength(evidence, prior_strength)
     mdp, pair_weights = estimate_mdp(
         evidence.counts,
@@ -47,6 +53,7 @@ def learn_policy(
         min_count=min_count,
         prior_strength=kappa,
         initial_distribution=evidence.initial_distribution,
+        forbidden=None if forbidden is None else forbidden.pairs(),
     )
     solution = _solve(mdp, evidence, gamma, initial_values=initial_values, **of_solver)
     if pessimism > 0:
@@ -70,8 +77,7 @@ def learn_policy(
     chosen = greedy_pairs(
         mdp.first_pairs, solution.relative_q_values, tolerance=tolerances, preference=pair_weights
     )
-    default = position_of_largest(evidence.counts.action_weights)
-    actions: Codes = np.full(mdp.n_states, default, dtype=np.int32)
+    default, actions = _most_logged_actions(evidence, forbidden)
     actions[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
     if solution.in_loops is not None:  # actions that are worth the same may lead round and round
         actions[solution.in_loops] = solution.policy[solution.in_loops]
@@ -87,6 +93,7 @@ def learn_policy(
         tie_tolerances=per_state(mdp, tolerances),
         action_codes=actions,
         default_code=default,
+        forbidden=forbidden,
     )
     return policy, solution
 
@@ -103,6 +110,38 @@ def _solve(mdp: MDP, evidence: Evidence, gamma: float, **options: Any) -> Soluti
         ) from None
 
 
+def _most_logged_actions(evidence: Evidence, forbidden: Forbidden | None) -> tuple[int, Codes]:
+    """Return the most logged action, of all states and of each, (n_states,); none forbidden."""
+    if forbidden is not None:
+        return int(forbidden.substitutes[-1]), forbidden.substitutes[forbidden.group]
+    default = position_of_largest(evidence.counts.action_weights)
+    return default, np.full(len(evidence.states), default, dtype=np.int32)
+
+
+def _require_actions(evidence: Evidence, forbidden: Forbidden, untried: str) -> None:
+    """Raise for a state in which nothing is left that may be done."""
+    counts = evidence.counts
+    lost = forbidden.substitutes[forbidden.group] == UNKNOWN
+    if untried == "exclude":
+        n_logged, n_allowed = (
+            np.bincount(counts.pair_state[pairs], minlength=counts.n_states)
+            for pairs in (slice(None), allowed_pairs(counts, forbidden.pairs()))
+        )
+        lost |= (n_logged > 0) & (n_allowed == 0)
+    if not lost.any():
+        return
+    first = int(np.argmax(lost))
+    logged = counts.pair_action[counts.pair_state == first]
+    found = "every action"
+    if len(logged):
+        found = f"all that was logged there ({quoted(evidence.actions.python_labels(logged))})"
+    raise ValueError(
+        f"forbidden leaves {int(lost.sum())} state(s) without an action, first "
+        f"{shown(evidence.states.label(first))}: {found} is forbidden. Leave out of forbidden what "
+        "may be done there, or add rows of an action that is allowed there to the log."
+    )
+
+
 def _settle_prior_strength(evidence: Evidence, prior_strength: float | str) -> float:
     """Return the strength as a number, chosen by the log for "auto"."""
     if prior_strength != "auto":
@@ -115,10 +154,13 @@ def _settle_prior_strength(evidence: Evidence, prior_strength: float | str) -> f
     return choose_prior_strength(evidence.counts)
 
 
-def warn_if_none_is_frequent(counts: TransitionCounts, min_count: float) -> None:
+def warn_if_none_is_frequent(
+    counts: TransitionCounts, min_count: float, forbidden: Forbidden | None = None
+) -> None:
     """Say that every action was logged too seldom for ``min_count``; fit calls this directly."""
-    if not is_frequent(counts, min_count).any():
-        largest = f"{counts.pair_weights.max():.12g}"
+    allowed = allowed_pairs(counts, None if forbidden is None else forbidden.pairs())
+    if allowed.any() and not (is_frequent(counts, min_count) & allowed).any():
+        largest = f"{counts.pair_weights[allowed].max():.12g}"
         warnings.warn(
             f"min_count={min_count:.12g} excludes every action in every state; the largest weight "
             f"of one is {largest}. The policy imitates the log: in each state the most logged "

@@ -17,11 +17,17 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmdp._estimation.counts import TransitionCounts
-from skmdp._estimation.process import expected_rewards, state_probabilities, trust_in_pairs
+from skmdp._estimation.process import (
+    expected_rewards,
+    state_probabilities,
+    trust_in_pairs,
+    untried_actions,
+)
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
+from skmdp._log.forbidden import Forbidden
 from skmdp._log.frames import as_frame, is_one_dimensional, refuse_one_row
-from skmdp._log.labels import NUMERIC_KINDS, UNKNOWN, LabelColumn
+from skmdp._log.labels import NUMERIC_KINDS, UNKNOWN, LabelColumn, label_of_row
 from skmdp._log.reading import read_feature_columns, read_state_columns, read_state_labels
 from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shown
@@ -56,7 +62,7 @@ class Policy:
     was a table. ``pair_q_values`` is (n_pairs,) over the pairs of ``mdp``, ``state_values``
     (n_states,). Actions tie whose Q differ by at most ``tie_tolerances`` (n_states,).
     ``action_codes`` (n_states,) holds the advised action of every state, ``default_code`` the most
-    logged one.
+    logged one of those that are not ``forbidden`` everywhere.
     """
 
     roles: Roles
@@ -70,6 +76,7 @@ class Policy:
     tie_tolerances: Floats
     action_codes: Codes
     default_code: int
+    forbidden: Forbidden | None = None
 
     @property
     def counts(self) -> TransitionCounts:
@@ -82,16 +89,24 @@ class Policy:
         """Return the action code of each state, (n,), by ``handle_unknown`` where UNKNOWN."""
         actions = np.append(self.action_codes, np.int32(self.default_code))[codes]
         unknown = np.flatnonzero(codes == UNKNOWN)
-        if not len(unknown) or handle_unknown == "most_frequent":
+        if not len(unknown):
             return actions
         if handle_unknown == "nearest":
             actions[unknown] = self.action_codes[self._nearest_states(columns, unknown)]
-            return actions
-        parts = [column.label_at(unknown[0]) for column in columns]
-        first = parts[0] if len(parts) == 1 else tuple(parts)
+        elif handle_unknown != "most_frequent":
+            self._tell_of_unknown(columns, unknown, handle_unknown)
+        if self.forbidden is not None:
+            there = [column.take(unknown) for column in columns]
+            actions[unknown] = self.forbidden.replace(actions[unknown], there)
+        return actions
+
+    def _tell_of_unknown(
+        self, columns: Sequence[LabelColumn], unknown: Integers, handle_unknown: str
+    ) -> None:
+        """Warn that some rows hold unknown states, or raise."""
         message = (
-            f"{len(unknown)} state(s) were not seen in fit, first {shown(first)} at row "
-            f"{unknown[0]} (counting from 0)."
+            f"{len(unknown)} state(s) were not seen in fit, first "
+            f"{shown(label_of_row(columns, unknown[0]))} at row {unknown[0]} (counting from 0)."
         )
         if handle_unknown != "warn":
             raise ValueError(
@@ -99,13 +114,13 @@ class Policy:
                 "'nearest' or 'warn'."
             )
         default = self.evidence.actions.label(self.default_code)
+        of_allowed = "" if self.forbidden is None else " (of those not forbidden there)"
         warnings.warn(
-            f"{message} They get the most logged action, {shown(default)}. Choose "
+            f"{message} They get the most logged action{of_allowed}, {shown(default)}. Choose "
             "handle_unknown='most_frequent' if that is right, 'error' or 'nearest' if not.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-        return actions
 
     def decide_silently(
         self, codes: Codes, columns: Sequence[LabelColumn], handle_unknown: str
@@ -155,7 +170,15 @@ class Policy:
             (logged, counts.pair_action, bounds), shape=(mdp.n_states, mdp.n_actions)
         )[codes[known]]
         rows[np.repeat(known, np.diff(cells.indptr)), cells.indices] = cells.data
+        if self.forbidden is not None:
+            never = self.forbidden.is_forbidden[self.forbidden.group[codes[known]]]
+            rows[known] = np.where(never, -np.inf, rows[known])
         return rows
+
+    def n_untried(self) -> Integers:
+        """Return how many actions were never logged in each state, nor are forbidden there."""
+        forbidden = None if self.forbidden is None else self.forbidden.pairs()
+        return untried_actions(self.counts, forbidden)[1]
 
     def _nearest_states(self, columns: Sequence[LabelColumn], rows: Integers) -> Integers:
         """Return the code of the nearest state with logged actions, for some rows, (n_rows,)."""

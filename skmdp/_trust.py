@@ -22,12 +22,10 @@ from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.support import Propensities
 from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
-from skmdp._log.raw import MEASURED, Measurements, measured_names, read_measurements
+from skmdp._log.raw import CLUSTERS, MEASURED, Measurements, measured_names, read_measurements
 from skmdp._log.roles import Roles
 from skmdp._typing import Codes, Name
 
-# What an encoder calls the column of clusters or leaves.
-CLUSTERS = "state"
 # Logs are kept while they have no more rows than this together: those of the folds of a search.
 MOST_ROWS_KEPT = 500_000
 

@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, hstack, vstack
 
-from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._estimation.counts import TransitionCounts, merge_sorted, sum_by_code
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
 from skmdp.mdp._estimated import EstimatedMDP
+
+# Codes of states and actions, by state, then action.
+Pairs = tuple[Integers, Integers]
 
 
 def expected_rewards(
@@ -45,25 +48,42 @@ def is_frequent(counts: TransitionCounts, min_count: float) -> Bools:
     return counts.pair_weights >= min_count * (1 - 1e-9)  # ten weights of 0.1 are one
 
 
-def admissible_pairs(counts: TransitionCounts, min_count: float) -> Bools:
+def allowed_pairs(counts: TransitionCounts, forbidden: Pairs | None) -> Bools:
+    """Return which logged pairs are not forbidden, (n_pairs,)."""
+    allowed = np.ones(len(counts.pair_state), dtype=bool)
+    if forbidden is not None:
+        at = counts.find_pairs(*forbidden)
+        allowed[at[at >= 0]] = False
+    return allowed
+
+
+def admissible_pairs(
+    counts: TransitionCounts, min_count: float, forbidden: Pairs | None = None
+) -> Bools:
     """Return which logged pairs may be chosen, (n_pairs,).
 
-    In a state without frequent pairs the most logged one (the lowest of them) may be.
+    In a state without frequent pairs the most logged one (the lowest of them) may be. What is
+    forbidden never may.
     """
-    may_be = is_frequent(counts, min_count)
+    allowed = allowed_pairs(counts, forbidden)
+    may_be = is_frequent(counts, min_count) & allowed
     if may_be.all():
         return may_be
     has_frequent = np.zeros(counts.n_states, dtype=bool)
     has_frequent[counts.pair_state[may_be]] = True
-    most_logged = most_logged_pairs(counts)
+    most_logged = most_logged_pairs(counts, allowed)
     may_be[most_logged] |= ~has_frequent[counts.pair_state[most_logged]]
-    return may_be
+    return may_be & allowed
 
 
-def most_logged_pairs(counts: TransitionCounts) -> Integers:
-    """Return the position of the most logged pair of every state with logged actions."""
+def most_logged_pairs(counts: TransitionCounts, allowed: Bools | None = None) -> Integers:
+    """Return the position of the most logged pair of every state with logged actions.
+
+    Of those ``allowed`` (n_pairs,), where a state has any.
+    """
+    weights = counts.pair_weights if allowed is None else counts.pair_weights * allowed
     all_equal = np.zeros(len(counts.pair_state))
-    return greedy_pairs(counts.first_pairs, all_equal, preference=counts.pair_weights)
+    return greedy_pairs(counts.first_pairs, all_equal, preference=weights)
 
 
 def estimate_mdp(
@@ -74,15 +94,16 @@ def estimate_mdp(
     min_count: float,
     prior_strength: float,
     initial_distribution: Floats,
+    forbidden: Pairs | None = None,
 ) -> tuple[MDP, Floats]:
     """Return the estimated process over the admissible pairs, and each pair's weight.
 
     With kappa = ``prior_strength`` and trust = n / (n + kappa), P(.|s,a) is trust times the shares
     of the pair plus (1 - trust) times those of all rows of s, and R likewise: the posterior mean
     under a Dirichlet prior of kappa rows that went as the state's rows did. 0 is maximum
-    likelihood.
+    likelihood. Rows of ``forbidden`` pairs count among those of their state.
     """
-    chosen = admissible_pairs(counts, min_count)
+    chosen = admissible_pairs(counts, min_count, forbidden)
     trust = trust_in_pairs(counts, prior_strength)
     state = counts.pair_state[chosen]
     doubt, hubs = csr_array((len(state), 0)), csr_array((0, counts.n_states))
@@ -99,7 +120,7 @@ def estimate_mdp(
         "weights": counts.pair_weights[chosen],
     }
     if untried == "uniform":
-        pairs = _add_untried(pairs, counts)
+        pairs = _add_untried(pairs, counts, forbidden)
         anywhere = np.full((1, counts.n_states), 1 / counts.n_states)
         hubs = vstack([hubs, csr_array(anywhere)], format="csr")
     weights, hub_mass = pairs.pop("weights"), pairs.pop("hub_mass")
@@ -132,17 +153,19 @@ def _probabilities(counts: TransitionCounts, chosen: Bools, trust: Floats) -> cs
     return csr_array((shares, counts.next_states[kept], indptr), shape=shape)
 
 
-def _add_untried(pairs: dict[str, Any], counts: TransitionCounts) -> dict[str, Any]:
+def _add_untried(
+    pairs: dict[str, Any], counts: TransitionCounts, forbidden: Pairs | None
+) -> dict[str, Any]:
     """Add to every acting state one pair that stands for all actions never logged there.
 
     It leads anywhere with equal probability, by a hub of its own in the last place, and pays the
-    state's mean reward. It carries the lowest of the untried actions.
+    state's mean reward. It carries the lowest of the untried actions that are not forbidden.
     """
-    n_logged = np.bincount(counts.pair_state, minlength=counts.n_states)
-    states = np.flatnonzero((n_logged > 0) & (n_logged < counts.n_actions))
+    lowest, n_untried = untried_actions(counts, forbidden)
+    states = np.flatnonzero((counts.state_weights > 0) & (n_untried > 0))
     n_old, n_new = len(pairs["rewards"]), len(states)
     state = np.append(pairs["pair_state"], states)
-    action = np.append(pairs["pair_action"], _lowest_untried_actions(counts)[states])
+    action = np.append(pairs["pair_action"], lowest[states])
     order = np.lexsort((action, state))
 
     def lengthened(matrix: Any) -> Any:
@@ -159,10 +182,17 @@ def _add_untried(pairs: dict[str, Any], counts: TransitionCounts) -> dict[str, A
     }
 
 
-def _lowest_untried_actions(counts: TransitionCounts) -> npt.NDArray[np.int64]:
-    """Return the lowest action code never logged in each state, (n_states,)."""
-    starts = np.searchsorted(counts.pair_state, np.arange(counts.n_states))
-    rank = np.arange(len(counts.pair_state)) - starts[counts.pair_state]
+def untried_actions(
+    counts: TransitionCounts, forbidden: Pairs | None
+) -> tuple[npt.NDArray[np.int64], Integers]:
+    """Return the lowest action code never logged in each state and not forbidden, and how many."""
+    keys = counts.pair_state.astype(np.int64) * counts.n_actions + counts.pair_action
+    if forbidden is not None:
+        states, actions = forbidden
+        keys, _ = merge_sorted(keys, states.astype(np.int64) * counts.n_actions + actions)
+    state, action = np.divmod(keys, counts.n_actions)
+    starts = np.searchsorted(state, np.arange(counts.n_states))
     # Actions of a state ascend, so as long as none is left out, action == rank.
-    unbroken = counts.pair_action == rank
-    return sum_by_code(counts.pair_state, unbroken, counts.n_states).astype(np.int64)
+    unbroken = action == np.arange(len(keys)) - starts[state]
+    lowest = sum_by_code(state, unbroken, counts.n_states).astype(np.int64)
+    return lowest, counts.n_actions - np.bincount(state, minlength=counts.n_states)

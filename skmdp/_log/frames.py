@@ -141,7 +141,7 @@ def as_frame(X: Any) -> Table | None:
         ) from error
     if isinstance(frame, nw.LazyFrame):
         raise TypeError(
-            f"X is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
+            f"This is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
         )
     return Table(frame) if isinstance(frame, nw.DataFrame) else None
 

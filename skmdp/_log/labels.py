@@ -6,6 +6,7 @@ state) is asked of the distinct values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -89,6 +90,12 @@ def natural(kind: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def as_scalars(labels: npt.NDArray[Any]) -> list[Any]:
     """Return an array of labels as Python scalars; datetimes and timedeltas as those of pandas."""
     return labels.tolist() if labels.dtype.kind not in "mM" else list(pd.Index(labels))
+
+
+def label_of_row(columns: Sequence[LabelColumn], row: int) -> Any:
+    """Return the label of one row, to show it: a scalar, or a tuple for several columns."""
+    parts = [column.label_at(row) for column in columns]
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def require_no_missing(column: LabelColumn) -> None:

@@ -31,6 +31,8 @@ from skmdp._typing import Bools, Floats, Integers, Names
 MOST_ROWS_ALONE = 0.10
 # Before the names of measurements that an encoder hands on beside the states it makes of them.
 MEASURED = "measured__"
+# What an encoder calls the column of clusters or leaves.
+CLUSTERS = "state"
 
 
 @dataclass(frozen=True, eq=False)

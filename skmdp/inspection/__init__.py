@@ -1,6 +1,7 @@
 """What a fitted policy says, what supports it, and whether the state is enough to decide by."""
 
+from skmdp.inspection._forbidden_cost import forbidden_cost
 from skmdp.inspection._markov_test import markov_test
 from skmdp.inspection._policy_table import policy_table, supported
 
-__all__ = ["markov_test", "policy_table", "supported"]
+__all__ = ["forbidden_cost", "markov_test", "policy_table", "supported"]

@@ -125,8 +125,7 @@ def _answers_of_policy(policy: Policy) -> tuple[dict[Hashable, Any], tuple[Any, 
     runner_up = np.maximum.reduceat(others, mdp.first_pairs)
     taken = counts.find_pairs(acting, actions)  # -1 where an untried action is advised
     # One pair stands for all untried actions of a state; where there are several, they tie.
-    n_untried = counts.n_actions - np.diff(np.append(counts.first_pairs, len(counts.pair_state)))
-    runner_up = np.where((taken < 0) & (n_untried > 1), q[advised], runner_up)
+    runner_up = np.where((taken < 0) & (policy.n_untried()[acting] > 1), q[advised], runner_up)
     visits = np.append(counts.pair_weights, 0.0)
     labels = policy.evidence.actions.labels
     return _by_name(policy.evidence.states, acting), (

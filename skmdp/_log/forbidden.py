@@ -1,0 +1,197 @@
+"""What may not be done: a table of actions, and of the states in which each is forbidden."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from skmdp._log.evidence import Evidence
+from skmdp._log.frames import Table, as_frame, as_table
+from skmdp._log.index import LabelIndex, index_labels
+from skmdp._log.kinds import read_labels
+from skmdp._log.labels import UNKNOWN, LabelColumn, label_of_row, match_kind
+from skmdp._log.missing import require_complete
+from skmdp._log.raw import CLUSTERS, MEASURED
+from skmdp._log.roles import hint_at, near_name
+from skmdp._messages import quoted, shown
+from skmdp._typing import Bools, Codes, Floats, Integers, Name, Names
+
+
+@dataclass(frozen=True, eq=False)
+class Forbidden:
+    """Which actions may not be taken in which states.
+
+    States that agree in the columns that the table has are one group: ``places`` are the positions
+    of these columns in the state, and ``groups`` numbers their labels (None where the table has
+    actions alone). ``is_forbidden`` (n_groups + 1, n_actions) says what is forbidden in a group;
+    the last row is that of all states that the table does not name. ``substitutes``
+    (n_groups + 1,) is the most logged action that is not, UNKNOWN where all are. ``group``
+    (n_states,) is the group of every state of the log, -1 the last.
+    """
+
+    places: tuple[int, ...]
+    groups: LabelIndex | None
+    is_forbidden: Bools
+    substitutes: Codes
+    group: Codes
+
+    def forbids(self, states: Integers, actions: Integers) -> Bools:
+        """Return whether each action is forbidden in a state, given the log's codes, (n,)."""
+        return np.asarray(self.is_forbidden[self.group[states], actions])
+
+    def pairs(self) -> tuple[Integers, Integers]:
+        """Return the codes of all that is forbidden in states of the log, by state, then action."""
+        rows = csr_array(self.is_forbidden)[self.group % len(self.is_forbidden)]
+        return np.repeat(np.arange(len(self.group)), np.diff(rows.indptr)), rows.indices
+
+    def replace(self, actions: Codes, columns: Sequence[LabelColumn]) -> Codes:
+        """Return answers in states of any log, (n,): in place of a forbidden one, the substitute.
+
+        ``columns`` are those of the states.
+        """
+        group = _groups_of(columns, self.places, self.groups)
+        answers = np.where(self.is_forbidden[group, actions], self.substitutes[group], actions)
+        lost = np.flatnonzero(answers == UNKNOWN)
+        if len(lost):
+            raise ValueError(
+                f"In the state {shown(label_of_row(columns, lost[0]))}, not seen in fit, every "
+                "action is forbidden. Leave out of forbidden what may be done there, and fit again."
+            )
+        return answers
+
+
+def read_forbidden(table: Any, evidence: Evidence, X: Any, action: Name) -> Forbidden | None:
+    """Read a table of what may not be done, None where nothing is forbidden.
+
+    The evidence is that of a log, which ``X`` is, or a batch of it; ``action`` is what the table
+    calls its actions.
+    """
+    if table is None:
+        return None
+    states, actions = evidence.states, evidence.actions
+    with _speaking_of_forbidden():
+        frame = as_table(table, "Expected a table of what may not be done")
+        if not len(frame):
+            return None
+        _check_names(frame, states.names, action)
+        _refuse_encoded(frame, as_frame(X))
+        places = tuple(j for j, name in enumerate(states.names) if name in frame.columns)
+        named = [_read_column(frame, states.names[j], states.kinds[j]) for j in places]
+        forbidden = _read_column(frame, action, actions.kinds[0])
+        taken = actions.encode([forbidden])
+        groups, rows = None, np.zeros(len(frame), dtype=np.int32)
+        if named:
+            groups, (rows,) = index_labels(named)
+    n_groups = 0 if groups is None else len(groups)
+    is_forbidden = np.zeros((n_groups + 1, len(actions)), dtype=bool)
+    is_logged = taken != UNKNOWN  # what is never logged is never advised
+    if not is_logged.all():
+        _warn_of_near_actions(forbidden.take(np.flatnonzero(~is_logged)), actions)
+    is_forbidden[rows[is_logged], taken[is_logged]] = True
+    return Forbidden(
+        places=places,
+        groups=groups,
+        is_forbidden=is_forbidden,
+        substitutes=_most_logged(is_forbidden, evidence.counts.action_weights),
+        group=_groups_of(states.as_columns(), places, groups),
+    )
+
+
+def _groups_of(
+    columns: Sequence[LabelColumn], places: Sequence[int], groups: LabelIndex | None
+) -> Codes:
+    """Return the group of each state, (n,)."""
+    if groups is None:
+        return np.full(len(columns[0].codes), UNKNOWN, dtype=np.int32)
+    return groups.encode([columns[j] for j in places], where="in forbidden")
+
+
+def _most_logged(is_forbidden: Bools, action_weights: Floats) -> Codes:
+    """Return the most logged action, to one part in 1e9, of those not forbidden, by group."""
+    weights = np.where(is_forbidden, 0.0, action_weights)
+    largest = weights.max(axis=1, keepdims=True)
+    found = (weights >= largest * (1 - 1e-9)).argmax(axis=1)
+    return np.where(is_forbidden.all(axis=1), UNKNOWN, found).astype(np.int32)
+
+
+@contextmanager
+def _speaking_of_forbidden() -> Iterator[None]:
+    """Say of an error that it is in this table, since the log has columns of the same names."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"forbidden: {error}") from None
+
+
+def _check_names(frame: Table, states: Names, action: Name) -> None:
+    """Raise unless a table has the action column and, beside it, columns of the state alone."""
+    known = (*states, action)
+    hidden = [name for name in states if name in frame.index_names]
+    if hidden:  # which would else mean any label
+        raise ValueError(
+            f"column {quoted(hidden)} is in the index of the table, which is not read. Call "
+            "reset_index() first."
+        )
+    if action not in frame.columns:
+        raise ValueError(
+            f"the table has no column {shown(action)} that says what may not be done."
+            f"{hint_at(action, frame.columns, frame.index_names)} It has the column(s) "
+            f"{quoted(frame.columns)}. Name the column as the parameter action says."
+        )
+    strange = [name for name in frame.columns if name not in known]
+    if strange:
+        raise ValueError(
+            f"column {shown(strange[0])} is no column of the state, so nobody could tell where it "
+            f"applies.{hint_at(strange[0], known)} Beside {shown(action)} the table may have "
+            f"{quoted(states)}. Name the column as one of these, or make it a part of the state."
+        )
+
+
+def _refuse_encoded(frame: Table, log: Table | None) -> None:
+    """Raise for columns that an encoder made: their labels are its numbers, nothing measured."""
+    columns = [] if log is None else log.columns
+    handed_on = {name for name in columns if str(name).startswith(MEASURED)}
+    made = {name for name in frame.columns if f"{MEASURED}{name}" in handed_on}
+    made |= {name for name in frame.columns if handed_on and name == CLUSTERS}
+    if made:
+        raise ValueError(
+            f"column {quoted(sorted(made, key=str))} holds numbers that an encoder made of what "
+            "was measured, so no label says where an action is forbidden. Keep a column that does, "
+            "such as 'is_old', beside those that the encoder is given: "
+            "MarkovPolicyEstimator(state=[..., 'is_old'])."
+        )
+
+
+def _warn_of_near_actions(never_logged: LabelColumn, actions: LabelIndex) -> None:
+    """Warn of actions that differ from logged ones as a slip of the pen does, not by numbers."""
+    if never_logged.kind != "str":
+        return
+    logged = actions.labels.tolist()
+    for name in never_logged.values.tolist():
+        near = near_name(name, logged)
+        if near is not None and re.findall(r"\d+", name) == re.findall(r"\d+", str(near)):
+            warnings.warn(
+                f"forbidden names the action {shown(name)}, which the log never takes. If it is "
+                f"{shown(near)}, write it as the log does; if it is another one, all is well.",
+                UserWarning,
+                stacklevel=5,
+            )
+            return
+
+
+def _read_column(frame: Table, name: Name, kind: str) -> LabelColumn:
+    """Read a column of the table as labels of the kind that the log has."""
+    column = read_labels(frame.column(name), name)
+    require_complete(
+        column,
+        "Write a row for each label that is meant. A column of the state that is left out of the "
+        "whole table means any.",
+    )
+    return match_kind(column, kind, other=f"{shown(name)} in the log", fractional="keep")
