@@ -29,9 +29,19 @@ def link(rows, infer=False, has_terminated=False, has_truncated=False):
 
 
 def learn(
-    rows, gamma, reward_on="state_action", untried="exclude", min_count=0, kappa=0, sweeps=2000
+    rows,
+    gamma,
+    reward_on="state_action",
+    untried="exclude",
+    min_count=0,
+    kappa=0,
+    sweeps=2000,
+    forbidden=(),
 ):
-    """Count, average, iterate on linked rows; returns a dict of dicts keyed by label."""
+    """Count, average, iterate on linked rows; returns a dict of dicts keyed by label.
+
+    ``forbidden`` holds pairs (state, action).
+    """
     N, N_s = (defaultdict(lambda: defaultdict(float)) for _ in range(2))
     n = defaultdict(float)
     n_s, n_a, r_sa, r_s = (defaultdict(float) for _ in range(4))
@@ -53,10 +63,12 @@ def learn(
     admissible = {}
     for s in n_s:
         logged = {a: n[s, a] for a in actions if (s, a) in n}
-        enough = [a for a in logged if logged[a] >= min_count]
-        admissible[s] = enough or [min(logged, key=lambda a: (-round(logged[a], 9), a))]
+        allowed = [a for a in logged if (s, a) not in forbidden]
+        enough = [a for a in allowed if logged[a] >= min_count]
+        admissible[s] = enough or sorted(allowed, key=lambda a: (-round(logged[a], 9), a))[:1]
         if untried == "uniform":
-            admissible[s] += [a for a in actions if a not in logged]
+            never = [a for a in actions if a not in logged]
+            admissible[s] += [a for a in never if (s, a) not in forbidden]
     V = dict.fromkeys(states, 0.0)
 
     def q(s, a):
@@ -76,7 +88,7 @@ def learn(
     for _ in range(sweeps):
         before = dict(V)
         for s, choices in admissible.items():
-            V[s] = max(q(s, a) for a in choices)
+            V[s] = max((q(s, a) for a in choices), default=0.0)
         if max(abs(V[s] - before[s]) for s in V) < 1e-13:
             break
     Q = {s: {a: q(s, a) for a in choices} for s, choices in admissible.items()}

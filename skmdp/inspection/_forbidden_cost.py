@@ -72,7 +72,7 @@ def forbidden_cost(policy: Any) -> pd.DataFrame:
     >>> costs.loc[costs["action"] != costs["action_without"], "state"].tolist()
     ['high']
     >>> round(float((costs["cost"] * costs["start_share"]).sum()), 4)
-    0.1
+    0.0625
     """
     transformers, estimator = unwrap(policy)
     if not has_policy(estimator):
