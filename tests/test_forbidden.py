@@ -373,9 +373,7 @@ def test_another_number_is_another_action(logged, named):
 
 def test_a_state_left_without_an_action_is_named():
     rule = table(("low", "climb"), ("mid", "climb"), ("low", "sink"), ("mid", "sink"))
-    message = (
-        r"leaves 2 state\(s\) without an action, first 'low': every action|all that was logged"
-    )
+    message = r"leaves 2 state\(s\) without an action, first 'low': all that was logged there"
     with pytest.raises(ValueError, match=message) as raised:
         MarkovPolicyEstimator(forbidden=rule).fit(CLIMB)
     assert "('climb', 'sink') is forbidden" in str(raised.value)

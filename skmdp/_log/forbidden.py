@@ -42,10 +42,6 @@ class Forbidden:
     substitutes: Codes
     group: Codes
 
-    def forbids(self, states: Integers, actions: Integers) -> Bools:
-        """Return whether each action is forbidden in a state, given the log's codes, (n,)."""
-        return np.asarray(self.is_forbidden[self.group[states], actions])
-
     def pairs(self) -> tuple[Integers, Integers]:
         """Return the codes of all that is forbidden in states of the log, by state, then action."""
         rows = csr_array(self.is_forbidden)[self.group % len(self.is_forbidden)]
