@@ -315,10 +315,13 @@ def test_large_processes_use_the_compiled_loops_and_small_ones_only_when_they_ar
     assert isinstance(compiled.pairs_of(small, 0.9), ArrayPairs)
 
 
-def test_without_numba_whole_arrays_do_the_work(monkeypatch):
+@pytest.mark.parametrize("reason", ["not installed", "disabled"])
+def test_without_numba_whole_arrays_do_the_work(monkeypatch, reason):
     compile_all(monkeypatch)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, compiled.KERNELS, raising=False)
+    if reason == "disabled":
+        monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    else:
+        monkeypatch.setitem(sys.modules, "numba", None)
     load.cache_clear()
     try:
         assert load() is None

@@ -33,11 +33,12 @@ NO_CHOICE = np.iinfo(np.uint32).max
 
 @cache
 def load() -> Any:
-    """Return the compiled loops, or None where there is no numba."""
+    """Return the compiled loops, or None where there is no numba, or it may not compile."""
     try:
-        return import_module(KERNELS)
+        numba = import_module("numba")
     except ImportError:
         return None
+    return None if numba.config.DISABLE_JIT else import_module(KERNELS)
 
 
 def pairs_of(process: MDP, gamma: float) -> ArrayPairs | CompiledPairs:
