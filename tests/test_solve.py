@@ -369,8 +369,9 @@ def test_a_place_to_stay_leaves_no_pivot_to_krylov(monkeypatch):
 @pytest.mark.parametrize("pessimism", [0.0, 0.5])
 def test_an_estimator_learns_the_same_policy_by_every_solver(gamma, pessimism):
     log = sample_transitions(make_garnet(20, 3, 4, random_state=0), n_episodes=300, random_state=1)
+    # What is taken off depends on the values without it, which are as good as tol asks for.
     policies = [
-        MarkovPolicyEstimator(gamma=gamma, pessimism=pessimism, solver=solver).fit(log)
+        MarkovPolicyEstimator(gamma=gamma, pessimism=pessimism, solver=solver, tol=1e-9).fit(log)
         for solver in ["auto", *SOLVERS]
     ]
     for policy in policies[1:]:

@@ -234,7 +234,7 @@ class CompiledPairs:
         self._room = room
         self._Q = np.empty(len(rows.rewards))
         self._spare = hubs.vector()
-        self._is_packed = False
+        self._is_packed, self._is_whole = False, not in_place
         self._share_out()
 
     @classmethod
@@ -302,6 +302,10 @@ class CompiledPairs:
         self.TV = out
         return Change(min(lo), max(hi), min(least), max(most))
 
+    def q_values(self) -> Floats | None:
+        """Return Q under the V of the last improvement, (n_pairs,), unless pairs were dropped."""
+        return self._Q if self._is_whole else None
+
     def policy(self) -> CompiledPolicy:
         """Return the policy that takes the pairs chosen."""
         return self._policy
@@ -321,6 +325,7 @@ class CompiledPairs:
         n = load().keep(*self._rows, self._Q, values, margin, self.chosen, *rows, chosen)
         self._rows = rows.up_to(n)
         self._Q = np.empty(n)
+        self._is_whole = False
         self.chosen = chosen
         self._share_out()
 

@@ -182,14 +182,20 @@ def _solution(
     converged: bool,
     history: list[float],
 ) -> tuple[Solution, float]:
-    """Apply T once more, to the values proven, so that Q, V and policy belong together.
+    """Let Q, V and policy belong together; T is applied once more if Q is not known of all pairs.
 
     The share of the errors that would leave no advice undecided is returned, too.
     """
     # What all values share would round off the differences that decide; it is added last.
-    relative_values = search.values()
-    relative = mdp.pair_values(relative_values, gamma)
-    Q = relative + gamma * proof.level
+    relative_values, relative = search.values(), search.q_values()
+    level, bound, spread = proof.level, proof.bound, proof.spread_bound
+    if relative is None:
+        relative = mdp.pair_values(relative_values, gamma)
+        level *= gamma
+    else:  # Q is that of the values before the last step, which moved them by lo to hi
+        bound += max(abs(proof.lo), abs(proof.hi)) + proof.noise
+        spread += proof.hi - proof.lo + 2 * proof.noise
+    Q = relative + level
     actions = np.full(mdp.n_states, -1)
     best = greedy_pairs(mdp.first_pairs, relative)
     actions[mdp.pair_state[best]] = mdp.pair_action[best]
@@ -198,8 +204,8 @@ def _solution(
         gamma,
         relative_values,
         relative,
-        bound=proof.bound,
-        spread=proof.spread_bound,
+        bound=bound,
+        spread=spread,
     )
     solution = Solution(
         state_values=maximize(mdp, Q),

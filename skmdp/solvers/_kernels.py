@@ -153,6 +153,10 @@ class ArrayPairs:
         self.TV = padded(TV, len(V))
         return Change(float(d.min()), float(d.max()), float(TV.min()), float(TV.max()))
 
+    def q_values(self) -> Floats | None:
+        """Return None: Q is not kept."""
+        return None
+
     def policy(self) -> ArrayPolicy:
         """Return the policy that takes the pairs chosen."""
         if self._policy is None:

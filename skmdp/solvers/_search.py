@@ -145,6 +145,11 @@ class Search:
         values[states] = self._proven_by.TV[: len(states)] + self._proof.moved
         return values
 
+    def q_values(self) -> Floats | None:
+        """Return Q of all pairs, less the same level, if the last improvement computed them."""
+        Q = self._proven_by.q_values()
+        return None if Q is None else Q + self._proof.moved
+
     def evaluate(self) -> None:
         """Move V towards the values of the improved policy."""
         step, n = self._step, self.pairs.n_acting

@@ -56,7 +56,7 @@ class Solution:
     state_values : ndarray of shape (n_states,)
         V, within ``value_error_bound`` of the optimal values in every state.
     q_values : ndarray of shape (n_pairs,)
-        Q of every pair, within gamma times ``value_error_bound`` of the optimum.
+        Q of every pair, within ``value_error_bound`` of the optimum.
     relative_values, relative_q_values : ndarray of shape (n_states,) and (n_pairs,)
         V and Q less a constant that the values of all states share, which would round off their
         differences where it is large; 0 is taken off where some episodes may end.
