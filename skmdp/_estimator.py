@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from skmdp._learning import learn_policy, warn_if_none_is_frequent
-from skmdp._log.evidence import Evidence, add, gather
+from skmdp._log.evidence import Evidence, add, check_forget, gather
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.oddities import warn_of_oddities
@@ -430,15 +430,17 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         reward: Any = None,
         episode: Any = None,
         sample_weight: Any = None,
+        forget: float = 1.0,
     ) -> Self:
         """Learn from one more batch of a log.
 
-        Counts and rewards add up. Where next states are given, any split of the rows gives the
-        result of one ``fit`` on all of them, up to rounding; only ``initial_distribution_`` and
-        ``n_episodes_`` then ask for whole episodes. Where next states are read off the following
-        row, a batch must hold whole episodes, because its last row of each counts as the end. A
-        batch may count nothing: it may be empty, or hold truncated rows or rows of weight zero
-        only. Until some row counts the estimator is not fitted.
+        Counts and rewards add up; with ``forget`` below 1, earlier batches count less and less, so
+        that the policy follows a world that changes. Where next states are given, any split of the
+        rows gives the result of one ``fit`` on all of them, up to rounding; only
+        ``initial_distribution_`` and ``n_episodes_`` then ask for whole episodes. Where next states
+        are read off the following row, a batch must hold whole episodes, because its last row of
+        each counts as the end. A batch may count nothing: it may be empty, or hold truncated rows
+        or rows of weight zero only. Until some row counts the estimator is not fitted.
 
         Parameters
         ----------
@@ -452,6 +454,11 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
             Episode of every row, as in ``fit``.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts.
+        forget : float, default=1.0
+            Factor in (0, 1] by which all earlier rows weigh less from now on. With the same factor
+            f in n batches, the i-th one weighs ``f ** (n - i)`` times its ``sample_weight``, as in
+            one ``fit`` with these weights. With rows that come evenly, the policy then looks at
+            about the last ``1 / (1 - f)`` batches.
 
         Returns
         -------
@@ -477,6 +484,12 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
 
         Notes
         -----
+        Labels, and the numbers of rows and episodes, stay however little these weigh. Old actions
+        stay admissible; ``min_count`` looks at faded weights, and so excludes those that have not
+        been logged for long. Faded weights are fractions: ``prior_strength="auto"`` refuses them,
+        and ``pessimism`` those below 1. :func:`skmdp.inspection.drift` tells whether the world has
+        changed at all.
+
         O(rows of the batch + distinct transitions so far), and some milliseconds per call. The
         solver starts from the last values. While ``min_count`` excludes every action, as it may in
         the first batches, each state keeps its most logged one; only ``fit`` warns of that.
@@ -492,13 +505,14 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         >>> policy.n_episodes_
         4
         """
+        check_forget(forget)
         fitted: Policy | None = getattr(self, "_policy", None)
         if fitted is not None:
             check_form(self, X, y)
         evidence = self._count(X, y, reward, episode, sample_weight)
         earlier = getattr(self, "_uncounted", None) if fitted is None else fitted.evidence
         if earlier is not None:
-            evidence, states_before = add(earlier, evidence)
+            evidence, states_before = add(earlier.faded(forget), evidence)
         if not evidence.n_transitions:
             self._uncounted = evidence
             return self

@@ -8,7 +8,7 @@ any aggregate of rows (an earlier count, an engine's group-by) may stand in for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,9 @@ from skmdp._typing import Bools, Floats, Integers
 
 # Rows packed at a time: small enough for the sort to stay in cache, and a bound on extra memory.
 BLOCK_ROWS = 2**20
+
+# Weights that faded below are dropped, long before they lose digits.
+SMALLEST_WEIGHT = 1e-250
 
 
 def sum_by_code(codes: Integers, amounts: Floats | Bools, n: int) -> Floats:
@@ -118,6 +121,31 @@ class TransitionCounts:
         wanted = self.find_pairs(states, actions) * width
         wanted += np.where(next_states < 0, self.n_states, next_states)
         return np.searchsorted(keys, wanted)
+
+    def faded(self, factor: float) -> TransitionCounts:
+        """Return the counts of the same rows, each weighing ``factor`` as much; they stay rows.
+
+        Transitions that hardly weigh anything any more are left out.
+        """
+        sums = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(getattr(self, field.name), "dtype", None) == np.float64
+        }
+        kept = self.weights * factor >= SMALLEST_WEIGHT
+        pairs = self.triple_pair[kept]
+        remaining, n_triples = np.unique(pairs, return_counts=True)
+        return replace(
+            self,
+            pair_state=self.pair_state[remaining],
+            pair_action=self.pair_action[remaining],
+            indptr=np.append(0, np.cumsum(n_triples)).astype(self.indptr.dtype),
+            next_states=self.next_states[kept],
+            **{
+                name: values[kept] if name == "n_rows" else factor * values[kept]
+                for name, values in sums.items()
+            },
+        )
 
 
 Triples = tuple[Integers, Integers, npt.NDArray[np.complex128]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,28 @@ class Evidence:
     def initial_distribution(self) -> Floats:
         """Share of the episodes that start in each state, (n_states,)."""
         return np.asarray(self.start_weights / self.start_weights.sum())
+
+    def faded(self, factor: float) -> Evidence:
+        """Return the evidence where every row weighs ``factor`` as much as before."""
+        if factor == 1:
+            return self
+        counts = self.counts.faded(factor)
+        if len(self.counts.weights) and not len(counts.weights):
+            raise ValueError(
+                f"With forget={shown(factor)}, all rows of earlier batches weigh almost nothing. "
+                "Call fit to start anew."
+            )
+        return replace(self, counts=counts, start_weights=factor * self.start_weights)
+
+
+def check_forget(forget: Any) -> None:
+    """Raise unless earlier batches may be weighed by this factor."""
+    is_number = isinstance(forget, Real) and not isinstance(forget, bool)
+    if not (is_number and 0 < forget <= 1):
+        raise ValueError(
+            f"forget must be a number above 0 and at most 1, got {shown(forget)}: the factor by "
+            "which earlier batches weigh less. 1 forgets nothing; to forget everything, call fit."
+        )
 
 
 def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
