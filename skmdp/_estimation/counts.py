@@ -127,25 +127,27 @@ class TransitionCounts:
 
         Transitions that hardly weigh anything any more are left out.
         """
-        sums = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(getattr(self, field.name), "dtype", None) == np.float64
-        }
-        kept = self.weights * factor >= SMALLEST_WEIGHT
-        pairs = self.triple_pair[kept]
-        remaining, n_triples = np.unique(pairs, return_counts=True)
+        weaker = self.weighed(factor)
+        kept = weaker.weights >= SMALLEST_WEIGHT
+        remaining, n_triples = np.unique(self.triple_pair[kept], return_counts=True)
         return replace(
-            self,
+            weaker,
             pair_state=self.pair_state[remaining],
             pair_action=self.pair_action[remaining],
             indptr=np.append(0, np.cumsum(n_triples)).astype(self.indptr.dtype),
             next_states=self.next_states[kept],
-            **{
-                name: values[kept] if name == "n_rows" else factor * values[kept]
-                for name, values in sums.items()
-            },
+            **{name: getattr(weaker, name)[kept] for name in self._per_triple()},
         )
+
+    def weighed(self, factor: float) -> TransitionCounts:
+        """Return the counts of the same rows, each weighing ``factor`` as much."""
+        sums = {name: factor * getattr(self, name) for name in self._per_triple()}
+        return replace(self, **{**sums, "n_rows": self.n_rows})
+
+    def _per_triple(self) -> list[str]:
+        """Names of the sums that are kept of each triple."""
+        kept = {field.name: getattr(self, field.name) for field in fields(self)}
+        return [name for name, sums in kept.items() if getattr(sums, "dtype", None) == np.float64]
 
 
 Triples = tuple[Integers, Integers, npt.NDArray[np.complex128]]

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._estimation.counts import TransitionCounts, count_transitions, merge_counts, merge_sorted
+from skmdp._estimation.counts import (
+    TransitionCounts,
+    count_transitions,
+    merge_counts,
+    merge_sorted,
+    sum_by_code,
+)
 from skmdp._log.episodes import Transitions
 from skmdp._log.index import LabelIndex
 from skmdp._log.labels import EXACT_FLOAT, LabelColumn, match_kind
@@ -23,7 +29,8 @@ class Evidence:
     """The sufficient statistic of one or several logs.
 
     ``start_weights`` (n_states,) is the weight of the episodes that start in each state, of all
-    rows where episodes are unknown (``n_episodes`` is None).
+    rows where episodes are unknown (``n_episodes`` is None). ``state_squares`` (n_states,) are the
+    weighted sums of the squared rewards of each state (None: no rewards, or none were kept).
     """
 
     states: LabelIndex
@@ -35,6 +42,7 @@ class Evidence:
     n_episodes: int | None
     n_truncated: int
     episode_marks: EpisodeMarks | None = None
+    state_squares: Floats | None = None
 
     @property
     def initial_distribution(self) -> Floats:
@@ -51,7 +59,9 @@ class Evidence:
                 f"With forget={shown(factor)}, all rows of earlier batches weigh almost nothing. "
                 "Call fit to start anew."
             )
-        return replace(self, counts=counts, start_weights=factor * self.start_weights)
+        squares = None if self.state_squares is None else factor * self.state_squares
+        starts = factor * self.start_weights
+        return replace(self, counts=counts, start_weights=starts, state_squares=squares)
 
 
 def check_forget(forget: Any) -> None:
@@ -88,7 +98,17 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
         n_episodes=log.n_episodes,
         n_truncated=log.n_truncated,
         episode_marks=log.episode_marks,
+        state_squares=_state_squares(log),
     )
+
+
+def _state_squares(log: Transitions) -> Floats | None:
+    """Sum the squared rewards of each state; those of huge rewards may be infinite."""
+    if log.rewards is None:
+        return None
+    with np.errstate(over="ignore"):
+        squares = log.rewards**2 if log.weights is None else log.weights * log.rewards**2
+        return sum_by_code(log.state_codes, squares, len(log.states))
 
 
 def _require_finite_sums(log: Transitions, counts: TransitionCounts) -> None:
@@ -142,6 +162,11 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
         n_episodes = earlier.n_episodes + later.n_episodes
     if earlier.episode_marks is not None and later.episode_marks is not None:
         marks = earlier.episode_marks.merge(later.episode_marks)
+    squares = None
+    if earlier.state_squares is not None and later.state_squares is not None:
+        squares = np.zeros(len(states))
+        squares[old_state] += earlier.state_squares
+        squares[new_state] += later.state_squares
     both = Evidence(
         states=states,
         actions=actions,
@@ -152,6 +177,7 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
         n_episodes=n_episodes,
         n_truncated=earlier.n_truncated + later.n_truncated,
         episode_marks=marks,
+        state_squares=squares,
     )
     return both, old_state
 

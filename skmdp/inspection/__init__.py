@@ -1,7 +1,8 @@
-"""What a fitted policy says, what supports it, and whether the state is enough to decide by."""
+"""What a fitted policy says, what supports it, and whether its states and its log still hold."""
 
+from skmdp.inspection._drift import drift
 from skmdp.inspection._forbidden_cost import forbidden_cost
 from skmdp.inspection._markov_test import markov_test
 from skmdp.inspection._policy_table import policy_table, supported
 
-__all__ = ["forbidden_cost", "markov_test", "policy_table", "supported"]
+__all__ = ["drift", "forbidden_cost", "markov_test", "policy_table", "supported"]
