@@ -163,6 +163,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         Number of episodes; None for a table without them.
     n_truncated_ : int
         Number of rows left out because what followed is unknown.
+    n_ended_ : int or None
+        Number of episodes that are known to end: by ``terminated``, ``truncated`` or next states.
+        The others broke off, or the log does not tell, and they count as ended; how many of each
+        is said where the fitted estimator is printed. None for a table without episodes.
     n_iter_ : int
         Number of iterations of the solver.
     converged_ : bool
@@ -615,6 +619,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self.n_transitions_ = evidence.n_transitions
         self.n_episodes_ = evidence.n_episodes
         self.n_truncated_ = evidence.n_truncated
+        self.n_ended_ = evidence.n_ended
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.value_error_bound_ = solution.value_error_bound
@@ -625,6 +630,11 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self.states_, self.actions_ = evidence.states.labels, evidence.actions.labels
         self.default_action_ = self.actions_[policy.default_code]
         self.policy_ = self.actions_[policy.action_codes]
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        written: str = super().__repr__(N_CHAR_MAX=N_CHAR_MAX)
+        told = self._policy.evidence.told_ends() if hasattr(self, "_policy") else ""
+        return f"{written}  # {told}" if told else written
 
     def _roles(self) -> Roles:
         return Roles.of({role: getattr(self, role) for role in ROLES})

@@ -33,14 +33,16 @@ class Transitions:
     each logged action was taken, where it was handed in. ``start_codes`` and ``start_weights`` are
     the first states of the episodes, or all states where episodes are unknown. Rows lie episode by
     episode: ``episode_lengths`` (n_episodes,) counts those of each (None: unknown). ``longest`` is
-    the number of rows of the longest episode, those that do not count included (None: unknown);
-    ``cut_share`` is the share of the episodes, weighed as starts, that were still going on at their
-    last row (0: unknown), ``open_share`` the same if those go on, too, whose last row leads to a
-    state that the log never acts in. ``has_gaps`` says whether rows of weight zero were left out
-    between others, ``next_states_given`` whether next states were columns of their own,
-    ``ends_told`` whether the log tells episodes that end from records that break off.
-    ``episode_marks`` are the marks of the episodes (None: unknown, or too many). ``beside`` holds
-    further columns, each (n,), that were asked for.
+    the number of rows of the longest episode, those that do not count included (None: unknown).
+    ``n_cut`` and ``n_ended`` count the episodes that were still going on at their last row, and
+    those that are known to have ended there (None: unknown). ``cut_share`` is the share of the
+    episodes, weighed as starts, that were still going on at their last row (0: unknown),
+    ``open_share`` the same if those go on, too, whose last row leads to a state that the log never
+    acts in. ``has_gaps`` says whether rows of weight zero were left out between others,
+    ``next_states_given`` whether next states were columns of their own, ``ends_told`` whether the
+    log tells episodes that end from records that break off. ``episode_marks`` are the marks of the
+    episodes (None: unknown, or too many). ``beside`` holds further columns, each (n,), that were
+    asked for.
     """
 
     states: LabelIndex
@@ -57,6 +59,8 @@ class Transitions:
     n_truncated: int
     episode_lengths: RowNumbers | None
     longest: int | None
+    n_cut: int | None
+    n_ended: int | None
     cut_share: float
     open_share: float
     has_gaps: bool
@@ -149,12 +153,13 @@ def link_rows(rows: LogRows) -> Transitions:
     if left_out is not None:
         beside = tuple(column.take(np.flatnonzero(counts)) for column in beside)
     first, last = _episode_bounds(rows.episode)
-    shares, longest, lengths, marks = (0.0, 0.0), None, None, None
+    longest, lengths, marks = None, None, None
+    ends: dict[str, Any] = {"n_cut": None, "n_ended": None, "cut_share": 0.0, "open_share": 0.0}
     if rows.episode is not None:
         acted = np.zeros(len(states) + 1, dtype=bool)
         acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
         leads_on = acted[next_codes[last]], next_codes[last] != MISSING
-        shares = _shares_cut(rows, first, last, leads_on, left_out)
+        ends = _count_ends(rows, (first, last), leads_on, left_out, given=given)
         lengths, longest = _count_rows(first, last, left_out)
         marks = EpisodeMarks.of(rows.episode, last - first + 1)
     return Transitions(
@@ -172,8 +177,7 @@ def link_rows(rows: LogRows) -> Transitions:
         n_truncated=0 if left_out is None else int(left_out.sum()),
         episode_lengths=lengths,
         longest=longest,
-        cut_share=shares[0],
-        open_share=shares[1],
+        **ends,
         has_gaps=has_gaps,
         next_states_given=given,
         ends_told=_tells_ends(rows),
@@ -192,17 +196,25 @@ def _mean(flags: Bools, weights: Floats | None) -> float:
     return float(np.average(flags, weights=weights)) if len(flags) else 0.0
 
 
-def _shares_cut(
+def _count_ends(
     rows: LogRows,
-    first: RowNumbers,
-    last: RowNumbers,
+    bounds: tuple[RowNumbers, RowNumbers],
     leads_on: tuple[Bools, Bools],
     left_out: Bools | None,
-) -> tuple[float, float]:
-    """Return the share of episodes that were cut off, by each of two answers of what leads on."""
+    *,
+    given: bool,
+) -> dict[str, Any]:
+    """Count how episodes ended; of what leads on there are two answers, each (n_episodes,)."""
+    first, last = bounds
     weights = _some(rows.weights, first)
-    one, other = (_mean(_are_cut(rows, last, goes_on, left_out), weights) for goes_on in leads_on)
-    return one, other
+    cut, may_be_cut = (_are_cut(rows, last, goes_on, left_out) for goes_on in leads_on)
+    n_cut = int(cut.sum())
+    return {
+        "n_cut": n_cut,
+        "n_ended": len(cut) - n_cut if given or _tells_ends(rows) else 0,
+        "cut_share": _mean(cut, weights),
+        "open_share": _mean(may_be_cut, weights),
+    }
 
 
 def _count_rows(

@@ -29,8 +29,10 @@ class Evidence:
     """The sufficient statistic of one or several logs.
 
     ``start_weights`` (n_states,) is the weight of the episodes that start in each state, of all
-    rows where episodes are unknown (``n_episodes`` is None). ``state_squares`` (n_states,) are the
-    weighted sums of the squared rewards of each state (None: no rewards, or none were kept).
+    rows where episodes are unknown (``n_episodes`` is None). ``n_cut`` and ``n_ended`` count those
+    of which it is known that they went on after their last row, or ended there.
+    ``state_squares`` (n_states,) are the weighted sums of the squared rewards of each state (None:
+    no rewards, or none were kept).
     """
 
     states: LabelIndex
@@ -42,12 +44,23 @@ class Evidence:
     n_episodes: int | None
     n_truncated: int
     episode_marks: EpisodeMarks | None = None
+    n_cut: int | None = None
+    n_ended: int | None = None
     state_squares: Floats | None = None
 
     @property
     def initial_distribution(self) -> Floats:
         """Share of the episodes that start in each state, (n_states,)."""
         return np.asarray(self.start_weights / self.start_weights.sum())
+
+    def told_ends(self) -> str:
+        """Say how the episodes ended, nothing where there are none."""
+        if self.n_episodes is None or self.n_cut is None or self.n_ended is None:
+            return ""
+        counts = {"ended": self.n_ended, "broke off": self.n_cut}
+        counts["not told"] = self.n_episodes - self.n_cut - self.n_ended
+        said = [f"{n:,} {word}" for word, n in counts.items() if n]
+        return f"{self.n_episodes:,} episode(s): {', '.join(said)}"
 
     def faded(self, factor: float) -> Evidence:
         """Return the evidence where every row weighs ``factor`` as much as before."""
@@ -98,6 +111,8 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
         n_episodes=log.n_episodes,
         n_truncated=log.n_truncated,
         episode_marks=log.episode_marks,
+        n_cut=log.n_cut,
+        n_ended=log.n_ended,
         state_squares=_state_squares(log),
     )
 
@@ -157,9 +172,7 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
     starts = np.zeros(len(states))
     starts[old_state] += earlier.start_weights
     starts[new_state] += later.start_weights
-    n_episodes, marks = None, None
-    if earlier.n_episodes is not None and later.n_episodes is not None:
-        n_episodes = earlier.n_episodes + later.n_episodes
+    marks = None
     if earlier.episode_marks is not None and later.episode_marks is not None:
         marks = earlier.episode_marks.merge(later.episode_marks)
     squares = None
@@ -174,12 +187,18 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
         start_weights=starts,
         has_rewards=later.has_rewards,
         n_transitions=earlier.n_transitions + later.n_transitions,
-        n_episodes=n_episodes,
+        n_episodes=_sum_if_known(earlier.n_episodes, later.n_episodes),
         n_truncated=earlier.n_truncated + later.n_truncated,
         episode_marks=marks,
+        n_cut=_sum_if_known(earlier.n_cut, later.n_cut),
+        n_ended=_sum_if_known(earlier.n_ended, later.n_ended),
         state_squares=squares,
     )
     return both, old_state
+
+
+def _sum_if_known(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def _union(earlier: LabelIndex, later: LabelIndex) -> tuple[LabelIndex, Integers, Integers]:

@@ -102,8 +102,8 @@ def drift(policy: Any, X: Any, *, alpha: float = 0.05) -> pd.DataFrame:
     >>> found = drift(policy, new)
     >>> found[["state", "action", "next_state", "share_before", "share_now", "has_changed"]]
       state action next_state  share_before  share_now  has_changed
-    0   low  climb       high          0.73       0.25         True
-    1   low   wait       high          0.67       0.68        False
+    0   low  climb       high          0.64       0.21         True
+    1   low   wait        low          0.37       0.34        False
     """
     transformers, estimator = unwrap(policy)
     fitted = _fitted_on_a_table(estimator)
