@@ -100,7 +100,8 @@ class PolicyBagging(BaseEstimator):
     Where a clone's model does not admit an action, the clone counts it as the smallest Q of the
     state minus the clone's mean spread of Q within a state. A clone takes no part in the average
     of a state that it does not know. Of actions that tie, the one that more clones advise is taken,
-    then the lowest label: with one clone, ``predict`` is that of the clone.
+    then the lowest label: with one clone, ``predict`` is that of the clone. What is ``forbidden``
+    to the clones is never advised.
 
     Fitting and predicting cost ``n_estimators`` times what one clone costs.
 

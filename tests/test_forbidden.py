@@ -29,6 +29,7 @@ from skmdp.inspection import forbidden_cost, policy_table, supported
 from skmdp.metrics import compare_policies, evaluate_policy
 from skmdp.model_selection import EpisodeKFold
 from skmdp.preprocessing import StateEncoder
+from skmdp.solvers import EndlessLoopError
 
 CLIMB = load_climb()
 SILENT = {"handle_unknown": "most_frequent"}
@@ -275,7 +276,7 @@ def test_labels_are_equal_as_those_of_a_log_are(case, role):
     """The first of the labels of the log is the one that is meant."""
     labels, meant = ALIKE[case]
     other = {"state": "action", "action": "state"}[role]
-    log = pd.DataFrame({role: pd.Series(labels).repeat(2).to_numpy()})
+    log = pd.DataFrame({role: pd.Series(labels).repeat(2).reset_index(drop=True)})
     log[other] = [1, 2, 1, 2]
     if role == "state":
         log["reward"] = [5.0, 1.0, 5.0, 1.0]
@@ -381,7 +382,7 @@ def test_a_state_left_without_an_action_is_named():
 
 @pytest.mark.parametrize("untried", ["exclude", "uniform"])
 def test_a_state_where_all_that_was_logged_is_forbidden(untried):
-    log = decisions([(0, "a", 1.0), (0, "b", 2.0), (1, "a", 1.0)])
+    log = decisions([(0, "a", 1.0), (0, "b", 2.0), (1, "a", 1.0)]).assign(next_state=[2, 2, 0])
     policy = MarkovPolicyEstimator(forbidden=table((1, "a")), untried=untried)
     if untried == "exclude":
         with pytest.raises(ValueError, match=r"1 state\(s\).* first 1: all that.*\('a'\)"):
@@ -455,8 +456,8 @@ def test_the_default_action_is_not_forbidden_everywhere():
 
 def test_of_actions_logged_as_often_the_lowest_label_stands_in():
     """Sums of weights in another order differ in their last bits, which must decide nothing."""
-    log = decisions([(0, action, 1.0) for action in "aabcab"])
-    weights = [1, 1, 0.1, 0.3, 1, 0.2 + 1e-16]
+    log = decisions([(0, action, 1.0) for action in "aabcac"])
+    weights = [1, 1, 0.3, 0.1, 1, 0.2]
     policy = MarkovPolicyEstimator(forbidden=table((5, "a")), **SILENT)
     policy.fit(log, sample_weight=weights)
     assert policy.default_action_ == "a"
@@ -491,6 +492,24 @@ def test_min_count_looks_at_what_is_allowed():
     assert policy.policy_map() == {0: "b"}
     with pytest.warns(UserWarning, match="largest weight of one is 3. .* Lower min_count to 3"):
         assert policy.set_params(min_count=4).fit(decisions(rows)).policy_map() == {0: "b"}
+
+
+def test_a_way_out_that_is_forbidden_is_none():
+    """Without discount a loop must have an end; the error is that of the process as it is left."""
+    log = pd.DataFrame(
+        {
+            "state": ["s", "s", "t", "t"],
+            "action": ["stay", "leave", "stay", "leave"],
+            "next_state": ["t", None, "s", None],
+            "reward": [1.0, 0.0, -2.0, 0.0],
+        }
+    )
+    policy = MarkovPolicyEstimator(gamma=1).fit(log)
+    assert policy.policy_map() == {"s": "stay", "t": "leave"}
+    policy.set_params(forbidden=table(("t", "leave"))).fit(log)
+    assert policy.policy_map() == {"s": "leave", "t": "stay"}
+    with pytest.raises(EndlessLoopError, match="'stay'"):
+        policy.set_params(forbidden=table(("leave",), names=["action"])).fit(log)
 
 
 def test_pessimism_keeps_to_the_rule():
