@@ -33,7 +33,11 @@ from skmdp.solvers import EndlessLoopError
 
 CLIMB = load_climb()
 SILENT = {"handle_unknown": "most_frequent"}
-LIBRARIES = {"pandas": lambda t: t, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+LIBRARIES = {
+    "pandas": lambda t: t,
+    "polars": pl.from_pandas,
+    "pyarrow": lambda t: pa.table(t.to_dict("list")),
+}
 
 
 def table(*pairs, names=("state", "action")):
@@ -631,6 +635,8 @@ def test_a_search_keeps_to_the_rule_and_may_choose_it():
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X lacks", UserWarning)
+        # numpy asks every candidate for it, where the search lists its results
+        warnings.filterwarnings("ignore", "DataFrame._data is deprecated", DeprecationWarning)
         search.fit(SEARCHES)
     scores = search.cv_results_["mean_test_score"].reshape(3, 2)
     assert_array_equal(scores[0], scores[1])  # the same rule
