@@ -193,7 +193,8 @@ def _solution(
         relative = mdp.pair_values(relative_values, gamma)
         level *= gamma
     else:  # Q is that of the values before the last step, which moved them by lo to hi
-        bound += max(abs(proof.lo), abs(proof.hi)) + proof.noise
+        moved = (proof.lo + proof.hi) / 2 if search.forgets_level else 0.0
+        bound += max(abs(proof.lo - moved), abs(proof.hi - moved)) + proof.noise
         spread += proof.hi - proof.lo + 2 * proof.noise
     Q = relative + level
     actions = np.full(mdp.n_states, -1)

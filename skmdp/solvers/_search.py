@@ -145,6 +145,11 @@ class Search:
         values[states] = self._proven_by.TV[: len(states)] + self._proof.moved
         return values
 
+    @property
+    def forgets_level(self) -> bool:
+        """Whether a constant added to V changes nothing but the level."""
+        return self._discounting.forgets_level
+
     def q_values(self) -> Floats | None:
         """Return Q of all pairs, less the same level, if the last improvement computed them."""
         Q = self._proven_by.q_values()
