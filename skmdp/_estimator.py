@@ -14,21 +14,23 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from skmdp._learning import learn_policy, warn_if_none_is_frequent
+from skmdp._log.durations import UNITS
 from skmdp._log.evidence import Evidence, add, check_forget, gather
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
 from skmdp._pickles import state_to_store, stored_state
-from skmdp._policy import Policy, fitted_policy, read_states, require_numbers
+from skmdp._policy import Policy, read_states, require_numbers
 from skmdp._scoring import check_form, score_asks_as_fit, score_policy
 from skmdp._trust import Scored
 from skmdp._typing import Codes, Floats, Name
+from skmdp._views import PolicyViews
 from skmdp.solvers import Solution
 from skmdp.solvers._solve import EVALUATIONS
 
 
-class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
+class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
     """Learn a decision policy from a table of logged transitions.
 
     The log is read as a Markov decision process: what follows a decision depends on the state and
@@ -37,9 +39,9 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     says what each action is worth if the best one is taken ever after. The policy takes the action
     that is worth most.
 
-    Parameters come in four groups. ``state`` to ``truncated`` name the columns of the table,
-    ``gamma`` to ``pessimism`` shape the model, ``solver`` to ``max_iter`` say how it is solved, and
-    ``handle_unknown`` the prediction.
+    Parameters come in four groups. ``state`` to ``duration_unit`` say what the columns of the table
+    are, ``gamma`` to ``pessimism`` shape the model, ``solver`` to ``max_iter`` say how it is
+    solved, and ``handle_unknown`` the prediction.
 
     Read more in the README: what a row means, what is assumed, and when not to use it.
 
@@ -76,9 +78,20 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         cut off at this row, and the process went on. If a next state is given, the row counts and
         leads there; if not, it is left out of the counts. Where ``terminated`` is True as well,
         the row is an end.
+    duration : str, int or None, default="duration"
+        Column of the time until the next decision, used when a table has it: positive numbers or
+        timedeltas. The reward of a row is paid at its decision, and what follows is discounted by
+        ``gamma ** duration``. ``"step"`` takes the differences of the column ``step`` within the
+        episode, of numbers or datetimes. A row that leads nowhere may lack its duration. Of tables
+        only: features and actions come without durations.
+    duration_unit : {"second", "minute", "hour", "day", "week"}, default=None
+        Unit of durations that are timedeltas, or differences of datetimes. None takes the largest
+        of day, hour and second of which the median duration has at least one (else second), in a
+        stream of batches that of the first.
     gamma : float, default=0.9
-        Discount in [0, 1]: a reward that comes t decisions later counts ``gamma ** t`` as much. 1
-        is accepted when every state has a way to an end and no loop earns; loops may lose.
+        Discount in [0, 1]: a reward that comes t decisions later counts ``gamma ** t`` as much;
+        where there are durations, one that comes after a time of t units. 1 is accepted when every
+        state has a way to an end and no loop earns; loops may lose.
     reward_on : {"state_action", "state"}, default="state_action"
         Average rewards per state and action, or per state whatever was done.
     untried : {"exclude", "uniform"}, default="exclude"
@@ -109,7 +122,7 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         Number of standard errors, in [0, 1], subtracted from the value of every action. Of two
         actions with equal estimates, the better known one is then advised. ``state_values_`` are
         lowered by these errors; do not read them as expected rewards. Needs ``gamma`` below 1 and
-        at least one row, by weight, behind each transition.
+        at least one row, by weight, behind each transition, and no durations that differ.
     solver : str, default="auto"
         Algorithm that finds the values: ``"modified_policy_iteration"``, ``"policy_iteration"``,
         ``"value_iteration"``, or ``"auto"``, which is the first of them and mostly the fastest.
@@ -148,7 +161,14 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     visit_counts_ : ndarray of shape (n_states, n_actions)
         Weighted number of rows of each state and action.
     mdp_ : MDP
-        The estimated process over the admissible pairs.
+        The estimated process over the admissible pairs. With durations, its transitions are not
+        probabilities: each is multiplied by its expected discount relative to ``discount_``, so
+        mass is missing that has not ended. ``transition_matrix`` gives the probabilities.
+    discount_ : float
+        Discount that ``mdp_`` is solved with: ``gamma``, or gamma to the power of the shortest
+        duration.
+    duration_unit_ : str or None
+        Unit of time that ``gamma`` is for; None where durations are plain numbers, or absent.
     default_action_ : scalar
         The most logged action, of those that are not forbidden in every state.
     initial_distribution_ : ndarray of shape (n_states,)
@@ -216,6 +236,11 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
     which actions are best to that precision, as far as ``max_iter`` and float64 allow; beyond that
     the best known action is advised.
 
+    With durations, gamma P(s'|s,a) becomes the mean of gamma ** duration over the rows of (s, a),
+    rows that lead elsewhere counting as 0: a semi-Markov process. Of equal durations d that is
+    ``gamma ** d``, so durations of 1 change nothing. An untried action takes as long as the
+    state's rows do. ``prior_strength="auto"`` looks at the transitions alone.
+
     Fitting hashes every label column once and sorts the codes, O(n_transitions log), and solves
     in O(distinct transitions) per sweep. Memory is O(n_transitions + distinct transitions); the
     dense (n_states, n_actions) views are built when asked for.
@@ -248,6 +273,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         "step": [str, Integral, None],
         "terminated": [str, Integral, None],
         "truncated": [str, Integral, None],
+        "duration": [str, Integral, None],
+        "duration_unit": [StrOptions(set(UNITS)), None],
         "gamma": [Interval(Real, 0, 1, closed="both")],
         "reward_on": [StrOptions({"state_action", "state"})],
         "untried": [StrOptions({"exclude", "uniform"})],
@@ -273,6 +300,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         step: Name | None = "step",
         terminated: Name | None = "terminated",
         truncated: Name | None = "truncated",
+        duration: Name | None = "duration",
+        duration_unit: str | None = None,
         gamma: float = 0.9,
         reward_on: Literal["state_action", "state"] = "state_action",
         untried: Literal["exclude", "uniform"] = "exclude",
@@ -294,6 +323,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self.step = step
         self.terminated = terminated
         self.truncated = truncated
+        self.duration = duration
+        self.duration_unit = duration_unit
         self.gamma = gamma
         self.reward_on = reward_on
         self.untried = untried
@@ -513,8 +544,8 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         fitted: Policy | None = getattr(self, "_policy", None)
         if fitted is not None:
             check_form(self, X, y)
-        evidence = self._count(X, y, reward, episode, sample_weight)
         earlier = getattr(self, "_uncounted", None) if fitted is None else fitted.evidence
+        evidence = self._count(X, y, reward, episode, sample_weight, earlier)
         if earlier is not None:
             evidence, states_before = add(earlier.faded(forget), evidence)
         if not evidence.n_transitions:
@@ -533,14 +564,18 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         reward: Any,
         episode: Any,
         sample_weight: Any,
+        earlier: Evidence | None = None,
         *,
         is_whole: bool = False,
     ) -> Evidence:
         """Read and count a log; squares of rewards are kept where variances are needed.
 
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
-        must count something.
+        must count something. One that is not counts time in the unit of ``earlier`` batches.
         """
+        unit = self.duration_unit
+        if unit is None and earlier is not None and earlier.n_transitions:
+            unit = None if earlier.discounting is None else earlier.discounting.unit
         log = read_log(
             X,
             y,
@@ -549,9 +584,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
             episode=episode,
             sample_weight=sample_weight,
             reader=type(self).__name__,
+            duration_unit=unit,
             may_count_nothing=not is_whole,
         )
-        evidence = gather(log, keep_squares=self.pessimism > 0)
+        evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)
         if is_whole:
             warn_of_oddities(log, evidence, stacklevel=4)
         return evidence
@@ -615,6 +651,9 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         self.state_values_ = policy.state_values
         self.prior_strength_ = policy.prior_strength
         self.mdp_ = policy.mdp
+        timed = evidence.discounting
+        self.discount_ = self.gamma if timed is None else timed.discount
+        self.duration_unit_ = None if timed is None else timed.unit
         self.initial_distribution_ = policy.mdp.initial_distribution
         self.n_transitions_ = evidence.n_transitions
         self.n_episodes_ = evidence.n_episodes
@@ -633,7 +672,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         written: str = super().__repr__(N_CHAR_MAX=N_CHAR_MAX)
-        told = self._policy.evidence.told_ends() if hasattr(self, "_policy") else ""
+        if not hasattr(self, "_policy"):
+            return written
+        evidence = self._policy.evidence
+        told = "; ".join(filter(None, (evidence.told_ends(), evidence.told_unit())))
         return f"{written}  # {told}" if told else written
 
     def _roles(self) -> Roles:
@@ -817,7 +859,10 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
         re-estimated from ``X``, starting where the episodes of ``X`` start and followed to their
         end. Where a share c of the episodes of ``X`` is cut off (their last row leads on to a state
         that ``X`` acts in, or is truncated), it is (1 - c) times that plus c times the reward over
-        as many steps as the longest episode of ``X`` has. Where an episode starts is told by the
+        as many steps as the longest episode of ``X`` has. Where ``X`` has durations that differ,
+        the latter is the reward within the time T of the longest episode instead: each row of
+        duration d goes on with probability exp(-d / T), so that the time is exponentially
+        distributed with mean T, whatever its unit. Where an episode starts is told by the
         order of its rows, or by ``step``. Without episodes every row of a table counts as a start,
         followed for 1000 steps.
 
@@ -897,115 +942,3 @@ class MarkovPolicyEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __skmdp_score__(self, X: Any, y: Any = None, **beside: Any) -> Scored:
         return score_policy(self, X, y, **beside)
-
-    # -------------------------------------------------------------------------------------- views
-
-    @property
-    def classes_(self) -> npt.NDArray[Any]:
-        """Labels of the actions, (n_actions,); the columns of ``predict_proba``."""
-        return self.actions_
-
-    @property
-    def q_values_(self) -> Floats:
-        """Value of each action in each state, (n_states, n_actions)."""
-        policy = fitted_policy(self)
-        return policy.q_rows(np.arange(len(policy.evidence.states)))
-
-    @property
-    def expected_rewards_(self) -> Floats:
-        """Estimated R(s, a), (n_states, n_actions); NaN where the model knows none."""
-        return fitted_policy(self).expected_rewards()
-
-    @property
-    def visit_counts_(self) -> Floats:
-        """Weighted number of rows of each state and action, (n_states, n_actions)."""
-        return fitted_policy(self).visit_counts()
-
-    @property
-    def behavior_policy_(self) -> Any:
-        """Share of each action among the rows of each state, CSR array (n_states, n_actions)."""
-        return fitted_policy(self).behavior()
-
-    def transition_counts(self, action: Any) -> Any:
-        """Return the weighted counts of the transitions of one action.
-
-        Parameters
-        ----------
-        action : scalar
-            A label of ``actions_``.
-
-        Returns
-        -------
-        counts : scipy sparse CSR array of shape (n_states, n_states)
-            N(s, a, s'). Ends without a next state have no column.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the action was never logged, or is a label of another kind.
-
-        Examples
-        --------
-        >>> from skmdp import MarkovPolicyEstimator
-        >>> from skmdp.datasets import load_climb
-        >>> policy = MarkovPolicyEstimator().fit(load_climb())
-        >>> float(policy.transition_counts("climb").sum())
-        7.0
-        """
-        policy = fitted_policy(self)
-        return policy.action_matrix(action, policy.counts.weights)
-
-    def transition_matrix(self, action: Any) -> Any:
-        """Return the estimated transition probabilities of one action.
-
-        Parameters
-        ----------
-        action : scalar
-            A label of ``actions_``.
-
-        Returns
-        -------
-        probabilities : scipy sparse CSR array of shape (n_states, n_states)
-            P(s'|s, a), shrunk by ``prior_strength_``. A row is empty where the action was never
-            logged, and sums to less than one where an episode may end without a next state.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the action was never logged, or is a label of another kind.
-
-        Examples
-        --------
-        >>> from skmdp import MarkovPolicyEstimator
-        >>> from skmdp.datasets import load_climb
-        >>> policy = MarkovPolicyEstimator().fit(load_climb())
-        >>> policy.states_
-        array(['bottom', 'high', 'low', 'mid', 'top'], dtype=object)
-        >>> policy.transition_matrix("climb").toarray()[2]
-        array([0., 0., 0., 1., 0.])
-        """
-        return fitted_policy(self).transition_matrix(action)
-
-    def policy_map(self) -> dict[Any, Any]:
-        """Return the policy as a dict, for serving one decision at a time.
-
-        Returns
-        -------
-        policy : dict
-            Action by state, for the states with logged actions. A state of several columns is a
-            tuple.
-
-        Notes
-        -----
-        A look-up takes about 0.1 microseconds; ``predict`` checks its input first, which takes
-        about a millisecond.
-
-        Examples
-        --------
-        >>> from skmdp import MarkovPolicyEstimator
-        >>> from skmdp.datasets import load_climb
-        >>> log = load_climb()
-        >>> MarkovPolicyEstimator().fit(log[log["state"] == "low"]).policy_map()
-        {'low': 'climb'}
-        """
-        return fitted_policy(self).as_dict()

@@ -46,6 +46,13 @@ def learn_policy(
     if forbidden is not None:
         _require_actions(evidence, forbidden, untried)
     kappa = _settle_prior_strength(evidence, prior_strength)
+    if evidence.discounting is not None:
+        gamma = evidence.discounting.discount
+    if pessimism > 0 and evidence.counts.discount_sums is not None:
+        raise ValueError(
+            "pessimism does not know durations that differ between rows. Say pessimism=0 and use "
+            "prior_strength or min_count instead, or say duration=None to discount by decisions."
+        )
     mdp, pair_weights = estimate_mdp(
         evidence.counts,
         reward_on=reward_on,

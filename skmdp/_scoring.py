@@ -8,8 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._evaluation.direct import DirectEstimate, choice_of_actions, evaluate_directly
+from skmdp._evaluation.direct import (
+    DirectEstimate,
+    average_estimates,
+    choice_of_actions,
+    evaluate_directly,
+)
 from skmdp._evaluation.horizon import Horizon
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
@@ -19,7 +25,7 @@ from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities_to_score
 from skmdp._log.raw import Measurements
 from skmdp._policy import check_features, fitted_policy
-from skmdp._trust import Scored, fitted_q, follow_advice, read_behind
+from skmdp._trust import Scored, fitted_q, follow_advice, in_time_of, read_behind
 from skmdp._typing import Codes, Floats
 
 UNCOVERED_WARNING = 0.01
@@ -54,13 +60,35 @@ def evaluate_for_score(
     What was measured, if that is known, tells better which episodes were cut off.
     """
     cut_share = log.cut_share if measured is None else measured.cut_share
-    return evaluate_directly(
-        evidence.counts,
-        choice,
-        evidence.initial_distribution,
-        prior_strength=choose_prior_strength(evidence.counts),
-        horizon=Horizon.of_log(log.longest, cut_share),
-        longest=log.longest,
+
+    def follow(counts: TransitionCounts, horizon: Horizon, longest: int | None) -> DirectEstimate:
+        return evaluate_directly(
+            counts,
+            choice,
+            evidence.initial_distribution,
+            prior_strength=kappa,
+            horizon=horizon,
+            longest=longest,
+        )
+
+    counts, kappa = evidence.counts, choose_prior_strength(evidence.counts)
+    in_time = in_time_of(log, cut_share)
+    if in_time is None:
+        return follow(counts, Horizon.of_log(log.longest, cut_share), log.longest)
+    assert log.longest is not None
+    triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
+    going_on = in_time.going_on if log.weights is None else in_time.going_on * log.weights
+    timed = counts.discounted(triple, going_on)
+    return average_estimates(
+        [
+            (
+                share,
+                follow(
+                    *((timed, horizon, None) if counts_time else (counts, horizon, log.longest))
+                ),
+            )
+            for share, counts_time, horizon in in_time.parts(log.longest)
+        ]
     )
 
 

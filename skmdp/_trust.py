@@ -19,7 +19,9 @@ import numpy as np
 
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
 from skmdp._evaluation.horizon import Horizon
+from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.support import Propensities
+from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.raw import CLUSTERS, MEASURED, Measurements, measured_names, read_measurements
@@ -67,7 +69,8 @@ def fitted_q(
     log = measured.raw_log()
     known = measured.log.propensities
     grown = joblib.hash((log, regressor, known))
-    asked = (horizon, gamma, measured.log.longest, measured.cut_share)
+    in_time = None if horizon is not None else in_time_of(measured.log, measured.cut_share)
+    asked = (horizon, gamma, measured.log.longest, measured.cut_share, joblib.hash(in_time))
 
     def grow() -> FittedQ:
         return FittedQ.of_log(
@@ -81,9 +84,23 @@ def fitted_q(
             horizon=horizon_of_log,
             longest=measured.log.longest,
             gamma=gamma,
+            in_time=in_time,
         )
 
     return _KEPT.get(f"{grown} {asked}", over_the_horizon)
+
+
+def in_time_of(log: Transitions, cut_share: float) -> InTime | None:
+    """Return how policies are followed for a time, None where they are for a number of decisions.
+
+    ``cut_share`` is the share of the log's episodes that were cut off. Where all rows take equally
+    long, a number of decisions says the same as a time.
+    """
+    if log.durations is None or log.longest_time is None:
+        return None
+    if cut_share == 0 or log.durations.are_equal:
+        return None
+    return InTime.of_durations(log.durations.numbers, log.longest_time, cut_share)
 
 
 def read_behind(

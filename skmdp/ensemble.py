@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmdp._averaging import Opinion, average
 from skmdp._evaluation.direct import choice_of_rows
 from skmdp._log.episodes import Transitions
-from skmdp._log.evidence import gather
+from skmdp._log.evidence import gather, require_one_unit
 from skmdp._log.frames import as_table, take_rows
 from skmdp._log.index import index_labels
 from skmdp._log.labels import UNKNOWN
@@ -255,9 +255,10 @@ class PolicyBagging(BaseEstimator):
             delayed(_fit_member)(member, X, y, log, drawn)
             for member, drawn in zip(members, draws, strict=True)
         )
-        actions = [fitted_policy(unwrap(member)[1]).evidence.actions for member in fitted]
+        learned_from = [fitted_policy(unwrap(member)[1]).evidence for member in fitted]
+        require_one_unit(learned_from)
         self._actions, self._action_codes = index_labels(
-            *(labels.as_columns() for labels in actions)
+            *(evidence.actions.as_columns() for evidence in learned_from)
         )
         for name in ("n_features_in_", "feature_names_in_"):  # where the first step has them
             if hasattr(fitted[0], name):

@@ -194,7 +194,7 @@ def test_one_warning_tells_of_all():
 
 @pytest.mark.parametrize("column", ["stop", "state_2", "period", "truth", "next_x_"])
 def test_other_columns_are_not_warned_of(column):
-    fitted(LOG.drop(columns=[*MAY_BE_ABSENT]).assign(**{column: 1}))
+    fitted(LOG.drop(columns=[role for role in MAY_BE_ABSENT if role in LOG]).assign(**{column: 1}))
 
 
 @pytest.mark.parametrize(("role", "column"), [("step", "Step"), ("truncated", "Truncated")])

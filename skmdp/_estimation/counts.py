@@ -49,6 +49,19 @@ class TransitionCounts:
     n_rows: Floats  # (n_triples,) rows behind each triple; the weights if those count rows
     reward_sums: Floats  # (n_triples,) weighted
     reward_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
+    discount_sums: Floats | None = None  # (n_triples,) weighted; None: nothing is discounted
+
+    @property
+    def following(self) -> Floats:
+        """Weights, each row times how far it discounts what follows it, (n_triples,)."""
+        return self.weights if self.discount_sums is None else self.discount_sums
+
+    def discounted(self, triple: Integers, discounts: Floats) -> TransitionCounts:
+        """Return the counts where rows, each of a triple, discount what follows by so much.
+
+        ``discounts`` (n_rows,) are weighted.
+        """
+        return replace(self, discount_sums=sum_by_code(triple, discounts, len(self.weights)))
 
     @property
     def weights_count_rows(self) -> bool:
@@ -95,13 +108,13 @@ class TransitionCounts:
         shape = (len(self.pair_state), self.n_states + 1)
         return csr_array((per_triple, self.next_states, self.indptr), shape=shape)
 
-    def state_matrix(self) -> Any:
-        """Return N(s, s'), whatever was done in s, as a CSR array (n_states, n_states + 1)."""
+    def state_matrix(self, per_triple: Floats) -> Any:
+        """Return sums over what was done, such as N(s, s'), as CSR (n_states, n_states + 1)."""
         pairs_before = np.searchsorted(self.pair_state, np.arange(self.n_states + 1))
         shape = (self.n_states, self.n_states + 1)
         # Triples are sorted by state, so they are this matrix already, with successors repeated.
         matrix = csr_array(
-            (self.weights.copy(), self.next_states.copy(), self.indptr[pairs_before]), shape=shape
+            (per_triple.copy(), self.next_states.copy(), self.indptr[pairs_before]), shape=shape
         )
         matrix.sum_duplicates()
         return matrix
@@ -231,6 +244,9 @@ def merge_counts(
         reward_squares=None
         if first.reward_squares is None or second.reward_squares is None
         else total(first.reward_squares, second.reward_squares),
+        discount_sums=None
+        if first.discount_sums is None and second.discount_sums is None
+        else total(first.following, second.following),
     )
 
 

@@ -50,7 +50,7 @@ def log_likelihoods(counts: TransitionCounts) -> Floats:
 
 def _sum_over_actions(counts: TransitionCounts) -> Floats:
     """Return N(s, s') for every triple, (n_triples,)."""
-    by_state = counts.state_matrix()
+    by_state = counts.state_matrix(counts.weights)
     width = counts.n_states + 1
     rows = np.repeat(np.arange(counts.n_states, dtype=np.int64), np.diff(by_state.indptr))
     wanted = counts.pair_state[counts.triple_pair].astype(np.int64) * width + counts.next_states

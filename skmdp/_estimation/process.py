@@ -101,7 +101,8 @@ def estimate_mdp(
     With kappa = ``prior_strength`` and trust = n / (n + kappa), P(.|s,a) is trust times the shares
     of the pair plus (1 - trust) times those of all rows of s, and R likewise: the posterior mean
     under a Dirichlet prior of kappa rows that went as the state's rows did. 0 is maximum
-    likelihood. Rows of ``forbidden`` pairs count among those of their state.
+    likelihood. Rows of ``forbidden`` pairs count among those of their state. Where rows discount
+    what follows, P holds their expected discounts.
     """
     chosen = admissible_pairs(counts, min_count, forbidden)
     trust = trust_in_pairs(counts, prior_strength)
@@ -110,7 +111,7 @@ def estimate_mdp(
     if prior_strength > 0:  # a hub for each state: its rows, whatever was done
         shape = (len(state), counts.n_states)
         doubt = csr_array((1 - trust[chosen], state, np.arange(len(state) + 1)), shape=shape)
-        hubs = state_probabilities(counts)
+        hubs = state_shares(counts, counts.following)
     pairs = {
         "transitions": _probabilities(counts, chosen, trust),
         "rewards": expected_rewards(counts, reward_on, prior_strength)[chosen],
@@ -135,19 +136,25 @@ def estimate_mdp(
     return EstimatedMDP(**parts, hub_mass=hub_mass, hub_transitions=hubs), weights
 
 
-def state_probabilities(counts: TransitionCounts) -> Any:
-    """Return the share of each next state whatever was done, CSR (n_states, n_states)."""
-    shares = counts.state_matrix()
+def state_shares(counts: TransitionCounts, per_triple: Floats) -> Any:
+    """Return each next state's sum per row of a state, whatever was done, CSR (n_states,) * 2.
+
+    Of weights these are shares, of discounts what the state expects to follow.
+    """
+    shares = counts.state_matrix(per_triple)
     shares.data /= np.repeat(counts.state_weights, np.diff(shares.indptr))
     return shares[:, : counts.n_states]
 
 
 def _probabilities(counts: TransitionCounts, chosen: Bools, trust: Floats) -> csr_array:
-    """Return trust times P of the chosen pairs, (n_chosen, n_states); ends are missing mass."""
+    """Return trust times P of the chosen pairs, (n_chosen, n_states), discounts included.
+
+    Ends are missing mass.
+    """
     pair = counts.triple_pair
     kept = chosen[pair] & (counts.next_states < counts.n_states)
     n_successors = np.bincount(pair[kept], minlength=len(chosen))[chosen]
-    shares = counts.weights[kept] * (trust / counts.pair_weights)[pair[kept]]
+    shares = counts.following[kept] * (trust / counts.pair_weights)[pair[kept]]
     indptr = np.append(0, np.cumsum(n_successors)).astype(counts.indptr.dtype)
     shape = (len(n_successors), counts.n_states)
     return csr_array((shares, counts.next_states[kept], indptr), shape=shape)
@@ -158,8 +165,9 @@ def _add_untried(
 ) -> dict[str, Any]:
     """Add to every acting state one pair that stands for all actions never logged there.
 
-    It leads anywhere with equal probability, by a hub of its own in the last place, and pays the
-    state's mean reward. It carries the lowest of the untried actions that are not forbidden.
+    It leads anywhere with equal probability, by a hub of its own in the last place, pays the
+    state's mean reward and takes as long as its rows. It carries the lowest of the untried actions
+    that are not forbidden.
     """
     lowest, n_untried = untried_actions(counts, forbidden)
     states = np.flatnonzero((counts.state_weights > 0) & (n_untried > 0))
@@ -171,7 +179,9 @@ def _add_untried(
     def lengthened(matrix: Any) -> Any:
         return vstack([matrix, csr_array((n_new, matrix.shape[1]))], format="csr")
 
-    is_new = np.repeat([0.0, 1.0], [n_old, n_new])[:, np.newaxis]
+    following = np.add.reduceat(counts.following, counts.indptr[:-1])
+    mass = sum_by_code(counts.pair_state, following, counts.n_states)[states]
+    is_new = np.append(np.zeros(n_old), mass / counts.state_weights[states])[:, np.newaxis]
     return {
         "transitions": lengthened(pairs["transitions"])[order],
         "rewards": np.append(pairs["rewards"], state_rewards(counts)[states])[order],

@@ -27,8 +27,8 @@ the pair and of the state, one more row of (s, a) moves the value by
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,8 @@ class DirectEstimate:
 
     ``ends`` are the smallest and the largest of the values that ``value`` averages, one for each
     number of steps of the horizon; ``state_values`` (n_states,) average them by state.
-    ``uncovered`` is the share of the policy's decisions within the horizon that the log lacks,
+    ``n_decisions`` is the expected number of the policy's decisions within the horizon,
+    ``uncovered`` the share of them that the log lacks,
     ``thin`` the share of those that fewer than five rows speak for (what is lacking included),
     ``outlasting`` the share of its episodes that are longer than any logged one (None where that is
     unknown, or beyond the horizon), ``extrapolated`` that of the cases in which they are followed
@@ -76,6 +77,7 @@ class DirectEstimate:
     state_values: Floats
     horizon: Horizon
     prior_strength: float
+    n_decisions: float
     uncovered: float
     thin: float
     outlasting: float | None
@@ -164,6 +166,7 @@ def evaluate_directly(
         state_values=state_values,
         horizon=horizon,
         prior_strength=prior_strength,
+        n_decisions=float(decisions.sum()),
         uncovered=_share_lacking(decisions, counts, choice, 0),
         thin=_share_lacking(decisions, counts, choice, FEW_ROWS - 1),
         outlasting=outlasting,
@@ -172,6 +175,38 @@ def evaluate_directly(
         visits=visits if keep_paths else None,
         visited=visited if keep_paths else None,
     )
+
+
+def average_estimates(parts: Sequence[tuple[float, DirectEstimate]]) -> DirectEstimate:
+    """Return the estimate of a policy that is followed in several ways, each in a share of cases.
+
+    What is told of its way is that of the first; paths are not kept.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    shares = [share for share, _ in parts]
+    estimates = [estimate for _, estimate in parts]
+
+    decisions = [share * one.n_decisions for share, one in parts]
+    ends = [end for one in estimates for end in one.ends]
+    return replace(
+        estimates[0],
+        value=sum(share * one.value for share, one in parts),
+        ends=(min(ends), max(ends)),
+        state_values=np.sum([share * one.state_values for share, one in parts], axis=0),
+        n_decisions=sum(decisions),
+        uncovered=_mean_share([one.uncovered for one in estimates], decisions),
+        thin=_mean_share([one.thin for one in estimates], decisions),
+        extrapolated=shares[0] * estimates[0].extrapolated,
+        values=None,
+        visits=None,
+        visited=None,
+    )
+
+
+def _mean_share(of_parts: Sequence[float], decisions: Sequence[float]) -> float:
+    """Return the share of all decisions, given that of the decisions of each part."""
+    return float(np.dot(of_parts, decisions) / max(sum(decisions), np.finfo(np.float64).tiny))
 
 
 def _share_lacking(
@@ -215,8 +250,8 @@ def policy_process(
         (per_pair[followed], (counts.pair_state[followed], followed)),
         shape=(counts.n_states, len(per_pair)),
     )
-    of_pairs = place @ counts.matrix(counts.weights)
-    mixed = of_pairs + diags_array(per_state) @ counts.state_matrix()
+    of_pairs = place @ counts.matrix(counts.following)
+    mixed = of_pairs + diags_array(per_state) @ counts.state_matrix(counts.following)
     rewards = place @ counts.pair_rewards + per_state * counts.state_rewards
     return mixed.tocsr()[:, : counts.n_states], rewards
 

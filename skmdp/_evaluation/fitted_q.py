@@ -26,17 +26,19 @@ not tell what is smoothed away within a leaf.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import follow_values, follow_visits
 from skmdp._evaluation.horizon import Horizon, Path
+from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, require_leaves
 from skmdp._evaluation.raw import RawLog
@@ -128,7 +130,8 @@ class FittedQ:
     """A log made ready to be asked about any number of policies.
 
     ``longest`` is the number of rows of its longest episode, None where that is unknown. To follow
-    the logged policy is to follow ``propensities``.
+    the logged policy is to follow ``propensities``. ``in_time`` tells how policies are followed
+    where decisions take time (None: they do not).
     """
 
     log: RawLog
@@ -138,6 +141,7 @@ class FittedQ:
     longest: int | None = None
     gamma: float = 1.0
     tolerance: float = TOLERANCE
+    in_time: InTime | None = None
 
     @classmethod
     def of_log(
@@ -213,11 +217,28 @@ class FittedQ:
         action; of more than eight actions in a state eight draws are followed. Answers to the next
         states of ended rows are not looked at.
         """
-        log, horizon = self.log, self.horizon
+        if self.in_time is None:
+            return self._follow(following, starting, self.horizon)
+        assert self.longest is not None
+        going_on = self.in_time.going_on
+        return _average_estimates(
+            [
+                (share, self._follow(following, starting, horizon, going_on if in_time else None))
+                for share, in_time, horizon in self.in_time.parts(self.longest)
+            ]
+        )
+
+    def _follow(
+        self, following: Array, starting: Array, horizon: Horizon, going_on: Floats | None = None
+    ) -> FittedEstimate:
+        """Follow a policy where rows lead on with the given probabilities, (n_rows,); None: all."""
+        log = self.log
+        longest = self.longest if going_on is None else None
+        going_on = np.ones(len(log.ended)) if going_on is None else going_on
         goes_on = np.flatnonzero(~log.ended)
         next_choice = choice_matrix(following[goes_on], log.n_actions)
         start_choice = choice_matrix(starting, log.n_actions)
-        process, begun = self._process(next_choice, start_choice, goes_on)
+        process, begun = self._process(next_choice, start_choice, goes_on, going_on)
         rows = process.averages.rows
         values = follow_values(
             process,
@@ -227,17 +248,17 @@ class FittedQ:
             self.tolerance,
             keep=range(horizon.steps),
         )
-        visits, drawn_upon = self._visits(process, 1.0)
+        visits, drawn_upon = self._visits(process, horizon, 1.0)
         discounted, weights = visits, drawn_upon
         if self.gamma < 1:
-            discounted, weights = self._visits(process, self.gamma)
+            discounted, weights = self._visits(process, horizon, self.gamma)
         start_values = np.asarray(begun @ process.averages.means(horizon.mean(values)))
         influence = influence_of_rows(process, values, discounted, horizon)
         n = len(log.ended)
         # Nothing is decided after the last step.
-        deciding = _spread(drawn_upon - horizon.mean(visits, before=1), rows, n)[goes_on]
+        deciding = _spread(drawn_upon - horizon.mean(visits, before=1), rows, n) * going_on
         supported = self._supported
-        of_next = deciding @ hardly_taken(next_choice, supported.following[goes_on])
+        of_next = deciding[goes_on] @ hardly_taken(next_choice, supported.following[goes_on])
         of_starts = hardly_taken(start_choice, supported.starting).mean()
         return FittedEstimate(
             value=float(start_values.mean()),
@@ -249,8 +270,8 @@ class FittedQ:
             unsupported_share=float((of_next + of_starts) / drawn_upon.sum()),
             effective_rows=float(drawn_upon.sum() ** 2 / (drawn_upon @ drawn_upon)),
             outlasting=None
-            if self.longest is None or self.longest > horizon.steps
-            else float(visits.at(self.longest).sum()),
+            if longest is None or longest > horizon.steps
+            else float(visits.at(longest).sum()),
         )
 
     @cached_property
@@ -263,7 +284,7 @@ class FittedQ:
         return Residuals(residuals, *self.leaves.cells(self.log.actions))
 
     def _process(
-        self, next_choice: Any, start_choice: Any, goes_on: Integers
+        self, next_choice: Any, start_choice: Any, goes_on: Integers, going_on: Floats
     ) -> tuple[_Process, Any]:
         """Return a policy's way through the rows, and G of the starts, (n_episodes, n_leaves)."""
         n, n_rows = self.log.n_episodes, len(self.log.ended)
@@ -285,19 +306,19 @@ class FittedQ:
         begun = incidence(
             code[start_codes], start_choice.indptr, n_leaves, start_choice.data / n_trees
         )
-        reached = reached[averages.rows]
+        reached = diags_array(going_on[averages.rows]) @ reached[averages.rows]
         return _Process(averages, reached, begun.T @ np.full(n, 1 / n), self.gamma), begun
 
-    def _visits(self, process: _Process, gamma: float) -> tuple[Path, Floats]:
+    def _visits(self, process: _Process, horizon: Horizon, gamma: float) -> tuple[Path, Floats]:
         """Return d_0, d_1, ... (n_rows,) and their sum over the horizon."""
         return follow_visits(
             process.T,
             process.averages.share_out(process.begun),
             np.ones(len(process.averages.rows), dtype=bool),
-            self.horizon,
+            horizon,
             gamma,
             self.tolerance,
-            keep=range(self.horizon.steps + 1),
+            keep=range(horizon.steps + 1),
         )
 
 
@@ -330,6 +351,29 @@ class _Backwards:
 
     def __matmul__(self, weights: Floats) -> Floats:
         return self.process.averages.share_out(self.process.reaching @ weights)
+
+
+def _average_estimates(parts: Sequence[tuple[float, FittedEstimate]]) -> FittedEstimate:
+    """Return the estimate of a policy that is followed in several ways, each in a share of cases.
+
+    How long its episodes are is told by the first.
+    """
+    first = parts[0][1]
+    if len(parts) == 1:
+        return first
+    visits = np.sum([share * one.visits for share, one in parts], axis=0)
+    unsupported = sum(share * one.unsupported_decisions for share, one in parts)
+    weights = np.sum([share * one.outcomes.weights for share, one in parts], axis=0)
+    return replace(
+        first,
+        value=sum(share * one.value for share, one in parts),
+        start_values=np.sum([share * one.start_values for share, one in parts], axis=0),
+        of_rows=np.sum([share * one.of_rows for share, one in parts], axis=0),
+        visits=visits,
+        outcomes=replace(first.outcomes, weights=weights),
+        unsupported_share=float(unsupported / visits.sum()),
+        effective_rows=float(visits.sum() ** 2 / (visits @ visits)),
+    )
 
 
 def choice_matrix(answers: Array, n_actions: int) -> Any:

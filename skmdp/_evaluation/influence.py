@@ -72,15 +72,34 @@ def mean_visited_values(
     assert estimate.visits is not None
     assert estimate.visited is not None
     state = counts.pair_state[counts.triple_pair]
-    following = np.minimum(counts.next_states, counts.n_states - 1)
+    led_to = np.minimum(counts.next_states, counts.n_states - 1)
     M = np.zeros(len(state))
     for steps, share in estimate.horizon.shares.items():
         for visits, values in meetings(estimate.values, estimate.visits, steps):
-            M += share * visits[state] * values[following]
+            M += share * visits[state] * values[led_to]
     visited = estimate.visited
     known = visited > visited.sum() * NEGLIGIBLE_VISITS
     goes_on = known[state] & (counts.next_states < counts.n_states)
-    return np.where(known, visited, 0.0)[state], np.where(goes_on, gamma * M, 0.0)
+    following = gamma * M
+    if counts.discount_sums is not None:  # the mean over the rows of each triple
+        following *= counts.discount_sums / counts.weights
+    return np.where(known, visited, 0.0)[state], np.where(goes_on, following, 0.0)
+
+
+def influence_of_discounts(
+    counts: TransitionCounts,
+    choice: Floats | None,
+    prior_strength: float,
+    visited: tuple[Floats, Floats],
+) -> Floats:
+    """Return the influence of a row by discounting one more than its triple does, (n_triples,).
+
+    It comes on top of that of a row that discounts as its triple does on average.
+    """
+    of_mean = divide(counts.following, counts.weights)
+    following = divide(visited[1], of_mean)
+    nothing = np.zeros(len(following))
+    return influence_of_rows(counts, choice, prior_strength, (following, nothing))[0]
 
 
 def meetings(V: Path, d: Path, H: int) -> Iterator[tuple[Floats, Floats]]:

@@ -6,7 +6,7 @@ Resampling copies no rows: what is drawn counts as often as it was drawn, in sum
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -18,13 +18,16 @@ from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import (
     DirectEstimate,
+    average_estimates,
     divide,
     evaluate_directly,
     pair_process_values,
 )
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import EpisodeWeights, discounted_returns, weigh_episodes
+from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import (
+    influence_of_discounts,
     influence_of_rows,
     influence_on_means,
     mean_visited_values,
@@ -48,7 +51,9 @@ class Replay:
 
     ``triple`` is the position of each row in ``counts``, ``start_codes`` the first state of each
     episode, or every state where episodes are unknown (``lengths`` is None). ``log_propensities``
-    (n,) are the logarithms of b(a|s).
+    (n,) are the logarithms of b(a|s). ``in_time`` tells how policies are followed where decisions
+    take time (None: they do not). In one of the ways rows discount what follows by ``going_on``
+    (n,), which the counts then hold.
     """
 
     counts: TransitionCounts
@@ -62,6 +67,8 @@ class Replay:
     horizon: Horizon
     gamma: float
     prior_strength: float
+    in_time: InTime | None = None
+    going_on: Floats | None = None
 
     @classmethod
     def of_rows(
@@ -119,6 +126,19 @@ class Replay:
         assert self.lengths is not None
         return discounted_returns(self.lengths, self.rewards, self.gamma, self.horizon.steps)
 
+    def ways(self) -> list[tuple[float, Replay]]:
+        """Return the ways to follow a policy in time, each with the share of cases it is for."""
+        assert self.in_time is not None
+        assert self.longest is not None
+        plain = replace(self, in_time=None)
+        counts = self.counts.discounted(self.triple, self.in_time.going_on)
+        # How many decisions a time has room for is no question of loops.
+        timed = replace(plain, counts=counts, going_on=self.in_time.going_on, longest=None)
+        return [
+            (share, replace(timed if counts_time else plain, horizon=horizon))
+            for share, counts_time, horizon in self.in_time.parts(self.longest)
+        ]
+
     def starts(self) -> Floats:
         """Return the share of episodes that start in each state, (n_states,)."""
         n = np.bincount(self.start_codes, minlength=self.counts.n_states)
@@ -141,6 +161,8 @@ class Candidate:
     def estimate(self) -> DirectEstimate:
         """Estimate of the direct method."""
         log = self.replay
+        if log.in_time is not None:
+            return average_estimates([(share, one.estimate) for share, one in self._ways])
         return evaluate_directly(
             log.counts,
             self.choice,
@@ -154,10 +176,24 @@ class Candidate:
         )
 
     @cached_property
+    def _ways(self) -> list[tuple[float, Candidate]]:
+        """The policy in each of the ways to follow it in time."""
+        return [(share, Candidate(replay, self.choice)) for share, replay in self.replay.ways()]
+
+    @cached_property
     def influence(self) -> tuple[Floats, Floats]:
         """Influence of each row on the value, (n,), and the value of each start, (n_episodes,)."""
-        log, (slope, offset) = self.replay, self._influence_of_triples
+        log = self.replay
+        if log.in_time is not None:
+            of_rows = sum(share * one.influence[0] for share, one in self._ways)
+            return np.asarray(of_rows), self.estimate.state_values[log.start_codes]
+        slope, offset = self._influence_of_triples
         of_rows = slope[log.triple] * log.rewards + offset[log.triple]
+        if log.going_on is not None:
+            kappa, counts = log.prior_strength, log.counts
+            by_more = influence_of_discounts(counts, self.choice, kappa, self._visited)
+            of_mean = counts.following / counts.weights
+            of_rows += by_more[log.triple] * (log.going_on - of_mean[log.triple])
         return of_rows, self.estimate.state_values[log.start_codes]
 
     @cached_property
@@ -170,11 +206,18 @@ class Candidate:
         log = self.replay
         return influence_of_rows(log.counts, self.choice, log.prior_strength, self._visited)
 
+    @cached_property
+    def _weights_of_rewards(self) -> Floats:
+        """By how much each row's reward moves the direct estimate, (n,)."""
+        if self.replay.in_time is not None:
+            return np.asarray(sum(share * one._weights_of_rewards for share, one in self._ways))
+        return self._influence_of_triples[0][self.replay.triple]
+
     def outcomes(self, method: str) -> Outcomes:
         """Return how the rewards of rows move the estimate of a method."""
         log, normalized = self.replay, method in ("wis", "pdwis", "wdr")
         if method == "dm" or (self.choice is None and method in MODEL_METHODS):
-            weights = self._influence_of_triples[0][log.triple]
+            weights = self._weights_of_rewards
         elif method in ("is", "wis"):
             weights = self.weights.of_episodes(normalized=normalized)[log.episode] * log.discounts
         else:

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skmdp._log.durations import Amounts, Durations, differences, settle
 from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.marks import EpisodeMarks
-from skmdp._log.roles import Roles
+from skmdp._log.order import NO_ROW, RowNumbers, episode_order, following_rows
+from skmdp._log.roles import FROM_STEPS, Roles
 from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats
-
-RowNumbers = npt.NDArray[np.int64]
-
-NO_ROW = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +39,10 @@ class Transitions:
     acts in. ``has_gaps`` says whether rows of weight zero were left out between others,
     ``next_states_given`` whether next states were columns of their own, ``ends_told`` whether the
     log tells episodes that end from records that break off. ``episode_marks`` are the marks of the
-    episodes (None: unknown, or too many). ``beside`` holds further columns, each (n,), that were
-    asked for.
+    episodes (None: unknown, or too many). ``durations`` tell the time until the next decision
+    (None: the log does not), ``longest_time`` how long the longest episode takes, those rows
+    included that do not count (None: unknown). ``beside`` holds further columns, each (n,), that
+    were asked for.
     """
 
     states: LabelIndex
@@ -67,6 +67,8 @@ class Transitions:
     next_states_given: bool
     ends_told: bool
     episode_marks: EpisodeMarks | None
+    durations: Durations | None = None
+    longest_time: float | None = None
     beside: tuple[LabelColumn, ...] = ()
 
 
@@ -87,6 +89,9 @@ class LogRows:
     last_observations: Bools | None = None
     weights: Floats | None = None
     propensities: Floats | None = None
+    durations: Amounts | None = None
+    duration_unit: str | None = None
+    settled_durations: Durations | None = None
     beside: tuple[LabelColumn, ...] = ()
 
     def select(self, order: RowNumbers | None) -> LogRows:
@@ -110,6 +115,7 @@ class LogRows:
             truncated=_some(self.truncated, rows),
             weights=_some(self.weights, rows),
             propensities=_some(self.propensities, rows),
+            settled_durations=_some(self.settled_durations, rows),
             beside=tuple(column.take(rows) for column in self.beside),
         )
 
@@ -127,7 +133,7 @@ def find_last_observations(
     lacks_action = action.codes == MISSING
     if episode is None or not lacks_action.any():
         return None
-    following = _following_rows(episode.codes, _episode_order(episode.codes, step_numbers))
+    following = following_rows(episode.codes, episode_order(episode.codes, step_numbers))
     found: Bools = lacks_action & (following == NO_ROW)
     if next_states is not None:
         found &= next_states[0].codes == MISSING
@@ -136,12 +142,13 @@ def find_last_observations(
 
 def link_rows(rows: LogRows) -> Transitions:
     """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
-    order = None if rows.episode is None else _episode_order(rows.episode.codes, rows.step_numbers)
+    order = None if rows.episode is None else episode_order(rows.episode.codes, rows.step_numbers)
     given = rows.next_states is not None
     if not given:
         rows = replace(rows, next_states=_infer_next_states(rows, order))
     if rows.last_observations is not None:
         rows = _settle_last_observations(rows, order)
+    rows = _settle_durations(rows, order)
     has_gaps = rows.weights is not None and not rows.weights.all()
     rows = rows.select(order)
     assert rows.next_states is not None
@@ -153,7 +160,7 @@ def link_rows(rows: LogRows) -> Transitions:
     if left_out is not None:
         beside = tuple(column.take(np.flatnonzero(counts)) for column in beside)
     first, last = _episode_bounds(rows.episode)
-    longest, lengths, marks = None, None, None
+    longest, lengths, marks, longest_time = None, None, None, None
     ends: dict[str, Any] = {"n_cut": None, "n_ended": None, "cut_share": 0.0, "open_share": 0.0}
     if rows.episode is not None:
         acted = np.zeros(len(states) + 1, dtype=bool)
@@ -162,6 +169,7 @@ def link_rows(rows: LogRows) -> Transitions:
         ends = _count_ends(rows, (first, last), leads_on, left_out, given=given)
         lengths, longest = _count_rows(first, last, left_out)
         marks = EpisodeMarks.of(rows.episode, last - first + 1)
+        longest_time = _longest_time(rows.settled_durations, first)
     return Transitions(
         states=states,
         actions=actions,
@@ -182,11 +190,13 @@ def link_rows(rows: LogRows) -> Transitions:
         next_states_given=given,
         ends_told=_tells_ends(rows),
         episode_marks=marks,
+        durations=_some(rows.settled_durations, counts),
+        longest_time=longest_time,
         beside=beside,
     )
 
 
-def _some(values: npt.NDArray[Any] | None, rows: Any) -> npt.NDArray[Any] | None:
+def _some(values: Any, rows: Any) -> Any:
     """Return the values of some rows, None where there are no values."""
     return None if values is None else values[rows]
 
@@ -228,6 +238,11 @@ def _count_rows(
     return lengths, longest
 
 
+def _longest_time(durations: Durations | None, first: RowNumbers) -> float | None:
+    """Return the time that the longest episode takes, None where that is unknown."""
+    return None if durations is None or not len(first) else durations.longest_sum(first)
+
+
 def _settle_ends(rows: LogRows, next_codes: Codes) -> Bools | None:
     """Let terminated rows lead nowhere; return the rows of which nobody knows what followed.
 
@@ -266,16 +281,6 @@ def _are_cut(rows: LogRows, last: RowNumbers, goes_on: Bools, left_out: Bools | 
     return cut
 
 
-def _episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers | None:
-    """Return the rows sorted by episode, then step, then row; None if they lie so already."""
-    before, after = episode[:-1], episode[1:]
-    if step is None:
-        return None if (before <= after).all() else np.argsort(episode, kind="stable")
-    if ((before < after) | ((before == after) & (step[1:] >= step[:-1]))).all():
-        return None
-    return np.lexsort((step, episode))
-
-
 def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     """Raise unless each episode's steps follow one another, so that the next row is the next."""
     episode, step, numbers = log.episode, log.step, log.step_numbers
@@ -285,7 +290,8 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     rows = np.arange(len(numbers)) if order is None else order
     codes, steps = episode.codes[rows], numbers[rows]
     gap = np.diff(steps)
-    wrong = gap != 1 if steps.dtype.kind == "i" else gap == 0
+    are_numbers = steps.dtype.kind == "i" and log.roles.duration != FROM_STEPS
+    wrong = gap != 1 if are_numbers else gap == 0
     at = np.flatnonzero((codes[1:] == codes[:-1]) & wrong)
     if not len(at):
         return
@@ -306,31 +312,13 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     )
 
 
-def _following_rows(episode: Codes, order: RowNumbers | None) -> RowNumbers:
-    """Return for every row the row that follows it in its episode, NO_ROW for the last."""
-    rows = np.arange(len(episode)) if order is None else order
-    following = np.full(len(rows), NO_ROW, dtype=np.int64)
-    same = episode[rows[1:]] == episode[rows[:-1]]
-    following[rows[:-1][same]] = rows[1:][same]
-    return following
-
-
-def previous_rows(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers:
-    """Return for every row the row before it in its episode, NO_ROW for the first, (n,)."""
-    following = _following_rows(episode, _episode_order(episode, step))
-    previous = np.full(len(episode), NO_ROW, dtype=np.int64)
-    is_followed = following != NO_ROW
-    previous[following[is_followed]] = np.flatnonzero(is_followed)
-    return previous
-
-
 def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelColumn]:
     """Read the next state off the following row of the same episode."""
     episode = rows.episode
     assert episode is not None
     if rows.step is not None:
         _check_steps(rows, order)
-    following = _following_rows(episode.codes, order)
+    following = following_rows(episode.codes, order)
     _check_flags(rows, following)
     return [column.take(following) for column in rows.states]
 
@@ -344,7 +332,7 @@ def _settle_last_observations(rows: LogRows, order: RowNumbers | None) -> LogRow
     assert rows.episode is not None
     assert rows.next_states is not None
     assert rows.last_observations is not None
-    following = _following_rows(rows.episode.codes, order)
+    following = following_rows(rows.episode.codes, order)
     before = np.flatnonzero((following != NO_ROW) & rows.last_observations[following])
     terminated = rows.terminated
     if terminated is not None:
@@ -354,6 +342,25 @@ def _settle_last_observations(rows: LogRows, order: RowNumbers | None) -> LogRow
     truncated = np.zeros(n_rows, dtype=bool) if rows.truncated is None else rows.truncated.copy()
     truncated[before] |= rows.next_states[0].codes[before] != MISSING
     return replace(rows, terminated=terminated, truncated=truncated)
+
+
+def _settle_durations(rows: LogRows, order: RowNumbers | None) -> LogRows:
+    """Bring durations to one unit; only rows that lead nowhere may lack theirs."""
+    amounts = rows.durations
+    if amounts is None:
+        return rows
+    assert rows.next_states is not None
+    of_steps = rows.roles.duration == FROM_STEPS
+    if of_steps:
+        assert rows.episode is not None
+        amounts = differences(amounts, following_rows(rows.episode.codes, order))
+    leads_on = rows.next_states[0].codes != MISSING
+    if rows.terminated is not None:
+        leads_on &= ~rows.terminated
+    if rows.weights is not None:
+        leads_on &= rows.weights > 0
+    settled = settle(amounts, leads_on, rows.duration_unit, of_steps=of_steps)
+    return replace(rows, settled_durations=settled)
 
 
 def _check_flags(rows: LogRows, following: RowNumbers) -> None:

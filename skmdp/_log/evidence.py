@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -16,6 +17,7 @@ from skmdp._estimation.counts import (
     merge_sorted,
     sum_by_code,
 )
+from skmdp._log.discounting import Discounting, discount_alike, discount_rows
 from skmdp._log.episodes import Transitions
 from skmdp._log.index import LabelIndex
 from skmdp._log.labels import EXACT_FLOAT, LabelColumn, match_kind
@@ -32,7 +34,8 @@ class Evidence:
     rows where episodes are unknown (``n_episodes`` is None). ``n_cut`` and ``n_ended`` count those
     of which it is known that they went on after their last row, or ended there.
     ``state_squares`` (n_states,) are the weighted sums of the squared rewards of each state (None:
-    no rewards, or none were kept).
+    no rewards, or none were kept). ``discounting`` tells how durations went into the counts (None:
+    they did not).
     """
 
     states: LabelIndex
@@ -47,6 +50,7 @@ class Evidence:
     n_cut: int | None = None
     n_ended: int | None = None
     state_squares: Floats | None = None
+    discounting: Discounting | None = None
 
     @property
     def initial_distribution(self) -> Floats:
@@ -61,6 +65,12 @@ class Evidence:
         counts["not told"] = self.n_episodes - self.n_cut - self.n_ended
         said = [f"{n:,} {word}" for word, n in counts.items() if n]
         return f"{self.n_episodes:,} episode(s): {', '.join(said)}"
+
+    def told_unit(self) -> str:
+        """Say which unit of time discounts are for, nothing where they are for plain numbers."""
+        if self.discounting is None or self.discounting.unit is None:
+            return ""
+        return f"gamma is per {self.discounting.unit}"
 
     def faded(self, factor: float) -> Evidence:
         """Return the evidence where every row weighs ``factor`` as much as before."""
@@ -87,8 +97,11 @@ def check_forget(forget: Any) -> None:
         )
 
 
-def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
-    """Count a log; squares of rewards, which variances need, are kept on demand."""
+def gather(log: Transitions, *, keep_squares: bool = False, gamma: float | None = None) -> Evidence:
+    """Count a log; squares of rewards, which variances need, are kept on demand.
+
+    Durations are counted by the discounts that ``gamma`` makes of them; None leaves them out.
+    """
     counts = count_transitions(
         log.state_codes,
         log.action_codes,
@@ -100,6 +113,9 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
         keep_squares=keep_squares,
     )
     _require_finite_sums(log, counts)
+    discounting = None
+    if gamma is not None and log.durations is not None:
+        counts, discounting = discount_rows(log, counts, gamma)
     starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
     return Evidence(
         states=log.states,
@@ -114,6 +130,7 @@ def gather(log: Transitions, *, keep_squares: bool = False) -> Evidence:
         n_cut=log.n_cut,
         n_ended=log.n_ended,
         state_squares=_state_squares(log),
+        discounting=discounting,
     )
 
 
@@ -161,11 +178,14 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
             f"The batches before came {before} episodes, this one {now}. Name the episodes in all "
             "batches or in none, or call fit to start anew."
         )
+    (earlier_counts, later_counts), discounting = discount_alike(
+        (earlier.counts, earlier.discounting), (later.counts, later.discounting)
+    )
     states, old_state, new_state = _union(earlier.states, later.states)
     actions, old_action, new_action = _union(earlier.actions, later.actions)
     counts = merge_counts(
-        (earlier.counts, old_state, old_action),
-        (later.counts, new_state, new_action),
+        (earlier_counts, old_state, old_action),
+        (later_counts, new_state, new_action),
         len(states),
         len(actions),
     )
@@ -193,12 +213,23 @@ def add(earlier: Evidence, later: Evidence) -> tuple[Evidence, Integers]:
         n_cut=_sum_if_known(earlier.n_cut, later.n_cut),
         n_ended=_sum_if_known(earlier.n_ended, later.n_ended),
         state_squares=squares,
+        discounting=discounting,
     )
     return both, old_state
 
 
 def _sum_if_known(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
+
+
+def require_one_unit(logs: Sequence[Evidence]) -> None:
+    """Raise if logs are discounted by different units of time, each that of its own rows."""
+    units = sorted({str(one.discounting.unit) for one in logs if one.discounting is not None})
+    if len(units) > 1:
+        raise ValueError(
+            f"The durations of the members' logs would be counted in {quoted(units)}, so gamma "
+            "would mean different things to them. Say which unit it is for: duration_unit=..."
+        )
 
 
 def _union(earlier: LabelIndex, later: LabelIndex) -> tuple[LabelIndex, Integers, Integers]:

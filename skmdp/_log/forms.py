@@ -25,12 +25,14 @@ def read_log(
     sample_weight: Any = None,
     beside: Sequence[LabelColumn] = (),
     reader: str = "MarkovPolicyEstimator",
+    duration_unit: str | None = None,
     may_count_nothing: bool = False,
 ) -> Transitions:
     """Read a log in the form that ``y`` decides: without it a table, with it features.
 
     ``beside`` are columns read before, put in the order of the transitions; ``reader`` is the name
-    of the estimator that an error speaks of; ``may_count_nothing`` is for one batch of many.
+    of the estimator that an error speaks of; ``duration_unit`` is that of durations which are
+    times, None chooses one; ``may_count_nothing`` is for one batch of many.
     """
     frame = as_frame(X)
     if y is None:
@@ -52,6 +54,7 @@ def read_log(
             roles,
             sample_weight,
             beside=beside,
+            duration_unit=duration_unit,
             may_count_nothing=may_count_nothing,
         )
     if frame is not None and {roles.action, *roles.state} <= set(frame.columns):

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_array, check_consistent_length
 
+from skmdp._log.durations import Amounts, read_durations, read_times
 from skmdp._log.episodes import LogRows, Transitions, find_last_observations, link_rows
 from skmdp._log.frames import Table, as_frame, as_series, as_table, without_mask
 from skmdp._log.kinds import read_labels
@@ -30,6 +31,7 @@ from skmdp._log.numbers import (
     read_weights,
 )
 from skmdp._log.roles import (
+    FROM_STEPS,
     Roles,
     check_roles,
     column_names,
@@ -44,7 +46,7 @@ from skmdp._typing import Array, Bools, Codes, Floats, Name, Names
 # The columns of the states, and those of the next states, None where these follow in the next row.
 StateColumns = tuple[list[LabelColumn], list[LabelColumn] | None]
 
-FEATURE_ROLES = Roles((), "y", step=None, terminated=None, truncated=None)
+FEATURE_ROLES = Roles((), "y", step=None, terminated=None, truncated=None, duration=None)
 
 
 def read_table(
@@ -55,6 +57,7 @@ def read_table(
     propensities: Any = None,
     beside: Sequence[LabelColumn] = (),
     states: StateColumns | None = None,
+    duration_unit: str | None = None,
     may_count_nothing: bool = False,
 ) -> Transitions:
     """Read a transitions table.
@@ -62,8 +65,8 @@ def read_table(
     ``states`` are states and next states read before, in place of the columns of these roles;
     ``propensities`` names a column or holds one number a row: the probability with which the
     logged action was taken. ``beside`` are columns read before, of this table or of one whose rows
-    are the same; they are put in the order of the transitions. ``may_count_nothing`` is for one
-    batch of many.
+    are the same; they are put in the order of the transitions. ``duration_unit`` is that of
+    durations which are times, None chooses one; ``may_count_nothing`` is for one batch of many.
     """
     frame = as_table(X)
     check_roles(roles, frame.columns, frame.index_names)
@@ -103,6 +106,8 @@ def read_table(
             last_observations=seen,
             weights=read_weights(sample_weight, len(frame), may_be_zero=may_count_nothing),
             propensities=taken_with,
+            durations=_find_durations(frame, roles, step),
+            duration_unit=duration_unit,
             beside=tuple(beside),
         )
     )
@@ -324,6 +329,22 @@ def find_steps(frame: Table, name: Name | None) -> tuple[LabelColumn, Array] | t
     if name is None or name not in frame.columns:
         return None, None
     return read_steps(frame.column(name), name)
+
+
+def _find_durations(frame: Table, roles: Roles, step: LabelColumn | None) -> Amounts | None:
+    """Read the durations if the table has them, or the times that they are differences of."""
+    if roles.duration == FROM_STEPS:
+        if step is None:
+            raise ValueError(
+                "duration='step' takes differences of steps within episodes, but the table lacks "
+                f"the column {quoted(roles.names('step')) or None} for the role 'step', or "
+                "episodes. Name the columns with step=... and episode=..., or a column of "
+                "durations with duration=..."
+            )
+        return read_times(step)
+    if roles.duration is None or roles.duration not in frame.columns:
+        return None
+    return read_durations(frame.column(roles.duration), roles.duration)
 
 
 def _read_rewards(series: pd.Series, name: Name, remedy: str, seen: Bools | None) -> Floats:

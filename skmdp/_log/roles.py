@@ -18,6 +18,8 @@ OTHER_NAMES = {
     "terminated": ("done", "isdone", "terminal", "isterminal", "terminals"),
     "truncated": ("truncation", "timeout", "timeouts", "timelimit"),
 }
+# In place of a column of durations: they are differences of the steps.
+FROM_STEPS = "step"
 # How alike, from 0 to 1, an absent name and a column's must be for one to be meant by the other.
 ALIKE = 0.8
 
@@ -26,7 +28,8 @@ ALIKE = 0.8
 class Roles:
     """Which column of a table plays which part; None where a part may be absent and is.
 
-    A state, and the key of an episode, may be made of several columns.
+    A state, and the key of an episode, may be made of several columns. Durations may be those
+    between steps, which takes no column of its own.
     """
 
     state: Names = ("state",)
@@ -37,6 +40,7 @@ class Roles:
     step: Name | None = "step"
     terminated: Name | None = "terminated"
     truncated: Name | None = "truncated"
+    duration: Name | None = "duration"
 
     @classmethod
     def of(cls, columns: Mapping[str, Any], others: Roles | None = None) -> Self:
@@ -60,7 +64,7 @@ class Roles:
     def names(self, role: str) -> Names:
         """Return the names of the columns of one role, none where it is None."""
         names: Name | Names | None = getattr(self, role)
-        if names is None:
+        if names is None or (role == "duration" and names == FROM_STEPS):
             return ()
         return names if isinstance(names, tuple) else (names,)
 
@@ -68,8 +72,8 @@ class Roles:
 ROLES = tuple(field.name for field in fields(Roles))
 OF_SEVERAL = ("state", "next_state", "episode")
 # Roles that may be None. Those that a table may lack, where they keep their default name:
-OPTIONAL = ("next_state", "reward", "episode", "step", "terminated", "truncated")
-MAY_BE_ABSENT = ("episode", "step", "terminated", "truncated")
+MAY_BE_ABSENT = ("episode", "step", "terminated", "truncated", "duration")
+OPTIONAL = ("next_state", "reward", *MAY_BE_ABSENT)
 
 
 def column_names(names: Any, role: str) -> Names:

@@ -171,7 +171,8 @@ def _side_by_side(before: Evidence, now: Evidence) -> tuple[Evidence, Evidence]:
 
     What one of them lacks weighs nothing there.
     """
-    logs = [replace(log, n_episodes=None) for log in (before, now)]  # of which one may know none
+    # Of these one may know none; and how long rows took is not compared.
+    logs = [replace(log, n_episodes=None, discounting=None) for log in (before, now)]
     one, other = logs
     return add(one, _weighing_nothing(other))[0], add(_weighing_nothing(one), other)[0]
 

@@ -157,7 +157,8 @@ def markov_test(
     action is better than the one advised by the state alone: by reward and discounted value of what
     followed, beyond chance at the level ``alpha`` over all such comparisons, and with the ``gamma``
     of ``policy`` (0.9 without one, at most 0.99). Else it is only known to change values. Actions
-    that were logged too seldom there to be compared count as no change.
+    that were logged too seldom there to be compared count as no change. Where the table has
+    durations other than 1, whether the advice changes is not told.
 
     The absence of a finding proves nothing. A column can be found only where the same state, action
     and value of it occur several times, in several episodes, so in a log with few rows per pair
@@ -246,11 +247,18 @@ def markov_test(
         for name, outcome in _outcomes(log).items()
     }
     gamma = _gamma_of(estimator)
+    takes_time = log.durations is not None and not log.durations.are_one
+
+    def other_advice(j: int) -> float:
+        if takes_time:  # which the discount of decisions does not tell
+            return np.nan
+        return share_of_other_advice(log, predictors[j], episodes, gamma=gamma, alpha=alpha)
+
     return _findings(
         ["previous state", "previous action", *names],
         _remedies(names, roles, transformers),
         gains,
-        lambda j: share_of_other_advice(log, predictors[j], episodes, gamma=gamma, alpha=alpha),
+        other_advice,
         alpha=alpha,
         n_episodes=int(episodes[-1]) + 1,
     )
@@ -289,7 +297,7 @@ def _require_known_before(names: Sequence[str], roles: Roles) -> None:
     """Raise for a column that is given in any case, or that tells what followed."""
     next_states = roles.next_state or default_next_names(roles.state)
     taken = dict.fromkeys(next_states, "next_state")
-    for role in ("action", "reward", "episode", "terminated", "truncated"):
+    for role in ("action", "reward", "episode", "terminated", "truncated", "duration"):
         taken |= dict.fromkeys(roles.names(role), role)
     for name in names:
         if name in taken:
@@ -337,6 +345,7 @@ def _read_by_episode(
         action_codes=log.action_codes[order],
         next_codes=log.next_codes[order],
         rewards=None if log.rewards is None else log.rewards[order],
+        durations=None if log.durations is None else log.durations[order],
         beside=tuple(column.take(order) for column in others),
     )
     return by_rank, ranks[order]

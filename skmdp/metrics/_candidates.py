@@ -28,19 +28,22 @@ from skmdp._messages import quoted
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns
 from skmdp._policy_columns import has_own_states, is_behind_transformers
-from skmdp._trust import fitted_q
+from skmdp._trust import fitted_q, in_time_of
 from skmdp._typing import Array, Floats, Integers, Names
 from skmdp.metrics._columns import ColumnsRead
 from skmdp.metrics._policies import ask, is_behavior
+from skmdp.metrics._refusals import (
+    has_durations,
+    no_states,
+    refuse_times,
+    require_recurring_states,
+    require_rewards,
+    require_same_rows,
+)
 from skmdp.metrics._stated import (
     refuse_false_propensities,
     refuse_false_propensities_of_all,
 )
-
-# If more of the rows than this are the only ones of their state, states tell of no action.
-MOST_ROWS_ALONE = 0.5
-# In fewer rows it may be chance.
-ENOUGH_ROWS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +90,13 @@ class PolicyLogs:
         self.methods = list(self._default_methods() if methods is None else methods)
 
     @property
-    def _one_replay(self) -> Replay:
+    def _one_footing(self) -> Footing:
         """The log in the states that it was read in first."""
-        return next(iter(self._footings.values())).replay
+        return next(iter(self._footings.values()))
+
+    @property
+    def _one_replay(self) -> Replay:
+        return self._one_footing.replay
 
     @property
     def n_episodes(self) -> int | None:
@@ -111,7 +118,7 @@ class PolicyLogs:
         log, lengths = self.measurements.log, self.measurements.log.episode_lengths
         assert log.rewards is not None
         assert lengths is not None
-        all_cut = self.cut_share == 1 and (lengths == self.horizon).all()
+        all_cut = self.cut_share == 1 and (lengths == self.horizon).all() and not self.counts_time
         if not (all_cut or (self.cut_share == 0 and self._horizon is None)):
             return np.nan
         return float(discounted_returns(lengths, log.rewards, self._gamma, self.horizon).mean())
@@ -128,6 +135,24 @@ class PolicyLogs:
         """Share of the episodes that were cut off."""
         on_measurements = "fqe" in self.methods
         return self.measurements.cut_share if on_measurements else self._one_replay.cut_share
+
+    @property
+    def horizon_time(self) -> tuple[float | None, str | None]:
+        """The mean time that policies are followed for in cut records, and its unit."""
+        if not self.counts_time:
+            return None, None
+        log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
+        assert log.durations is not None
+        return log.longest_time, log.durations.unit
+
+    @property
+    def counts_time(self) -> bool:
+        """Whether policies are followed for a time, where records were cut off."""
+        if self._horizon is not None:
+            return False
+        if "fqe" in self.methods:
+            return in_time_of(self.measurements.log, self.measurements.cut_share) is not None
+        return self._one_replay.in_time is not None
 
     @property
     def prior_strength_used(self) -> float:
@@ -154,7 +179,7 @@ class PolicyLogs:
             next_state=None if there.isdisjoint(nexts) else nexts,
         )
         measured = read_measurements(self._X, roles, propensities=self._behavior)
-        _require_rewards(measured.log)
+        require_rewards(measured.log)
         if measured.are_labels:  # else rows may be measured anew
             warn_if_unordered(measured.log, stacklevel=2)
         return measured
@@ -162,11 +187,20 @@ class PolicyLogs:
     def _default_methods(self) -> tuple[str, ...]:
         """Return the methods that tell most of these policies on this log."""
         if not self._some_behind and any(map(acts_on_labels, self._policies)):
-            return ("dm", "wis", "wdr")
+            return self._methods_of_labels()
         if not self._some_behind and self._columns.measured() and self.measurements.are_labels:
-            return ("dm", "wis", "wdr")
+            return self._methods_of_labels()
         others = [policy for policy in self._policies if not is_behavior(policy)]
         return ("fqe", "dm") if others and all(map(has_own_states, others)) else ("fqe",)
+
+    def _methods_of_labels(self) -> tuple[str, ...]:
+        """Return the methods of choice in states that are labels."""
+        self.methods = ["dm"]  # which takes any log
+        policy = self._policies[0]
+        is_timed = self._horizon is None and has_durations(self._X, self._columns.roles_of(policy))
+        if is_timed and self.footing(policy).replay.in_time is not None:
+            return ("dm",)
+        return ("dm", "wis", "wdr")
 
     # ---------------------------------------------------------------------------------- in states
 
@@ -197,7 +231,7 @@ class PolicyLogs:
         X = transform(unwrap(policy)[0], self._X)
         log = read_table(X, self._columns.roles_of(policy), propensities=self._behavior)
         warn_if_unordered(log, stacklevel=2)
-        _require_rewards(log)
+        require_rewards(log)
         return log
 
     def _judging(self, log: Transitions) -> Footing:
@@ -207,6 +241,9 @@ class PolicyLogs:
             chosen = choose_prior_strength(counts)
             kappa = min(chosen, 1.0) if kappa == "capped" else chosen
         assert log.rewards is not None  # as was checked
+        cut_share = self._cut_share(log)
+        in_time = None if self._horizon is not None else in_time_of(log, cut_share)
+        refuse_times(log, self._gamma, self.methods, counts_time=in_time is not None)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
         refuse_false_propensities(log, counts, triple, self._behavior)
         replay = Replay.of_rows(
@@ -217,7 +254,8 @@ class PolicyLogs:
             start_codes=log.start_codes,
             lengths=log.episode_lengths,
             longest=log.longest,
-            cut_share=self._cut_share(log),
+            cut_share=cut_share,
+            in_time=in_time,
             horizon=self._horizon,
             gamma=self._gamma,
             prior_strength=float(kappa),
@@ -247,15 +285,15 @@ class PolicyLogs:
             return Candidate(footing.replay, None)
         if footing is not own:
             answers = self._answers_when_measured(policy)[self.measurements.log.state_codes]
-            _require_same_rows(len(answers), len(footing.log.state_codes))
+            require_same_rows(len(answers), len(footing.log.state_codes))
             return Candidate(
                 footing.replay, choice_of_rows(counts, footing.log.state_codes, answers)
             )
         _, last = unwrap(policy)
         if self._has_no_states(policy):
-            raise _no_states(policy)
+            raise no_states(policy)
         if not (names_columns(last) or acts_on_labels(policy)):
-            _require_recurring_states(footing)
+            require_recurring_states(footing.evidence.counts, len(footing.log.state_codes))
         if has_policy(last):
             warn_if_in_pieces(footing.evidence, fitted_policy(last).evidence, stacklevel=4)
         acted = np.flatnonzero(np.bincount(footing.log.state_codes))
@@ -284,7 +322,9 @@ class PolicyLogs:
     @cached_property
     def fitted_q(self) -> FittedQ:
         """The measurements made ready to be asked about policies."""
-        refuse_false_propensities_of_all(self.measurements.log, self._behavior)
+        log = self.measurements.log
+        refuse_times(log, self._gamma, self.methods, counts_time=self.counts_time)
+        refuse_false_propensities_of_all(log, self._behavior)
         return fitted_q(
             self.measurements,
             horizon=self._horizon,
@@ -340,41 +380,3 @@ def choice_of_states(counts: TransitionCounts, states: Integers, answers: Array)
     probabilities = np.zeros((counts.n_states, counts.n_actions))
     probabilities[states] = answers
     return np.asarray(probabilities[counts.pair_state, counts.pair_action])
-
-
-def _require_rewards(log: Transitions) -> None:
-    if log.rewards is None:
-        raise ValueError(
-            "Evaluation needs rewards, but the role reward is None. Name their column: "
-            "columns={'reward': ...}."
-        )
-
-
-def _require_same_rows(n_measured: int, n_stated: int) -> None:
-    """Raise unless as many rows count with what was measured as with the states made of it."""
-    if n_measured != n_stated:
-        raise ValueError(
-            f"{n_measured} rows of X count with all that was measured, but {n_stated} with the "
-            "states that a policy makes of it, as next states are missing in some of its columns "
-            "only. Use methods='fqe', which needs no states, or fill the gaps in X."
-        )
-
-
-def _no_states(policy: Any) -> ValueError:
-    return ValueError(
-        f"A policy of type {type(unwrap(policy)[1]).__name__} makes no states of what is measured, "
-        "and the methods other than 'fqe' compare rows of one state. Use methods='fqe' for all of "
-        "these policies."
-    )
-
-
-def _require_recurring_states(footing: Footing) -> None:
-    """Raise if almost every row is a state of its own: no other row tells what an action does."""
-    n = footing.evidence.counts.state_weights
-    alone, n_rows = np.count_nonzero(n == 1), len(footing.log.state_codes)
-    if n_rows >= ENOUGH_ROWS and alone > MOST_ROWS_ALONE * n_rows:
-        raise ValueError(
-            f"{alone} of {n_rows} rows of X are the only ones of their state, so that no other row "
-            "tells what an action does there. Use methods='fqe', which judges policies on "
-            "measurements, or give X states that come again."
-        )

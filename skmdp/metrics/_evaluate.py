@@ -69,14 +69,18 @@ def evaluate_policy(
         A log of other episodes than the policy was learned from, with rewards.
     methods : str or sequence of str, default=None
         Any of the methods below. None: for policies on states that are labels ``("dm", "wis",
-        "wdr")``; for those that act on measurements, themselves or by an encoder, ``("fqe",
-        "dm")``, where the policy makes no states ``"fqe"`` alone.
+        "wdr")``, or ``"dm"`` alone where they are followed for a time (see ``horizon``); for those
+        that act on measurements, themselves or by an encoder, ``("fqe", "dm")``, where the policy
+        makes no states ``"fqe"`` alone.
     gamma : float, default=1.0
-        Discount in [0, 1].
+        Discount in [0, 1], per decision. Where ``X`` has durations other than 1, only 1.
     horizon : int, default=None
         Number of steps to follow the policy. None: to the end, where all episodes of ``X`` end.
         Where a share c of them is cut off, values are (1 - c) times those to the end plus c times
-        those over as many steps as the longest episode has, for the logged policy likewise. The
+        those over as many steps as the longest episode has, for the logged policy likewise. Where
+        ``X`` has durations that differ, the latter are those within the time T of the longest
+        episode instead, by ``"dm"`` and ``"fqe"`` only: each row of duration d goes on with
+        probability exp(-d / T), so the time is exponentially distributed with mean T. The
         importance methods weigh each episode as it was logged; a given number of steps leaves out
         what it earned later.
     confidence_level : float, default=0.95
@@ -120,7 +124,8 @@ def evaluate_policy(
     Raises
     ------
     ValueError, TypeError
-        If the log cannot be read, has no rewards, or no episodes for a method that needs them; if
+        If the log cannot be read, has durations that a method or ``gamma`` is not made for, has no
+        rewards, or no episodes for a method that needs them; if
         a propensity is not in (0, 1], or propensities contradict the actions that were logged; if
         there are too few resamples for an interval; if a mapping lacks a state that ``X`` acts in;
         if a hand-written policy answers an action that ``X`` never logs, with ``"fqe"`` any policy;
@@ -258,6 +263,7 @@ def _result(
         columns=lambda name: name.replace("reference", "behavior")
     )
     shared = found.rows[0]
+    time, unit = logs.horizon_time
     outlasting = [one.outlasting for one in (found.fitted, found.direct) if one is not None]
     return PolicyEvaluation(
         table,
@@ -275,6 +281,8 @@ def _result(
         outlasting_share=outlasting[0],
         horizon=logs.horizon,
         cut_share=logs.cut_share,
+        horizon_time=time,
+        duration_unit=unit,
         gamma=gamma,
         prior_strength=logs.prior_strength_used,
         confidence_level=confidence_level,

@@ -68,6 +68,12 @@ class PolicyEvaluation:
         Share c of the episodes that were cut off, 0 without episodes. Unless a horizon was asked
         for, so much of the direct estimate is the reward over the steps of the longest episode,
         the rest that to the end.
+    horizon_time : float or None
+        Where decisions take time and episodes were cut off: the time T of the longest of them, the
+        mean of the times for which the policy is followed in the share c of the cases. None where
+        decisions are counted instead.
+    duration_unit : str or None
+        Unit of that time; None for plain numbers.
     gamma : float
         Discount.
     prior_strength : float
@@ -100,6 +106,8 @@ class PolicyEvaluation:
     outlasting_share: float | None
     horizon: int
     cut_share: float
+    horizon_time: float | None
+    duration_unit: str | None
     gamma: float
     prior_strength: float
     confidence_level: float
@@ -119,11 +127,18 @@ class PolicyEvaluation:
         looked_at = ""
         if self.relevant_columns is not None:
             looked_at = f"fqe looks at column(s) {quoted(self.relevant_columns)}.\n"
+        followed = ""
+        if self.horizon_time is not None:
+            unit = "units of duration" if self.duration_unit is None else f"{self.duration_unit}s"
+            followed = (
+                f"Where records were cut off, followed for {self.horizon_time:.4g} {unit} on "
+                "average.\n"
+            )
         return (
             f"{self.to_frame()[shown].to_string(index=False, float_format='{:.4g}'.format)}\n"
             f"Logged policy: {self.behavior_value:.4g} (+- {self.behavior_standard_error:.2g}); "
             f"{self.n_episodes} episodes; of the decisions {told}.\n"
-            f"{looked_at}"
+            f"{looked_at}{followed}"
             f"{self.conclusion}"
         )
 

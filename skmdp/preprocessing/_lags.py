@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skmdp._log.episodes import NO_ROW, previous_rows
 from skmdp._log.frames import Table, as_table
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, LabelColumn, match_kind, natural
 from skmdp._log.missing import require_complete
 from skmdp._log.oddities import MOST_UNLINKED
+from skmdp._log.order import NO_ROW, previous_rows
 from skmdp._log.reading import (
     find_steps,
     read_columns,

@@ -1,0 +1,95 @@
+"""Counts in which rows discount what follows by their durations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skmdp._estimation.counts import TransitionCounts
+from skmdp._log.episodes import Transitions
+from skmdp._messages import shown
+
+# Counts, and how durations went into them.
+Timed = tuple[TransitionCounts, "Discounting | None"]
+
+
+@dataclass(frozen=True)
+class Discounting:
+    """How the durations of rows went into counts: as gamma ** (duration - shortest).
+
+    So no row leads on with more than its weight. ``unit`` is that of the durations (None: numbers).
+    """
+
+    gamma: float
+    shortest: float
+    unit: str | None
+
+    @property
+    def discount(self) -> float:
+        """Discount of the shortest duration, by which all that is counted is to be multiplied."""
+        return float(self.gamma**self.shortest)
+
+
+def discount_rows(
+    log: Transitions, counts: TransitionCounts, gamma: float
+) -> tuple[TransitionCounts, Discounting]:
+    """Let rows discount what follows by their durations, relative to the shortest one."""
+    assert log.durations is not None
+    durations, unit = log.durations.numbers, log.durations.unit
+    discounting = Discounting(gamma, float(durations.min(initial=np.inf)), unit)
+    if gamma < 1 and discounting.discount == 1:
+        raise ValueError(
+            f"Durations as short as {discounting.shortest:g} {unit or 'units'} discount nothing "
+            f"that float64 can tell with gamma={gamma:g}. Choose a shorter unit, and gamma per "
+            "such unit."
+        )
+    if log.durations.are_equal or gamma == 1:
+        return counts, discounting
+    triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
+    discounts = gamma ** (durations - discounting.shortest)
+    if log.weights is not None:
+        discounts *= log.weights
+    return counts.discounted(triple, discounts), discounting
+
+
+def discount_alike(
+    earlier: Timed, later: Timed
+) -> tuple[tuple[TransitionCounts, TransitionCounts], Discounting | None]:
+    """Return the counts of two logs relative to the shortest duration of both."""
+    before, now = earlier[1], later[1]
+    if before is None and now is None:
+        return (earlier[0], later[0]), None
+    if before is None or now is None:
+        words = ("without", "with") if before is None else ("with", "without")
+        raise ValueError(
+            f"The batches before came {words[0]} durations, this one {words[1]}. Hand in durations "
+            "with all batches or with none, or call fit to start anew."
+        )
+    if np.isfinite([before.shortest, now.shortest]).all():  # else one of them counted nothing
+        _require_equal("gamma", before.gamma, now.gamma)
+        _require_equal("duration_unit", before.unit, now.unit)
+    both = now if np.isfinite(now.shortest) else before
+    both = replace(both, shortest=min(before.shortest, now.shortest))
+    counts = _relative_to(both.shortest, earlier[0], before), _relative_to(both.shortest, *later)
+    return counts, both
+
+
+def _require_equal(name: str, before: object, now: object) -> None:
+    """Raise if batches would be counted in different ways."""
+    if before != now:
+        raise ValueError(
+            f"The durations of the batches before were counted with {name} {shown(before)}, those "
+            f"of this one with {shown(now)}. Keep {name} as it was, or call fit to start anew."
+        )
+
+
+def _relative_to(
+    shortest: float, counts: TransitionCounts, discounting: Discounting | None
+) -> TransitionCounts:
+    """Return counts relative to a duration that may be shorter than all of theirs."""
+    assert discounting is not None
+    if discounting.shortest == shortest or discounting.gamma == 1:
+        return counts
+    factor = discounting.gamma ** (discounting.shortest - shortest)
+    return replace(counts, discount_sums=counts.following * factor)
