@@ -189,7 +189,7 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
         # polars without pyarrow, or a type that Arrow lacks (128-bit integers)
         with suppress(ModuleNotFoundError, ValueError):
             arrow = series.to_arrow()
-    if arrow is None:
+    if arrow is None or str(arrow.type) == "null":  # of which pandas 2.2 makes a label
         return pd.Series(series.to_list(), dtype=object).infer_objects()
     if str(arrow.type).startswith("dictionary"):  # labels go by value, not by category
         arrow = arrow.dictionary_decode()
