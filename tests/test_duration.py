@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._evaluation.in_time import LEFT_OUT, MOST_DECISIONS, InTime
+from skmdp._evaluation.long_run import rate_per_time, reached_states
 from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import drift, markov_test
-from skmdp.metrics import compare_policies, evaluate_policy, policy_scorer
+from skmdp.metrics import compare_policies, evaluate_policy, policy_scorer, value_per_time
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.model_selection import EpisodeKFold
 from skmdp.preprocessing import StateEncoder
@@ -710,3 +712,58 @@ def test_the_number_of_decisions_followed_is_bounded():
     assert np.exp(-0.5) ** horizon.steps <= LEFT_OUT < np.exp(-0.5) ** (horizon.steps - 2)
     ((_, _, longest),) = InTime(np.exp([-1.0, -1e-9]), 1.0).parts(longest=3)
     assert longest.steps == MOST_DECISIONS
+
+
+# ---------------------------------------------------------------------------------------- per time
+
+
+def test_the_value_per_time_of_a_plant_is_its_rate():
+    log = plant(300, 20)
+    for action, paid, duration in (("quick", 10, 7), ("slow", 20, 30)):
+        rate = value_per_time(action, log, prior_strength=0)
+        assert_allclose(rate, (paid - 1.5) / duration, rtol=0.03)
+    policy = MarkovPolicyEstimator(gamma=0.999).fit(plant(60, 21))
+    assert value_per_time(policy, log) > value_per_time("behavior", log)
+    days = log.assign(duration=pd.to_timedelta(log.duration, unit="D"))
+    assert_allclose(value_per_time("quick", days), value_per_time("quick", log), rtol=1e-9)
+    per_decision = value_per_time("slow", log, columns={"duration": None}, prior_strength=0)
+    assert_allclose(per_decision, 18.5, rtol=0.03)
+
+
+@given(st.integers(0, 10**6))
+def test_the_value_per_time_is_that_of_following_for_very_long(seed):
+    """Two parts that are never left, and states on the way to them."""
+    rng = np.random.default_rng(seed)
+    P = np.zeros((7, 7))
+    P[:3] = rng.dirichlet(np.ones(7), size=3)
+    P[3:5, 3:5] = rng.dirichlet(np.ones(2), size=2)
+    P[5:, 5:] = rng.dirichlet(np.ones(2), size=2)
+    R, D, start = (
+        rng.normal(size=7),
+        rng.uniform(0.1, 5, 7),
+        np.append(rng.dirichlet([1] * 3), [0] * 4),
+    )
+    settled = np.linalg.matrix_power((np.eye(7) + P) / 2, 2**20)
+    one, other = settled[3], settled[5]
+    by_part = start @ settled
+    expected = sum(
+        by_part[part].sum() * (share @ R) / (share @ D)
+        for share, part in ((one, [3, 4]), (other, [5, 6]))
+    )
+    assert_allclose(rate_per_time(csr_array(P), R, D, start), expected, rtol=1e-6, atol=1e-6)
+    assert reached_states(csr_array(P), start).all()
+    assert_array_equal(reached_states(csr_array(P), np.eye(7)[3]), [0, 0, 0, 1, 1, 0, 0])
+
+
+def test_what_ends_has_no_value_per_time():
+    with pytest.raises(ValueError, match=r"after state 'new'|after state 'old'"):
+        value_per_time("quick", plant(30, 22, truncated=False))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_policy_for_irregular_inspections_is_near_the_best(seed):
+    """The best of all policies is known: quick work in each state."""
+    policy = MarkovPolicyEstimator(gamma=0.999).fit(plant(30, 30 + seed))
+    fresh = plant(300, 40 + seed)
+    rate = value_per_time(policy, fresh, prior_strength=0)
+    assert rate > 0.95 * value_per_time({"new": "quick", "old": "quick"}, fresh, prior_strength=0)
