@@ -731,6 +731,16 @@ def test_features_are_columns_of_the_state(form):
     assert list(costs.columns[:2]) == names
 
 
+def test_a_feature_that_is_called_as_the_actions_are():
+    X = pd.DataFrame({"action": ["a", "a", "b", "b"]})  # the last one, say
+    rule = table(("a", "a"), names=["action", "do"])
+    policy = MarkovPolicyEstimator(forbidden=rule[["action"]])
+    with pytest.raises(ValueError, match="'action' is a column of the state as well"):
+        policy.fit(X, ["a", "b"] * 2, reward=[1.0, 0.0] * 2)
+    policy.set_params(action="do", forbidden=rule).fit(X, ["a", "b"] * 2, reward=[1.0, 0.0] * 2)
+    assert policy.policy_map() == {"a": "b", "b": "a"}
+
+
 # ---------------------------------------------------------------------------------------- the cost
 
 

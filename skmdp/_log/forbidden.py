@@ -141,6 +141,11 @@ def _check_names(frame: Table, states: Names, action: Name) -> None:
             f"{hint_at(action, frame.columns, frame.index_names)} It has the column(s) "
             f"{quoted(frame.columns)}. Name the column as the parameter action says."
         )
+    if action in states:  # features may have any name
+        raise ValueError(
+            f"{shown(action)} is a column of the state as well as that of the actions. Give the "
+            "actions of the table another name, and say it by the parameter action."
+        )
     strange = [name for name in frame.columns if name not in known]
     if strange:
         raise ValueError(
