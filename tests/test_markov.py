@@ -37,6 +37,7 @@ from skmdp.inspection._gains import (
     shuffle_within,
 )
 from skmdp.model_selection import EpisodeKFold
+from skmdp.preprocessing import StateEncoder
 
 NO_SIGN = "no sign that it adds to the state"
 ENOUGH = "the state is not enough, add it"
@@ -739,3 +740,18 @@ def test_advice_that_nothing_can_be_compared_with_stays():
     unlinked = log.assign(next_state=1 - log["state"], state=log["state"])
     unlinked["episode"] = np.arange(1000)
     assert markov_test(unlinked, "z", random_state=0)["advice_change"][2] == 0.0
+
+
+def test_what_an_encoder_made_states_of_is_to_be_made_finer_not_added():
+    """In each of two bins of heat, acting pays in the lower half and costs in the upper one."""
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"heat": rng.uniform(size=1500), "action": rng.integers(2, size=1500)})
+    log["reward"] = log["action"] * np.where(log["heat"] % 0.5 < 0.25, 1.0, -1.0)
+    log = log.assign(episode=np.arange(1500) // 5, terminated=False, z=rng.integers(2, size=1500))
+    pipe = make_pipeline(
+        StateEncoder(state="heat", n_states=2), MarkovPolicyEstimator(state="heat")
+    )
+    table = markov_test(log, ["heat", "z"], policy=pipe.fit(log), random_state=0)
+    assert findings(table)[2] == f"predicts the reward: {COARSE}"
+    assert table["advice_change"][2] == pytest.approx(0.5, abs=0.25)
+    assert table["verdict"][3] == NO_SIGN

@@ -50,18 +50,17 @@ def test_another_reward_is_judged_as_if_it_were_the_policys_own(kind):
     assert not np.allclose(named.to_frame()["value"], own.to_frame()["value"])
 
 
-def test_rewards_add_up():
+@pytest.mark.parametrize("method", ["dm", "is", "wis"])
+def test_rewards_add_up(method):
     """Revenue less ten times the complaints is the benefit, by every method that is linear."""
     policy = POLICIES["labels"].fit(TRAIN)
-    values = {
-        reward: evaluate_policy(
-            policy, TEST, methods=["dm", "is", "wis"], columns={"reward": reward}, n_bootstrap=20
-        ).to_frame()["value"]
+    revenue, complaint, benefit = (
+        evaluate_policy(policy, TEST, methods=method, columns={"reward": reward}, n_bootstrap=20)
+        .to_frame()["value"]
+        .iloc[0]
         for reward in ("revenue", "complaint", "benefit")
-    }
-    np.testing.assert_allclose(
-        values["benefit"], values["revenue"] - 10 * values["complaint"], rtol=1e-6
     )
+    assert benefit == pytest.approx(revenue - 10 * complaint, rel=1e-6)
 
 
 def test_several_policies_are_compared_by_another_reward():
