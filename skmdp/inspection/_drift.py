@@ -77,8 +77,8 @@ def drift(policy: Any, X: Any, *, alpha: float = 0.05) -> pd.DataFrame:
     The tests assume what the policy assumes: next state and reward depend on state and action
     alone. Elsewhere rows of one episode are not independent, and more is found than has changed
     (:func:`markov_test` looks for that). A state or action that only one of the logs holds cannot
-    be compared. The absence of a finding proves nothing: in a log with few rows per pair only large
-    changes are found.
+    be compared, and durations are not. The absence of a finding proves nothing: in a log with few
+    rows per pair only large changes are found.
 
     O((n_transitions + rows of fit) log n_transitions).
 
