@@ -143,13 +143,13 @@ SQUARE = np.full((2, 2, 2), 0.5)
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"transitions": np.ones((2, 3, 3)) / 3}, ValueError, "say first_axis='action'"),
+        ({"transitions": np.ones((2, 3, 3)) / 3}, ValueError, 'say first_axis="action"'),
         (
             {"transitions": np.ones((3, 2, 3)) / 3, "first_axis": "action"},
             ValueError,
-            "say first_axis='state'",
+            'say first_axis="state"',
         ),
-        ({"transitions": [np.ones((2, 3)) / 3] * 3}, ValueError, "say first_axis='state'"),
+        ({"transitions": [np.ones((2, 3)) / 3] * 3}, ValueError, 'say first_axis="state"'),
         (
             {"transitions": [np.eye(2), np.eye(3)]},
             ValueError,

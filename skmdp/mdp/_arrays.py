@@ -91,7 +91,7 @@ def _stacked(blocks: Any, first_axis: FirstAxis | None, name: str) -> tuple[csr_
         raise ValueError(
             f"{name} has shape {shape}, of which the first axis is the {axis} and the last one the "
             f"next state, but it counts {n_states} states and {shape[2]} next states. The axes may "
-            f"be swapped: if the first one is the {other}, say first_axis={other!r}."
+            f'be swapped: if the first one is the {other}, say first_axis="{other}".'
         )
     if axis == "action":
         rows = rows[np.arange(rows.shape[0]).reshape(n_actions, n_states).T.ravel()]
