@@ -78,3 +78,9 @@ def test_shares_are_compared_each_on_its_own():
     ]
     assert_allclose(share_differs(k, n, j, m), alone, rtol=1e-12)
     assert_allclose(share_differs(k, n, j, m), share_differs(j, m, k, n), rtol=1e-9)
+
+
+def test_settled_values_that_differ_are_as_sure_as_their_rows_are_many():
+    """Of n + m rows, the values fall apart just so by chance in two of comb(n + m, n) ways."""
+    found = [mean_differs(sums([5.0] * n), sums([4.0] * n))[0] for n in (2, 5, 20)]
+    assert_allclose(found, [2 / comb(2 * n, n) for n in (2, 5, 20)], rtol=1e-9)

@@ -120,3 +120,10 @@ def test_faded_weights_are_no_counts_for_the_prior():
     policy = MarkovPolicyEstimator(prior_strength="auto").partial_fit(SEARCH)
     with pytest.raises(ValueError, match='prior_strength="auto" needs sample weights that are'):
         policy.partial_fit(SEARCH, forget=0.9)
+
+
+def test_squares_of_rewards_fade_as_well():
+    streamed = stream(BATCHES[:2], 0.5).__skmdp_policy__().evidence
+    weights = np.repeat([0.5, 1.0], [len(batch) for batch in BATCHES[:2]])
+    whole = MarkovPolicyEstimator().fit(pd.concat(BATCHES[:2]), sample_weight=weights)
+    assert_allclose(streamed.state_squares, whole.__skmdp_policy__().evidence.state_squares)
