@@ -767,3 +767,27 @@ def test_a_policy_for_irregular_inspections_is_near_the_best(seed):
     fresh = plant(300, 40 + seed)
     rate = value_per_time(policy, fresh, prior_strength=0)
     assert rate > 0.95 * value_per_time({"new": "quick", "old": "quick"}, fresh, prior_strength=0)
+
+
+# ------------------------------------------------------------------------------------------- doubts
+
+
+@pytest.mark.filterwarnings("ignore:.*1 time in 20:UserWarning")
+def test_of_a_policy_that_is_hardly_ever_logged_every_decision_is_unsupported():
+    log = plant(200, 50, p_quick=0.02)
+    found = evaluate_policy("quick", log, methods="fqe")
+    assert found.cut_share == 1
+    assert_allclose(found.unsupported_share, 1.0, rtol=1e-6)
+
+
+def test_only_what_is_followed_to_the_end_is_extrapolated():
+    log = plant(40, 10)
+    log = log[log.action.notna()].reset_index(drop=True)
+    last = log.groupby("episode").tail(1).index
+    log["next_state"] = log.groupby("episode").state.shift(-1)
+    log.loc[last, "next_state"] = "new"
+    log["terminated"] = log.index.isin(last) & (log.episode >= 10)
+    with pytest.warns(UserWarning, match="would last longer") as caught:
+        found = evaluate_policy("quick", log, methods="dm")
+    assert found.cut_share == 0.25
+    assert f"{0.75 * found.outlasting_share:.1%} of the policy" in str(caught[0].message)
