@@ -418,7 +418,8 @@ def test_only_a_row_that_leads_nowhere_may_lack_its_duration():
     counts = log.next_state.notna()
     weighed = MarkovPolicyEstimator().fit(unknown, sample_weight=counts.to_numpy(dtype=float))
     assert_allclose(weighed.q_values_, MarkovPolicyEstimator().fit(log[counts]).q_values_)
-    truncated = MarkovPolicyEstimator().fit(lacking.assign(truncated=~counts))
+    with pytest.warns(UserWarning, match="of the decisions are left out"):
+        truncated = MarkovPolicyEstimator().fit(lacking.assign(truncated=~counts))
     assert_allclose(truncated.q_values_, weighed.q_values_)
     alone = pd.DataFrame({"state": ["s"], "action": ["a"], "reward": [1.0], "next_state": [None]})
     assert MarkovPolicyEstimator(episode=None).fit(alone.assign(duration=np.nan)).discount_ == 0.9
@@ -791,3 +792,64 @@ def test_only_what_is_followed_to_the_end_is_extrapolated():
         found = evaluate_policy("quick", log, methods="dm")
     assert found.cut_share == 0.25
     assert f"{0.75 * found.outlasting_share:.1%} of the policy" in str(caught[0].message)
+
+
+# ------------------------------------------------------------------------ records cut by a window
+
+
+def watched(rng, window, n, *, until_the_end):
+    """Episodes that stop at a time: a short patch, or a drill that takes long half of the time.
+
+    ``until_the_end``: the last decision of a record is waited for; else it is cut off.
+    """
+    rows = []
+    for episode in range(n):
+        time = 0.0
+        while time <= window:
+            action = rng.choice(["patch", "drill"])
+            duration = 7.0 if action == "patch" else rng.choice([5.0, 70.0])
+            is_seen = until_the_end or time + duration <= window
+            following, known = ("dry", duration) if is_seen else (None, np.nan)
+            reward = 10.0 if action == "patch" else 20.0
+            rows.append((episode, time, "dry", action, reward, following, known, False))
+            time += duration
+            if not is_seen:
+                break
+    columns = ["episode", "step", "state", "action", "reward", "next_state", "duration"]
+    return pd.DataFrame(rows, columns=[*columns, "terminated"])
+
+
+def test_decisions_that_take_too_long_to_be_seen_are_told_of():
+    """A drill is worse, but those of its rows that show it are left out."""
+    rng = np.random.default_rng(0)
+    cut, test = (watched(rng, 60.0, 300, until_the_end=False) for _ in range(2))
+    with pytest.warns(UserWarning, match="of the decisions are left out.*The longer a decision"):
+        policy = MarkovPolicyEstimator(gamma=0.99).fit(cut)
+    assert policy.predict(["dry"])[0] == "drill"
+    with pytest.warns(UserWarning, match="of the decisions are left out"):
+        result = evaluate_policy(policy, test, random_state=0)
+    assert result.to_frame()["difference_lower"].iloc[0] > 0
+    assert not result.is_better
+    assert result.unknown_time_share > 0.1
+    assert "it is not known how long" in result.conclusion
+
+
+def test_decisions_that_are_waited_for_tell_the_truth():
+    rng = np.random.default_rng(0)
+    log, test = (watched(rng, 60.0, 300, until_the_end=True) for _ in range(2))
+    policy = MarkovPolicyEstimator(gamma=0.99).fit(log)
+    assert policy.predict(["dry"])[0] == "patch"
+    result = evaluate_policy(policy, test, random_state=0)
+    assert result.unknown_time_share == 0
+    assert result.is_better
+
+
+def test_a_last_row_when_watching_stopped_lets_every_decision_count():
+    """Its time is a lower bound, which is what is known of it; the better action is found."""
+    log = watched(np.random.default_rng(0), 60.0, 300, until_the_end=False)
+    ends = pd.DataFrame({"episode": range(300), "step": 60.0, "state": "dry"})
+    columns = ["episode", "step", "state", "action", "reward"]
+    whole = pd.concat([log[columns], ends]).sort_values(["episode", "step"], kind="stable")
+    policy = MarkovPolicyEstimator(gamma=0.99, duration="step").fit(whole)
+    assert policy.n_truncated_ == 0
+    assert policy.predict(["dry"])[0] == "patch"

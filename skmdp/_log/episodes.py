@@ -71,6 +71,16 @@ class Transitions:
     longest_time: float | None = None
     beside: tuple[LabelColumn, ...] = ()
 
+    @property
+    def unknown_time_share(self) -> float:
+        """Share of the decisions left out because a record broke off before they were over.
+
+        0 where all take equally long: else more of the long ones are left out than of the short.
+        """
+        if self.durations is None or self.durations.are_equal:
+            return 0.0
+        return self.n_truncated / (self.n_truncated + len(self.state_codes))
+
 
 @dataclass(frozen=True, eq=False)
 class LogRows:

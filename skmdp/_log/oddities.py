@@ -52,8 +52,13 @@ SHARE_AT_LIMIT = 0.5
 SHORTEST_LIMIT = 4
 
 
+# Share of the decisions left out that may not change what the others say.
+FEW_LEFT_OUT = 0.01
+
+
 def warn_of_oddities(log: Transitions, evidence: Evidence, *, stacklevel: int) -> None:
     """Warn of what looks wrong in a log to learn from, taken as a whole."""
+    warn_if_long_ones_are_missing(log.unknown_time_share, stacklevel=stacklevel + 1)
     warn_if_doubled(log, stacklevel=stacklevel + 1)
     _warn_if_records_break_off(log, evidence.counts, stacklevel=stacklevel + 1)
     too_fine = _warn_if_states_are_too_fine(evidence, stacklevel=stacklevel + 1)
@@ -67,6 +72,20 @@ def warn_of_oddities_to_score(
     """Warn of what looks wrong in a log to score on, beside the one that was learned from."""
     warn_if_unordered(log, stacklevel=stacklevel + 1)
     warn_if_in_pieces(evidence, learned_from, stacklevel=stacklevel + 1)
+
+
+def warn_if_long_ones_are_missing(share: float, *, stacklevel: int) -> None:
+    """Warn if many decisions were left out as their record broke off before they were over."""
+    if share > FEW_LEFT_OUT:
+        warnings.warn(
+            f"{share:.0%} of the decisions are left out, because their record breaks off before "
+            "what followed. The longer a decision takes, the more often it is among them, so "
+            "actions that take long look shorter and better than they are. Add the next state and "
+            "the duration of these rows, or leave out whole records that were begun too late to "
+            "see how their decisions went on.",
+            UserWarning,
+            stacklevel,
+        )
 
 
 # ------------------------------------------------------------------------------ rows out of order

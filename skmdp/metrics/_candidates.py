@@ -137,6 +137,12 @@ class PolicyLogs:
         return self.measurements.cut_share if on_measurements else self._one_replay.cut_share
 
     @property
+    def unknown_time_share(self) -> float:
+        """Share of the decisions that are left out, more of the long ones than of the short."""
+        log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
+        return log.unknown_time_share
+
+    @property
     def horizon_time(self) -> tuple[float | None, str | None]:
         """The mean time that policies are followed for in cut records, and its unit."""
         if not self.counts_time:

@@ -14,6 +14,7 @@ import pandas as pd
 from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.horizon import HORIZON_WITHOUT_EPISODES
 from skmdp._evaluation.replay import MODEL_METHODS
+from skmdp._log.oddities import warn_if_long_ones_are_missing
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
 from skmdp.metrics._intervals import ENOUGH_EFFECTIVE_EPISODES
@@ -57,6 +58,7 @@ def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_lo
             UserWarning,
             stacklevel=2,
         )
+    warn_if_long_ones_are_missing(result.unknown_time_share, stacklevel=2)
     if found.fitted is not None:
         _warn_if_hardly_taken(result)
         _warn_if_contradicted(result)

@@ -281,6 +281,7 @@ def _result(
         outlasting_share=outlasting[0],
         horizon=logs.horizon,
         cut_share=logs.cut_share,
+        unknown_time_share=logs.unknown_time_share,
         horizon_time=time,
         duration_unit=unit,
         gamma=gamma,

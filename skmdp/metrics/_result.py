@@ -16,6 +16,8 @@ ROUNDING = 1e-9
 CONTRADICTION = 4.0
 # If the log tells too little of more than this share of the decisions, nothing is concluded.
 MOST_UNKNOWN = 0.10
+# Likewise, if more than this share were left out because they took too long to be seen to the end.
+MOST_LEFT_OUT = 0.01
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,6 +70,9 @@ class PolicyEvaluation:
         Share c of the episodes that were cut off, 0 without episodes. Unless a horizon was asked
         for, so much of the direct estimate is the reward over the steps of the longest episode,
         the rest that to the end.
+    unknown_time_share : float
+        Share of the decisions that are left out because their record breaks off before they were
+        over, where decisions take different times; else 0. More of the long ones are among them.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
@@ -106,6 +111,7 @@ class PolicyEvaluation:
     outlasting_share: float | None
     horizon: int
     cut_share: float
+    unknown_time_share: float
     horizon_time: float | None
     duration_unit: str | None
     gamma: float
@@ -166,12 +172,14 @@ class PolicyEvaluation:
         True if the interval of the difference lies above 0, for ``"fqe"`` by more than
         ``unsupported_cost``, and less than 10 % of the policy's decisions lack support: for
         ``"fqe"`` those that the log hardly ever takes, for the other methods those with fewer than
-        five rows. False otherwise, also where nothing is known. The interval is that of ``"fqe"``
+        five rows. False otherwise, also where nothing is known, or where it is not known how long
+        more than 1 % of the decisions took. The interval is that of ``"fqe"``
         if it was asked for, else that of ``"dm"``, else that of the first method.
         """
         lower = self._judge["difference_lower"]
         is_supported = self._unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
-        return bool(lower > max(self._cost, self._rounding) and is_supported)
+        is_whole = self.unknown_time_share <= MOST_LEFT_OUT
+        return bool(lower > max(self._cost, self._rounding) and is_supported and is_whole)
 
     @property
     def _rounding(self) -> float:
@@ -199,6 +207,11 @@ class PolicyEvaluation:
         lower, upper = row["difference_lower"], row["difference_upper"]
         if not np.isfinite([lower, upper]).all():
             return "Whether it is better than the logged policy cannot be told: no interval."
+        if self.unknown_time_share > MOST_LEFT_OUT:
+            return (
+                "Whether it is better than the logged policy cannot be told: it is not known how "
+                f"long {self.unknown_time_share:.0%} of the decisions took, mostly long ones."
+            )
         if self.contradicts_the_log:
             return (
                 "Whether it is better than the logged policy cannot be told: of that, fqe says "
