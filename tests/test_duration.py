@@ -847,7 +847,7 @@ def test_decisions_that_are_waited_for_tell_the_truth():
 def test_a_last_row_when_watching_stopped_lets_every_decision_count():
     """Its time is a lower bound, which is what is known of it; the better action is found."""
     log = watched(np.random.default_rng(0), 60.0, 300, until_the_end=False)
-    ends = pd.DataFrame({"episode": range(300), "step": 60.0, "state": "dry"})
+    ends = pd.DataFrame({"episode": range(300), "step": 60.5, "state": "dry"})
     columns = ["episode", "step", "state", "action", "reward"]
     whole = pd.concat([log[columns], ends]).sort_values(["episode", "step"], kind="stable")
     policy = MarkovPolicyEstimator(gamma=0.99, duration="step").fit(whole)
