@@ -21,6 +21,7 @@ from skmdp._typing import Codes, Floats
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs, per_state
 from skmdp.solvers import EndlessLoopError, Solution, solve
+from skmdp.solvers._compiled import by_size_alone
 from skmdp.solvers._ties import tie_tolerances
 
 
@@ -108,7 +109,9 @@ def learn_policy(
 def _solve(mdp: MDP, evidence: Evidence, gamma: float, **options: Any) -> Solution:
     """Solve a process; of a loop without end, name the labels."""
     try:
-        return solve(mdp, gamma, **options)
+        # The same log gives the same policy to the last bit, in every process.
+        with by_size_alone():
+            return solve(mdp, gamma, **options)
     except EndlessLoopError as error:
         raise EndlessLoopError(
             evidence.states.label(error.state),

@@ -14,6 +14,8 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from ways import compile_all
 
+from skmdp import MarkovPolicyEstimator
+from skmdp.datasets import make_garnet, sample_transitions
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled as compiled
 from skmdp.solvers import modified_policy_iteration, policy_iteration, value_iteration
@@ -313,6 +315,17 @@ def test_large_processes_use_the_compiled_loops_and_small_ones_only_when_they_ar
     assert isinstance(compiled.pairs_of(tiny, 0.9), ArrayPairs)
     monkeypatch.delitem(sys.modules, compiled.KERNELS)
     assert isinstance(compiled.pairs_of(small, 0.9), ArrayPairs)
+
+
+def test_what_is_learned_does_not_depend_on_what_was_solved_before():
+    """Small processes use compiled loops where they are loaded, but an estimator by size alone."""
+    log = sample_transitions(make_garnet(40, 3, 4, random_state=0), n_episodes=200, random_state=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, compiled.KERNELS, raising=False)
+        before = MarkovPolicyEstimator(gamma=0.99).fit(log)
+    assert load() is not None
+    sys.modules.setdefault(compiled.KERNELS, load())
+    assert_array_equal(MarkovPolicyEstimator(gamma=0.99).fit(log).q_values_, before.q_values_)
 
 
 @pytest.mark.parametrize("reason", ["not installed", "disabled"])

@@ -13,6 +13,7 @@ from skmdp.inspection._differences import Sums, mean_differs
 from skmdp.inspection._gains import adjust_for_several, join_codes
 from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import solve
+from skmdp.solvers._compiled import by_size_alone
 
 # Values need a horizon, also where the policy's own process ends for sure and the finer one not.
 LARGEST_GAMMA = 0.99
@@ -94,7 +95,8 @@ def _advise(
         prior_strength=1.0,
         initial_distribution=np.full(n_states, 1 / n_states),
     )
-    solution = solve(mdp, gamma)
+    with by_size_alone():
+        solution = solve(mdp, gamma)
     best = greedy_pairs(mdp.first_pairs, solution.q_values, preference=weights)
     advised = np.zeros(n_states, dtype=np.int64)
     advised[mdp.pair_state[best]] = mdp.pair_action[best]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -41,10 +43,29 @@ def load() -> Any:
     return None if numba.config.DISABLE_JIT else import_module(KERNELS)
 
 
+# Whether that the loops are loaded counts when it is decided whether to use them.
+LOADED_COUNTS: ContextVar[bool] = ContextVar("LOADED_COUNTS", default=True)
+
+
+def are_at_hand() -> bool:
+    """Return whether the compiled loops are loaded, so that they pay for small processes, too."""
+    return LOADED_COUNTS.get() and KERNELS in sys.modules
+
+
+@contextmanager
+def by_size_alone() -> Iterator[None]:
+    """Let size alone decide on the loops: last bits then do not depend on what ran before."""
+    token = LOADED_COUNTS.set(False)
+    try:
+        yield
+    finally:
+        LOADED_COUNTS.reset(token)
+
+
 def pairs_of(process: MDP, gamma: float) -> ArrayPairs | CompiledPairs:
     """Return the pairs of a process, its acting states first, for the loops that suit it."""
     P = process.transitions
-    enough = ENOUGH_TO_USE if KERNELS in sys.modules else ENOUGH_TO_LOAD
+    enough = ENOUGH_TO_USE if are_at_hand() else ENOUGH_TO_LOAD
     is_fit = process.is_linear and not isinstance(P, np.ndarray) and P.nnz >= enough
     if is_fit and max(P.nnz, *P.shape) < MOST_ENTRIES and load() is not None:
         return CompiledPairs.of_process(process, gamma)

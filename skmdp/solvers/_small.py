@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.mdp._mdp import renumber_columns
 from skmdp.solvers._bounds import UNBOUNDED, Discounting
-from skmdp.solvers._compiled import KERNELS, as_codes
+from skmdp.solvers._compiled import are_at_hand, as_codes
 from skmdp.solvers._solution import Solution
 
 # How a search ends: too slow for the loop; proven; at max_iter; where float64 can prove no more.
@@ -184,7 +183,7 @@ def solve_small(
 
     None if the loop is not loaded, or not made for the process, or too slow for it.
     """
-    if KERNELS not in sys.modules or not is_small(mdp) or discounting.most >= UNBOUNDED:
+    if not are_at_hand() or not is_small(mdp) or discounting.most >= UNBOUNDED:
         return None
     P = mdp.all_transitions(MOST_ENTRIES)
     if P is None or load_small() is None:

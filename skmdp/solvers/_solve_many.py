@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers._bounds import discount, discounted_sums
-from skmdp.solvers._compiled import KERNELS, Threads
+from skmdp.solvers._compiled import Threads, are_at_hand
 from skmdp.solvers._driver import check_discount, check_limits, improve_until_proven
 from skmdp.solvers._given import read_probabilities, read_rewards, row_sums
 from skmdp.solvers._search import Search
@@ -172,7 +171,7 @@ def solve_many(
     n_sets = _n_sets(data, R, rewards is not None)
     results = Results.of(n_sets, mdp.n_states)
     results.how[:] = UNSOLVED
-    if is_small(mdp) and (n_sets >= ENOUGH_TO_LOAD or KERNELS in sys.modules):
+    if is_small(mdp) and (n_sets >= ENOUGH_TO_LOAD or are_at_hand()):
         _solve_by_loop(mdp, gamma, data, R, tol, max_iter, results)
     for i in np.flatnonzero(results.how == UNSOLVED).tolist():
         _solve_one(mdp, gamma, data, R, tol, max_iter, i, results)
