@@ -201,7 +201,8 @@ def test_batches_in_any_split_give_the_values_of_one_fit(cuts, seed):
 def test_an_empty_batch_tells_of_no_duration():
     log = random_log(1)
     policy = MarkovPolicyEstimator().partial_fit(log[:0]).partial_fit(log).partial_fit(log[:0])
-    assert_array_equal(policy.q_values_, MarkovPolicyEstimator().fit(log).q_values_)
+    # The solver starts at the values of the batch before, so last bits may differ.
+    assert_allclose(policy.q_values_, MarkovPolicyEstimator().fit(log).q_values_, rtol=1e-12)
 
 
 def test_batches_of_ones_stay_as_they_are_without_durations():
