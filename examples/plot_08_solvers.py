@@ -28,6 +28,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullFormatter
 from scipy.sparse import csr_array
 
 from skmdp.datasets import make_garnet
@@ -113,6 +114,10 @@ for axis, (name, (mdp, _)) in zip(axes, PROCESSES.items(), strict=True):
         axis.plot(milliseconds[-1], solution.history[-1], color=color, marker="o")
     axis.set_xscale("log")
     axis.set_yscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_major_formatter("{x:.0e}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_title(f"{name}: {mdp.n_states} states, {len(mdp.rewards)} pairs")
     axis.set_xlabel("milliseconds of CPU")
     axis.grid(color="0.9")
