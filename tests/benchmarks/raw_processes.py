@@ -33,7 +33,10 @@ def logistic(x):
 
 
 class Process:
-    """States are mappings from columns to arrays, an entry for each running episode."""
+    """States are mappings from columns to arrays, an entry for each running episode.
+
+    What a process of its own has to define raises NotImplementedError here.
+    """
 
     n_steps: int  # after which an episode is cut off
 

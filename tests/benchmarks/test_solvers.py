@@ -333,7 +333,6 @@ def test_small(size, hidden):
 MANY = {(5, 2): 2, (50, 4): 20, (500, 10): 400}
 
 
-@pytest.mark.skipif(not hasattr(solvers, "solve_many"), reason="there is no solve_many")
 @pytest.mark.parametrize("size", MANY)
 def test_many(size):
     n, n_actions = size
