@@ -8,6 +8,7 @@ import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
+from skmdp._log.refusals import refusal
 from skmdp._messages import shown
 
 # Counts, and how durations went into them.
@@ -39,10 +40,11 @@ def discount_rows(
     durations, unit = log.durations.numbers, log.durations.unit
     discounting = Discounting(gamma, float(durations.min(initial=np.inf)), unit)
     if gamma < 1 and discounting.discount == 1:
-        raise ValueError(
+        raise refusal(
             f"Durations as short as {discounting.shortest:g} {unit or 'units'} discount nothing "
             f"that float64 can tell with gamma={gamma:g}. Choose a shorter unit, and gamma per "
-            "such unit."
+            "such unit.",
+            "duration",
         )
     if log.durations.are_equal or gamma == 1:
         return counts, discounting

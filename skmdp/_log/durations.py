@@ -12,6 +12,7 @@ import pandas as pd
 
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import NUMERIC_KINDS, LabelColumn, is_time
+from skmdp._log.refusals import refusal
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers, Name
 
@@ -87,10 +88,14 @@ def _refuse_a_mix(series: pd.Series, name: Name) -> None:
     is_number = series.map(lambda value: isinstance(value, Real)) & ~is_span & ~series.isna()
     if (is_span & ~series.isna()).any() and is_number.any():
         row = int(np.argmax(is_number.to_numpy(dtype=bool)))
-        raise TypeError(
+        raise refusal(
             f"Column {shown(name)} holds the number {shown(series.iloc[row])} (row {row}, counting "
             "from 0) beside timedeltas, so its unit is not known. Make all of them timedeltas, for "
-            "example with pandas.to_timedelta(..., unit='D'), or all numbers."
+            "example with pandas.to_timedelta(..., unit='D'), or all numbers.",
+            "duration",
+            name,
+            is_number.to_numpy(dtype=bool),
+            error=TypeError,
         )
 
 
@@ -98,11 +103,14 @@ def _refuse_no_time(name: Name, series: pd.Series, wrong: Bools) -> None:
     """Raise for the first of the durations that are marked as wrong."""
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(
+        raise refusal(
             f"Column {shown(name)} is {shown(series.iloc[row])} at row {row} (counting from 0), "
             "but the time until the next decision is finite and above 0. Correct it; of decisions "
             "at one time make one, or give each its part of the time. Say duration=None if the "
-            "column means something else."
+            "column means something else.",
+            "duration",
+            name,
+            wrong,
         )
 
 
@@ -110,10 +118,13 @@ def read_times(column: LabelColumn) -> Amounts:
     """Read the steps of rows as points in time."""
     kind = column.kind.partition(" ")[0]
     if kind in ("time", "period") and len(column.values):
-        raise TypeError(
+        raise refusal(
             f"duration='step' takes differences of steps, but column {shown(column.name)} holds "
             f"{shown(column.label_at(0))} at row 0, of which there are none. Convert it, for "
-            "example with pandas.to_datetime, or name a column of durations."
+            "example with pandas.to_datetime, or name a column of durations.",
+            "duration",
+            column.name,
+            error=TypeError,
         )
     return _amounts(column)
 
@@ -138,11 +149,14 @@ def differences(times: Amounts, following: Integers) -> Amounts:
     wrong = np.flatnonzero(~(numbers > 0) & (following >= 0))
     if len(wrong):
         row = int(wrong[0])
-        raise ValueError(
+        raise refusal(
             f"Column {shown(times.name)}: no time lies between row {row} (counting from 0) and the "
             "next row of its episode, but duration='step' takes it for the time until the next "
             "decision. Correct the steps, of decisions at one time make one, or name a column of "
-            "durations."
+            "durations.",
+            "duration",
+            times.name,
+            wrong,
         )
     return Amounts(times.name, numbers, times.per_second)
 
@@ -163,9 +177,12 @@ def settle(amounts: Amounts, leads_on: Bools, unit: str | None, *, of_steps: boo
                 "Add the last observation as a row without an action, or name a column of "
                 "durations."
             )
-        raise ValueError(
+        raise refusal(
             f"Column {shown(amounts.name)}: row {row} (counting from 0) leads to a next state, but "
-            f"{problem}; so in {len(wrong)} row(s). {remedy}"
+            f"{problem}; so in {len(wrong)} row(s). {remedy}",
+            "duration",
+            amounts.name,
+            wrong,
         )
     known = amounts.numbers[~lacking]
     median = float(np.median(known)) if len(known) else 1.0

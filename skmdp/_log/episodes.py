@@ -17,6 +17,7 @@ from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.marks import EpisodeMarks
 from skmdp._log.order import NO_ROW, RowNumbers, episode_order, following_rows
+from skmdp._log.refusals import refusal
 from skmdp._log.roles import FROM_STEPS, Roles
 from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats
@@ -308,17 +309,23 @@ def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
     row, before = int(rows[at[0] + 1]), int(rows[at[0]])
     where = f"Column {shown(step.name)}: in episode {shown(episode.label_at(row))} step "
     if gap[at[0]] == 0:
-        raise ValueError(
+        raise refusal(
             f"{where}{shown(step.label_at(row))} occurs twice (row {row}, counting from 0), but "
             "next states are read off the following row. If a row stands there twice, drop the "
-            "copy; else correct the steps, or sort the rows and say step=None."
+            "copy; else correct the steps, or sort the rows and say step=None.",
+            "step_twice",
+            step.name,
+            rows[at[gap[at] == 0] + 1],
         )
-    raise ValueError(
+    raise refusal(
         f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
         f"{row}, counting from 0), but next states are read off the following row. If rows are "
         "missing, give those after the gap an episode of their own, and mark the row before in a "
         "boolean column 'truncated'. If a splitter drew rows, use EpisodeKFold. If gaps are "
-        "right, convert steps, as in pandas.to_datetime(..., unit='s')."
+        "right, convert steps, as in pandas.to_datetime(..., unit='s').",
+        "step_gap",
+        step.name,
+        rows[at + 1],
     )
 
 
@@ -389,11 +396,14 @@ def _check_flags(rows: LogRows, following: RowNumbers) -> None:
         wrong = np.flatnonzero(False if flags is None else flags & goes_on)
         if len(wrong):
             row = int(wrong[0])
-            raise ValueError(
+            raise refusal(
                 f"Column {shown(name)} is True at row {row} (counting from 0), but episode "
                 f"{shown(rows.episode.label_at(row))} goes on at row {int(following[row])}. Give "
                 "the rows after it an episode of their own, order the rows, or add next-state "
-                "columns."
+                "columns.",
+                "goes_on",
+                name,
+                wrong,
             )
 
 

@@ -22,6 +22,7 @@ from skmdp._log.episodes import Transitions
 from skmdp._log.index import LabelIndex
 from skmdp._log.labels import EXACT_FLOAT, LabelColumn, match_kind
 from skmdp._log.marks import EpisodeMarks
+from skmdp._log.refusals import refusal
 from skmdp._messages import quoted, shown
 from skmdp._typing import Floats, Integers
 
@@ -148,11 +149,12 @@ def _require_finite_sums(log: Transitions, counts: TransitionCounts) -> None:
     sums = counts.pair_rewards
     if not np.isfinite(sums.sum()):
         pair = int(np.argmax(~np.isfinite(sums))) if not np.isfinite(sums).all() else 0
-        raise ValueError(
+        raise refusal(
             "The rewards add up to more than float64 holds, such as those of action "
             f"{shown(log.actions.label(counts.pair_action[pair]))} in state "
             f"{shown(log.states.label(counts.pair_state[pair]))}. Scale the rewards down, such as "
-            "by 1e-6; advice does not depend on their unit."
+            "by 1e-6; advice does not depend on their unit.",
+            "huge_rewards",
         )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from skmdp._log.labels import EXACT_FLOAT, IN_ZONE, MISSING, LabelColumn
+from skmdp._log.refusals import refusal
 from skmdp._messages import shown
 from skmdp._typing import Array, Name
 
@@ -114,10 +115,14 @@ def _check_one_kind(labels: Array, name: Name, row_at: Callable[[int], int]) -> 
         for row, position, kind in rows[:2]
     )
     more = f" and {len(rows) - 2} more" if len(rows) > 2 else ""
-    raise TypeError(
+    raise refusal(
         f"Column {shown(name)}: argument must be uniformly strings or numbers (or labels of one "
         f"other kind), got {found}{more}; rows count from 0. Convert the column to one kind; "
-        'with .astype("string"), 1 and "1" become one label.'
+        'with .astype("string"), 1 and "1" become one label.',
+        "mixed",
+        name,
+        np.array([row for row, *_ in rows[1:]]),
+        error=TypeError,
     )
 
 
@@ -133,9 +138,13 @@ def _require_hashable(labels: pd.Series, name: Name) -> None:
                 else "For a state of several parts use one column for each; a list becomes a "
                 "label with .map(tuple)."
             )
-            raise TypeError(
+            raise refusal(
                 f"Column {shown(name)} holds a {type(label).__name__} (row {row}, counting from "
-                f"0), {shown(label)}, which cannot be hashed. {remedy}"
+                f"0), {shown(label)}, which cannot be hashed. {remedy}",
+                "unhashable",
+                name,
+                np.array([row]),
+                error=TypeError,
             ) from error
 
 
@@ -182,10 +191,13 @@ def _settle_decimals(column: LabelColumn) -> LabelColumn:
 
 
 def _refuse_infinity(column: LabelColumn, infinite: Array) -> None:
-    raise ValueError(
+    raise refusal(
         f"Column {shown(column.name)} contains infinity (inf), first at row "
         f"{column.row_of(infinite)} (counting from 0); infinity is no label. Put a "
-        "number of its own in its place."
+        "number of its own in its place.",
+        "infinity",
+        column.name,
+        np.append(infinite, False)[column.codes],
     )
 
 
@@ -208,11 +220,7 @@ def _settle_strings(column: LabelColumn) -> LabelColumn:
 
 
 def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _refuse_complex(column: LabelColumn) -> LabelColumn:

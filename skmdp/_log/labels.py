@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from skmdp._log.refusals import refusal
 from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Name
 
@@ -69,12 +70,23 @@ class LabelColumn:
         """Return the first row whose label is one of the values marked bad."""
         return int(np.flatnonzero(np.append(bad_value, False)[self.codes])[0])
 
-    def refuse(self, bad_value: Bools, why: str, error: type[Exception] = ValueError) -> NoReturn:
+    def refuse(
+        self,
+        bad_value: Bools,
+        why: str,
+        error: type[Exception] = ValueError,
+        *,
+        kind: str = "label",
+    ) -> NoReturn:
         """Raise for the first row whose label is one of the values marked bad."""
         row = self.row_of(bad_value)
-        raise error(
+        raise refusal(
             f"Column {shown(self.name)} holds {shown(self.label_at(row))} (row {row}, counting "
-            f"from 0){why}"
+            f"from 0){why}",
+            kind,
+            self.name,
+            np.append(bad_value, False)[self.codes],
+            error=error,
         )
 
 
@@ -107,9 +119,12 @@ def require_no_missing(column: LabelColumn) -> None:
 def raise_if_missing(name: Name, missing: Bools, remedy: str) -> None:
     """Raise if a value of the named column is missing."""
     if missing.any():
-        raise ValueError(
+        raise refusal(
             f"Column {shown(name)} contains NaN or None in {int(missing.sum())} row(s), first at "
-            f"row {int(np.argmax(missing))} (counting from 0). {remedy}"
+            f"row {int(np.argmax(missing))} (counting from 0). {remedy}",
+            "missing",
+            name,
+            missing,
         )
 
 
@@ -126,11 +141,14 @@ def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -
     if not len(values) or (column.kind.startswith(IN_ZONE) and kind.startswith(IN_ZONE)):
         return LabelColumn(column.name, kind, column.codes, values)
     if {column.kind, kind} != {"int", "float"}:
-        raise TypeError(
+        raise refusal(
             f"Column {shown(column.name)} holds labels of kind {shown(column.kind)} (first value "
             f"{shown(as_scalars(natural(column.kind, values[:1]))[0])}), but {other} holds labels "
             f"of kind {shown(kind)}; labels of different kinds cannot be matched. Convert one of "
-            "them."
+            "them.",
+            "kinds",
+            column.name,
+            error=TypeError,
         )
     large = np.abs(values.astype(np.float64)) >= EXACT_FLOAT
     if large.any():
@@ -139,6 +157,7 @@ def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -
             f" against {other} of kind {kind!r}: from 2**53 on, integers that went through float "
             'are no longer exact. Make the column anew, for example with .astype("Int64") before '
             ".shift, or from strings.",
+            kind="large",
         )
     if kind == "float":
         return LabelColumn(column.name, kind, column.codes, values.astype(np.float64))
@@ -152,4 +171,5 @@ def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -
         f", but {other} holds integers only. Make both columns float or both integer; if an "
         "encoder made these integers, such as StateEncoder, name the next-state columns there as "
         "well.",
+        kind="fraction",
     )

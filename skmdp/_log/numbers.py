@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_consistent_length
 from skmdp._log.frames import Table, as_series, without_mask
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import EXACT_FLOAT, NUMERIC_KINDS, LabelColumn, is_time, raise_if_missing
+from skmdp._log.refusals import refusal
 from skmdp._messages import quoted, shortened, shown
 from skmdp._typing import Bools, Floats, Name
 
@@ -31,30 +32,42 @@ def read_rewards(
     kinds = {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}
     inferred = pd.api.types.infer_dtype(series, skipna=True)
     if inferred == "complex":
-        raise ValueError(f"Complex data not supported: column {shown(name)} holds complex numbers.")
+        raise refusal(
+            f"Complex data not supported: column {shown(name)} holds complex numbers.",
+            "complex",
+            name,
+        )
     if inferred not in kinds and not pd.api.types.is_numeric_dtype(series.dtype):
         is_number = series.map(lambda value: isinstance(value, Real)) | series.isna()
         if not is_number.all():
             row = int(np.argmin(is_number.to_numpy(dtype=bool)))
-            raise ValueError(
+            raise refusal(
                 f"Column {shown(name)} must hold numbers, got {shown(series.iloc[row])} at row "
                 f"{row} (counting from 0) of a column of dtype {shortened(series.dtype)}. Convert "
-                "it, for example with pandas.to_numeric."
+                "it, for example with pandas.to_numeric.",
+                "not_numbers",
+                name,
+                ~is_number.to_numpy(dtype=bool),
             )
     try:
         rewards: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
     except OverflowError as error:
-        raise ValueError(
-            f"Column {shown(name)} holds a number beyond float64: {shortened(error)}."
+        raise refusal(
+            f"Column {shown(name)} holds a number beyond float64: {shortened(error)}.",
+            "not_numbers",
+            name,
         ) from error
     finite = np.isfinite(rewards)
     if may_lack is not None:
         finite |= np.isnan(rewards) & may_lack
     if not finite.all():
         row = int(np.argmin(finite))
-        raise ValueError(
+        raise refusal(
             f"Column {shown(name)} contains NaN, None or infinity (inf) in {int((~finite).sum())} "
-            f"row(s), first at row {row} (counting from 0). {remedy}"
+            f"row(s), first at row {row} (counting from 0). {remedy}",
+            "missing",
+            name,
+            ~finite,
         )
     return rewards
 
@@ -135,10 +148,13 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
     if not len(series):
         return column, np.empty(0, dtype=np.int64)
     if column.kind not in NUMERIC_KINDS and not is_time(column.kind):
-        raise TypeError(
+        raise refusal(
             f"Column {shown(name)} must hold numbers or times to order rows by, got "
             f"{shown(series.iloc[0])} at row 0. Convert it, for example with pandas.to_numeric or "
-            "pandas.to_datetime, or say step=None to use the rows in the order given."
+            "pandas.to_datetime, or say step=None to use the rows in the order given.",
+            "no_order",
+            name,
+            error=TypeError,
         )
     if is_time(column.kind):
         values = np.argsort(np.argsort(values)).astype(np.float64)
@@ -163,10 +179,14 @@ def read_flags(series: pd.Series, name: Name, role: str, *, may_lack: Bools | No
         row = int(np.argmax(strange))
         value = series.iloc[row]
         yes = "'yes'" if isinstance(value, str) else shown(value)
-        raise TypeError(
+        raise refusal(
             f"Column {shown(name)} must hold booleans, or 0 and 1, got {shown(value)} at row {row} "
             f"(counting from 0). Compare it with the value that means yes, as in "
-            f"table[{shown(name)}] == {yes}, or say {role}=None if it means something else."
+            f"table[{shown(name)}] == {yes}, or say {role}=None if it means something else.",
+            "flags",
+            name,
+            strange,
+            error=TypeError,
         )
     needed = missing if may_lack is None else missing & ~may_lack
     raise_if_missing(name, needed, "Fill in True or False.")

@@ -7,14 +7,13 @@ every row, or every episode, stands there twice.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.index import LabelIndex
+from skmdp._log.refusals import doubt
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers
 
@@ -77,14 +76,14 @@ def warn_of_oddities_to_score(
 def warn_if_long_ones_are_missing(share: float, *, stacklevel: int) -> None:
     """Warn if many decisions were left out as their record broke off before they were over."""
     if share > FEW_LEFT_OUT:
-        warnings.warn(
+        doubt(
             f"{share:.0%} of the decisions are left out, because their record breaks off before "
             "what followed. The longer a decision takes, the more often it is among them, so "
             "actions that take long look shorter and better than they are. Add the next state and "
             "the duration of these rows, or leave out whole records that were begun too late to "
             "see how their decisions went on.",
-            UserWarning,
-            stacklevel,
+            "long_missing",
+            stacklevel=stacklevel,
         )
 
 
@@ -98,13 +97,13 @@ def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
         return
     broken, n_inside = _count_unlinked(log)
     if broken > MOST_UNLINKED * n_inside:
-        warnings.warn(
+        doubt(
             f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
             "next row of its episode, so the first states of the episodes and the row before each "
             "row are not known. If rows are out of order, sort them or name the column that "
             "orders them with step=...; if rows occur twice, drop the copies; if a splitter drew "
             "single rows, split by episode with EpisodeKFold.",
-            UserWarning,
+            "unlinked",
             stacklevel=stacklevel + 1,
         )
 
@@ -126,12 +125,13 @@ def warn_if_doubled(log: Transitions, *, stacklevel: int) -> None:
         return
     for copies in ("row", "episode"):
         if _all_occur_twice(log, copies, FIRST_EPISODES) and _all_occur_twice(log, copies, None):
-            warnings.warn(
+            doubt(
                 f"Every {copies} of X seems to occur twice, one copy after the other, so rows lead "
                 "to their own copies: next states are read off the following row. Drop the copies "
                 "where they came in (a file read twice, a join), or read a column step beside the "
                 "others: drop_duplicates() then drops the copies and nothing else.",
-                UserWarning,
+                "doubled",
+                remedy={"copies": copies},
                 stacklevel=stacklevel + 1,
             )
             return
@@ -190,13 +190,13 @@ def warn_if_in_pieces(evidence: Evidence, learned_from: Evidence, *, stacklevel:
     is_same_log = share >= SHARE_OF_PIECES and len(here) >= FEWEST_SHARED
     if not is_same_log or not _are_pieces(here, there):
         return
-    warnings.warn(
+    doubt(
         f"{share:.0%} of the episodes of X stand in the training log too, where they have "
         f"{there.mean():.1f} rows on average, and here {here.mean():.1f}. X seems to hold "
         "pieces of episodes, as after cv=5, which start and stop in the middle, so that the score "
         "is not that of whole episodes. Split with EpisodeKFold; if only their names are the same, "
         "rename the episodes of X.",
-        UserWarning,
+        "pieces",
         stacklevel=stacklevel + 1,
     )
 
@@ -236,12 +236,12 @@ def _warn_if_records_break_off(
         sign = f"{at_limit:.0%} of them have {log.longest} rows and none has more"
     else:
         return
-    warnings.warn(
+    doubt(
         f"Nothing in X says how its {log.n_episodes} episodes ended, so each is taken to end at "
         f"its last row, with no reward after it. But {sign}, as where records only break off. If "
         "so, add a boolean column 'terminated' that is False there; if all of them truly end, say "
         "terminated=None.",
-        UserWarning,
+        "break_off",
         stacklevel=stacklevel + 1,
     )
 
@@ -278,12 +278,13 @@ def _warn_if_states_are_too_fine(evidence: Evidence, *, stacklevel: int) -> bool
     if 2 * single <= len(rows):
         return False
     name = states.names[states.kinds.index("float")]
-    warnings.warn(
+    doubt(
         f"{single} of {len(rows)} states hold a single row, and column {shown(name)} holds "
         "fractions: what a policy learns there is one outcome, and of other fractions it knows "
         "nothing. Make fewer states first: make_pipeline(StateEncoder(state=[...]), "
         "MarkovPolicyEstimator(...)).",
-        UserWarning,
+        "too_fine",
+        name,
         stacklevel=stacklevel + 1,
     )
     return True
@@ -305,16 +306,18 @@ def _warn_if_rounding_parts_states(evidence: Evidence, *, stacklevel: int) -> No
     if not len(twins):
         return
     known = np.flatnonzero(acted & (group == group[twins[0]]))[0]
-    remedies = [
-        f"{shown(states.names[j])} to {_decimals_that_join(states.columns[j], places)} decimals"
+    decimals = {
+        states.names[j]: _decimals_that_join(states.columns[j], places)
         for j, places in close.items()
-    ]
-    warnings.warn(
+    }
+    remedies = [f"{shown(name)} to {n} decimals" for name, n in decimals.items()]
+    doubt(
         f"{len(twins)} state(s) are reached but never acted in, and differ by rounding only from "
         f"one that is: {shown(states.label(twins[0]))} from {shown(states.label(known))}. "
         "They count as different states, so that what follows is lost. Round "
         f"{' and '.join(remedies[:2])}, and the next-state column(s) alike.",
-        UserWarning,
+        "rounding",
+        remedy=decimals,
         stacklevel=stacklevel + 1,
     )
 

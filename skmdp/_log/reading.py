@@ -30,6 +30,7 @@ from skmdp._log.numbers import (
     read_steps,
     read_weights,
 )
+from skmdp._log.refusals import refusal
 from skmdp._log.roles import (
     FROM_STEPS,
     Roles,
@@ -119,7 +120,9 @@ def read_table(
 def require_rows(frame: Table) -> None:
     """Raise for a table without rows."""
     if not len(frame):
-        raise ValueError("The table is empty: it has 0 rows. At least one transition is needed.")
+        raise refusal(
+            "The table is empty: it has 0 rows. At least one transition is needed.", "empty"
+        )
 
 
 def read_columns(X: Any, names: Sequence[Name]) -> list[LabelColumn]:
@@ -257,14 +260,16 @@ def read_episodes(
 
 def _raise_as_nothing_counts(log: Transitions) -> NoReturn:
     if log.n_truncated:
-        raise ValueError(
+        raise refusal(
             "Every row is truncated: the next state is missing and no row is marked as an end, so "
             "what followed is unknown everywhere. Mark the ends with terminated=True, or add next "
-            "states."
+            "states.",
+            "nothing_counts",
         )
-    raise ValueError(
+    raise refusal(
         "No row holds a decision: those with weight are the last of their episodes and lack an "
-        "action. Name the actions, or hand in the rows before them."
+        "action. Name the actions, or hand in the rows before them.",
+        "nothing_counts",
     )
 
 
@@ -292,10 +297,13 @@ def read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
         differs = missing != (column.codes == MISSING)
         if differs.any():
             row = int(np.argmax(differs))
-            raise ValueError(
+            raise refusal(
                 f"Columns {shown(columns[0].name)} and {shown(column.name)} must be missing "
                 f"together: at row {row} (counting from 0) one of them is missing. Leave all "
-                "next-state columns empty where the episode ends, and fill all of them elsewhere."
+                "next-state columns empty where the episode ends, and fill all of them elsewhere.",
+                "partly_missing",
+                tuple(one.name for one in columns),
+                differs,
             )
     return columns
 
@@ -309,11 +317,12 @@ def _find_episodes(frame: Table, roles: Roles, remedies: Remedies) -> LabelColum
     nexts = quoted(default_next_names(roles.state) or ["next_state=..."])
     wanted = "None" if roles.episode is None else quoted(roles.episode)
     hint = hint_at((roles.episode or ("episode",))[0], frame.columns, frame.index_names)
-    raise ValueError(
+    raise refusal(
         f"The table has neither next states ({nexts}) nor an episode column ({wanted}), so what "
         f"followed a row is unknown.{hint} Add next-state column(s), or a column that tells which "
         "rows belong together, and name them with next_state=... or episode=... The table has the "
-        f"column(s) {quoted(frame.columns)}."
+        f"column(s) {quoted(frame.columns)}.",
+        "no_episodes",
     )
 
 
@@ -335,11 +344,13 @@ def _find_durations(frame: Table, roles: Roles, step: LabelColumn | None) -> Amo
     """Read the durations if the table has them, or the times that they are differences of."""
     if roles.duration == FROM_STEPS:
         if step is None:
-            raise ValueError(
+            raise refusal(
                 "duration='step' takes differences of steps within episodes, but the table lacks "
                 f"the column {quoted(roles.names('step')) or None} for the role 'step', or "
                 "episodes. Name the columns with step=... and episode=..., or a column of "
-                "durations with duration=..."
+                "durations with duration=...",
+                "duration",
+                FROM_STEPS,
             )
         return read_times(step)
     if roles.duration is None or roles.duration not in frame.columns:
@@ -353,11 +364,14 @@ def _read_rewards(series: pd.Series, name: Name, remedy: str, seen: Bools | None
     paid = np.flatnonzero(False if seen is None else seen & ~np.isnan(rewards) & (rewards != 0))
     if len(paid):
         row = int(paid[0])
-        raise ValueError(
+        raise refusal(
             f"Column {shown(name)} is {rewards[row]:g} at row {row} (counting from 0), the last of "
             "its episode, which lacks an action; a reward belongs to the action of its row. If an "
             "action was taken, name it. If each reward stands in the row after its action, move "
-            "the rewards of each episode up by a row. Else set this one to 0."
+            "the rewards of each episode up by a row. Else set this one to 0.",
+            "paid_at_last",
+            name,
+            paid,
         )
     return rewards
 

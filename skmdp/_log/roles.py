@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-import warnings
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any, Self
 
+from skmdp._log.refusals import doubt, refusal
 from skmdp._messages import quoted, shown
 from skmdp._typing import Name, Names
 
@@ -126,9 +126,10 @@ def find_next_names(
     if len(there) < len(state):
         absent = [name for name in names if name not in columns]
         lacking = quoted(absent) if absent else f"those of {len(state) - len(there)} others"
-        raise ValueError(
+        raise refusal(
             f"The table has next-state column(s) {quoted(there)} but not {lacking}. Add what is "
-            "missing, or name the columns with next_state=..."
+            "missing, or name the columns with next_state=...",
+            "absent",
         )
     return names
 
@@ -146,10 +147,13 @@ def require_columns(
         missing = [name for name in names if name not in columns]
         if not missing:
             continue
-        raise ValueError(
+        raise refusal(
             f"The table has no column {quoted(missing)} for the role {role!r}."
             f"{hint_at(missing[0], columns, index_names)} It has the column(s) {quoted(columns)}. "
-            f"Name yours: {parameter.format(role=role)}columns={{{role!r}: ...}}."
+            f"Name yours: {parameter.format(role=role)}columns={{{role!r}: ...}}.",
+            "absent",
+            missing,
+            remedy={role: near_name(missing[0], columns)},
         )
 
 
@@ -158,9 +162,11 @@ def require_distinct(names: Sequence[Name], *, may_be_absent: bool = True) -> No
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         absent = " A role that the table does not have, such as step or terminated, may be None."
-        raise ValueError(
+        raise refusal(
             f"Column {shown(twice[0])} is named for two roles; each needs its own column."
-            f"{absent if may_be_absent else ''}"
+            f"{absent if may_be_absent else ''}",
+            "named_twice",
+            twice[0],
         )
 
 
@@ -189,21 +195,25 @@ def warn_of_near_names(
         return
     _warn_of_next_states(roles, columns, others)
     found, remedies = [], []
+    meant: dict[str, Name | None] = {}  # None: in the index
     for role in MAY_BE_ABSENT:
         if roles.names(role) != (role,) or role in columns:
             continue
         if role in index_names:
             found.append(f"{role!r} is in the index")
             remedies.append("call reset_index()")
+            meant[role] = None
         elif (near := near_name(role, others)) is not None:
             found.append(f"{role!r} may be {shown(near)}")
             remedies.append(f"say {role}={shown(near)}")
+            meant[role] = near
     if found:
         nothing = ", ".join(f"{word.split()[0][1:-1]}=None" for word in found)
-        warnings.warn(
+        doubt(
             f"The table lacks columns that are used where they are there: {', '.join(found)}. "
             f"If so, {' and '.join(remedies)}; if not, say {nothing}.",
-            UserWarning,
+            "near_name",
+            remedy=meant,
             stacklevel=7,
         )
 
@@ -218,10 +228,11 @@ def _warn_of_next_states(roles: Roles, columns: Sequence[Name], others: Sequence
     near = [name for name in others if _plain(name) in meant]
     if near:
         said = shown(near[0]) if len(near) == 1 else f"[{quoted(near)}]"
-        warnings.warn(
+        doubt(
             f"Next states are read off the following row, but {quoted(near)} may hold them. If so, "
             f"say next_state={said}; if not, leave it out of the table.",
-            UserWarning,
+            "near_next",
+            near,
             stacklevel=8,
         )
 
