@@ -121,7 +121,7 @@ def _check_one_kind(labels: Array, name: Name, row_at: Callable[[int], int]) -> 
         'with .astype("string"), 1 and "1" become one label.',
         "mixed",
         name,
-        np.array([row for row, *_ in rows[1:]]),
+        np.array([row_at(at) for at in positions[[kind is not types[0] for kind in types]]]),
         error=TypeError,
     )
 
@@ -211,16 +211,12 @@ def _settle_strings(column: LabelColumn) -> LabelColumn:
         "".join(values).encode()
     except UnicodeEncodeError:
         column.refuse(
-            np.array([not _is_text(value) for value in values]),
+            np.array([any("\ud800" <= sign <= "\udfff" for sign in value) for value in values]),
             ", which holds a lone surrogate: that is no character, and no file can keep it. Read "
             "the log in its own encoding, or write it out: "
             '.str.encode("utf-8", "backslashreplace").str.decode("utf-8").',
         )
     return _with(column, "str", values)
-
-
-def _is_text(value: str) -> bool:
-    return not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _refuse_complex(column: LabelColumn) -> LabelColumn:
