@@ -16,10 +16,15 @@ from skmdp._log.durations import Amounts, Durations, differences, settle
 from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.marks import EpisodeMarks
-from skmdp._log.order import NO_ROW, RowNumbers, episode_order, following_rows
-from skmdp._log.refusals import refusal
+from skmdp._log.order import (
+    NO_ROW,
+    RowNumbers,
+    episode_order,
+    following_rows,
+    require_last,
+    require_steps,
+)
 from skmdp._log.roles import FROM_STEPS, Roles
-from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats
 
 
@@ -292,51 +297,20 @@ def _are_cut(rows: LogRows, last: RowNumbers, goes_on: Bools, left_out: Bools | 
     return cut
 
 
-def _check_steps(log: LogRows, order: RowNumbers | None) -> None:
-    """Raise unless each episode's steps follow one another, so that the next row is the next."""
-    episode, step, numbers = log.episode, log.step, log.step_numbers
-    assert episode is not None
-    assert step is not None
-    assert numbers is not None
-    rows = np.arange(len(numbers)) if order is None else order
-    codes, steps = episode.codes[rows], numbers[rows]
-    gap = np.diff(steps)
-    are_numbers = steps.dtype.kind == "i" and log.roles.duration != FROM_STEPS
-    wrong = gap != 1 if are_numbers else gap == 0
-    at = np.flatnonzero((codes[1:] == codes[:-1]) & wrong)
-    if not len(at):
-        return
-    row, before = int(rows[at[0] + 1]), int(rows[at[0]])
-    where = f"Column {shown(step.name)}: in episode {shown(episode.label_at(row))} step "
-    if gap[at[0]] == 0:
-        raise refusal(
-            f"{where}{shown(step.label_at(row))} occurs twice (row {row}, counting from 0), but "
-            "next states are read off the following row. If a row stands there twice, drop the "
-            "copy; else correct the steps, or sort the rows and say step=None.",
-            "step_twice",
-            step.name,
-            rows[at[gap[at] == 0] + 1],
-        )
-    raise refusal(
-        f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
-        f"{row}, counting from 0), but next states are read off the following row. If rows are "
-        "missing, give those after the gap an episode of their own, and mark the row before in a "
-        "boolean column 'truncated'. If a splitter drew rows, use EpisodeKFold. If gaps are "
-        "right, convert steps, as in pandas.to_datetime(..., unit='s').",
-        "step_gap",
-        step.name,
-        rows[at + 1],
-    )
-
-
 def _infer_next_states(rows: LogRows, order: RowNumbers | None) -> list[LabelColumn]:
     """Read the next state off the following row of the same episode."""
     episode = rows.episode
     assert episode is not None
     if rows.step is not None:
-        _check_steps(rows, order)
+        assert rows.step_numbers is not None
+        may_have_gaps = rows.roles.duration == FROM_STEPS
+        require_steps(episode, rows.step, rows.step_numbers, order, may_have_gaps=may_have_gaps)
     following = following_rows(episode.codes, order)
-    _check_flags(rows, following)
+    goes_on = following != NO_ROW
+    if rows.last_observations is not None:  # there nothing is decided
+        goes_on &= ~rows.last_observations[following]
+    require_last(rows.roles.terminated, rows.terminated, episode, following, goes_on)
+    require_last(rows.roles.truncated, rows.truncated, episode, following, goes_on)
     return [column.take(following) for column in rows.states]
 
 
@@ -378,33 +352,6 @@ def _settle_durations(rows: LogRows, order: RowNumbers | None) -> LogRows:
         leads_on &= rows.weights > 0
     settled = settle(amounts, leads_on, rows.duration_unit, of_steps=of_steps)
     return replace(rows, settled_durations=settled)
-
-
-def _check_flags(rows: LogRows, following: RowNumbers) -> None:
-    """Raise for a row that is marked as the last of its episode, but is not.
-
-    After such a row there may be a last observation, where nothing is decided.
-    """
-    assert rows.episode is not None
-    goes_on = following != NO_ROW
-    if rows.last_observations is not None:
-        goes_on &= ~rows.last_observations[following]
-    for name, flags in (
-        (rows.roles.terminated, rows.terminated),
-        (rows.roles.truncated, rows.truncated),
-    ):
-        wrong = np.flatnonzero(False if flags is None else flags & goes_on)
-        if len(wrong):
-            row = int(wrong[0])
-            raise refusal(
-                f"Column {shown(name)} is True at row {row} (counting from 0), but episode "
-                f"{shown(rows.episode.label_at(row))} goes on at row {int(following[row])}. Give "
-                "the rows after it an episode of their own, order the rows, or add next-state "
-                "columns.",
-                "goes_on",
-                name,
-                wrong,
-            )
 
 
 def _episode_bounds(episode: LabelColumn | None) -> tuple[Any, Any]:

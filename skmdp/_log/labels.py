@@ -173,3 +173,13 @@ def match_kind(column: LabelColumn, kind: str, *, other: str, fractional: str) -
         "well.",
         kind="fraction",
     )
+
+
+def as_integers(column: LabelColumn) -> LabelColumn:
+    """Undo that pandas makes floats of whole numbers where one of them is missing."""
+    values = column.values
+    if column.kind != "float" or (values != np.floor(values)).any():
+        return column
+    if (np.abs(values) >= EXACT_FLOAT).any():
+        return column
+    return LabelColumn(column.name, "int", column.codes, values.astype(np.int64))

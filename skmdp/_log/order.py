@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._typing import Codes
+from skmdp._log.labels import LabelColumn
+from skmdp._log.refusals import refusal
+from skmdp._messages import shown
+from skmdp._typing import Bools, Codes, Name
 
 RowNumbers = npt.NDArray[np.int64]
 
@@ -40,3 +43,66 @@ def previous_rows(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers:
     is_followed = following != NO_ROW
     previous[following[is_followed]] = np.flatnonzero(is_followed)
     return previous
+
+
+def require_steps(
+    episode: LabelColumn,
+    step: LabelColumn,
+    numbers: npt.NDArray[Any],
+    order: RowNumbers | None,
+    *,
+    may_have_gaps: bool,
+) -> None:
+    """Raise unless each episode's steps follow one another, so that the next row is the next.
+
+    Only whole ``numbers`` must count up by one, and only if gaps are no time between decisions.
+    """
+    rows = np.arange(len(numbers)) if order is None else order
+    codes, steps = episode.codes[rows], numbers[rows]
+    gap = np.diff(steps)
+    wrong = gap == 0 if may_have_gaps or steps.dtype.kind != "i" else gap != 1
+    at = np.flatnonzero((codes[1:] == codes[:-1]) & wrong)
+    if not len(at):
+        return
+    row, before = int(rows[at[0] + 1]), int(rows[at[0]])
+    where = f"Column {shown(step.name)}: in episode {shown(episode.label_at(row))} step "
+    if gap[at[0]] == 0:
+        raise refusal(
+            f"{where}{shown(step.label_at(row))} occurs twice (row {row}, counting from 0), but "
+            "next states are read off the following row. If a row stands there twice, drop the "
+            "copy; else correct the steps, or sort the rows and say step=None.",
+            "step_twice",
+            step.name,
+            rows[at[gap[at] == 0] + 1],
+        )
+    raise refusal(
+        f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
+        f"{row}, counting from 0), but next states are read off the following row. If rows are "
+        "missing, give those after the gap an episode of their own, and mark the row before in a "
+        "boolean column 'truncated'. If a splitter drew rows, use EpisodeKFold. If gaps are "
+        "right, convert steps, as in pandas.to_datetime(..., unit='s').",
+        "step_gap",
+        step.name,
+        rows[at[gap[at] != 0] + 1],
+    )
+
+
+def require_last(
+    name: Name | None,
+    flags: Bools | None,
+    episode: LabelColumn,
+    following: RowNumbers,
+    goes_on: Bools,
+) -> None:
+    """Raise for a row that is marked as the last decision of its episode, but is not."""
+    wrong = np.flatnonzero(False if flags is None else flags & goes_on)
+    if len(wrong):
+        row = int(wrong[0])
+        raise refusal(
+            f"Column {shown(name)} is True at row {row} (counting from 0), but episode "
+            f"{shown(episode.label_at(row))} goes on at row {int(following[row])}. Give the rows "
+            "after it an episode of their own, order the rows, or add next-state columns.",
+            "goes_on",
+            name,
+            wrong,
+        )

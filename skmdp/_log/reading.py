@@ -21,7 +21,7 @@ from skmdp._log.durations import Amounts, read_durations, read_times
 from skmdp._log.episodes import LogRows, Transitions, find_last_observations, link_rows
 from skmdp._log.frames import Table, as_frame, as_series, as_table, without_mask
 from skmdp._log.kinds import read_labels
-from skmdp._log.labels import EXACT_FLOAT, MISSING, LabelColumn, require_no_missing
+from skmdp._log.labels import MISSING, LabelColumn, as_integers, require_no_missing
 from skmdp._log.missing import Remedies, require_complete
 from skmdp._log.numbers import (
     read_flags,
@@ -96,7 +96,7 @@ def read_table(
         LogRows(
             roles,
             before,
-            action if seen is None else _as_integers(action),
+            action if seen is None else as_integers(action),
             next_states=next_states,
             rewards=rewards,
             episode=episode,
@@ -171,7 +171,7 @@ def read_features(
         LogRows(
             FEATURE_ROLES,
             states,
-            action if seen is None else _as_integers(action),
+            action if seen is None else as_integers(action),
             rewards=None if paid is None else _read_rewards(paid, "reward", remedies.reward, seen),
             episode=episodes,
             last_observations=seen,
@@ -374,13 +374,3 @@ def _read_rewards(series: pd.Series, name: Name, remedy: str, seen: Bools | None
             paid,
         )
     return rewards
-
-
-def _as_integers(column: LabelColumn) -> LabelColumn:
-    """Undo that pandas makes floats of whole numbers where one of them is missing."""
-    values = column.values
-    if column.kind != "float" or (values != np.floor(values)).any():
-        return column
-    if (np.abs(values) >= EXACT_FLOAT).any():
-        return column
-    return LabelColumn(column.name, "int", column.codes, values.astype(np.int64))
