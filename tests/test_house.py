@@ -33,7 +33,16 @@ PUBLIC = {
         "transitions_from_observations",
     ],
     "skmdp.ensemble": ["PolicyBagging"],
-    "skmdp.inspection": ["drift", "forbidden_cost", "markov_test", "policy_table", "supported"],
+    "skmdp.inspection": [
+        "Audit",
+        "Finding",
+        "audit",
+        "drift",
+        "forbidden_cost",
+        "markov_test",
+        "policy_table",
+        "supported",
+    ],
     "skmdp.mdp": ["MDP"],
     "skmdp.metrics": [
         "PolicyEvaluation",

@@ -95,7 +95,8 @@ def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
     warn_if_doubled(log, stacklevel=stacklevel + 1)
     if not log.next_states_given or log.episode_lengths is None or log.has_gaps:
         return
-    broken, n_inside = _count_unlinked(log)
+    is_inside, leads_on = rows_that_lead_on(log)
+    broken, n_inside = (int(np.count_nonzero(rows)) for rows in (is_inside & ~leads_on, is_inside))
     if broken > MOST_UNLINKED * n_inside:
         doubt(
             f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
@@ -108,15 +109,18 @@ def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
         )
 
 
-def _count_unlinked(log: Transitions) -> tuple[int, int]:
-    """Return how many rows do not lead to the state of the row after them, and of how many."""
+def rows_that_lead_on(log: Transitions) -> tuple[Bools, Bools]:
+    """Return which rows have a row after them in their episode, and which lead to its state.
+
+    Both are (n - 1,), without the last row. The log has episodes.
+    """
     assert log.episode_lengths is not None
-    leads_on = log.next_codes[:-1] == log.state_codes[1:]
+    leads_on: Bools = log.next_codes[:-1] == log.state_codes[1:]
     last_rows = np.cumsum(log.episode_lengths)[:-1] - 1
     last_rows = last_rows[last_rows >= 0]  # an episode of truncated rows only has none
     is_inside = np.ones(len(leads_on), dtype=bool)
     is_inside[last_rows[last_rows < len(leads_on)]] = False
-    return int(np.count_nonzero(is_inside & ~leads_on)), int(np.count_nonzero(is_inside))
+    return is_inside, leads_on
 
 
 def warn_if_doubled(log: Transitions, *, stacklevel: int) -> None:

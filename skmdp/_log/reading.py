@@ -39,6 +39,7 @@ from skmdp._log.roles import (
     default_next_names,
     find_next_names,
     hint_at,
+    near_name,
     warn_of_near_names,
 )
 from skmdp._messages import quoted, shown
@@ -316,13 +317,15 @@ def _find_episodes(frame: Table, roles: Roles, remedies: Remedies) -> LabelColum
         return None
     nexts = quoted(default_next_names(roles.state) or ["next_state=..."])
     wanted = "None" if roles.episode is None else quoted(roles.episode)
-    hint = hint_at((roles.episode or ("episode",))[0], frame.columns, frame.index_names)
+    meant = (roles.episode or ("episode",))[0]
+    hint = hint_at(meant, frame.columns, frame.index_names)
     raise refusal(
         f"The table has neither next states ({nexts}) nor an episode column ({wanted}), so what "
         f"followed a row is unknown.{hint} Add next-state column(s), or a column that tells which "
         "rows belong together, and name them with next_state=... or episode=... The table has the "
         f"column(s) {quoted(frame.columns)}.",
         "no_episodes",
+        remedy={"episode": near_name(meant, frame.columns)},
     )
 
 

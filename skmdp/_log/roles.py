@@ -130,6 +130,8 @@ def find_next_names(
             f"The table has next-state column(s) {quoted(there)} but not {lacking}. Add what is "
             "missing, or name the columns with next_state=...",
             "absent",
+            absent,
+            remedy={"next_state": None},
         )
     return names
 
