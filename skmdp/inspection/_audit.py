@@ -81,7 +81,7 @@ def audit(X: Any, *, columns: Mapping[str, Any] | None = None) -> Audit:
     table = as_table(X)
     errors, reading = read_to_the_end(X, columns or {})
     if reading is None:
-        return Audit(tuple(errors), len(table))
+        return Audit(tuple(errors), len(table), None, None, None)
     checks = (warnings_of, check_labels, check_links, check_outcomes)
     found: list[Finding] = [*errors, *(one for check in checks for one in check(reading))]
     found.sort(key=lambda one: SEVERITIES.index(one.severity))

@@ -117,12 +117,12 @@ class Finding:
 
     severity: Severity
     kind: str
-    columns: Names = ()
-    n_rows: int | None = None
-    first_row: Any = None
-    what: str = ""
-    why: str = ""
-    mend: str = ""
+    columns: Names
+    n_rows: int | None
+    first_row: Any
+    what: str
+    why: str
+    mend: str
 
     @property
     def where(self) -> str:
@@ -165,9 +165,9 @@ class Audit:
 
     findings: tuple[Finding, ...]
     n_rows: int
-    n_episodes: int | None = None
-    n_states: int | None = None
-    n_actions: int | None = None
+    n_episodes: int | None
+    n_states: int | None
+    n_actions: int | None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
