@@ -26,7 +26,7 @@ from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.raw import CLUSTERS, MEASURED, Measurements, measured_names, read_measurements
 from skmdp._log.roles import Roles
-from skmdp._typing import Codes, Name
+from skmdp._typing import Codes, Floats, Name
 
 # Logs are kept while they have no more rows than this together: those of the folds of a search.
 MOST_ROWS_KEPT = 500_000
@@ -70,7 +70,9 @@ def fitted_q(
     known = measured.log.propensities
     grown = joblib.hash((log, regressor, known))
     in_time = None if horizon is not None else in_time_of(measured.log, measured.cut_share)
-    asked = (horizon, gamma, measured.log.longest, measured.cut_share, joblib.hash(in_time))
+    gamma, durations = discount_of(measured.log, gamma)
+    timed = joblib.hash((durations, in_time))
+    asked = (horizon, gamma, measured.log.longest, measured.cut_share, timed)
 
     def grow() -> FittedQ:
         return FittedQ.of_log(
@@ -84,6 +86,7 @@ def fitted_q(
             horizon=horizon_of_log,
             longest=measured.log.longest,
             gamma=gamma,
+            durations=durations,
             in_time=in_time,
         )
 
@@ -101,6 +104,18 @@ def in_time_of(log: Transitions, cut_share: float) -> InTime | None:
     if cut_share == 0 or log.durations.are_equal:
         return None
     return InTime.of_durations(log.durations.numbers, log.longest_time, cut_share)
+
+
+def discount_of(log: Transitions, gamma: float) -> tuple[float, Floats | None]:
+    """Return the discount of a unit of time, and how many units the rows take, (n_rows,).
+
+    Where all take equally long, that is the unit, and there is no need to tell rows apart (None).
+    """
+    if log.durations is None or not len(log.durations.numbers):
+        return gamma, None
+    if log.durations.are_equal:
+        return float(gamma ** log.durations.numbers[0]), None
+    return gamma, log.durations.numbers
 
 
 def read_behind(

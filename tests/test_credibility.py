@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 from skmdp._estimation.counts import count_transitions
 from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance, prior_rows
 from skmdp._evaluation.direct import choice_of_actions
-from skmdp._evaluation.replay import Candidate, Replay, direct_error, lacking_error, standard_error
+from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.standard_errors import direct_error, lacking_error, standard_error
 
 SEEDS = st.integers(0, 2**31 - 1)
 

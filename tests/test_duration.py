@@ -21,7 +21,7 @@ from skmdp._evaluation.in_time import LEFT_OUT, MOST_DECISIONS, InTime
 from skmdp._evaluation.long_run import rate_per_time, reached_states
 from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import drift, markov_test
-from skmdp.metrics import compare_policies, evaluate_policy, policy_scorer, value_per_time
+from skmdp.metrics import compare_policies, evaluate_policy, value_per_time
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.model_selection import EpisodeKFold
 from skmdp.preprocessing import StateEncoder
@@ -545,27 +545,6 @@ def test_equal_durations_leave_every_judgement_as_it_is(duration):
     assert policy.score(timed) == policy.set_params(duration=None).score(untimed)
 
 
-@pytest.mark.parametrize("method", ["is", "wis", "pdis", "pdwis", "dr", "wdr"])
-def test_methods_that_do_not_know_time_refuse_it(method):
-    log = plant(30, 9)
-    with pytest.raises(ValueError, match=f"only 'fqe', 'dm' can; asked for were '{method}'"):
-        evaluate_policy("quick", log, methods=[method, "dm"])
-    with pytest.raises(ValueError, match=f"only 'fqe', 'dm' can; asked for were '{method}'"):
-        evaluate_policy("quick", log, methods=["fqe", method])
-    plain = evaluate_policy("behavior", log, methods=method, columns={"duration": None})
-    assert plain.to_frame()["method"].tolist() == [method]
-
-
-def test_a_discount_per_decision_is_refused_beside_durations():
-    log = plant(30, 9)
-    for method in ("dm", "fqe"):
-        with pytest.raises(ValueError, match=r"gamma=0\.9 would be a discount per decision"):
-            evaluate_policy("quick", log, methods=method, gamma=0.9)
-        evaluate_policy("quick", log.assign(duration=1), methods=method, gamma=0.9)
-    with pytest.raises(ValueError, match=r"gamma=0\.9 would be a discount per decision"):
-        policy_scorer(gamma=0.9)(MarkovPolicyEstimator().fit(log), log)
-
-
 @pytest.mark.parametrize("method", ["dm", "fqe"])
 def test_a_number_of_decisions_may_be_asked_for(method):
     log = plant(30, 9)
@@ -708,11 +687,11 @@ def test_pickles_keep_the_unit():
 
 
 def test_the_number_of_decisions_followed_is_bounded():
-    usual = InTime(np.exp([-1.0, -0.5]), 1.0).parts(longest=3)
+    usual = InTime.of_durations(np.array([2.0, 1.0]), 2.0, 1.0).parts(longest=3)
     ((share, counts_time, horizon),) = usual
     assert (share, counts_time) == (1.0, True)
     assert np.exp(-0.5) ** horizon.steps <= LEFT_OUT < np.exp(-0.5) ** (horizon.steps - 2)
-    ((_, _, longest),) = InTime(np.exp([-1.0, -1e-9]), 1.0).parts(longest=3)
+    ((_, _, longest),) = InTime.of_durations(np.array([1.0, 1e-9]), 1.0, 1.0).parts(longest=3)
     assert longest.steps == MOST_DECISIONS
 
 

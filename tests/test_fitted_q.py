@@ -26,7 +26,8 @@ from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import grow_leaves
 from skmdp._evaluation.raw import RawLog, Scale
 from skmdp._evaluation.relevance import relevant_columns
-from skmdp._evaluation.replay import Candidate, Replay, standard_error
+from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.standard_errors import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, leave_out
 from skmdp._evaluation.tails import Tail
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from skmdp._evaluation.importance import discounted_returns, weigh_episodes
+from skmdp._evaluation.importance import discounted_returns, time_before, weigh_episodes
 
 # Four episodes over states 0, 1 and actions 0, 1; -1 is the end. gamma = 1/2. Logged half and half.
 HAND = [
@@ -42,15 +42,16 @@ def weigh(episodes, pi, b=0.5):
 def test_example_by_hand(pi, ends, IS, WIS, PDIS, PDWIS, size):
     weights = weigh(HAND, pi)
     lengths, _, _, rewards, _ = arrays(HAND)
-    returns = discounted_returns(lengths, rewards, 0.5)
+    discounts = 0.5 ** time_before(lengths)
+    returns = discounted_returns(lengths, rewards, discounts)
     assert_allclose(returns, [2, 2, 3, 2])
     assert_allclose(np.exp(weights.log_end), ends, atol=1e-12)
-    x = rewards[weights.rows]
+    x = (discounts * rewards)[weights.rows]
     found = [
         weights.whole_episodes(returns, normalized=False),
         weights.whole_episodes(returns, normalized=True),
-        weights.per_decision(x, 0.5, normalized=False),
-        weights.per_decision(x, 0.5, normalized=True),
+        weights.per_decision(x, normalized=False),
+        weights.per_decision(x, normalized=True),
         weights.effective_sample_size(),
     ]
     assert_allclose(found, [IS, WIS, PDIS, PDWIS, size], rtol=1e-12)
@@ -64,11 +65,12 @@ def test_example_by_hand(pi, ends, IS, WIS, PDIS, PDWIS, size):
 def test_doubly_robust_example_by_hand(pi, V, DR, WDR):
     Q = np.array([[1.0, 0.0], [2.0, 1.0]])
     weights = weigh(HAND, pi)
-    _, s, a, r, t = arrays(HAND)
-    x = (r + 0.5 * np.append(V, 0.0)[t] - Q[s, a])[weights.rows]
+    lengths, s, a, r, t = arrays(HAND)
+    x = 0.5 ** time_before(lengths) * (r + 0.5 * np.append(V, 0.0)[t] - Q[s, a])
+    x = x[weights.rows]
     start = V[0]  # all episodes start in state 0
-    assert_allclose(start + weights.per_decision(x, 0.5, normalized=False), DR, rtol=1e-12)
-    assert_allclose(start + weights.per_decision(x, 0.5, normalized=True), WDR, rtol=1e-12)
+    assert_allclose(start + weights.per_decision(x, normalized=False), DR, rtol=1e-12)
+    assert_allclose(start + weights.per_decision(x, normalized=True), WDR, rtol=1e-12)
 
 
 EPISODES = st.lists(
@@ -114,13 +116,14 @@ def test_methods_equal_their_definitions(episodes, gamma, data):
     if not (m * lengths).any():
         m[:] = 1
     weights = weigh_episodes(lengths, log_ratios)
-    returns = discounted_returns(lengths, rewards, gamma)
-    x = rewards[weights.rows]
+    discounts = gamma ** time_before(lengths)
+    returns = discounted_returns(lengths, rewards, discounts)
+    x = (discounts * rewards)[weights.rows]
     found = [
         weights.whole_episodes(returns, m, normalized=False),
         weights.whole_episodes(returns, m, normalized=True),
-        weights.per_decision(x, gamma, m, normalized=False),
-        weights.per_decision(x, gamma, m, normalized=True),
+        weights.per_decision(x, m, normalized=False),
+        weights.per_decision(x, m, normalized=True),
     ]
     assert_allclose(found, brute_force(episodes, gamma, m), atol=1e-10)
 
@@ -130,11 +133,12 @@ def test_the_logged_policy_earned_what_was_logged(episodes, gamma):
     lengths = np.array([len(rows) for rows in episodes])
     _, rewards = np.array([row for rows in episodes for row in rows]).T
     weights = weigh_episodes(lengths, np.zeros(len(rewards)))
-    returns = discounted_returns(lengths, rewards, gamma)
+    discounts = gamma ** time_before(lengths)
+    returns = discounted_returns(lengths, rewards, discounts)
     mean = returns[lengths > 0].mean()
     for normalized in (False, True):
         assert_allclose(weights.whole_episodes(returns, normalized=normalized), mean, atol=1e-12)
-        found = weights.per_decision(rewards, gamma, normalized=normalized)
+        found = weights.per_decision(discounts * rewards, normalized=normalized)
         assert_allclose(found, mean, atol=1e-12)
     assert_allclose(weights.effective_sample_size(), (lengths > 0).sum())
 
@@ -145,10 +149,10 @@ def test_one_decision_is_one_episode(episodes):
     lengths = np.array([len(rows) for rows in episodes])
     log_ratios, rewards = np.array([row for rows in episodes for row in rows]).T
     weights = weigh_episodes(lengths, log_ratios)
-    returns, x = discounted_returns(lengths, rewards, 1.0), rewards[weights.rows]
+    returns, x = discounted_returns(lengths, rewards, np.ones(len(rewards))), rewards[weights.rows]
     for normalized in (False, True):
         whole = weights.whole_episodes(returns, normalized=normalized)
-        per_decision = weights.per_decision(x, 1.0, normalized=normalized)
+        per_decision = weights.per_decision(x, normalized=normalized)
         assert_allclose(np.nan_to_num(whole), per_decision, atol=1e-12)
 
 
@@ -160,16 +164,16 @@ def test_weights_of_ten_thousand_decisions(log_ratio):
     log_ratios = np.full(2 * n + 1, log_ratio)
     rewards = np.concatenate([np.ones(n), np.full(n, 3.0), [5.0]])
     weights = weigh_episodes(lengths, log_ratios)
-    returns = discounted_returns(lengths, rewards, 1.0)
+    returns = discounted_returns(lengths, rewards, np.ones(len(rewards)))
     whole = weights.whole_episodes(returns, normalized=True)
-    per_decision = weights.per_decision(rewards, 1.0, normalized=True)
+    per_decision = weights.per_decision(rewards, normalized=True)
     if log_ratio > 0:
         assert_allclose(whole, 2 * n)
         # The third episode ends at once; its weight counts on, ever less.
         rest = np.exp(-log_ratio * np.arange(1, n))
         assert_allclose(per_decision, 3 + (4 / (2 + rest)).sum())
         assert weights.whole_episodes(returns, normalized=False) == np.inf
-        assert weights.per_decision(rewards, 1.0, normalized=False) == np.inf
+        assert weights.per_decision(rewards, normalized=False) == np.inf
         assert_allclose(weights.effective_sample_size(), 2)
     else:
         assert_allclose(whole, 5)
@@ -183,13 +187,14 @@ def test_horizon_leaves_out_what_comes_later():
     cut = weigh_episodes(lengths, np.log(np.full(len(rewards), 2.0)), horizon=1)
     plain = weigh_episodes(np.ones(4, dtype=int), np.log(np.full(4, 2.0)))
     assert_allclose(cut.log_end, plain.log_end)
+    discounts = 0.5 ** time_before(lengths)
     assert_allclose(
-        discounted_returns(lengths, rewards, 0.5, horizon=1), [rows[0][2] for rows in short]
+        discounted_returns(lengths, rewards, discounts, horizon=1), [rows[0][2] for rows in short]
     )
     for normalized in (False, True):
         assert_allclose(
-            cut.per_decision(rewards[cut.rows], 0.5, normalized=normalized),
-            plain.per_decision(arrays(short)[3], 0.5, normalized=normalized),
+            cut.per_decision((discounts * rewards)[cut.rows], normalized=normalized),
+            plain.per_decision(arrays(short)[3], normalized=normalized),
         )
 
 
@@ -201,11 +206,13 @@ def test_episodes_without_decisions_take_no_part(episodes):
         lengths = np.array([len(rows) for rows in given_ones])
         log_ratios, rewards = np.array([row for rows in given_ones for row in rows]).T
         weights = weigh_episodes(lengths, log_ratios)
-        returns, x = discounted_returns(lengths, rewards, 0.9), rewards[weights.rows]
+        discounts = 0.9 ** time_before(lengths)
+        returns = discounted_returns(lengths, rewards, discounts)
+        x = (discounts * rewards)[weights.rows]
         found.append(
             [weights.share_without_weight(), weights.effective_sample_size()]
             + [weights.whole_episodes(returns, normalized=each) for each in (False, True)]
-            + [weights.per_decision(x, 0.9, normalized=each) for each in (False, True)]
+            + [weights.per_decision(x, normalized=each) for each in (False, True)]
         )
     assert_allclose(found[0], found[1], rtol=1e-12)
     ends = [sum(rho for rho, _ in rows) for rows in episodes if rows]

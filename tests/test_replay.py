@@ -21,7 +21,8 @@ from skmdp._evaluation.direct import (
     policy_process,
 )
 from skmdp._evaluation.horizon import Horizon
-from skmdp._evaluation.replay import METHODS, Candidate, Replay, resample_values, standard_error
+from skmdp._evaluation.replay import METHODS, Candidate, Replay, resample_values
+from skmdp._evaluation.standard_errors import standard_error
 from skmdp._log.evidence import gather
 from skmdp._log.reading import read_table
 from skmdp.datasets import make_garnet, sample_transitions
@@ -209,7 +210,8 @@ def backed_up_anew(asked, draws, *, normalized):
         here = weights.step == step
         x[here] += change[triple[here]]
     direct = estimated_anew(log, asked.choice, draws, 1e-14)
-    return direct + weights.per_decision(x, log.gamma, draws, normalized=normalized)
+    x *= log.discounts[weights.rows]
+    return direct + weights.per_decision(x, draws, normalized=normalized)
 
 
 @pytest.mark.parametrize("kappa", [0.0, 2.0])
@@ -259,9 +261,10 @@ def test_resamples_of_corrected_estimates_move_as_if_estimated_anew(kappa, cut):
             keep_paths=True,
         )
         x = log.rewards[asked.weights.rows] + other._corrections
+        x *= log.discounts[asked.weights.rows]
         anew.append(
             [
-                other.estimate.value + asked.weights.per_decision(x, 0.9, each, normalized=way)
+                other.estimate.value + asked.weights.per_decision(x, each, normalized=way)
                 for way in (False, True)
             ]
         )

@@ -103,6 +103,16 @@ class TransitionCounts:
         """Position of each triple's pair, (n_triples,)."""
         return np.repeat(np.arange(len(self.pair_state)), np.diff(self.indptr))
 
+    @cached_property
+    def pairs_following(self) -> Any:
+        """Weight with which each pair is followed by each state, CSR (n_pairs, n_states)."""
+        return self.matrix(self.following)[:, : self.n_states]
+
+    @cached_property
+    def states_following(self) -> Any:
+        """The same of each state, whatever was done, CSR (n_states, n_states)."""
+        return self.state_matrix(self.following)[:, : self.n_states]
+
     def matrix(self, per_triple: Floats) -> Any:
         """Return numbers given per triple as a CSR array (n_pairs, n_states + 1)."""
         shape = (len(self.pair_state), self.n_states + 1)

@@ -93,8 +93,22 @@ class Residuals:
         )
         return of_group, prior_rows(squares, self.parent_of_row, log_of_parents)
 
-    def pooled(self, products: Floats, k: float) -> Floats:
-        """Return the mean product of two residuals in each parent, near the log's, (n_parents,)."""
+    def covariances(self, other: Residuals, k: float) -> Floats:
+        """Return the mean product of two residuals in the parent of each row, (n_rows,).
+
+        That of a parent lies near the log's, which counts for ``k`` rows.
+        """
+        if other is self and k == self.prior_rows[1]:
+            return self._variances
+        return self._pooled(self.amounts * other.amounts, k)[self.parent_of_row]
+
+    @cached_property
+    def _variances(self) -> Floats:
+        """Variance in the parent of each row, the same for all estimates, (n_rows,)."""
+        return self._pooled(self.amounts**2, self.prior_rows[1])[self.parent_of_row]
+
+    def _pooled(self, products: Floats, k: float) -> Floats:
+        """Return the mean of products of rows in each parent, near the log's, (n_parents,)."""
         freedom = self._freedom
         of_parents = sum_by_code(self.parent_of_row, products, len(freedom))
         of_log = float(of_parents.sum()) / max(float(freedom.sum()), 1.0)
@@ -151,23 +165,29 @@ def _doubt(n: Floats, k: float) -> Floats:
 
 def lacking_variance(one: Outcomes, other: Outcomes | None = None) -> float:
     """Return what the rows do not show of the variance of an estimate, or of a difference."""
-    parts = [(one.weights, one.residuals)]
-    if other is not None:
-        parts.append((-other.weights, other.residuals))
-    if not any(of.amounts.any() for _, of in parts):
-        return 0.0
+    parts = _parts(one, other)
     rows, n_groups = one.residuals, len(one.residuals.parent)
-    k, k_parent = (max(of.prior_rows[level] for _, of in parts) for level in (0, 1))
-    expected, size = np.zeros(len(rows.group)), np.zeros(len(rows.group))
-    for (weights, a), (other_weights, b) in product(parts, parts):
-        variance = rows.pooled(a.amounts * b.amounts, k_parent)[rows.parent_of_row]
-        expected += weights * other_weights * variance
-        size += np.abs(weights * other_weights * variance)
-    total, squares = (sum_by_code(rows.group, x, n_groups) for x in (expected, expected**2))
-    moved = np.sum([weights * of.amounts for weights, of in parts], axis=0)
-    seen = sum_by_code(rows.group, moved**2, n_groups)
+    k, k_parent = (max(part.residuals.prior_rows[level] for part in parts) for level in (0, 1))
+    expected, size = np.zeros(len(rows.group)), 0.0
+    for a, b in product(parts, parts):
+        terms = a.weights * b.weights * a.residuals.covariances(b.residuals, k_parent)
+        expected += terms
+        size += float(np.abs(terms).sum())
+    moved = np.sum([part.weights * part.residuals.amounts for part in parts], axis=0)
+    total, squares, seen = (
+        sum_by_code(rows.group, x, n_groups) for x in (expected, expected**2, moved**2)
+    )
     # Rows that count unequally are as good as so many that count alike.
     doubt = _doubt(divide(total**2, squares), k)
     lacking = float(doubt @ (total - seen))
     # Two estimates that move alike differ by rounding, of which the root would not be small.
-    return lacking if lacking > ROUNDING * size.sum() else 0.0
+    return lacking if lacking > ROUNDING * size else 0.0
+
+
+def _parts(one: Outcomes, other: Outcomes | None) -> list[Outcomes]:
+    """Return what moves an estimate, or a difference: by residuals, each of which comes once."""
+    if other is None:
+        return [one]
+    if other.residuals is one.residuals:
+        return [Outcomes(one.weights - other.weights, one.residuals)]
+    return [one, Outcomes(-other.weights, other.residuals)]

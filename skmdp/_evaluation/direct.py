@@ -82,9 +82,9 @@ class DirectEstimate:
     thin: float
     outlasting: float | None
     extrapolated: float
-    values: Path | None
-    visits: Path | None
-    visited: Floats | None
+    values: Path | None = None
+    visits: Path | None = None
+    visited: Floats | None = None
 
 
 def choice_of_actions(counts: TransitionCounts, actions: Integers) -> Floats:
@@ -124,18 +124,23 @@ def evaluate_directly(
     horizon: Horizon,
     longest: int | None,
     gamma: float = 1.0,
+    discounted: TransitionCounts | None = None,
     tolerance: float = SCORE_TOLERANCE,
     keep_paths: bool = False,
 ) -> DirectEstimate:
     """Estimate the value of a policy, by the module's formulas.
 
     ``choice`` (n_pairs,) is pi(a|s) of every logged pair; what it lacks to one is taken for
-    actions that the log does not have. None stands for doing as is logged.
+    actions that the log does not have. None stands for doing as is logged. ``discounted`` are the
+    counts of rows that discount what follows each by its own time (None: all by ``gamma``).
     """
     transitions, rewards = policy_process(counts, choice, prior_strength)
+    discounting = transitions
+    if discounted is not None:
+        discounting, _ = policy_process(discounted, choice, prior_strength)
     landmarks = horizon.landmarks(counts.n_states)
     values = follow_values(
-        transitions,
+        discounting,
         rewards,
         horizon.steps,
         gamma,
@@ -144,23 +149,23 @@ def evaluate_directly(
     )
     follow = partial(
         follow_visits,
-        transitions.T.tocsr(),
-        np.where(counts.state_weights > 0, initial_distribution, 0.0),
-        counts.state_weights > 0,
-        horizon,
+        start=np.where(counts.state_weights > 0, initial_distribution, 0.0),
+        acts=counts.state_weights > 0,
+        horizon=horizon,
         tolerance=tolerance,
     )
-    visits, decisions = follow(1.0, keep=landmarks if keep_paths else (longest,))
+    backwards = transitions.T.tocsr()
+    visits, decisions = follow(backwards, gamma=1.0, keep=landmarks if keep_paths else (longest,))
     visited = decisions
     outlasting, extrapolated = None, 0.0
     if longest is not None and longest <= horizon.steps:
         outlasting = float(visits.at(longest).sum())
         extrapolated = horizon.share_at(longest) * outlasting
-    if keep_paths and gamma < 1:
-        visits, visited = follow(gamma, keep=landmarks)
+    if keep_paths and (gamma < 1 or discounted is not None):
+        visits, visited = follow(discounting.T.tocsr(), gamma=gamma, keep=landmarks)
     state_values = horizon.mean(values)
     ends = [float(initial_distribution @ values.at(steps)) for steps in horizon.shares]
-    return DirectEstimate(
+    found = DirectEstimate(
         value=float(initial_distribution @ state_values),
         ends=(min(ends), max(ends)),
         state_values=state_values,
@@ -171,10 +176,8 @@ def evaluate_directly(
         thin=_share_lacking(decisions, counts, choice, FEW_ROWS - 1),
         outlasting=outlasting,
         extrapolated=extrapolated,
-        values=values if keep_paths else None,
-        visits=visits if keep_paths else None,
-        visited=visited if keep_paths else None,
     )
+    return replace(found, values=values, visits=visits, visited=visited) if keep_paths else found
 
 
 def average_estimates(parts: Sequence[tuple[float, DirectEstimate]]) -> DirectEstimate:
@@ -246,14 +249,13 @@ def policy_process(
     per_pair = divide(believed, counts.pair_weights)
     per_state = divide(left, counts.state_weights)
     followed = np.flatnonzero(per_pair)
+    bounds = np.searchsorted(counts.pair_state[followed], np.arange(counts.n_states + 1))
     place = csr_array(
-        (per_pair[followed], (counts.pair_state[followed], followed)),
-        shape=(counts.n_states, len(per_pair)),
+        (per_pair[followed], followed, bounds), shape=(counts.n_states, len(per_pair))
     )
-    of_pairs = place @ counts.matrix(counts.following)
-    mixed = of_pairs + diags_array(per_state) @ counts.state_matrix(counts.following)
+    mixed = place @ counts.pairs_following + diags_array(per_state) @ counts.states_following
     rewards = place @ counts.pair_rewards + per_state * counts.state_rewards
-    return mixed.tocsr()[:, : counts.n_states], rewards
+    return mixed.tocsr(), rewards
 
 
 def pair_process_values(
@@ -262,8 +264,7 @@ def pair_process_values(
     """Return Q of every logged pair, shrunk as the policy's process is, (n_pairs,)."""
     n, n_s = counts.pair_weights, counts.state_weights
     trust = divide(n, n + prior_strength)
-    following = np.append(values, 0.0)
-    paid = counts.pair_rewards + gamma * (counts.matrix(counts.weights) @ following)
+    paid = counts.pair_rewards + gamma * (counts.pairs_following @ values)
     usual = sum_by_code(counts.pair_state, paid, counts.n_states)
     return np.asarray(trust * divide(paid, n) + (1 - trust) * divide(usual, n_s)[counts.pair_state])
 

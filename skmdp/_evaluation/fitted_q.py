@@ -8,6 +8,7 @@ to under the policy,
 
     W_0 = 0,  W_{h+1} = R + gamma P W_h,  value = d_0 . W_H;  d_{t+1} = gamma d_t P
 
+where gamma may differ between rows, each to the power of its duration.
 That is the direct method with rows for states, and so are the horizon (a share of cut episodes c
 makes it (1 - c) d_0 . W_{10 L} + c d_0 . W_L) and when following stops. It averages, so |W_h| is
 never more than h times the largest reward.
@@ -43,7 +44,7 @@ from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, require_leaves
 from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.relevance import relevant_columns
-from skmdp._evaluation.replay import standard_error
+from skmdp._evaluation.standard_errors import standard_error
 from skmdp._evaluation.support import (
     Propensities,
     estimate_propensities,
@@ -130,8 +131,9 @@ class FittedQ:
     """A log made ready to be asked about any number of policies.
 
     ``longest`` is the number of rows of its longest episode, None where that is unknown. To follow
-    the logged policy is to follow ``propensities``. ``in_time`` tells how policies are followed
-    where decisions take time (None: they do not).
+    the logged policy is to follow ``propensities``. ``durations`` (n_rows,) tell how much time
+    decisions take, each its own (None: all one unit), and ``in_time`` how policies are followed
+    then where records were cut off (None: for a number of decisions).
     """
 
     log: RawLog
@@ -141,6 +143,7 @@ class FittedQ:
     longest: int | None = None
     gamma: float = 1.0
     tolerance: float = TOLERANCE
+    durations: Floats | None = None
     in_time: InTime | None = None
 
     @classmethod
@@ -232,29 +235,30 @@ class FittedQ:
         self, following: Array, starting: Array, horizon: Horizon, going_on: Floats | None = None
     ) -> FittedEstimate:
         """Follow a policy where rows lead on with the given probabilities, (n_rows,); None: all."""
-        log = self.log
+        log, n = self.log, len(self.log.ended)
         longest = self.longest if going_on is None else None
-        going_on = np.ones(len(log.ended)) if going_on is None else going_on
+        going_on = np.ones(n) if going_on is None else going_on
+        times = np.ones(n) if self.durations is None else self.durations
         goes_on = np.flatnonzero(~log.ended)
         next_choice = choice_matrix(following[goes_on], log.n_actions)
         start_choice = choice_matrix(starting, log.n_actions)
-        process, begun = self._process(next_choice, start_choice, goes_on, going_on)
-        rows = process.averages.rows
+        process, begun = self._process(next_choice, start_choice, goes_on)
+        process = process.leading_on(going_on)
+        discounting, rows = process.leading_on(self.gamma**times), process.averages.rows
         values = follow_values(
-            process,
+            discounting,
             log.rewards[rows],
             horizon.steps,
-            self.gamma,
+            1.0,
             self.tolerance,
             keep=range(horizon.steps),
         )
-        visits, drawn_upon = self._visits(process, horizon, 1.0)
+        visits, drawn_upon = self._visits(process, horizon)
         discounted, weights = visits, drawn_upon
         if self.gamma < 1:
-            discounted, weights = self._visits(process, horizon, self.gamma)
+            discounted, weights = self._visits(discounting, horizon)
         start_values = np.asarray(begun @ process.averages.means(horizon.mean(values)))
-        influence = influence_of_rows(process, values, discounted, horizon)
-        n = len(log.ended)
+        influence = influence_of_rows(discounting, values, discounted, horizon)
         # Nothing is decided after the last step.
         deciding = _spread(drawn_upon - horizon.mean(visits, before=1), rows, n) * going_on
         supported = self._supported
@@ -284,7 +288,7 @@ class FittedQ:
         return Residuals(residuals, *self.leaves.cells(self.log.actions))
 
     def _process(
-        self, next_choice: Any, start_choice: Any, goes_on: Integers, going_on: Floats
+        self, next_choice: Any, start_choice: Any, goes_on: Integers
     ) -> tuple[_Process, Any]:
         """Return a policy's way through the rows, and G of the starts, (n_episodes, n_leaves)."""
         n, n_rows = self.log.n_episodes, len(self.log.ended)
@@ -306,17 +310,16 @@ class FittedQ:
         begun = incidence(
             code[start_codes], start_choice.indptr, n_leaves, start_choice.data / n_trees
         )
-        reached = diags_array(going_on[averages.rows]) @ reached[averages.rows]
-        return _Process(averages, reached, begun.T @ np.full(n, 1 / n), self.gamma), begun
+        return _Process(averages, reached[averages.rows], begun.T @ np.full(n, 1 / n)), begun
 
-    def _visits(self, process: _Process, horizon: Horizon, gamma: float) -> tuple[Path, Floats]:
+    def _visits(self, process: _Process, horizon: Horizon) -> tuple[Path, Floats]:
         """Return d_0, d_1, ... (n_rows,) and their sum over the horizon."""
         return follow_visits(
             process.T,
             process.averages.share_out(process.begun),
             np.ones(len(process.averages.rows), dtype=bool),
             horizon,
-            gamma,
+            1.0,
             self.tolerance,
             keep=range(horizon.steps + 1),
         )
@@ -329,7 +332,13 @@ class _Process:
     averages: Averages
     reached: Any  # G, CSR (n_rows, n_leaves)
     begun: Floats  # m_0, (n_leaves,)
-    gamma: float
+
+    def leading_on(self, factors: Floats) -> _Process:
+        """Return the process in which each row leads on so much less, (n_rows,)."""
+        if (factors == 1).all():
+            return self
+        of_rows = diags_array(factors[self.averages.rows])
+        return replace(self, reached=of_rows @ self.reached)
 
     def __matmul__(self, amounts: Floats) -> Floats:
         return np.asarray(self.reached @ self.averages.means(amounts))
@@ -440,6 +449,6 @@ def influence_of_rows(process: _Process, values: Path, visits: Path, horizon: Ho
         met = meetings(worth, visits, steps - 1)
         while some := list(islice(met, MEETINGS_AT_ONCE)):
             drawn, paid = (np.stack(vectors, axis=1) for vectors in zip(*some, strict=True))
-            arriving = share * process.gamma * (process.reaching @ drawn)
+            arriving = share * (process.reaching @ drawn)
             of_leaves += np.einsum("lk,lk->l", arriving, averages.contents @ paid) / averages.sizes
     return of_rows - averages.share_out(of_leaves)

@@ -5,12 +5,14 @@ much likelier the policy makes the first t + 1 decisions of an episode. After it
 values are 0 and W keeps its value: the sums over episodes at a step run over those that have
 ended, too. Products are kept as logarithms and scaled step by step, so that none overflows.
 
-One formula carries the per-decision methods. With x_t an amount per decision and w_t either W_t / n
-or W_t / sum of W_t over the n episodes,
+One formula carries the per-decision methods. With x_t an amount per decision, w_t either W_t / n
+or W_t / sum of W_t over the n episodes, and D_t the product of the discounts of the decisions
+before (gamma^t, or gamma to the power of the time that has passed),
 
-    mean of V(s_0) + sum over t and episodes of gamma^t w_t x_t
+    mean of V(s_0) + sum over t and episodes of D_t w_t x_t
 
-is PDIS or PDWIS for V = 0 and x = r, and DR or WDR for x = r + gamma V(s') - Q(s, a).
+is PDIS or PDWIS for V = 0 and x = r, and DR or WDR for x = r + gamma V(s') - Q(s, a), with the
+discount of the row for gamma. Amounts come discounted here.
 """
 
 from __future__ import annotations
@@ -112,30 +114,39 @@ class EpisodeWeights:
         return np.where(total == 0, 0.0, scaled)
 
     def per_decision(
-        self, amounts: Floats, gamma: float, draws: Floats | None = None, *, normalized: bool
+        self, amounts: Floats, draws: Floats | None = None, *, normalized: bool
     ) -> Floats:
-        """Return sum over t and episodes of gamma^t w_t x_t; ``amounts`` (n_rows,) are the x_t.
+        """Return sum over t and episodes of w_t D_t x_t; ``amounts`` (n_rows,) are the D_t x_t.
 
         ``draws`` as in ``whole_episodes``. Steps at which all episodes weigh nothing are left out.
         """
+        scales = self._scales_of_log[normalized] if draws is None else None
         draws = self._once if draws is None else draws
         totals = draws @ self._by_step(self.weights * amounts)
         with np.errstate(over="ignore", invalid="ignore"):
-            terms = totals * self._scales(gamma, draws, normalized=normalized)
+            if scales is None:
+                scales = self._scales(draws, normalized=normalized)
+            terms = totals * scales
         return np.asarray(np.where(totals == 0, 0.0, terms).sum(axis=-1))
 
-    def shares(self, gamma: float, *, normalized: bool) -> Floats:
-        """Return gamma^t w_t of every row with weight, (n_rows,): ``per_decision`` is their sum."""
+    def shares(self, *, normalized: bool) -> Floats:
+        """Return w_t of every row with weight, (n_rows,)."""
         _, at = self._steps
-        return self.weights * self._scales(gamma, self._once, normalized=normalized)[at]
+        return self.weights * self._scales_of_log[normalized][at]
+
+    @cached_property
+    def _scales_of_log(self) -> tuple[Floats, Floats]:
+        """The scales for one draw of each episode, and the normalized ones."""
+        mean, normalized = (self._scales(self._once, normalized=each) for each in (False, True))
+        return mean, normalized
 
     def _by_step(self, amounts: Floats) -> Any:
         """Return amounts of rows as a CSR array (n_episodes, n_steps)."""
         steps, at = self._steps
         return csr_array((amounts, at, self._bounds), shape=(len(self.lengths), len(steps)))
 
-    def _scales(self, gamma: float, draws: Floats, *, normalized: bool) -> Floats:
-        """Return gamma^t w_t / ``weights``, (..., n_steps), one for all rows of a step."""
+    def _scales(self, draws: Floats, *, normalized: bool) -> Floats:
+        """Return w_t / ``weights``, (..., n_steps), one for all rows of a step."""
         steps, _ = self._steps
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             if normalized:
@@ -143,8 +154,7 @@ class EpisodeWeights:
                 log_all = np.logaddexp(log_going, self._log_ended(draws))
             else:
                 log_all = np.log(self._n_drawn(draws))[..., np.newaxis]
-            discounts = gamma ** steps.astype(np.float64)
-            return np.asarray(discounts * np.exp(self.scale[steps] - log_all))
+            return np.asarray(np.exp(self.scale[steps] - log_all))
 
     def _log_ended(self, draws: Floats) -> Floats:
         """Return log of the sum of the weights of episodes that ended before each step."""
@@ -205,12 +215,23 @@ def _running_sums(amounts: Floats, lengths: Integers) -> Floats:
 
 
 def discounted_returns(
-    lengths: Integers, rewards: Floats, gamma: float, horizon: int | None = None
+    lengths: Integers, rewards: Floats, discounts: Floats, horizon: int | None = None
 ) -> Floats:
-    """Return sum of gamma^t r_t of every episode, (n_episodes,)."""
-    episode = np.repeat(np.arange(len(lengths)), lengths)
-    step = np.arange(len(rewards)) - (np.cumsum(lengths) - lengths)[episode]
-    earned = gamma ** step.astype(np.float64) * rewards
+    """Return sum of D_t r_t of every episode, (n_episodes,)."""
+    earned = discounts * rewards
     if horizon is not None:
-        earned[step >= horizon] = 0.0
+        earned[time_before(lengths) >= horizon] = 0.0
+    episode = np.repeat(np.arange(len(lengths)), lengths)
     return sum_by_code(episode, earned, len(lengths))
+
+
+def time_before(lengths: Integers, durations: Floats | None = None) -> Floats:
+    """Return the time from the start of its episode to each row's decision, (n,).
+
+    Where rows have no ``durations`` (n,), the number of the decisions before.
+    """
+    if durations is None:
+        durations = np.ones(int(lengths.sum()))
+    passed = np.append(0.0, np.cumsum(durations))
+    started = passed[np.cumsum(lengths) - lengths]
+    return np.asarray(passed[:-1] - np.repeat(started, lengths))

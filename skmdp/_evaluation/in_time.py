@@ -29,15 +29,19 @@ MOST_DECISIONS = 2**20
 
 @dataclass(frozen=True, eq=False)
 class InTime:
-    """How cut records are followed: ``going_on`` (n_rows,) is exp(-d / T) of each row."""
+    """How cut records are followed: for the mean time T, in the share c of the cases.
+
+    ``going_on`` (n_rows,) is exp(-d / T) of each row.
+    """
 
     going_on: Floats
+    mean_time: float
     cut_share: float
 
     @classmethod
     def of_durations(cls, durations: Floats, longest_time: float, cut_share: float) -> InTime:
         """Follow a policy for the time of the longest record where records were cut off."""
-        return cls(np.exp(-durations / longest_time), cut_share)
+        return cls(np.exp(-durations / longest_time), longest_time, cut_share)
 
     def parts(self, longest: int) -> list[tuple[float, bool, Horizon]]:
         """Return share, whether time is counted, and horizon of the ways to follow a policy."""

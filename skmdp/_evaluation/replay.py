@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
-from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
+from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import (
     DirectEstimate,
     average_estimates,
@@ -24,7 +24,12 @@ from skmdp._evaluation.direct import (
     pair_process_values,
 )
 from skmdp._evaluation.horizon import Horizon
-from skmdp._evaluation.importance import EpisodeWeights, discounted_returns, weigh_episodes
+from skmdp._evaluation.importance import (
+    EpisodeWeights,
+    discounted_returns,
+    time_before,
+    weigh_episodes,
+)
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import (
     influence_of_discounts,
@@ -33,16 +38,13 @@ from skmdp._evaluation.influence import (
     mean_visited_values,
 )
 from skmdp._typing import Floats, Integers
+from skmdp.solvers._equations import thread_pools
 
 MODEL_METHODS = ("dm", "dr", "wdr")
-IMPORTANCE_METHODS = ("is", "wis", "pdis", "pdwis")
-METHODS = (*MODEL_METHODS, *IMPORTANCE_METHODS)
+METHODS = (*MODEL_METHODS, "is", "wis", "pdis", "pdwis")
+NORMALIZED_METHODS = ("wis", "pdwis", "wdr")
 # Relative change of the values below which following stops: small beside any standard error.
 TOLERANCE = 1e-10
-# Numbers held at a time of the draws of resamples: a bound on memory.
-DRAWS_AT_ONCE = 2**22
-# From so many episodes on, the spread between them gives the standard error; below, that of rows.
-ENOUGH_EPISODES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +53,10 @@ class Replay:
 
     ``triple`` is the position of each row in ``counts``, ``start_codes`` the first state of each
     episode, or every state where episodes are unknown (``lengths`` is None). ``log_propensities``
-    (n,) are the logarithms of b(a|s). ``in_time`` tells how policies are followed where decisions
-    take time (None: they do not). In one of the ways rows discount what follows by ``going_on``
-    (n,), which the counts then hold.
+    (n,) are the logarithms of b(a|s). ``durations`` (n,) tell how much time decisions take, each
+    its own (None: all one unit), and ``in_time`` how policies are followed then where records were
+    cut off (None: for a number of decisions). In one of the ways they are followed for the mean
+    time ``mean_time``, and the counts hold how likely each row goes on.
     """
 
     counts: TransitionCounts
@@ -67,8 +70,9 @@ class Replay:
     horizon: Horizon
     gamma: float
     prior_strength: float
+    durations: Floats | None = None
     in_time: InTime | None = None
-    going_on: Floats | None = None
+    mean_time: float | None = None
 
     @classmethod
     def of_rows(
@@ -107,11 +111,48 @@ class Replay:
 
     @cached_property
     def discounts(self) -> Floats:
-        """gamma^t of each row, the step t of its episode, (n,)."""
+        """By how much each row is discounted from the start of its episode, (n,)."""
         assert self.lengths is not None
-        first = np.cumsum(self.lengths) - self.lengths
-        steps = np.arange(len(self.triple)) - first[self.episode]
-        return np.asarray(self.gamma ** steps.astype(np.float64))
+        return self._discounts_of(time_before(self.lengths, self.durations))
+
+    @cached_property
+    def _following(self) -> Floats | None:
+        """By how much each row discounts what follows it, (n,); None: all by ``gamma``."""
+        if self.durations is None or (self.mean_time is None and self.gamma == 1):
+            return None
+        return self._discounts_of(self.durations)
+
+    def _discounts_of(self, times: Floats) -> Floats:
+        discounts = self.gamma**times
+        return discounts if self.mean_time is None else discounts * np.exp(-times / self.mean_time)
+
+    @cached_property
+    def discounted(self) -> TransitionCounts:
+        """The counts of rows that discount what follows, each by its own time."""
+        if self._following is None or (self.mean_time is not None and self.gamma == 1):
+            return self.counts
+        return self.counts.discounted(self.triple, self._following)
+
+    @property
+    def rate(self) -> float:
+        """By how much all rows discount what follows, beside what ``discounted`` holds."""
+        return self.gamma if self._following is None else 1.0
+
+    @cached_property
+    def deviations(self) -> Floats:
+        """By how much more each row discounts what follows than its triple does, (n,)."""
+        if self._following is None:
+            return np.zeros(len(self.triple))
+        return np.asarray(self._following - self._of_triples[self.triple])
+
+    @cached_property
+    def _of_triples(self) -> Floats:
+        """By how much the rows of each triple discount what follows on average, (n_triples,)."""
+        return self.rate * divide(self.discounted.following, self.discounted.weights)
+
+    def following_values(self, values: Floats) -> Floats:
+        """Return what follows rows of each triple on average, discounted, (n_triples,)."""
+        return np.asarray(self._of_triples * np.append(values, 0.0)[self.counts.next_states])
 
     @cached_property
     def residuals(self) -> Residuals:
@@ -124,7 +165,7 @@ class Replay:
     def returns(self) -> Floats:
         """Return of each episode, (n_episodes,)."""
         assert self.lengths is not None
-        return discounted_returns(self.lengths, self.rewards, self.gamma, self.horizon.steps)
+        return discounted_returns(self.lengths, self.rewards, self.discounts, self.horizon.steps)
 
     def ways(self) -> list[tuple[float, Replay]]:
         """Return the ways to follow a policy in time, each with the share of cases it is for."""
@@ -133,7 +174,7 @@ class Replay:
         plain = replace(self, in_time=None)
         counts = self.counts.discounted(self.triple, self.in_time.going_on)
         # How many decisions a time has room for is no question of loops.
-        timed = replace(plain, counts=counts, going_on=self.in_time.going_on, longest=None)
+        timed = replace(plain, counts=counts, mean_time=self.in_time.mean_time, longest=None)
         return [
             (share, replace(timed if counts_time else plain, horizon=horizon))
             for share, counts_time, horizon in self.in_time.parts(self.longest)
@@ -144,10 +185,14 @@ class Replay:
         n = np.bincount(self.start_codes, minlength=self.counts.n_states)
         return np.asarray(n / n.sum())
 
-    def of_episodes(self, slope: Floats, offset: Floats) -> Floats:
-        """Return the sum over each episode's rows of slope r + offset, given by triple."""
-        of_rows = slope[self.triple] * self.rewards + offset[self.triple]
-        return sum_by_code(self.episode, of_rows, len(self.start_codes))
+    def by_rows(self, slope: Floats, offset: Floats, by_more: Floats) -> Floats:
+        """Return slope r + offset + by_more times its deviation of each row, (n,).
+
+        They are given by triple, (n_triples,).
+        """
+        triple = self.triple
+        found = slope[triple] * self.rewards + offset[triple]
+        return found if self._following is None else found + by_more[triple] * self.deviations
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +215,8 @@ class Candidate:
             prior_strength=log.prior_strength,
             horizon=log.horizon,
             longest=log.longest,
-            gamma=log.gamma,
+            gamma=log.rate,
+            discounted=None if log.discounted is log.counts else log.discounted,
             tolerance=TOLERANCE,
             keep_paths=True,
         )
@@ -187,43 +233,38 @@ class Candidate:
         if log.in_time is not None:
             of_rows = sum(share * one.influence[0] for share, one in self._ways)
             return np.asarray(of_rows), self.estimate.state_values[log.start_codes]
-        slope, offset = self._influence_of_triples
-        of_rows = slope[log.triple] * log.rewards + offset[log.triple]
-        if log.going_on is not None:
-            kappa, counts = log.prior_strength, log.counts
-            by_more = influence_of_discounts(counts, self.choice, kappa, self._visited)
-            of_mean = counts.following / counts.weights
-            of_rows += by_more[log.triple] * (log.going_on - of_mean[log.triple])
+        counts, kappa = log.discounted, log.prior_strength
+        by_more = influence_of_discounts(counts, self.choice, kappa, self._visited)
+        of_rows = log.by_rows(*self._influence_of_triples, by_more)
         return of_rows, self.estimate.state_values[log.start_codes]
 
     @cached_property
     def _visited(self) -> tuple[Floats, Floats]:
-        log = self.replay
-        return mean_visited_values(log.counts, self.estimate, log.gamma)
+        return mean_visited_values(self.replay.discounted, self.estimate, self.replay.rate)
 
     @cached_property
     def _influence_of_triples(self) -> tuple[Floats, Floats]:
         log = self.replay
         return influence_of_rows(log.counts, self.choice, log.prior_strength, self._visited)
 
-    @cached_property
-    def _weights_of_rewards(self) -> Floats:
-        """By how much each row's reward moves the direct estimate, (n,)."""
-        if self.replay.in_time is not None:
-            return np.asarray(sum(share * one._weights_of_rewards for share, one in self._ways))
-        return self._influence_of_triples[0][self.replay.triple]
-
     def outcomes(self, method: str) -> Outcomes:
         """Return how the rewards of rows move the estimate of a method."""
-        log, normalized = self.replay, method in ("wis", "pdwis", "wdr")
+        return Outcomes(self._weights_by(method), self.replay.residuals)
+
+    def _weights_by(self, method: str) -> Floats:
+        """Return by how much the reward of each row moves the estimate of a method, (n,)."""
+        log, normalized = self.replay, method in NORMALIZED_METHODS
+        if log.in_time is not None and method in MODEL_METHODS:
+            parts = [share * one._weights_by(method) for share, one in self._ways]
+            return np.asarray(np.sum(parts, axis=0))
         if method == "dm" or (self.choice is None and method in MODEL_METHODS):
-            weights = self._weights_of_rewards
-        elif method in ("is", "wis"):
-            weights = self.weights.of_episodes(normalized=normalized)[log.episode] * log.discounts
-        else:
-            weights = np.zeros(len(log.triple))
-            weights[self.weights.rows] = self.weights.shares(log.gamma, normalized=normalized)
-        return Outcomes(weights, log.residuals)
+            return self._influence_of_triples[0][log.triple]
+        if method in ("is", "wis"):
+            shares = self.weights.of_episodes(normalized=normalized)
+            return np.asarray(shares[log.episode] * log.discounts)
+        weights = np.zeros(len(log.triple))
+        weights[self.weights.rows] = self._shares(normalized=normalized)
+        return weights
 
     @cached_property
     def weights(self) -> EpisodeWeights:
@@ -254,7 +295,9 @@ class Candidate:
             return self._moved_value(self._moved_dm, draws)
         if is_logged:
             return self._logged_value(draws)
-        normalized = method in ("wis", "pdwis", "wdr")
+        normalized = method in NORMALIZED_METHODS
+        if log.in_time is not None and method in MODEL_METHODS:
+            return sum(share * one._value(method, draws) for share, one in self._ways)
         if method in ("is", "wis"):
             return self.weights.whole_episodes(log.returns, draws, normalized=normalized)
         value: Floats | float = 0.0
@@ -262,7 +305,13 @@ class Candidate:
         if method in MODEL_METHODS:
             value = self._moved_value(self._moved_wdr if normalized else self._moved_dr, draws)
             amounts = amounts + self._corrections
-        return value + self.weights.per_decision(amounts, log.gamma, draws, normalized=normalized)
+        amounts = amounts * log.discounts[self.weights.rows]
+        return value + self.weights.per_decision(amounts, draws, normalized=normalized)
+
+    def _shares(self, *, normalized: bool) -> Floats:
+        """Return D_t w_t of every row with weight: its share in what is summed by decision."""
+        shares = self.weights.shares(normalized=normalized)
+        return np.asarray(shares * self.replay.discounts[self.weights.rows])
 
     def _moved_value(self, by_episodes: Floats, draws: Floats | None) -> Floats | float:
         """Return the direct estimate, moved by each draw of an episode beyond the first."""
@@ -289,14 +338,12 @@ class Candidate:
     @cached_property
     def _moved_dr(self) -> Floats:
         """The same for dr, but for its weights."""
-        shares = self.weights.shares(self.replay.gamma, normalized=False)
-        return self._moved_dm - self._moved_by_backups(shares)
+        return self._moved_dm - self._moved_by_backups(self._shares(normalized=False))
 
     @cached_property
     def _moved_wdr(self) -> Floats:
         """The same for wdr, but for its weights."""
-        shares = self.weights.shares(self.replay.gamma, normalized=True)
-        return self._moved_dm - self._moved_by_backups(shares)
+        return self._moved_dm - self._moved_by_backups(self._shares(normalized=True))
 
     def _by_values_to_come(self) -> Iterator[tuple[Integers, Floats]]:
         """Yield rows with weight, by their position there, and V when they have been taken.
@@ -316,68 +363,35 @@ class Candidate:
     @cached_property
     def _corrections(self) -> Floats:
         """Return gamma V(s') - Q(s, a) of every row with weight, Q being one backup of V."""
-        log = self.replay
+        log, counts = self.replay, self.replay.discounted
         triple = log.triple[self.weights.rows]
+        more = log.deviations[self.weights.rows]
         corrections = np.empty(len(triple))
         for rows, V in self._by_values_to_come():
-            Q = pair_process_values(log.counts, log.prior_strength, log.gamma, V)
-            following = log.gamma * np.append(V, 0.0)[log.counts.next_states]
-            corrections[rows] = (following - Q[log.counts.triple_pair])[triple[rows]]
+            Q = pair_process_values(counts, log.prior_strength, log.rate, V)
+            usual = log.following_values(V) - Q[counts.triple_pair]
+            led_to = np.append(V, 0.0)[counts.next_states[triple[rows]]]
+            corrections[rows] = usual[triple[rows]] + more[rows] * led_to
         return corrections
 
     def _moved_by_backups(self, shares: Floats) -> Floats:
         """Influence of one draw of each episode on the sum of shares times Q, (n_episodes,)."""
         log = self.replay
-        counts, kappa = log.counts, log.prior_strength
+        counts, kappa = log.discounted, log.prior_strength
         n_pairs, n_triples = len(counts.pair_state), len(counts.triple_pair)
         pair = counts.triple_pair[log.triple[self.weights.rows]]
         distrust = divide(np.full(n_pairs, kappa), counts.pair_weights + kappa)
-        slope, offset = np.zeros(n_triples), np.zeros(n_triples)
+        slope, offset, by_more = np.zeros((3, n_triples))
         for rows, V in self._by_values_to_come():
             chosen = sum_by_code(pair[rows], shares[rows], n_pairs)
             left = sum_by_code(counts.pair_state, chosen * distrust, counts.n_states)
-            following = log.gamma * np.append(V, 0.0)[counts.next_states]
+            following = log.following_values(V)
             moved = influence_on_means(counts, chosen, left, kappa, np.ones(n_triples), following)
             slope += moved[0]
             offset += moved[1]
-        return log.of_episodes(slope, offset)
-
-
-def standard_error(
-    of_rows: Floats, start_values: Floats, episode: Integers, n_episodes: int | None
-) -> float:
-    """Return the standard error of a value from its influence function.
-
-    By episode from 20 episodes on, by row below and where episodes are unknown (None). NaN for one
-    episode, and for fewer than two rows.
-    """
-    if n_episodes == 1 or len(of_rows) < 2:
-        return np.nan
-    n = len(start_values)
-    if n_episodes is None or n_episodes < ENOUGH_EPISODES:
-        return float(np.sqrt(of_rows @ of_rows + start_values.var(ddof=1) / n))
-    moved = n * np.bincount(episode, of_rows, minlength=n) + start_values
-    moved -= moved.mean()
-    return float(np.sqrt(moved @ moved / (n * (n - 1))))
-
-
-def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None) -> float:
-    """Return the standard error of a value of the direct method, or of a difference of two.
-
-    That of its influence function, and what few rows cannot show of the spread of rewards.
-    """
-    of_rows, starts = one.influence
-    if other is not None:
-        other_rows, other_starts = other.influence
-        of_rows, starts = of_rows - other_rows, starts - other_starts
-    shown = standard_error(of_rows, starts, one.replay.episode, n_episodes)
-    return float(np.hypot(shown, lacking_error("dm", one, other)))
-
-
-def lacking_error(method: str, one: Candidate, other: Candidate | None) -> float:
-    """Return the standard error that the spread of rows, or of resamples, does not show."""
-    others = None if other is None else other.outcomes(method)
-    return float(np.sqrt(lacking_variance(one.outcomes(method), others)))
+            by_more += moved[0] * np.append(V, 0.0)[counts.next_states]
+        of_rows = log.by_rows(slope, offset, by_more)
+        return sum_by_code(log.episode, of_rows, len(log.start_codes))
 
 
 def resample_values(
@@ -394,4 +408,7 @@ def resample_values(
     for i, seed in enumerate(seeds):
         drawn = check_random_state(int(seed)).randint(n, size=n)
         draws[i] = np.bincount(drawn, minlength=n)
-    return np.array([candidate.values(methods, draws).T for candidate in candidates]).swapaxes(0, 1)
+    # Of products this small, threads cost more than they save.
+    with thread_pools().limit(limits=1, user_api="blas"):
+        found = [candidate.values(methods, draws).T for candidate in candidates]
+    return np.array(found).swapaxes(0, 1)

@@ -173,11 +173,13 @@ def read_measurements(
     propensities: Any = None,
     names: Names | None = None,
     decisive: Names = (),
+    duration_unit: str | None = None,
 ) -> Measurements:
     """Read a transitions table whose states are the measurements in the columns of the state.
 
     ``names`` are those under which policies know the columns, their own if None. A next state is
-    missing where all of its columns are, or all of those that are ``decisive``.
+    missing where all of its columns are, or all of those that are ``decisive``. ``duration_unit``
+    is that of durations which are times, None chooses one.
     """
     frame = as_table(X)
     require_columns({"state": roles.state}, frame.columns, index_names=frame.index_names)
@@ -193,6 +195,7 @@ def read_measurements(
         replace(roles, next_state=nexts),
         propensities=propensities,
         states=(list(before), following),
+        duration_unit=duration_unit,
     )
     return Measurements(log, columns)
 

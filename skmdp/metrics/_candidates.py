@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,16 +11,14 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.prior_strength import choose_prior_strength
-from skmdp._evaluation.direct import choice_of_actions, choice_of_rows
+from skmdp._evaluation.direct import choice_of_rows
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
-from skmdp._evaluation.importance import discounted_returns
+from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
-from skmdp._log.evidence import Evidence, gather
+from skmdp._log.evidence import gather
 from skmdp._log.frames import as_table
-from skmdp._log.labels import UNKNOWN
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
 from skmdp._log.raw import Measurements, read_measurements
 from skmdp._log.reading import read_table
@@ -28,14 +26,14 @@ from skmdp._messages import quoted
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns
 from skmdp._policy_columns import has_own_states, is_behind_transformers
-from skmdp._trust import fitted_q, in_time_of
-from skmdp._typing import Array, Floats, Integers, Names
+from skmdp._trust import discount_of, fitted_q, in_time_of
+from skmdp._typing import Array, Names
 from skmdp.metrics._columns import ColumnsRead
+from skmdp.metrics._footing import Footing, choice_of_states
 from skmdp.metrics._policies import ask, is_behavior
 from skmdp.metrics._refusals import (
     has_durations,
     no_states,
-    refuse_times,
     require_recurring_states,
     require_rewards,
     require_same_rows,
@@ -44,15 +42,6 @@ from skmdp.metrics._stated import (
     refuse_false_propensities,
     refuse_false_propensities_of_all,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Footing:
-    """A log in some states, in which policies are judged."""
-
-    log: Transitions
-    evidence: Evidence
-    replay: Replay
 
 
 class PolicyLogs:
@@ -73,6 +62,7 @@ class PolicyLogs:
         prior_strength: float | str,
         regressor: Any,
         methods: Sequence[str] | None,
+        duration_unit: str | None = None,
     ) -> None:
         for policy in policies:
             for step in unwrap(policy)[0]:
@@ -82,6 +72,7 @@ class PolicyLogs:
         self._policies = policies
         self._behavior = behavior
         self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
+        self._unit = duration_unit
         self._regressor = regressor
         self._columns = ColumnsRead(X, policies, columns or {})
         self._some_behind = any(map(is_behind_transformers, policies))
@@ -121,7 +112,9 @@ class PolicyLogs:
         all_cut = self.cut_share == 1 and (lengths == self.horizon).all() and not self.counts_time
         if not (all_cut or (self.cut_share == 0 and self._horizon is None)):
             return np.nan
-        return float(discounted_returns(lengths, log.rewards, self._gamma, self.horizon).mean())
+        gamma, durations = discount_of(log, self._gamma)
+        discounts = gamma ** time_before(lengths, durations)
+        return float(discounted_returns(lengths, log.rewards, discounts, self.horizon).mean())
 
     @property
     def horizon(self) -> int:
@@ -137,19 +130,25 @@ class PolicyLogs:
         return self.measurements.cut_share if on_measurements else self._one_replay.cut_share
 
     @property
-    def unknown_time_share(self) -> float:
-        """Share of the decisions that are left out, more of the long ones than of the short."""
-        log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
-        return log.unknown_time_share
+    def _one_log(self) -> Transitions:
+        """The log in the states, or measurements, that come first."""
+        return self.measurements.log if "fqe" in self.methods else self._one_footing.log
 
     @property
-    def horizon_time(self) -> tuple[float | None, str | None]:
-        """The mean time that policies are followed for in cut records, and its unit."""
-        if not self.counts_time:
-            return None, None
-        log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
-        assert log.durations is not None
-        return log.longest_time, log.durations.unit
+    def unknown_time_share(self) -> float:
+        """Share of the decisions that are left out, more of the long ones than of the short."""
+        return self._one_log.unknown_time_share
+
+    @property
+    def horizon_time(self) -> float | None:
+        """The mean time that policies are followed for in cut records, None if for decisions."""
+        return self._one_log.longest_time if self.counts_time else None
+
+    @property
+    def duration_unit(self) -> str | None:
+        """Unit of the log's durations, None of plain numbers."""
+        durations = self._one_log.durations
+        return None if durations is None else durations.unit
 
     @property
     def counts_time(self) -> bool:
@@ -184,7 +183,9 @@ class PolicyLogs:
             state=tuple(wanted),
             next_state=None if there.isdisjoint(nexts) else nexts,
         )
-        measured = read_measurements(self._X, roles, propensities=self._behavior)
+        measured = read_measurements(
+            self._X, roles, propensities=self._behavior, duration_unit=self._unit
+        )
         require_rewards(measured.log)
         if measured.are_labels:  # else rows may be measured anew
             warn_if_unordered(measured.log, stacklevel=2)
@@ -235,7 +236,12 @@ class PolicyLogs:
     def _read(self, policy: Any) -> Transitions:
         """Read the log in the states of a policy."""
         X = transform(unwrap(policy)[0], self._X)
-        log = read_table(X, self._columns.roles_of(policy), propensities=self._behavior)
+        log = read_table(
+            X,
+            self._columns.roles_of(policy),
+            propensities=self._behavior,
+            duration_unit=self._unit,
+        )
         warn_if_unordered(log, stacklevel=2)
         require_rewards(log)
         return log
@@ -249,7 +255,7 @@ class PolicyLogs:
         assert log.rewards is not None  # as was checked
         cut_share = self._cut_share(log)
         in_time = None if self._horizon is not None else in_time_of(log, cut_share)
-        refuse_times(log, self._gamma, self.methods, counts_time=in_time is not None)
+        gamma, durations = discount_of(log, self._gamma)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
         refuse_false_propensities(log, counts, triple, self._behavior)
         replay = Replay.of_rows(
@@ -261,9 +267,10 @@ class PolicyLogs:
             lengths=log.episode_lengths,
             longest=log.longest,
             cut_share=cut_share,
+            durations=durations,
             in_time=in_time,
             horizon=self._horizon,
-            gamma=self._gamma,
+            gamma=gamma,
             prior_strength=float(kappa),
         )
         return Footing(log, evidence, replay)
@@ -302,11 +309,9 @@ class PolicyLogs:
             require_recurring_states(footing.evidence.counts, len(footing.log.state_codes))
         if has_policy(last):
             warn_if_in_pieces(footing.evidence, fitted_policy(last).evidence, stacklevel=4)
-        acted = np.flatnonzero(np.bincount(footing.log.state_codes))
         roles = self._columns.roles_of(policy)
-        states = pd.DataFrame(dict(zip(roles.state, footing.log.states.parts(acted), strict=True)))
-        said = ask(last, states, footing.log.actions, roles, must_be_logged=False)
-        return Candidate(footing.replay, choice_of_states(counts, acted, said))
+        said = ask(last, footing.table, footing.log.actions, roles, must_be_logged=False)
+        return Candidate(footing.replay, choice_of_states(counts, footing.acted, said))
 
     def is_training_log(self, policy: Any) -> bool:
         """Whether a fitted policy was learned from just these transitions."""
@@ -329,7 +334,6 @@ class PolicyLogs:
     def fitted_q(self) -> FittedQ:
         """The measurements made ready to be asked about policies."""
         log = self.measurements.log
-        refuse_times(log, self._gamma, self.methods, counts_time=self.counts_time)
         refuse_false_propensities_of_all(log, self._behavior)
         return fitted_q(
             self.measurements,
@@ -375,14 +379,3 @@ def acts_on_labels(policy: Any) -> bool:
     """Whether a policy names the states that it acts in, or was fitted on states as they are."""
     is_written = isinstance(policy, Mapping | pd.Series | pd.DataFrame)
     return is_written or (has_own_states(policy) and not is_behind_transformers(policy))
-
-
-def choice_of_states(counts: TransitionCounts, states: Integers, answers: Array) -> Floats:
-    """Return pi(a|s) of every logged pair, (n_pairs,), for the answers in some states."""
-    if answers.ndim == 1:
-        actions = np.full(counts.n_states, UNKNOWN, dtype=np.int32)
-        actions[states] = answers
-        return choice_of_actions(counts, actions)
-    probabilities = np.zeros((counts.n_states, counts.n_actions))
-    probabilities[states] = answers
-    return np.asarray(probabilities[counts.pair_state, counts.pair_action])

@@ -71,7 +71,10 @@ def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_lo
         warn_if_unsupported(0.0, (1 - result.cut_share) * outlasting)
     table = result.to_frame()
     few = _warn_of_few_episodes(result, table)
-    _warn_of_disagreement(table[~table["method"].isin(few)], found.direct)
+    speaking = table[~table["method"].isin(few)].dropna(subset=["value", "standard_error"])
+    if result.horizon_time is not None:  # records that were weighed took times of their own
+        speaking = speaking[speaking["method"].isin(FOLLOWING_METHODS)]
+    _warn_of_disagreement(speaking, found.direct)
 
 
 def warn_of_unsupported(names: Sequence[str], found: Sequence[Judgement]) -> None:
@@ -141,8 +144,7 @@ def _warn_of_few_episodes(result: PolicyEvaluation, table: pd.DataFrame) -> list
 
 def _warn_of_disagreement(table: pd.DataFrame, direct: DirectEstimate | None) -> None:
     """Warn of the first two methods whose values lie further apart than their errors allow."""
-    speaking = table.dropna(subset=["value", "standard_error"])
-    for one, other in combinations(speaking.itertuples(), 2):
+    for one, other in combinations(table.itertuples(), 2):
         error = np.hypot(one.standard_error, other.standard_error)
         is_told = error > ROUNDING * abs(one.value)
         if not is_told or not _apart(one, other, direct) > DISAGREEMENT * error:

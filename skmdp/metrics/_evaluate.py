@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skmdp._evaluation import replay
+from skmdp._log.durations import UNITS
 from skmdp._messages import quoted
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.metrics._doubts import told_once, warn_of_doubts, warn_of_unsupported
@@ -25,6 +26,7 @@ METHODS = ("fqe", *replay.METHODS)
 _CONSTRAINTS: dict[str, Any] = {
     "methods": ["array-like", StrOptions(set(METHODS)), None],
     "gamma": [Interval(Real, 0, 1, closed="both")],
+    "duration_unit": [StrOptions(set(UNITS)), None],
     "horizon": [Interval(Integral, 1, None, closed="left"), None],
     "confidence_level": [Interval(Real, 0, 1, closed="neither")],
     "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto", "capped"})],
@@ -43,6 +45,7 @@ def evaluate_policy(
     *,
     methods: Sequence[str] | str | None = None,
     gamma: float = 1.0,
+    duration_unit: str | None = None,
     horizon: int | None = None,
     confidence_level: float = 0.95,
     prior_strength: float | str = "capped",
@@ -69,20 +72,25 @@ def evaluate_policy(
         A log of other episodes than the policy was learned from, with rewards.
     methods : str or sequence of str, default=None
         Any of the methods below. None: for policies on states that are labels ``("dm", "wis",
-        "wdr")``, or ``"dm"`` alone where they are followed for a time (see ``horizon``); for those
+        "wdr")``, or ``"dm"`` alone where they are followed for a time (see ``horizon``), about
+        which episodes of times of their own say little; for those
         that act on measurements, themselves or by an encoder, ``("fqe", "dm")``, where the policy
         makes no states ``"fqe"`` alone.
     gamma : float, default=1.0
-        Discount in [0, 1], per decision. Where ``X`` has durations other than 1, only 1.
+        Discount in [0, 1], per decision. Where ``X`` has durations, per unit of time: what comes
+        after decisions that took the time t together is discounted by gamma^t.
+    duration_unit : {"second", "minute", "hour", "day", "week"}, default=None
+        Unit of time that ``gamma`` is for, where durations are times. None: the largest of day,
+        hour and second of which the median duration of ``X`` has at least one.
     horizon : int, default=None
         Number of steps to follow the policy. None: to the end, where all episodes of ``X`` end.
         Where a share c of them is cut off, values are (1 - c) times those to the end plus c times
         those over as many steps as the longest episode has, for the logged policy likewise. Where
         ``X`` has durations that differ, the latter are those within the time T of the longest
-        episode instead, by ``"dm"`` and ``"fqe"`` only: each row of duration d goes on with
-        probability exp(-d / T), so the time is exponentially distributed with mean T. The
-        importance methods weigh each episode as it was logged; a given number of steps leaves out
-        what it earned later.
+        episode instead: each row of duration d goes on with probability exp(-d / T), so the time is
+        exponentially distributed with mean T. The methods that only weigh episodes (``"is"``,
+        ``"wis"``, ``"pdis"``, ``"pdwis"``) take each as it was logged, for as long as it was; a
+        given number of steps leaves out what it earned later.
     confidence_level : float, default=0.95
         Of the two-sided intervals.
     prior_strength : float, "auto" or "capped", default="capped"
@@ -124,13 +132,13 @@ def evaluate_policy(
     Raises
     ------
     ValueError, TypeError
-        If the log cannot be read, has durations that a method or ``gamma`` is not made for, has no
-        rewards, or no episodes for a method that needs them; if
-        a propensity is not in (0, 1], or propensities contradict the actions that were logged; if
-        there are too few resamples for an interval; if a mapping lacks a state that ``X`` acts in;
-        if a hand-written policy answers an action that ``X`` never logs, with ``"fqe"`` any policy;
-        if probabilities do not sum to one; if ``X`` lacks a column that the policy was learned
-        from; if a method that needs states is asked of a policy that makes none of measurements.
+        If the log cannot be read, has no rewards, or no episodes for a method that needs them; if a
+        unit is named of durations that are numbers; if a propensity is not in (0, 1], or
+        propensities contradict the actions that were logged; if there are too few resamples for an
+        interval; if a mapping lacks a state that ``X`` acts in; if a hand-written policy answers an
+        action that ``X`` never logs, with ``"fqe"`` any policy; if probabilities do not sum to one;
+        if ``X`` lacks a column that the policy was learned from; if a method that needs states is
+        asked of a policy that makes none of measurements.
 
     Warns
     -----
@@ -167,6 +175,11 @@ def evaluate_policy(
     ``dr``     dm + sum over t of gamma^t mean of W_t (r_t + gamma V(s_{t+1}) - Q(s_t, a_t))
     ``wdr``    the same with the mean weighted as in ``pdwis``
     ========== ===================================================================
+
+    Where ``X`` has durations, gamma^t stands for gamma to the power of the time that has passed
+    since the episode began, and the gamma of a row for gamma to the power of its duration. ``dr``
+    and ``wdr`` answer the question that ``dm`` answers. The other methods that weigh episodes
+    answer another one where records of different times were cut off.
 
     All policies are judged on one footing, the logged one included: the same episodes, starts and
     number of steps; with ``"fqe"`` on the same measurements, by all others each in its own states,
@@ -243,6 +256,7 @@ def evaluate_policy(
             columns=columns,
             behavior=behavior,
             gamma=gamma,
+            duration_unit=duration_unit,
             horizon=horizon,
             confidence_level=confidence_level,
             prior_strength=prior_strength,
@@ -263,7 +277,6 @@ def _result(
         columns=lambda name: name.replace("reference", "behavior")
     )
     shared = found.rows[0]
-    time, unit = logs.horizon_time
     outlasting = [one.outlasting for one in (found.fitted, found.direct) if one is not None]
     return PolicyEvaluation(
         table,
@@ -282,8 +295,8 @@ def _result(
         horizon=logs.horizon,
         cut_share=logs.cut_share,
         unknown_time_share=logs.unknown_time_share,
-        horizon_time=time,
-        duration_unit=unit,
+        horizon_time=logs.horizon_time,
+        duration_unit=logs.duration_unit,
         gamma=gamma,
         prior_strength=logs.prior_strength_used,
         confidence_level=confidence_level,
@@ -297,6 +310,7 @@ def compare_policies(
     *,
     methods: Sequence[str] | str | None = None,
     gamma: float = 1.0,
+    duration_unit: str | None = None,
     horizon: int | None = None,
     confidence_level: float = 0.95,
     prior_strength: float | str = "capped",
@@ -319,7 +333,9 @@ def compare_policies(
     methods : str or sequence of str, default=None
         As in ``evaluate_policy``. None: what suits all of the policies.
     gamma : float, default=1.0
-        Discount in [0, 1].
+        Discount in [0, 1], as in ``evaluate_policy``.
+    duration_unit : {"second", "minute", "hour", "day", "week"}, default=None
+        As in ``evaluate_policy``.
     horizon : int, default=None
         Number of steps to follow the policies.
     confidence_level : float, default=0.95
@@ -385,6 +401,7 @@ def compare_policies(
             columns=columns,
             behavior=behavior,
             gamma=gamma,
+            duration_unit=duration_unit,
             horizon=horizon,
             confidence_level=confidence_level,
             prior_strength=prior_strength,

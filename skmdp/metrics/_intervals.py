@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.special import ndtr
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
-from skmdp._evaluation.replay import (
-    DRAWS_AT_ONCE,
-    Candidate,
-    direct_error,
-    lacking_error,
-    resample_values,
-)
+from skmdp._evaluation.credibility import Outcomes, lacking_variance
+from skmdp._evaluation.replay import Candidate, resample_values
+from skmdp._evaluation.standard_errors import direct_error
 from skmdp._typing import Floats, Integers
 
 # Fewer resamples than this do not tell a spread.
 FEWEST_RESAMPLES = 20
 # Below, importance methods speak of a handful of episodes, whose resamples do not tell a spread.
 ENOUGH_EFFECTIVE_EPISODES = 30
+# Numbers held at a time of the draws of resamples: a bound on memory.
+DRAWS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +55,21 @@ class Estimates:
                 if np.isfinite(draws).all():
                     tail = ndtr(-z)
                     shown = draws.std(ddof=1)
-                    error[i] = np.hypot(shown, lacking_error(name, self.candidates[j], other))
+                    others = None if against is None else self._outcomes(name, against)
+                    lacking = lacking_variance(self._outcomes(name, j), others)
+                    error[i] = np.hypot(shown, np.sqrt(lacking))
                     more = z * (error[i] - shown)
                     lower[i], upper[i] = np.quantile(draws, [tail, 1 - tail]) + [-more, more]
         return {"value": value, "standard_error": error, "lower": lower, "upper": upper}
+
+    @cached_property
+    def _outcomes(self) -> Callable[[str, int], Outcomes]:
+        """Outcomes of a method and a candidate: those of two are kept, it and the one beside it."""
+
+        def outcomes(name: str, j: int) -> Outcomes:
+            return self.candidates[j].outcomes(name)
+
+        return lru_cache(maxsize=2 * len(self.names))(outcomes)
 
     def _tells_a_spread(self, *asked: int | None) -> bool:
         """Whether enough episodes speak for each of some candidates."""

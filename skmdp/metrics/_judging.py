@@ -11,10 +11,12 @@ import numpy as np
 
 from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.fitted_q import FittedEstimate
-from skmdp._evaluation.replay import ENOUGH_EPISODES, Candidate, direct_error
+from skmdp._evaluation.replay import Candidate
+from skmdp._evaluation.standard_errors import ENOUGH_EPISODES, direct_error
 from skmdp._policy_columns import has_own_states
 from skmdp._typing import Floats
-from skmdp.metrics._candidates import Footing, PolicyLogs
+from skmdp.metrics._candidates import PolicyLogs
+from skmdp.metrics._footing import Footing
 from skmdp.metrics._intervals import Estimates, estimate_with_errors
 
 # What all methods tell of a policy's value, and of its difference to another one.

@@ -34,6 +34,7 @@ def value_per_time(
     policy: Any,
     X: Any,
     *,
+    duration_unit: str | None = None,
     prior_strength: float | str = "capped",
     columns: Mapping[str, Any] | None = None,
 ) -> float:
@@ -94,6 +95,7 @@ def value_per_time(
             columns=columns,
             behavior=None,
             gamma=1.0,
+            duration_unit=duration_unit,
             horizon=None,
             prior_strength=prior_strength,
             regressor=None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,45 +10,17 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_table
 from skmdp._log.roles import FROM_STEPS, Roles
-from skmdp._messages import quoted
 from skmdp._pipelines import unwrap
 
 # If more of the rows than this are the only ones of their state, states tell of no action.
 MOST_ROWS_ALONE = 0.5
 # In fewer rows it may be chance.
 ENOUGH_ROWS = 100
-# The methods that follow a policy for a time where decisions take time and records are cut off.
-KNOWING_TIME = ("fqe", "dm")
 
 
 def has_durations(X: Any, roles: Roles) -> bool:
     """Whether a table tells how long decisions take, by a column or by its steps."""
     return roles.duration == FROM_STEPS or roles.duration in as_table(X).columns
-
-
-def refuse_times(
-    log: Transitions, gamma: float, methods: Sequence[str], *, counts_time: bool
-) -> None:
-    """Raise where something asked for does not know the durations that matter for it.
-
-    ``counts_time`` tells whether policies are followed for a time.
-    """
-    if log.durations is None:
-        return
-    if gamma < 1 and not log.durations.are_one:
-        raise ValueError(
-            f"gamma={gamma:g} would be a discount per decision, but X has durations; policies are "
-            "not judged with a discount per time. Say gamma=1, or columns={'duration': None} to "
-            "discount by decisions."
-        )
-    strangers = [name for name in methods if name not in KNOWING_TIME]
-    if counts_time and strangers:
-        raise ValueError(
-            "X has durations and records that were cut off, so policies are followed for a time, "
-            f"which only {quoted(KNOWING_TIME)} can; asked for were {quoted(strangers)}. Leave "
-            "these out, give a horizon (a number of decisions), or say columns={'duration': None} "
-            "to count decisions instead of time."
-        )
 
 
 def require_rewards(log: Transitions) -> None:

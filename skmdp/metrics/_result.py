@@ -78,7 +78,8 @@ class PolicyEvaluation:
         mean of the times for which the policy is followed in the share c of the cases. None where
         decisions are counted instead.
     duration_unit : str or None
-        Unit of that time; None for plain numbers.
+        Unit of durations, and so of that time and of ``gamma``; None for plain numbers, and without
+        durations.
     gamma : float
         Discount.
     prior_strength : float
@@ -133,20 +134,26 @@ class PolicyEvaluation:
         looked_at = ""
         if self.relevant_columns is not None:
             looked_at = f"fqe looks at column(s) {quoted(self.relevant_columns)}.\n"
-        followed = ""
-        if self.horizon_time is not None:
-            unit = "units of duration" if self.duration_unit is None else f"{self.duration_unit}s"
-            followed = (
-                f"Where records were cut off, followed for {self.horizon_time:.4g} {unit} on "
-                "average.\n"
-            )
         return (
             f"{self.to_frame()[shown].to_string(index=False, float_format='{:.4g}'.format)}\n"
             f"Logged policy: {self.behavior_value:.4g} (+- {self.behavior_standard_error:.2g}); "
             f"{self.n_episodes} episodes; of the decisions {told}.\n"
-            f"{looked_at}{followed}"
+            f"{looked_at}{self._told_time()}"
             f"{self.conclusion}"
         )
+
+    def _told_time(self) -> str:
+        """Say in which unit time counts, nothing where it does not."""
+        told = ""
+        if self.horizon_time is not None:
+            unit = "units of duration" if self.duration_unit is None else f"{self.duration_unit}s"
+            told = (
+                f"Where records were cut off, followed for {self.horizon_time:.4g} {unit} on "
+                "average.\n"
+            )
+        if self.gamma < 1 and self.duration_unit is not None:
+            told += f"Discounted by {self.gamma:g} per {self.duration_unit}.\n"
+        return told
 
     @property
     def _judge(self) -> pd.Series:

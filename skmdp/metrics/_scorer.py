@@ -17,6 +17,7 @@ def policy_scorer(
     method: str = "dm",
     *,
     gamma: float = 1.0,
+    duration_unit: str | None = None,
     horizon: int | None = None,
     prior_strength: float | str = "auto",
     columns: Mapping[str, Any] | None = None,
@@ -32,7 +33,9 @@ def policy_scorer(
     method : str, default="dm"
         Method of ``evaluate_policy``. ``"fqe"`` grows its forest once for each content of a fold.
     gamma : float, default=1.0
-        Discount in [0, 1].
+        Discount in [0, 1], as in ``evaluate_policy``.
+    duration_unit : {"second", "minute", "hour", "day", "week"}, default=None
+        As in ``evaluate_policy``. None chooses one for each log that is scored.
     horizon : int, default=None
         Number of steps to follow the policy.
     prior_strength : float, "auto" or "capped", default="auto"
@@ -76,6 +79,7 @@ def policy_scorer(
         _score_policy,
         methods=method,
         gamma=gamma,
+        duration_unit=duration_unit,
         horizon=horizon,
         prior_strength=prior_strength,
         columns=columns,

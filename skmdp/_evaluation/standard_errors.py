@@ -1,0 +1,49 @@
+"""Standard errors: of what the episodes of a log, or its rows, show of their spread, and do not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skmdp._evaluation.credibility import lacking_variance
+from skmdp._evaluation.replay import Candidate
+from skmdp._typing import Floats, Integers
+
+# From so many episodes on, the spread between them gives the standard error; below, that of rows.
+ENOUGH_EPISODES = 20
+
+
+def standard_error(
+    of_rows: Floats, start_values: Floats, episode: Integers, n_episodes: int | None
+) -> float:
+    """Return the standard error of a value from its influence function.
+
+    By episode from 20 episodes on, by row below and where episodes are unknown (None). NaN for one
+    episode, and for fewer than two rows.
+    """
+    if n_episodes == 1 or len(of_rows) < 2:
+        return np.nan
+    n = len(start_values)
+    if n_episodes is None or n_episodes < ENOUGH_EPISODES:
+        return float(np.sqrt(of_rows @ of_rows + start_values.var(ddof=1) / n))
+    moved = n * np.bincount(episode, of_rows, minlength=n) + start_values
+    moved -= moved.mean()
+    return float(np.sqrt(moved @ moved / (n * (n - 1))))
+
+
+def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None) -> float:
+    """Return the standard error of a value of the direct method, or of a difference of two.
+
+    That of its influence function, and what few rows cannot show of the spread of rewards.
+    """
+    of_rows, starts = one.influence
+    if other is not None:
+        other_rows, other_starts = other.influence
+        of_rows, starts = of_rows - other_rows, starts - other_starts
+    shown = standard_error(of_rows, starts, one.replay.episode, n_episodes)
+    return float(np.hypot(shown, lacking_error("dm", one, other)))
+
+
+def lacking_error(method: str, one: Candidate, other: Candidate | None) -> float:
+    """Return the standard error that the spread of rows, or of resamples, does not show."""
+    others = None if other is None else other.outcomes(method)
+    return float(np.sqrt(lacking_variance(one.outcomes(method), others)))
