@@ -14,6 +14,7 @@ from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.direct import policy_process
 from skmdp._evaluation.long_run import rate_per_time, reached_states
 from skmdp._evaluation.replay import Candidate
+from skmdp._log.durations import UNITS
 from skmdp._log.episodes import Transitions
 from skmdp._messages import shown
 from skmdp.metrics._candidates import PolicyLogs
@@ -25,6 +26,7 @@ ROUNDING = 1e-9
 
 @validate_params(
     {
+        "duration_unit": [StrOptions(set(UNITS)), None],
         "prior_strength": [Interval(Real, 0, None, closed="left"), StrOptions({"auto", "capped"})],
         "columns": [Mapping, None],
     },
@@ -47,6 +49,9 @@ def value_per_time(
     X : table of shape (n_transitions, n_columns)
         A log of other episodes than the policy was learned from, with rewards, of a process that
         goes on: its records break off.
+    duration_unit : {"second", "minute", "hour", "day", "week"}, default=None
+        Unit of time that the value is for, where durations are times. None: the largest of day,
+        hour and second of which the median duration of ``X`` has at least one.
     prior_strength : float, "auto" or "capped", default="capped"
         As in ``evaluate_policy``.
     columns : mapping of str to str or list of str, default=None
@@ -55,9 +60,7 @@ def value_per_time(
     Returns
     -------
     value : float
-        Expected reward per unit of duration; per decision, if ``X`` has no durations. Of durations
-        that are times the unit is the largest of day, hour and second of which the median of ``X``
-        has at least one.
+        Expected reward per unit of duration; per decision, if ``X`` has no durations.
 
     Raises
     ------
