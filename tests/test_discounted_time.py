@@ -168,11 +168,11 @@ def by_hand(log, advice, gamma, mean_time=None):
         for k in (1, 2)
     )
     W, G = carried[:, -1], paid.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        normalized = np.nan_to_num(carried / carried.sum(axis=0))
+    with np.errstate(invalid="ignore"):  # none may agree
+        normalized, wis = np.nan_to_num(carried / carried.sum(axis=0)), W @ G / W.sum()
     return {
         "is": W @ G / n,
-        "wis": W @ G / W.sum(),
+        "wis": wis,
         "pdis": (carried * paid).sum() / n,
         "pdwis": (normalized * paid).sum(),
         "dr": V[0] + (carried * x).sum() / n,
