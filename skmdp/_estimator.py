@@ -18,6 +18,7 @@ from skmdp._log.durations import UNITS
 from skmdp._log.evidence import Evidence, add, check_forget, gather
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
+from skmdp._log.frames import as_lazy, is_lazy_error
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
 from skmdp._pickles import state_to_store, stored_state
@@ -178,7 +179,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
     behavior_policy_ : CSR array of shape (n_states, n_actions)
         Share of each action among the logged rows of each state.
     n_transitions_ : int
-        Number of rows counted.
+        Number of rows counted; where all sample weights are whole numbers, of those that they
+        stand for.
     n_episodes_ : int or None
         Number of episodes; None for a table without them.
     n_truncated_ : int
@@ -387,9 +389,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         ----------
         X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
             Without ``y``: a table (pandas, polars or pyarrow) with the columns that the
-            estimator's parameters name. With ``y``: an array or table whose columns are all
-            features of the state; the next state of a row is then that of the next row of the
-            same episode.
+            estimator's parameters name, or a lazy one (see the Notes). With ``y``: an array or
+            table whose columns are all features of the state; the next state of a row is then that
+            of the next row of the same episode.
         y : array-like of shape (n_transitions,), default=None
             The logged actions. The last row of an ``episode`` may lack it, as in a table.
         reward : array-like of shape (n_transitions,), default=None
@@ -399,7 +401,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
             With ``y`` only: episode of every row. None: every row is a decision of its own.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts. A row of weight 0 counts as if it were not there, except
-            that the row before it still leads to its state.
+            that the row before it still leads to its state. Of a table, it may be the name of a
+            column.
 
         Returns
         -------
@@ -414,6 +417,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         EndlessLoopError
             If ``gamma`` is 1 and a loop earns, or a state has no way to an end. It is a ValueError
             and names the labels of one state and action in such a loop.
+        RuntimeError
+            If the engine of a lazy table fails; the message names the stage, and the engine's own
+            error is its cause.
 
         Warns
         -----
@@ -434,6 +440,18 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         drawn away, as by a splitter that cuts episodes, makes the row before it lead elsewhere or
         end: split with ``EpisodeKFold``. A column of whole ``step`` numbers makes that an error.
 
+        A lazy table (polars LazyFrame, DuckDB relation, Ibis table, PySpark or SQLFrame DataFrame)
+        is grouped on its own engine, and only its distinct transitions come to memory: the policy
+        is that of the same table in memory, with counts the same and sums of rewards up to
+        rounding. Its rows have no order but that of a column ``step``. Where next states are read
+        off the following row, the table must have one; else, without one, nobody knows where
+        episodes start, and ``initial_distribution_`` is the share of rows. Where a table has both
+        and only next states are wanted, ``step=None`` spares its engine the sorting. Durations
+        must be numbers, and labels with a time zone may come back in UTC.
+
+        Rows that were aggregated elsewhere give the same policy if they hold the mean reward of
+        each transition, and ``sample_weight`` the number of its rows.
+
         Examples
         --------
         Features and actions, here one-step decisions with a reward each:
@@ -450,6 +468,15 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         Traceback (most recent call last):
         ...
         ValueError: Column 'reward' contains NaN, None or infinity (inf) in 1 row(s)...
+
+        A log that was aggregated elsewhere, with numbers of rows as weights:
+
+        >>> from skmdp.datasets import load_climb
+        >>> groups = load_climb().groupby(["state", "action", "next_state"], dropna=False)
+        >>> table = groups["reward"].agg(["size", "mean"]).reset_index()
+        >>> policy = MarkovPolicyEstimator(reward="mean").fit(table, sample_weight="size")
+        >>> policy.n_transitions_
+        12
         """
         evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
@@ -488,7 +515,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         episode : array-like of shape (n_transitions,), default=None
             Episode of every row, as in ``fit``.
         sample_weight : array-like of shape (n_transitions,), default=None
-            How often each row counts.
+            How often each row counts, or the name of a column, as in ``fit``.
         forget : float, default=1.0
             Factor in (0, 1] by which all earlier rows weigh less from now on. With the same factor
             f in n batches, the i-th one weighs ``f ** (n - i)`` times its ``sample_weight``, as in
@@ -576,6 +603,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         unit = self.duration_unit
         if unit is None and earlier is not None and earlier.n_transitions:
             unit = None if earlier.discounting is None else earlier.discounting.unit
+        if self.handle_unknown == "nearest" and as_lazy(X) is not None:
+            raise is_lazy_error(X, "handle_unknown='nearest' measures distances between rows")
         log = read_log(
             X,
             y,
@@ -586,6 +615,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
             reader=type(self).__name__,
             duration_unit=unit,
             may_count_nothing=not is_whole,
+            gamma=self.gamma,
         )
         evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)
         if is_whole:
@@ -864,7 +894,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         duration d goes on with probability exp(-d / T), so that the time is exponentially
         distributed with mean T, whatever its unit. Where an episode starts is told by the
         order of its rows, or by ``step``. Without episodes every row of a table counts as a start,
-        followed for 1000 steps.
+        followed for 1000 steps; so it is in a lazy table without ``step``, and a warning says so.
 
         Behind a ``StateEncoder`` in a pipeline, states may put together what has different
         consequences, and their values are then far too high. There the score is the smaller of the

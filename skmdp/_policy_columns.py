@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import pandas as pd
 
 from skmdp._pipelines import unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns, roles_of
@@ -61,3 +64,9 @@ def was_fitted_on_features(policy: Any) -> bool:
     if members is not None and names_columns(last):
         return was_fitted_on_features(members[0])
     return has_policy(last) and not fitted_policy(last).is_table_form
+
+
+def acts_on_labels(policy: Any) -> bool:
+    """Whether a policy names the states that it acts in, or was fitted on states as they are."""
+    is_written = isinstance(policy, Mapping | pd.Series | pd.DataFrame)
+    return is_written or (has_own_states(policy) and not is_behind_transformers(policy))

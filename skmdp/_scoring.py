@@ -16,14 +16,16 @@ from skmdp._evaluation.direct import (
     choice_of_actions,
     evaluate_directly,
 )
-from skmdp._evaluation.horizon import Horizon
+from skmdp._evaluation.horizon import HORIZON_WITHOUT_EPISODES, Horizon
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
 from skmdp._log.forms import read_log
-from skmdp._log.frames import as_frame
+from skmdp._log.frames import as_frame, as_lazy, column_names
 from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities_to_score
 from skmdp._log.raw import Measurements
+from skmdp._log.roles import Roles
+from skmdp._messages import quoted
 from skmdp._policy import check_features, fitted_policy
 from skmdp._trust import Scored, fitted_q, follow_advice, in_time_of, read_behind
 from skmdp._typing import Codes, Floats
@@ -47,6 +49,20 @@ def warn_if_unsupported(uncovered: float, extrapolated: float, *, stacklevel: in
             f"{extrapolated:.1%} of the policy's episodes would last longer than any in X and are "
             "followed on, so their value is extrapolated. Check the policy for loops, charge a "
             "cost per step, or give evaluate_policy a horizon no longer than the longest episode.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def warn_of_unknown_starts(X: Any, roles: Roles, log: Transitions, *, stacklevel: int) -> None:
+    """Warn if a lazy table names episodes, but nothing tells where they start."""
+    names = roles.names("episode")
+    if log.n_episodes is None and names and set(names) <= set(column_names(X)):
+        warnings.warn(
+            f"The lazy table has episodes ({quoted(names)}), but no column of steps, so where they "
+            "start and end is unknown: every row counts as a start, from which the policy is "
+            f"followed for {HORIZON_WITHOUT_EPISODES} steps. Name a column with step=..., or "
+            "collect whole episodes of the table.",
             UserWarning,
             stacklevel=stacklevel,
         )
@@ -143,7 +159,9 @@ def score_policy(
     evidence = gather(log)
     warn_of_oddities_to_score(log, evidence, fitted_policy(estimator).evidence, stacklevel=3)
     measured = None
-    if y is None and sample_weight is None:
+    if as_lazy(X) is not None:
+        warn_of_unknown_starts(X, fitted_policy(estimator).roles, log, stacklevel=4)
+    elif y is None and sample_weight is None:
         measured = read_behind(X, fitted_policy(estimator).roles)
     choice = choice_of_actions(evidence.counts, actions)
     estimate = evaluate_for_score(evidence, log, choice, measured)

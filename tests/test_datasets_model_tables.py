@@ -227,7 +227,7 @@ TWICE = pd.concat([PUMP, PUMP[2:3]], ignore_index=True)
         (PUMP.rename(columns={"reward": "Reward"}), ValueError, "Did you mean 'Reward'"),
         (PUMP.drop(columns="next_state"), ValueError, "no column 'next_state'"),
         ({"state": ["a"]}, TypeError, "Expected a table of outcomes .*got dict"),
-        (pl.from_pandas(PUMP).lazy(), TypeError, r"lazy table.*collect\(\) it first"),
+        (pl.from_pandas(PUMP).lazy(), TypeError, r"lazy table.*collect\(\)"),
     ],
 )
 def test_tables_that_are_wrong_are_refused(table, error, message):

@@ -241,7 +241,7 @@ LOG = pd.DataFrame({"state": ["a", "b"], "action": "go", "reward": [1.0, 2.0], "
             "Rename one",
             lambda table: table.set_axis(LOG.columns, axis=1),
         ),
-        (pl.from_pandas(LOG).lazy(), "collect()", lambda table: table.collect()),
+        (pl.from_pandas(LOG).lazy(), "table = table.collect()", lambda table: table.collect()),
         ("log.csv", "pandas.read_csv", lambda path: pd.read_csv(path)),
         ({"state": ["a"]}, "pandas.DataFrame with named columns", lambda _: pd.DataFrame(LOG)),
     ],

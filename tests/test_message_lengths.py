@@ -62,6 +62,10 @@ def infer(**columns):
     return fit(INFERRED.assign(**columns), next_state=None)
 
 
+def infer_lazily(**columns):
+    return fit(pl.from_pandas(INFERRED.assign(**columns)).lazy(), next_state=None)
+
+
 def odd(*labels):
     """Fit on two labels of a kind, as states, in two rows."""
     return fit(LOG.assign(**{STATE: pd.Series([*labels, *labels], dtype=object), NEXT: None}))
@@ -81,7 +85,37 @@ CASES = {
     "episode lacking": lambda: infer().fit(INFERRED.drop(columns=EPISODE)),
     "one role twice": lambda: fit(reward=STATE),
     "duplicates": lambda: fit(pd.concat([LOG, LOG], axis=1)),
-    "lazy": lambda: fit(pl.from_pandas(LOG).lazy()),
+    "lazy": lambda: POLICY.predict(pl.from_pandas(LOG).lazy()),
+    "lazy without order": lambda: fit(pl.from_pandas(INFERRED).lazy(), step=None),
+    "lazy wide": lambda: fit(pl.from_pandas(WIDE).lazy()),
+    "lazy missing state": lambda: fit(pl.from_pandas(LOG.assign(**{STATE: None})).lazy()),
+    "lazy missing reward": lambda: fit(
+        pl.from_pandas(LOG.assign(**{REWARD: [None, 1.0, 2.0, 3.0]})).lazy()
+    ),
+    "lazy reward is text": lambda: fit(pl.from_pandas(LOG.assign(**{REWARD: HUGE})).lazy()),
+    "lazy struct": lambda: fit(
+        pl.DataFrame(
+            {**LOG.ffill().to_dict("list"), STATE: [dict.fromkeys(NAMES[:50], 1)] * 4}
+        ).lazy()
+    ),
+    "lazy flag is text": lambda: fit(pl.from_pandas(LOG.assign(**{FLAG: HUGE})).lazy()),
+    "lazy step is text": lambda: fit(pl.from_pandas(LOG.assign(**{STEP: HUGE})).lazy()),
+    "lazy steps repeat": lambda: infer_lazily(**{STEP: 0}),
+    "lazy steps jump": lambda: infer_lazily(**{STEP: [0, 10**17, 0, 2 * 10**17]}),
+    "lazy goes on after the end": lambda: infer_lazily(**{FLAG: True}),
+    "lazy missing episode": lambda: infer_lazily(**{EPISODE: [None, "a", "b", "c"]}),
+    "lazy infinite state": lambda: MarkovPolicyEstimator().fit(
+        pl.DataFrame(
+            {"state": [np.inf, 1.0], "next_state": [1.0, None], "action": 0, "reward": 0.0}
+        ).lazy()
+    ),
+    "lazy weights": lambda: MarkovPolicyEstimator(**ROLES).fit(
+        pl.from_pandas(LOG.assign(w=[-1.0, 0.0, 1.0, 1.0])).lazy(), sample_weight="w"
+    ),
+    "weights elsewhere": lambda: MarkovPolicyEstimator(**ROLES).fit(LOG, sample_weight=HUGE),
+    "lazy engine": lambda: MarkovPolicyEstimator(**ROLES).fit(
+        pl.from_pandas(LOG).lazy().with_columns(pl.col(STATE).cast(pl.Int64))
+    ),
     "a text": lambda: fit(HUGE),
     "missing state": lambda: fit(LOG.assign(**{STATE: None})),
     "missing state between": lambda: infer(**{STATE: ["a", None, "b", "c"]}),

@@ -3,7 +3,6 @@
 import copy
 import datetime
 
-import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -204,13 +203,6 @@ def test_weights(weights, message):
 def test_weights_of_other_containers():
     for weights in ([1, 2], (1, 2), pd.Series([1, 2], index=[7, 5]), np.array([1, 2])):
         assert_array_equal(read_weights(weights, 2), [1.0, 2.0])
-
-
-def test_lazy_tables_must_be_collected():
-    message = r"lazy table.*collect\(\) it first"
-    refuses(TypeError, message, pl.from_pandas(LOG).lazy())
-    with duckdb.connect() as connection:
-        refuses(TypeError, message, connection.from_arrow(pa.Table.from_pandas(LOG)))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ any aggregate of rows (an earlier count, an engine's group-by) may stand in for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -173,7 +173,31 @@ class TransitionCounts:
         return [name for name, sums in kept.items() if getattr(sums, "dtype", None) == np.float64]
 
 
-Triples = tuple[Integers, Integers, npt.NDArray[np.complex128]]
+@dataclass(frozen=True, eq=False)
+class RowSums:
+    """What the rows add up to that each entry of an aggregated log stands for, all (n,).
+
+    ``rewards`` and ``squares`` are weighted sums, ``discounts`` those by how far each row discounts
+    what follows it (None: nothing is discounted). ``weights_count_rows`` says whether the weight of
+    each single row is a whole number.
+    """
+
+    n_rows: Floats
+    rewards: Floats
+    squares: Floats
+    weights_count_rows: bool = True
+    discounts: Floats | None = None
+
+    def __getitem__(self, entries: Any) -> RowSums:
+        """Return the sums of some entries."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self, **{name: x[entries] for name, x in arrays.items() if isinstance(x, np.ndarray)}
+        )
+
+
+Packed = npt.NDArray[np.complex128]
+Triples = tuple[Integers, Integers, Packed]
 
 
 def count_transitions(
@@ -185,18 +209,25 @@ def count_transitions(
     *,
     weights: Floats | None = None,
     rewards: Floats | None = None,
+    sums: RowSums | None = None,
     keep_squares: bool = False,
 ) -> TransitionCounts:
     """Sum rows of codes, each (n,), by (state, action, next state); next state -1 is an end.
 
     A weight that is a whole number stands for so many rows. Squares of rewards cost a second pass.
+    Where entries are no single rows, ``sums`` tells what their rows add up to, beside the weights.
     """
-    codes = (states, actions, next_states)
-    summed = _sum_rows(*codes, n_states, n_actions, weights, rewards)
-    are_whole = weights is None or bool((weights == np.floor(weights)).all())
+    codes = (states, actions, next_states, n_states, n_actions)
+    if sums is not None:
+        are_whole = sums.weights_count_rows
+        pack = _packing_sums(weights, sums)
+    else:
+        are_whole = weights is None or bool((weights == np.floor(weights)).all())
+        pack = _packing_rows(weights, rewards)
+    summed = _sum_rows(*codes, pack)
     second = None
     if not are_whole or keep_squares:
-        second = _sum_rows(*codes, n_states, n_actions, weights, rewards, second=True)[2]
+        second = _sum_rows(*codes, partial(pack, second=True))[2]
     return _from_triples(
         summed, second, n_states, n_actions, count_rows=are_whole, keep_squares=keep_squares
     )
@@ -285,7 +316,7 @@ def merge_sorted(
 
 def _from_triples(
     summed: Triples,
-    second: npt.NDArray[np.complex128] | None,
+    second: Packed | None,
     n_states: int,
     n_actions: int,
     *,
@@ -315,21 +346,49 @@ def _from_triples(
     )
 
 
+def _packing_rows(weights: Floats | None, rewards: Floats | None) -> Callable[..., Packed]:
+    """Return what packs weight + i weight reward of a block of rows.
+
+    Or 1 + i weight reward^2, where ``second`` is said.
+    """
+
+    def pack(block: slice, size: int, *, second: bool = False) -> Packed:
+        packed = np.ones(size, dtype=np.complex128)
+        if weights is not None:
+            packed.real = weights[block]
+        if rewards is not None:
+            packed.imag = rewards[block] * packed.real
+        if second:
+            packed.real = 1.0
+            if rewards is not None:
+                packed.imag *= rewards[block]
+        return packed
+
+    return pack
+
+
+def _packing_sums(weights: Floats | None, sums: RowSums) -> Callable[..., Packed]:
+    """Return what packs the same of a block of entries, of which the sums are known."""
+    assert weights is not None
+
+    def pack(block: slice, size: int, *, second: bool = False) -> Packed:
+        packed = np.empty(size, dtype=np.complex128)
+        packed.real = (sums.n_rows if second else weights)[block]
+        packed.imag = (sums.squares if second else sums.rewards)[block]
+        return packed
+
+    return pack
+
+
 def _sum_rows(
     states: Integers,
     actions: Integers,
     next_states: Integers,
     n_states: int,
     n_actions: int,
-    weights: Floats | None,
-    rewards: Floats | None,
-    *,
-    second: bool = False,
+    pack: Callable[..., Packed],
 ) -> Triples:
-    """Return (state, action * (n_states + 1) + next state, weight + i reward), sorted, summed.
-
-    ``second`` sums 1 + i weight reward^2 instead.
-    """
+    """Return (state, action * (n_states + 1) + next state, what is packed), sorted, summed."""
     width = n_states + 1
     shape = (n_states, n_actions * width)
     code = get_index_dtype(maxval=n_actions * width)
@@ -339,16 +398,7 @@ def _sum_rows(
         ends = next_states[block] < 0
         key = np.multiply(actions[block], width, dtype=code)
         key += np.where(ends, n_states, next_states[block]).astype(code, copy=False)
-        packed = np.ones(len(key), dtype=np.complex128)
-        if weights is not None:
-            packed.real = weights[block]
-        if rewards is not None:
-            packed.imag = rewards[block] * packed.real
-        if second:
-            packed.real = 1.0
-            if rewards is not None:
-                packed.imag *= rewards[block]
-        parts.append(_sum_triples(states[block], key, packed, shape))
+        parts.append(_sum_triples(states[block], key, pack(block, len(key)), shape))
         # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times.
         while len(parts) > 1 and len(parts[-1][0]) >= len(parts[-2][0]):
             parts.append(_merge([parts.pop(), parts.pop()], shape))
@@ -362,9 +412,7 @@ def _merge(parts: Sequence[Triples], shape: tuple[int, int]) -> Triples:
     return _sum_triples(state, key, packed, shape)
 
 
-def _sum_triples(
-    state: Integers, key: Integers, packed: npt.NDArray[np.complex128], shape: tuple[int, int]
-) -> Triples:
+def _sum_triples(state: Integers, key: Integers, packed: Packed, shape: tuple[int, int]) -> Triples:
     summed = coo_array((packed, (state, key)), shape=shape).tocsr()
     summed.sum_duplicates()
     rows = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(summed.indptr))

@@ -57,12 +57,22 @@ class Residuals:
     """How far the outcomes of rows are from what was expected of them, ``amounts`` (n_rows,).
 
     ``group`` (n_rows,) says which rows have one variance, ``parent`` (n_groups,) which groups have
-    variances that are alike.
+    variances that are alike. ``n_rows`` (n_rows,) are the rows that each entry stands for, which
+    agree in all (None: one each).
     """
 
     amounts: Floats
     group: Integers
     parent: Integers
+    n_rows: Floats | None = None
+
+    def sums(self, amounts: Floats, group: Integers, n: int) -> Floats:
+        """Add up what is given for each entry over all of its rows, by group, (n,)."""
+        return sum_by_code(group, self.of_all_rows(amounts), n)
+
+    def of_all_rows(self, amounts: Floats) -> Floats:
+        """Return what all rows of each entry add up to, given what it is for one."""
+        return amounts if self.n_rows is None else amounts * self.n_rows
 
     @cached_property
     def parent_of_row(self) -> Integers:
@@ -72,7 +82,7 @@ class Residuals:
     @cached_property
     def _n_rows(self) -> Floats:
         """Number of rows of each group, (n_groups,)."""
-        return sum_by_code(self.group, np.ones(len(self.group)), len(self.parent))
+        return self.sums(np.ones(len(self.group)), self.group, len(self.parent))
 
     @cached_property
     def _freedom(self) -> Floats:
@@ -88,10 +98,10 @@ class Residuals:
         log_of_parents = np.zeros(len(self._freedom), dtype=np.intp)
         # Groups of one parent differ no more than those of the log, of which there are more.
         of_group = max(
-            prior_rows(squares, self.group, self.parent),
-            prior_rows(squares, self.group, log_of_groups),
+            prior_rows(squares, self.group, self.parent, self.n_rows),
+            prior_rows(squares, self.group, log_of_groups, self.n_rows),
         )
-        return of_group, prior_rows(squares, self.parent_of_row, log_of_parents)
+        return of_group, prior_rows(squares, self.parent_of_row, log_of_parents, self.n_rows)
 
     def covariances(self, other: Residuals, k: float) -> Floats:
         """Return the mean product of two residuals in the parent of each row, (n_rows,).
@@ -110,7 +120,7 @@ class Residuals:
     def _pooled(self, products: Floats, k: float) -> Floats:
         """Return the mean of products of rows in each parent, near the log's, (n_parents,)."""
         freedom = self._freedom
-        of_parents = sum_by_code(self.parent_of_row, products, len(freedom))
+        of_parents = self.sums(products, self.parent_of_row, len(freedom))
         of_log = float(of_parents.sum()) / max(float(freedom.sum()), 1.0)
         doubt = _doubt(freedom, k)
         return (1 - doubt) * divide(of_parents, freedom) + doubt * of_log
@@ -124,38 +134,42 @@ class Outcomes:
     residuals: Residuals
 
 
-def prior_rows(squares: Floats, group: Integers, parent: Integers) -> float:
+def prior_rows(
+    squares: Floats, group: Integers, parent: Integers, n_rows: Floats | None = None
+) -> float:
     """Return k, the number of rows that a parent's variance counts for in each of its groups.
 
     ``squares`` (n_rows,) are squared residuals, ``group`` (n_rows,) and ``parent`` (n_groups,)
     codes. It is infinite where variances differ by no more than chance.
     """
-    n = sum_by_code(group, np.ones(len(group)), len(parent))
+    each = np.ones(len(group)) if n_rows is None else n_rows
+    n = sum_by_code(group, each, len(parent))
     n[n < FEWEST_ROWS] = 0.0
     freedom = np.count_nonzero(n) - len(np.unique(parent[n > 0]))
     if freedom < FEWEST_GROUPS:
-        return max(1.0, _kurtosis(squares) - 1)
+        return max(1.0, _kurtosis(squares, each) - 1)
     rows = np.flatnonzero(n[group])
-    group, squares = group[rows], squares[rows]
-    of_group = divide(sum_by_code(group, squares, len(n)), n)
+    group, squares, each = group[rows], squares[rows], each[rows]
+    of_group = divide(sum_by_code(group, each * squares, len(n)), n)
     n_parents = parent.max() + 1
     n_parent = sum_by_code(parent, n, n_parents)
     of_parent = divide(sum_by_code(parent, n * of_group, n_parents), n_parent)
-    within = np.sum((squares - of_group[group]) ** 2) / (len(rows) - np.count_nonzero(n))
+    within = each @ (squares - of_group[group]) ** 2 / (n.sum() - np.count_nonzero(n))
     between = n @ (of_group - of_parent[parent]) ** 2 - freedom * within
     if between <= 0:
         return np.inf
-    size = len(rows) - divide(sum_by_code(parent, n**2, n_parents), n_parent).sum()
+    size = n.sum() - divide(sum_by_code(parent, n**2, n_parents), n_parent).sum()
     return max(1.0, float(within * size / between))
 
 
-def _kurtosis(squares: Floats) -> float:
+def _kurtosis(squares: Floats, n_rows: Floats) -> float:
     """Return the kurtosis of residuals, given their squares, 1 where they are all 0."""
     largest = float(squares.max(initial=0.0))
     if largest == 0:
         return 1.0
     shares = squares / largest
-    return float((shares**2).mean() / shares.mean() ** 2)
+    mean, of_squares = (float(np.average(x, weights=n_rows)) for x in (shares, shares**2))
+    return of_squares / mean**2
 
 
 def _doubt(n: Floats, k: float) -> Floats:
@@ -172,10 +186,10 @@ def lacking_variance(one: Outcomes, other: Outcomes | None = None) -> float:
     for a, b in product(parts, parts):
         terms = a.weights * b.weights * a.residuals.covariances(b.residuals, k_parent)
         expected += terms
-        size += float(np.abs(terms).sum())
+        size += float(rows.of_all_rows(np.abs(terms)).sum())
     moved = np.sum([part.weights * part.residuals.amounts for part in parts], axis=0)
     total, squares, seen = (
-        sum_by_code(rows.group, x, n_groups) for x in (expected, expected**2, moved**2)
+        rows.sums(x, rows.group, n_groups) for x in (expected, expected**2, moved**2)
     )
     # Rows that count unequally are as good as so many that count alike.
     doubt = _doubt(divide(total**2, squares), k)

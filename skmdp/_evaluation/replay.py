@@ -56,7 +56,9 @@ class Replay:
     (n,) are the logarithms of b(a|s). ``durations`` (n,) tell how much time decisions take, each
     its own (None: all one unit), and ``in_time`` how policies are followed then where records were
     cut off (None: for a number of decisions). In one of the ways they are followed for the mean
-    time ``mean_time``, and the counts hold how likely each row goes on.
+    time ``mean_time``, and the counts hold how likely each row goes on. Of a lazy table each entry
+    stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
+    ``start_weights`` (None: one each).
     """
 
     counts: TransitionCounts
@@ -73,6 +75,8 @@ class Replay:
     durations: Floats | None = None
     in_time: InTime | None = None
     mean_time: float | None = None
+    n_rows: Floats | None = None
+    start_weights: Floats | None = None
 
     @classmethod
     def of_rows(
@@ -158,8 +162,9 @@ class Replay:
     def residuals(self) -> Residuals:
         """Rewards of rows, less their means in the pair."""
         counts, pair = self.counts, self.counts.triple_pair[self.triple]
-        mean = divide(sum_by_code(pair, self.rewards, len(counts.pair_state)), counts.pair_weights)
-        return Residuals(self.rewards - mean[pair], pair, counts.pair_state)
+        rewards = self.rewards if self.n_rows is None else self.rewards * self.n_rows
+        mean = divide(sum_by_code(pair, rewards, len(counts.pair_state)), counts.pair_weights)
+        return Residuals(self.rewards - mean[pair], pair, counts.pair_state, self.n_rows)
 
     @cached_property
     def returns(self) -> Floats:
@@ -182,7 +187,7 @@ class Replay:
 
     def starts(self) -> Floats:
         """Return the share of episodes that start in each state, (n_states,)."""
-        n = np.bincount(self.start_codes, minlength=self.counts.n_states)
+        n = np.bincount(self.start_codes, self.start_weights, minlength=self.counts.n_states)
         return np.asarray(n / n.sum())
 
     def by_rows(self, slope: Floats, offset: Floats, by_more: Floats) -> Floats:
@@ -292,7 +297,9 @@ class Candidate:
     def _value(self, method: str, draws: Floats | None) -> Floats | float:
         log, is_logged = self.replay, self.choice is None
         if method == "dm" or (is_logged and method in MODEL_METHODS):
-            return self._moved_value(self._moved_dm, draws)
+            return (
+                self.estimate.value if draws is None else self._moved_value(self._moved_dm, draws)
+            )
         if is_logged:
             return self._logged_value(draws)
         normalized = method in NORMALIZED_METHODS

@@ -30,6 +30,18 @@ def standard_error(
     return float(np.sqrt(moved @ moved / (n * (n - 1))))
 
 
+def standard_error_of_rows(
+    of_rows: Floats, start_values: Floats, n_rows: Floats, n_starts: Floats
+) -> float:
+    """Return the standard error by row, of entries that each stand for so many rows or starts."""
+    n = float(n_starts.sum())
+    if n_rows.sum() < 2 or n < 2:
+        return np.nan
+    mean = np.average(start_values, weights=n_starts)
+    variance = n_starts @ (start_values - mean) ** 2 / (n - 1)
+    return float(np.sqrt(n_rows @ of_rows**2 + variance / n))
+
+
 def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None) -> float:
     """Return the standard error of a value of the direct method, or of a difference of two.
 
@@ -39,7 +51,11 @@ def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None
     if other is not None:
         other_rows, other_starts = other.influence
         of_rows, starts = of_rows - other_rows, starts - other_starts
-    shown = standard_error(of_rows, starts, one.replay.episode, n_episodes)
+    log = one.replay
+    if log.n_rows is None or log.start_weights is None:
+        shown = standard_error(of_rows, starts, log.episode, n_episodes)
+    else:
+        shown = standard_error_of_rows(of_rows, starts, log.n_rows, log.start_weights)
     return float(np.hypot(shown, lacking_error("dm", one, other)))
 
 

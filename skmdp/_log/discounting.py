@@ -49,6 +49,8 @@ def discount_rows(
     if log.durations.are_equal or gamma == 1:
         return counts, discounting
     triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
+    if log.sums is not None and log.sums.discounts is not None:
+        return counts.discounted(triple, log.sums.discounts), discounting
     discounts = gamma ** (durations - discounting.shortest)
     if log.weights is not None:
         discounts *= log.weights

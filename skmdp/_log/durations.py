@@ -36,10 +36,14 @@ class Amounts:
 
 @dataclass(frozen=True, eq=False)
 class Durations:
-    """Time until the next decision of each row, (n,), and its unit, None of plain numbers."""
+    """Time until the next decision of each row, (n,), and its unit, None of plain numbers.
+
+    Of a log whose rows were added up only the shortest and the longest are known.
+    """
 
     numbers: Floats
     unit: str | None
+    are_extremes: bool = False
 
     def __getitem__(self, rows: Any) -> Durations:
         """Return the durations of some rows."""

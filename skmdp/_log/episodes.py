@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from skmdp._estimation.counts import RowSums
 from skmdp._log.durations import Amounts, Durations, differences, settle
+from skmdp._log.ends import settle_ends, tells_ends
 from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.marks import EpisodeMarks
@@ -49,6 +51,10 @@ class Transitions:
     (None: the log does not), ``longest_time`` how long the longest episode takes, those rows
     included that do not count (None: unknown). ``beside`` holds further columns, each (n,), that
     were asked for.
+
+    Of a lazy table an entry stands for all rows that agree: ``weights`` are then those of these
+    rows together, and ``sums`` tells what else they add up to (None: nothing but rows that agree in
+    the reward as well).
     """
 
     states: LabelIndex
@@ -76,6 +82,12 @@ class Transitions:
     durations: Durations | None = None
     longest_time: float | None = None
     beside: tuple[LabelColumn, ...] = ()
+    sums: RowSums | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows that count."""
+        return len(self.state_codes) if self.sums is None else int(self.sums.n_rows.sum())
 
     @property
     def unknown_time_share(self) -> float:
@@ -85,7 +97,7 @@ class Transitions:
         """
         if self.durations is None or self.durations.are_equal:
             return 0.0
-        return self.n_truncated / (self.n_truncated + len(self.state_codes))
+        return self.n_truncated / (self.n_truncated + self.n_rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +182,7 @@ def link_rows(rows: LogRows) -> Transitions:
     assert rows.next_states is not None
     states, (state_codes, next_codes) = index_labels(rows.states, rows.next_states)
     actions, (action_codes,) = index_labels([rows.action])
-    left_out = _settle_ends(rows, next_codes)
+    left_out = settle_ends(rows.terminated, rows.truncated, next_codes)
     counts: Any = slice(None) if left_out is None else ~left_out
     beside = rows.beside
     if left_out is not None:
@@ -204,7 +216,7 @@ def link_rows(rows: LogRows) -> Transitions:
         **ends,
         has_gaps=has_gaps,
         next_states_given=given,
-        ends_told=_tells_ends(rows),
+        ends_told=tells_ends(rows.roles, rows.terminated, rows.truncated),
         episode_marks=marks,
         durations=_some(rows.settled_durations, counts),
         longest_time=longest_time,
@@ -234,10 +246,10 @@ def _count_ends(
     first, last = bounds
     weights = _some(rows.weights, first)
     cut, may_be_cut = (_are_cut(rows, last, goes_on, left_out) for goes_on in leads_on)
-    n_cut = int(cut.sum())
+    n_cut, is_told = int(cut.sum()), tells_ends(rows.roles, rows.terminated, rows.truncated)
     return {
         "n_cut": n_cut,
-        "n_ended": len(cut) - n_cut if given or _tells_ends(rows) else 0,
+        "n_ended": len(cut) - n_cut if given or is_told else 0,
         "cut_share": _mean(cut, weights),
         "open_share": _mean(may_be_cut, weights),
     }
@@ -257,30 +269,6 @@ def _count_rows(
 def _longest_time(durations: Durations | None, first: RowNumbers) -> float | None:
     """Return the time that the longest episode takes, None where that is unknown."""
     return None if durations is None or not len(first) else durations.longest_sum(first)
-
-
-def _settle_ends(rows: LogRows, next_codes: Codes) -> Bools | None:
-    """Let terminated rows lead nowhere; return the rows of which nobody knows what followed.
-
-    These are the rows without a next state that are not said to have ended: by ``terminated`` if
-    the log has it, else by ``truncated``. None if the log has neither.
-    """
-    if rows.terminated is not None:
-        ended = rows.terminated
-    elif rows.truncated is not None:
-        ended = ~rows.truncated
-    else:
-        return None
-    left_out: Bools = (next_codes == MISSING) & ~ended
-    if rows.terminated is not None:
-        next_codes[rows.terminated] = MISSING
-    return left_out
-
-
-def _tells_ends(rows: LogRows) -> bool:
-    """Tell whether a log says how its episodes end; ``terminated=None`` says that all do."""
-    has_flags = rows.terminated is not None or rows.truncated is not None
-    return has_flags or rows.roles.terminated is None
 
 
 def _are_cut(rows: LogRows, last: RowNumbers, goes_on: Bools, left_out: Bools | None) -> Bools:

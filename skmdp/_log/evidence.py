@@ -111,6 +111,7 @@ def gather(log: Transitions, *, keep_squares: bool = False, gamma: float | None 
         len(log.actions),
         weights=log.weights,
         rewards=log.rewards,
+        sums=log.sums,
         keep_squares=keep_squares,
     )
     _require_finite_sums(log, counts)
@@ -124,7 +125,7 @@ def gather(log: Transitions, *, keep_squares: bool = False, gamma: float | None 
         counts=counts,
         start_weights=starts.astype(np.float64, copy=False),
         has_rewards=log.rewards is not None,
-        n_transitions=len(log.state_codes),
+        n_transitions=int(counts.n_rows.sum()),
         n_episodes=log.n_episodes,
         n_truncated=log.n_truncated,
         episode_marks=log.episode_marks,
@@ -140,7 +141,10 @@ def _state_squares(log: Transitions) -> Floats | None:
     if log.rewards is None:
         return None
     with np.errstate(over="ignore"):
-        squares = log.rewards**2 if log.weights is None else log.weights * log.rewards**2
+        if log.sums is not None:
+            squares = log.sums.squares
+        else:
+            squares = log.rewards**2 if log.weights is None else log.weights * log.rewards**2
         return sum_by_code(log.state_codes, squares, len(log.states))
 
 

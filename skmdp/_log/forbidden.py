@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from skmdp._log.evidence import Evidence
-from skmdp._log.frames import Table, as_frame, as_table
+from skmdp._log.frames import Table, as_frame, as_lazy, as_table
 from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import UNKNOWN, LabelColumn, label_of_row, match_kind
@@ -77,7 +77,7 @@ def read_forbidden(table: Any, evidence: Evidence, X: Any, action: Name) -> Forb
         if not len(frame):
             return None
         _check_names(frame, states.names, action)
-        _refuse_encoded(frame, as_frame(X))
+        _refuse_encoded(frame, X)
         places = tuple(j for j, name in enumerate(states.names) if name in frame.columns)
         named = [_read_column(frame, states.names[j], states.kinds[j]) for j in places]
         forbidden = _read_column(frame, action, actions.kinds[0])
@@ -155,8 +155,9 @@ def _check_names(frame: Table, states: Names, action: Name) -> None:
         )
 
 
-def _refuse_encoded(frame: Table, log: Table | None) -> None:
+def _refuse_encoded(frame: Table, X: Any) -> None:
     """Raise for columns that an encoder made: their labels are its numbers, nothing measured."""
+    log = None if as_lazy(X) is not None else as_frame(X)  # no encoder makes lazy tables
     columns = [] if log is None else log.columns
     handed_on = {name for name in columns if str(name).startswith(MEASURED)}
     made = {name for name in frame.columns if f"{MEASURED}{name}" in handed_on}

@@ -7,9 +7,11 @@ from typing import Any
 
 from scipy.sparse import issparse
 
+from skmdp._log.engines import Tell
 from skmdp._log.episodes import Transitions
-from skmdp._log.frames import as_frame
+from skmdp._log.frames import Table, as_frame, as_lazy, is_lazy_error
 from skmdp._log.labels import LabelColumn
+from skmdp._log.lazy import read_lazy
 from skmdp._log.reading import read_features, read_table
 from skmdp._log.roles import Roles
 from skmdp._messages import shown
@@ -27,28 +29,32 @@ def read_log(
     reader: str = "MarkovPolicyEstimator",
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
+    gamma: float | None = None,
+    tell: Tell | None = None,
 ) -> Transitions:
     """Read a log in the form that ``y`` decides: without it a table, with it features.
 
     ``beside`` are columns read before, put in the order of the transitions; ``reader`` is the name
     of the estimator that an error speaks of; ``duration_unit`` is that of durations which are
-    times, None chooses one; ``may_count_nothing`` is for one batch of many.
+    times, None chooses one; ``may_count_nothing`` is for one batch of many. Rows of a lazy table
+    are added up while they are read: by ``gamma`` where they have durations, and ``tell`` is told
+    of its stages.
     """
+    if as_lazy(X) is not None:
+        if y is not None or reward is not None or episode is not None or beside:
+            raise is_lazy_error(X, "Features with actions beside them are rows in memory")
+        return read_lazy(
+            X,
+            roles,
+            sample_weight,
+            gamma=gamma,
+            duration_unit=duration_unit,
+            may_count_nothing=may_count_nothing,
+            tell=tell,
+        )
     frame = as_frame(X)
     if y is None:
-        is_array = isinstance(X, list | tuple) or hasattr(X, "__array__") or issparse(X)
-        if frame is None and is_array:
-            raise ValueError(
-                f"This {reader} estimator requires y to be passed, but the target y is None. "
-                "Hand in a transitions table with named columns, or features X and logged "
-                "actions y."
-            )
-        if reward is not None or episode is not None:
-            raise ValueError(
-                "reward and episode go with features X and actions y; a transitions table holds "
-                f"them as columns. Put them in the table, or name its columns: {reader}"
-                "(reward=..., episode=...)."
-            )
+        _require_a_table(X, frame, reward, episode, reader)
         return read_table(
             X if frame is None else frame,
             roles,
@@ -71,3 +77,20 @@ def read_log(
         beside=beside,
         may_count_nothing=may_count_nothing,
     )
+
+
+def _require_a_table(X: Any, frame: Table | None, reward: Any, episode: Any, reader: str) -> None:
+    """Raise unless a log without actions beside it is a table that holds all of them."""
+    is_array = isinstance(X, list | tuple) or hasattr(X, "__array__") or issparse(X)
+    if frame is None and is_array:
+        raise ValueError(
+            f"This {reader} estimator requires y to be passed, but the target y is None. "
+            "Hand in a transitions table with named columns, or features X and logged "
+            "actions y."
+        )
+    if reward is not None or episode is not None:
+        raise ValueError(
+            "reward and episode go with features X and actions y; a transitions table holds "
+            f"them as columns. Put them in the table, or name its columns: {reader}"
+            "(reward=..., episode=...)."
+        )

@@ -20,6 +20,17 @@ from skmdp._typing import Bools, Name
 # What pandas calls the content of a column of objects that are numbers.
 NUMBERS = {"boolean", "decimal", "floating", "integer", "mixed-integer-float"}
 
+# How the first rows of a lazy table are taken, and how they come to memory, by the name that
+# narwhals gives its engine.
+_COLLECTED = {
+    "polars": (".head(100_000)", ".collect()"),
+    "duckdb": (".limit(100_000)", ".df()"),
+    "ibis": (".limit(100_000)", ".to_pandas()"),
+    "pyspark": (".limit(100_000)", ".toPandas()"),
+    "sqlframe": (".limit(100_000)", ".toPandas()"),
+    "dask": (".partitions[0]", ".compute()"),
+}
+
 # More entries than a row of a table has.
 MOST_COLUMNS = 1000
 
@@ -140,10 +151,43 @@ def as_frame(X: Any) -> Table | None:
             f"The table has two columns of one name: {shortened(error)}. Rename one."
         ) from error
     if isinstance(frame, nw.LazyFrame):
-        raise TypeError(
-            f"This is a lazy table ({type(X).__module__}.{type(X).__name__}); collect() it first."
-        )
+        raise is_lazy_error(X, "Rows are needed here")
     return Table(frame) if isinstance(frame, nw.DataFrame) else None
+
+
+def as_lazy(X: Any) -> nw.LazyFrame[Any] | None:
+    """Return a lazy table, None where X is none."""
+    if isinstance(X, pd.DataFrame | np.ndarray | Table):
+        return None
+    with suppress(DuplicateError):  # of which as_frame tells
+        frame = nw.from_native(X, pass_through=True)
+        return frame if isinstance(frame, nw.LazyFrame) else None
+    return None
+
+
+def line_to_collect(lazy: nw.LazyFrame[Any], *, sample: bool = False) -> str:
+    """Return the line that brings a lazy table to memory, or its first rows."""
+    engine = lazy.implementation.value
+    first, bring = _COLLECTED.get(engine, _COLLECTED["polars"])
+    return f"table = table{first if sample else ''}{bring}"
+
+
+def is_lazy_error(X: Any, why: str) -> TypeError:
+    """Return the error of a lazy table where rows are needed, with the line that collects some."""
+    lazy = as_lazy(X)
+    assert lazy is not None
+    kind = shortened(f"{type(X).__module__}.{type(X).__name__}")
+    return TypeError(
+        f"{why}, but this is a lazy table ({kind}), whose rows stay where they are. Collect a "
+        f"sample of it first: {line_to_collect(lazy, sample=True)}. Where next states are read off "
+        "the following row, filter whole episodes instead of the first rows."
+    )
+
+
+def column_names(X: Any) -> list[Any]:
+    """Return the names of the columns of a table of any kind, lazy or not."""
+    lazy = as_lazy(X)
+    return as_table(X).columns if lazy is None else lazy.collect_schema().names()
 
 
 def refuse_one_row(X: Any, names: Sequence[Any]) -> None:

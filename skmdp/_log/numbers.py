@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,6 +15,7 @@ from skmdp._log.frames import Table, as_series, without_mask
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import EXACT_FLOAT, NUMERIC_KINDS, LabelColumn, is_time, raise_if_missing
 from skmdp._log.refusals import refusal
+from skmdp._log.roles import hint_at
 from skmdp._messages import quoted, shortened, shown
 from skmdp._typing import Bools, Floats, Name
 
@@ -70,6 +72,23 @@ def read_rewards(
             ~finite,
         )
     return rewards
+
+
+def find_weights(frame: Table, sample_weight: Any) -> Any:
+    """Return the column that weights are named by, or the weights that were handed in."""
+    if not isinstance(sample_weight, str | int):
+        return sample_weight
+    require_weights(sample_weight, frame.columns)
+    return frame.column(sample_weight)
+
+
+def require_weights(name: Any, columns: Sequence[Name]) -> None:
+    """Raise unless a table has the column that weights are named by."""
+    if name not in columns:
+        raise ValueError(
+            f"The table has no column {shown(name)} of weights.{hint_at(name, columns)} It has the "
+            f"column(s) {quoted(columns)}."
+        )
 
 
 def read_weights(sample_weight: Any, n_rows: int, *, may_be_zero: bool = False) -> Floats | None:

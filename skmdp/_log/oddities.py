@@ -229,7 +229,9 @@ def _warn_if_records_break_off(
     explained = share_explained(counts)
     if explained is None:
         return
-    at_limit = float(np.mean(log.episode_lengths == log.longest))
+    at_limit = 0.0  # of a lazy table, lengths are not known
+    if log.episode_lengths is not None:
+        at_limit = float(np.mean(log.episode_lengths == log.longest))
     if explained < LEAST_EXPLAINED:
         sign = "they end as often in one state and action as in any other"
     elif (

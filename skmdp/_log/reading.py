@@ -24,6 +24,7 @@ from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, LabelColumn, as_integers, require_no_missing
 from skmdp._log.missing import Remedies, require_complete
 from skmdp._log.numbers import (
+    find_weights,
     read_flags,
     read_propensities,
     read_rewards,
@@ -36,10 +37,9 @@ from skmdp._log.roles import (
     Roles,
     check_roles,
     column_names,
-    default_next_names,
     find_next_names,
     hint_at,
-    near_name,
+    nothing_follows,
     warn_of_near_names,
 )
 from skmdp._messages import quoted, shown
@@ -106,7 +106,9 @@ def read_table(
             terminated=_find_flags(frame, roles.terminated, "terminated", seen),
             truncated=_find_flags(frame, roles.truncated, "truncated", seen),
             last_observations=seen,
-            weights=read_weights(sample_weight, len(frame), may_be_zero=may_count_nothing),
+            weights=read_weights(
+                find_weights(frame, sample_weight), len(frame), may_be_zero=may_count_nothing
+            ),
             propensities=taken_with,
             durations=_find_durations(frame, roles, step),
             duration_unit=duration_unit,
@@ -114,16 +116,19 @@ def read_table(
         )
     )
     if not (may_count_nothing or len(log.state_codes)):
-        _raise_as_nothing_counts(log)
+        raise_as_nothing_counts(log)
     return log
 
 
 def require_rows(frame: Table) -> None:
     """Raise for a table without rows."""
     if not len(frame):
-        raise refusal(
-            "The table is empty: it has 0 rows. At least one transition is needed.", "empty"
-        )
+        raise no_rows()
+
+
+def no_rows() -> Exception:
+    """Return the error of a table without rows."""
+    return refusal("The table is empty: it has 0 rows. At least one transition is needed.", "empty")
 
 
 def read_columns(X: Any, names: Sequence[Name]) -> list[LabelColumn]:
@@ -181,7 +186,7 @@ def read_features(
         )
     )
     if not (may_count_nothing or len(log.state_codes)):
-        _raise_as_nothing_counts(log)
+        raise_as_nothing_counts(log)
     return log
 
 
@@ -256,10 +261,11 @@ def read_episodes(
     columns = [read_labels(frame.column(name), name) for name in names]
     for column in columns:
         require_complete(column, remedy)
-    return columns[0] if len(columns) == 1 else _join(columns)
+    return columns[0] if len(columns) == 1 else join_columns(columns)
 
 
-def _raise_as_nothing_counts(log: Transitions) -> NoReturn:
+def raise_as_nothing_counts(log: Transitions) -> NoReturn:
+    """Raise for a log of which no row counts."""
     if log.n_truncated:
         raise refusal(
             "Every row is truncated: the next state is missing and no row is marked as an end, so "
@@ -274,7 +280,7 @@ def _raise_as_nothing_counts(log: Transitions) -> NoReturn:
     )
 
 
-def _join(columns: Sequence[LabelColumn]) -> LabelColumn:
+def join_columns(columns: Sequence[LabelColumn]) -> LabelColumn:
     """Make one column of several: its labels are tuples, none missing."""
     codes = columns[0].codes.astype(np.int64)
     for column in columns[1:]:
@@ -293,6 +299,12 @@ def read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     if names is None:
         return None
     columns = [read_labels(frame.column(name), name) for name in names]
+    require_together(columns)
+    return columns
+
+
+def require_together(columns: Sequence[LabelColumn]) -> None:
+    """Raise unless the parts of each next state are present or missing together."""
     missing = columns[0].codes == MISSING
     for column in columns[1:]:
         differs = missing != (column.codes == MISSING)
@@ -306,7 +318,6 @@ def read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
                 tuple(one.name for one in columns),
                 differs,
             )
-    return columns
 
 
 def _find_episodes(frame: Table, roles: Roles, remedies: Remedies) -> LabelColumn | None:
@@ -315,18 +326,7 @@ def _find_episodes(frame: Table, roles: Roles, remedies: Remedies) -> LabelColum
         return read_episodes(frame, roles.episode, remedies.episode)
     if not remedies.is_linked:
         return None
-    nexts = quoted(default_next_names(roles.state) or ["next_state=..."])
-    wanted = "None" if roles.episode is None else quoted(roles.episode)
-    meant = (roles.episode or ("episode",))[0]
-    hint = hint_at(meant, frame.columns, frame.index_names)
-    raise refusal(
-        f"The table has neither next states ({nexts}) nor an episode column ({wanted}), so what "
-        f"followed a row is unknown.{hint} Add next-state column(s), or a column that tells which "
-        "rows belong together, and name them with next_state=... or episode=... The table has the "
-        f"column(s) {quoted(frame.columns)}.",
-        "no_episodes",
-        remedy={"episode": near_name(meant, frame.columns)},
-    )
+    raise nothing_follows(roles, frame.columns, frame.index_names)
 
 
 def _find_flags(frame: Table, name: Name | None, role: str, may_lack: Bools | None) -> Bools | None:

@@ -266,3 +266,21 @@ def hint_at(name: Name, columns: Sequence[Name], index_names: Sequence[Any] = ()
         return f" {shown(name)} is in the index: call reset_index() first."
     near = near_name(name, columns)
     return "" if near is None else f" Did you mean {shown(near)}?"
+
+
+def nothing_follows(
+    roles: Roles, columns: Sequence[Name], index_names: Sequence[Any] = ()
+) -> Exception:
+    """Return the error of a table that tells neither next states nor episodes."""
+    nexts = quoted(default_next_names(roles.state) or ["next_state=..."])
+    wanted = "None" if roles.episode is None else quoted(roles.episode)
+    meant = (roles.episode or ("episode",))[0]
+    hint = hint_at(meant, columns, index_names)
+    return refusal(
+        f"The table has neither next states ({nexts}) nor an episode column ({wanted}), so what "
+        f"followed a row is unknown.{hint} Add next-state column(s), or a column that tells which "
+        "rows belong together, and name them with next_state=... or episode=... The table has the "
+        f"column(s) {quoted(columns)}.",
+        "no_episodes",
+        remedy={"episode": near_name(meant, columns)},
+    )

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.prior_strength import choose_prior_strength
@@ -18,14 +17,16 @@ from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
-from skmdp._log.frames import as_table
+from skmdp._log.frames import as_lazy, as_table
+from skmdp._log.lazy import read_lazy
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
 from skmdp._log.raw import Measurements, read_measurements
 from skmdp._log.reading import read_table
 from skmdp._messages import quoted
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns
-from skmdp._policy_columns import has_own_states, is_behind_transformers
+from skmdp._policy_columns import acts_on_labels, has_own_states, is_behind_transformers
+from skmdp._scoring import warn_of_unknown_starts
 from skmdp._trust import discount_of, fitted_q, in_time_of
 from skmdp._typing import Array, Names
 from skmdp.metrics._columns import ColumnsRead
@@ -34,6 +35,7 @@ from skmdp.metrics._policies import ask, is_behavior
 from skmdp.metrics._refusals import (
     has_durations,
     no_states,
+    refuse_lazy,
     require_recurring_states,
     require_rewards,
     require_same_rows,
@@ -78,6 +80,10 @@ class PolicyLogs:
         self._some_behind = any(map(is_behind_transformers, policies))
         self._footings: dict[tuple[Any, ...], Footing] = {}
         self._answers: dict[int, Array] = {}
+        self._is_lazy = as_lazy(X) is not None
+        if self._is_lazy:
+            refuse_lazy(X, policies, methods, behavior)
+            methods = ["dm"]
         self.methods = list(self._default_methods() if methods is None else methods)
 
     @property
@@ -92,11 +98,8 @@ class PolicyLogs:
     @property
     def n_episodes(self) -> int | None:
         """Number of episodes, None where they are unknown."""
-        on_measurements = "fqe" in self.methods
-        lengths = (
-            self.measurements.log.episode_lengths if on_measurements else self._one_replay.lengths
-        )
-        return None if lengths is None else len(lengths)
+        log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
+        return log.n_episodes
 
     @property
     def mean_return(self) -> float:
@@ -235,13 +238,13 @@ class PolicyLogs:
 
     def _read(self, policy: Any) -> Transitions:
         """Read the log in the states of a policy."""
-        X = transform(unwrap(policy)[0], self._X)
-        log = read_table(
-            X,
-            self._columns.roles_of(policy),
-            propensities=self._behavior,
-            duration_unit=self._unit,
-        )
+        roles = self._columns.roles_of(policy)
+        if self._is_lazy:
+            log = read_lazy(self._X, roles, duration_unit=self._unit, by_reward=True)
+            warn_of_unknown_starts(self._X, roles, log, stacklevel=2)
+        else:
+            X = transform(unwrap(policy)[0], self._X)
+            log = read_table(X, roles, propensities=self._behavior, duration_unit=self._unit)
         warn_if_unordered(log, stacklevel=2)
         require_rewards(log)
         return log
@@ -264,6 +267,8 @@ class PolicyLogs:
             log.rewards,
             log.propensities,
             start_codes=log.start_codes,
+            n_rows=None if log.sums is None else log.sums.n_rows,
+            start_weights=log.start_weights,
             lengths=log.episode_lengths,
             longest=log.longest,
             cut_share=cut_share,
@@ -306,7 +311,7 @@ class PolicyLogs:
         if self._has_no_states(policy):
             raise no_states(policy)
         if not (names_columns(last) or acts_on_labels(policy)):
-            require_recurring_states(footing.evidence.counts, len(footing.log.state_codes))
+            require_recurring_states(footing.evidence.counts, footing.log.n_rows)
         if has_policy(last):
             warn_if_in_pieces(footing.evidence, fitted_policy(last).evidence, stacklevel=4)
         roles = self._columns.roles_of(policy)
@@ -373,9 +378,3 @@ class PolicyLogs:
             answers[met] = said
             self._answers[id(policy)] = answers
         return self._answers[id(policy)]
-
-
-def acts_on_labels(policy: Any) -> bool:
-    """Whether a policy names the states that it acts in, or was fitted on states as they are."""
-    is_written = isinstance(policy, Mapping | pd.Series | pd.DataFrame)
-    return is_written or (has_own_states(policy) and not is_behind_transformers(policy))

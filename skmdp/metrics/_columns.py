@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from skmdp._log.frames import as_table
+from skmdp._log.frames import column_names
 from skmdp._log.raw import measured_names
 from skmdp._log.roles import ROLES, Roles
 from skmdp._messages import shortened
@@ -27,7 +27,7 @@ class ColumnsRead:
 
     @cached_property
     def _there(self) -> list[Any]:
-        return as_table(self._X).columns
+        return column_names(self._X)
 
     def _common_roles(self) -> Roles:
         """Return which columns are read where a policy names none.

@@ -69,13 +69,16 @@ def evaluate_policy(
         is a tuple); a pandas.DataFrame of probabilities with states as its index and actions as its
         columns; one action that is taken everywhere; or ``"behavior"``, the logged policy.
     X : table of shape (n_transitions, n_columns)
-        A log of other episodes than the policy was learned from, with rewards.
+        A log of other episodes than the policy was learned from, with rewards. Of a lazy table
+        (see ``MarkovPolicyEstimator.fit``) rows that agree in all, the reward included, are
+        counted on its engine; round rewards that hardly ever agree. It is judged by ``"dm"`` alone,
+        and standard errors are those of rows, which takes the states for Markov.
     methods : str or sequence of str, default=None
         Any of the methods below. None: for policies on states that are labels ``("dm", "wis",
         "wdr")``, or ``"dm"`` alone where they are followed for a time (see ``horizon``), about
         which episodes of times of their own say little; for those
         that act on measurements, themselves or by an encoder, ``("fqe", "dm")``, where the policy
-        makes no states ``"fqe"`` alone.
+        makes no states ``"fqe"`` alone; for a lazy table ``"dm"``.
     gamma : float, default=1.0
         Discount in [0, 1], per decision. Where ``X`` has durations, per unit of time: what comes
         after decisions that took the time t together is discounted by gamma^t.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
-from skmdp._log.frames import as_table
+from skmdp._log.frames import column_names, is_lazy_error
 from skmdp._log.roles import FROM_STEPS, Roles
+from skmdp._messages import quoted
 from skmdp._pipelines import unwrap
+from skmdp._policy_columns import is_behind_transformers
 
 # If more of the rows than this are the only ones of their state, states tell of no action.
 MOST_ROWS_ALONE = 0.5
@@ -20,7 +23,20 @@ ENOUGH_ROWS = 100
 
 def has_durations(X: Any, roles: Roles) -> bool:
     """Whether a table tells how long decisions take, by a column or by its steps."""
-    return roles.duration == FROM_STEPS or roles.duration in as_table(X).columns
+    return roles.duration == FROM_STEPS or roles.duration in column_names(X)
+
+
+def refuse_lazy(
+    X: Any, policies: Sequence[Any], methods: Sequence[str] | None, behavior: Any
+) -> None:
+    """Raise for what is asked of a lazy table that takes its rows one by one."""
+    others = [name for name in methods or () if name != "dm"]
+    if others:
+        raise is_lazy_error(X, f"The method(s) {quoted(others)} look at single rows")
+    if behavior is not None:
+        raise is_lazy_error(X, "behavior holds a propensity for each row")
+    if any(map(is_behind_transformers, policies)):
+        raise is_lazy_error(X, "Transformers make states of rows")
 
 
 def require_rewards(log: Transitions) -> None:

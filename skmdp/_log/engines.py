@@ -1,0 +1,61 @@
+"""Engines that hold lazy tables: their queries are run here, and their errors told by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import narwhals.stable.v2 as nw
+
+from skmdp._log.frames import Table
+from skmdp._messages import shortened
+
+# What is told of the stages of a long reading.
+Tell = Callable[[str], None]
+
+# Codes have 31 bits, and as many distinct transitions take some 100 GB of memory.
+MOST_GROUPS = 2**31
+
+
+@contextmanager
+def stage_of(lazy: nw.LazyFrame[Any], doing: str) -> Iterator[None]:
+    """Name the stage in an error that an engine raises inside; nothing else is to raise there."""
+    try:
+        yield
+    except Exception as error:
+        engine = lazy.implementation.value
+        raise RuntimeError(
+            f"{engine} failed while {doing}: {type(error).__name__}: {shortened(error, 240)} "
+            "Nothing was learned; the engine's own error stands above."
+        ) from error
+
+
+def collect(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> Table:
+    """Run a query, and return what comes of it as a table in memory."""
+    if tell is not None:
+        tell(doing)
+    with stage_of(lazy, doing):
+        return Table(lazy.collect())
+
+
+def require_affordable(
+    rows: nw.LazyFrame[Any], groups: nw.LazyFrame[Any], tell: Tell | None
+) -> int:
+    """Return the number of rows; raise, before memory is taken, if too many of them differ."""
+    n_rows = _only_number(rows.select(nw.len().alias("n")), "counting the rows", tell)
+    if n_rows <= MOST_GROUPS:
+        return n_rows
+    many = groups.select(nw.len().alias("n"))
+    n_groups = _only_number(many, "counting the distinct transitions", tell)
+    if n_groups > MOST_GROUPS:
+        raise ValueError(
+            f"The table holds {n_groups:,} distinct transitions, of {n_rows:,} rows, and no more "
+            f"than {MOST_GROUPS:,} can be counted. Make fewer states: round measurements, or leave "
+            "out columns of the state that name single rows, such as times."
+        )
+    return n_rows
+
+
+def _only_number(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> int:
+    return int(collect(lazy, doing, tell).column("n").iloc[0])

@@ -1,0 +1,288 @@
+"""Lazy tables: grouped on their own engine, so that only distinct transitions come to memory.
+
+What comes in: any table that narwhals calls a LazyFrame (polars, DuckDB, Ibis, PySpark, SQLFrame).
+What goes out: ``Transitions`` of which each entry stands for all rows that agree, as if a table of
+these entries had been read with their numbers of rows as weights. So whatever is wrong with a table
+is refused as it is in ``reading``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+from skmdp._estimation.counts import RowSums
+from skmdp._log.durations import Durations
+from skmdp._log.ends import settle_ends, tells_ends
+from skmdp._log.engines import Tell, collect, require_affordable, stage_of
+from skmdp._log.episodes import Transitions
+from skmdp._log.frames import as_lazy, line_to_collect
+from skmdp._log.grouping import Asked, canonical, check_types, group
+from skmdp._log.groups import Entries, Groups, counting_groups, read_groups
+from skmdp._log.index import index_labels
+from skmdp._log.kinds import read_labels
+from skmdp._log.labels import MISSING
+from skmdp._log.marks import MOST_EPISODES, EpisodeMarks
+from skmdp._log.numbers import require_weights
+from skmdp._log.reading import join_columns, no_rows, raise_as_nothing_counts
+from skmdp._log.roles import (
+    Roles,
+    check_roles,
+    find_next_names,
+    nothing_follows,
+    warn_of_near_names,
+)
+from skmdp._messages import quoted, shown
+from skmdp._typing import Bools, Codes
+
+
+def read_lazy(
+    X: Any,
+    roles: Roles,
+    sample_weight: Any = None,
+    *,
+    gamma: float | None = None,
+    duration_unit: str | None = None,
+    by_reward: bool = False,
+    may_count_nothing: bool = False,
+    tell: Tell | None = None,
+) -> Transitions:
+    """Read a lazy table by one group-by on its engine.
+
+    ``sample_weight`` names a column. Durations are added up as the discounts that ``gamma`` makes
+    of them (None leaves them out). ``by_reward`` keeps rows apart that agree in all but the reward.
+    ``tell`` is told of each stage; the others are as in ``read_table``.
+    """
+    lazy = as_lazy(X)
+    assert lazy is not None
+    asked = _ask(lazy, roles, sample_weight, by_reward=by_reward)
+    rows = canonical(lazy, asked)
+    span = _find_span(rows, asked, duration_unit, tell)
+    discount = None
+    if gamma is not None and span is not None and span[0] < span[1] and gamma < 1:
+        discount = gamma, span[0]
+    groups = group(rows, asked, discount)
+    if not require_affordable(rows, groups, tell) and not may_count_nothing:
+        raise no_rows()
+    found = Groups(collect(groups, "grouping the rows", tell))
+    with counting_groups():
+        entries = read_groups(found, asked)
+    marks = _find_marks(rows, found, asked, tell)
+    log = _link(entries, asked, found, span, marks)
+    if not (may_count_nothing or len(log.state_codes)):
+        raise_as_nothing_counts(log)
+    return log
+
+
+def _ask(lazy: nw.LazyFrame[Any], roles: Roles, sample_weight: Any, *, by_reward: bool) -> Asked:
+    """Find out what a lazy table has, and refuse one that lacks what is needed."""
+    with stage_of(lazy, "reading the names and types of the columns"):
+        schema = dict(lazy.collect_schema())
+    columns = list(schema)
+    check_roles(roles, columns)
+    _check_weight(sample_weight, columns)
+    nexts = find_next_names(roles.state, roles.next_state, columns)
+    has_episodes = bool(roles.names("episode")) and set(roles.names("episode")) <= set(columns)
+    is_ordered = has_episodes and roles.step is not None and roles.step in columns
+    if nexts is None and not has_episodes:
+        raise nothing_follows(roles, columns)
+    if nexts is None and not is_ordered:
+        raise ValueError(
+            "Next states are read off the following row, but the rows of a lazy table have no order"
+            f" without a column of steps ({quoted(roles.names('step')) or None}). Name one with "
+            "step=..., add next-state column(s), or collect the table: "
+            f"{line_to_collect(lazy)}. It has the column(s) {quoted(columns)}."
+        )
+    warn_of_near_names(roles, columns)
+    asked = Asked(roles, nexts, is_ordered, sample_weight, schema, by_reward)
+    check_types(asked)
+    return asked
+
+
+def _check_weight(sample_weight: Any, columns: list[str]) -> None:
+    """Raise unless weights are a column of the table, or there are none."""
+    if sample_weight is None:
+        return
+    if not isinstance(sample_weight, str):
+        raise TypeError(
+            f"sample_weight of a lazy table names a column of it, got "
+            f"{type(sample_weight).__name__}: the rows of a lazy table have no order that weights "
+            "could follow. Make the weights a column, and name it."
+        )
+    require_weights(sample_weight, columns)
+
+
+def _find_span(
+    rows: nw.LazyFrame[Any], asked: Asked, unit: str | None, tell: Tell | None
+) -> tuple[float, float] | None:
+    """Return the shortest and the longest duration, None where decisions take no time."""
+    if not asked.is_timed:
+        return None
+    if unit is not None:
+        raise ValueError(
+            f"duration_unit={shown(unit)} is for timedeltas and datetimes, but durations of a lazy "
+            "table are numbers. Say duration_unit=None: gamma is then per unit of these numbers."
+        )
+    taken = nw.col("duration")
+    found = collect(
+        rows.select(taken.min().alias("shortest"), taken.max().alias("longest")),
+        "looking for the shortest duration",
+        tell,
+    )
+    shortest, longest = (
+        float(found.column(name).to_numpy(np.float64, na_value=np.nan)[0])
+        for name in ("shortest", "longest")
+    )
+    if shortest <= 0 or np.isinf(longest):
+        name = asked.roles.duration
+        raise ValueError(
+            f"Column {shown(name)} holds {shown(shortest if shortest <= 0 else longest)}, but the "
+            "time until the next decision is finite and above 0. Correct it; of decisions at one "
+            "time make one. Say duration=None if the column means something else."
+        )
+    return shortest, longest
+
+
+# ------------------------------------------------------------------------------------- transitions
+
+
+def _find_marks(
+    rows: nw.LazyFrame[Any], found: Groups, asked: Asked, tell: Tell | None
+) -> EpisodeMarks | None:
+    """Return the marks of the episodes, None where there are none or too many."""
+    if not asked.is_ordered or _n_episodes(found) > MOST_EPISODES:
+        return None
+    kept = rows.filter(nw.col("is_kept")).group_by(*asked.episodes)
+    table = collect(kept.agg(nw.len().alias("n_rows")), "listing the episodes", tell)
+    names = zip(asked.episodes, asked.roles.names("episode"), strict=True)
+    columns = [read_labels(table.column(own), name) for own, name in names]
+    column = columns[0] if len(columns) == 1 else join_columns(columns)
+    lengths = np.zeros(len(column.values), dtype=np.int64)
+    lengths[column.codes] = table.column("n_rows").to_numpy(np.float64)
+    return EpisodeMarks.of(column, lengths)
+
+
+def _n_episodes(found: Groups) -> int:
+    return int(found.n_rows[found.flags("is_last")].sum())
+
+
+def _link(
+    entries: Entries,
+    asked: Asked,
+    found: Groups,
+    span: tuple[float, float] | None,
+    marks: EpisodeMarks | None,
+) -> Transitions:
+    """Give labels their numbers, and tell what is known of the episodes."""
+    found, entries = found.kept(), entries.select(np.flatnonzero(found.is_kept))
+    states, (state_codes, next_codes) = index_labels(entries.states, entries.next_states)
+    actions, (action_codes,) = index_labels([entries.action])
+    terminated, truncated = entries.terminated, entries.truncated
+    left_out = settle_ends(terminated, truncated, next_codes)
+    counts: Any = slice(None) if left_out is None else ~left_out
+    sums = _sums(found, asked)
+    weights = sums.n_rows if asked.weight is None else found.numbers("sum_weight")
+    rewards = None
+    if asked.roles.reward is not None:
+        rewards = found.numbers("reward") if asked.by_reward else sums.rewards / weights
+    ends: dict[str, Any] = {"start_codes": state_codes, "start_weights": weights}
+    is_told = tells_ends(asked.roles, terminated, truncated)
+    if asked.is_ordered:
+        acted = np.zeros(len(states) + 1, dtype=bool)
+        acted[state_codes[counts]] = True  # the last entry, for MISSING, stays False
+        ends = _find_ends(found, asked, state_codes)
+        ends |= _count_ends(
+            found,
+            asked,
+            (acted[next_codes], next_codes != MISSING),
+            _broke_off(terminated, truncated, left_out, len(state_codes)),
+            is_told=asked.next_state is not None or is_told,
+        )
+    return Transitions(
+        states=states,
+        actions=actions,
+        state_codes=state_codes[counts],
+        action_codes=action_codes[counts],
+        next_codes=next_codes[counts],
+        rewards=None if rewards is None else rewards[counts],
+        weights=weights[counts],
+        propensities=None,
+        n_truncated=0 if left_out is None else int(sums.n_rows[left_out].sum()),
+        episode_lengths=None,
+        has_gaps=False,
+        next_states_given=asked.next_state is not None,
+        ends_told=is_told,
+        episode_marks=marks,
+        durations=None if span is None else Durations(np.array(span), None, are_extremes=True),
+        sums=sums[counts],
+        **{**_NO_EPISODES, **ends},
+    )
+
+
+_NO_EPISODES = {
+    "n_episodes": None,
+    "longest": None,
+    "n_cut": None,
+    "n_ended": None,
+    "cut_share": 0.0,
+    "open_share": 0.0,
+}
+
+
+def _sums(found: Groups, asked: Asked) -> RowSums:
+    """Return what the rows of each group add up to."""
+    has_rewards = asked.roles.reward is not None
+    nothing = np.zeros(len(found.n_rows))
+    return RowSums(
+        n_rows=found.n_rows,
+        rewards=found.numbers("sum_rewards") if has_rewards else nothing,
+        squares=found.numbers("sum_squares") if has_rewards else nothing,
+        weights_count_rows=asked.weight is None or not found.total("sum_fractions"),
+        discounts=found.numbers("sum_discounts") if found.has("sum_discounts") else None,
+    )
+
+
+def _find_ends(found: Groups, asked: Asked, state_codes: Codes) -> dict[str, Any]:
+    """Return where episodes start, and how many rows the longest of them has."""
+    first, last = found.flags("is_first"), found.flags("is_last")
+    starts = found.n_rows if asked.weight is None else found.numbers("sum_weight")
+    return {
+        "start_codes": state_codes[first],
+        "start_weights": starts[first],
+        "n_episodes": int(found.n_rows[last].sum()),
+        "longest": int(found.numbers("longest")[last].max(initial=0)),
+    }
+
+
+def _broke_off(
+    terminated: Bools | None, truncated: Bools | None, left_out: Bools | None, n: int
+) -> Bools:
+    """Tell which rows say themselves that the record goes no further, (n,)."""
+    broke_off = np.zeros(n, dtype=bool) if left_out is None else left_out.copy()
+    if truncated is not None:
+        broke_off |= truncated if terminated is None else truncated & ~terminated
+    return broke_off
+
+
+def _count_ends(
+    found: Groups,
+    asked: Asked,
+    leads_on: tuple[Bools, Bools],
+    broke_off: Bools,
+    *,
+    is_told: bool,
+) -> dict[str, Any]:
+    """Count how episodes ended; of what leads on there are two answers, each (n_groups,)."""
+    last = np.flatnonzero(found.flags("is_last"))
+    n = found.n_rows[last]
+    weights = n if asked.weight is None else found.numbers("sum_episode_weight")[last]
+    cut, may_be_cut = ((goes_on | broke_off)[last] for goes_on in leads_on)
+    n_cut = int(n[cut].sum())
+    return {
+        "n_cut": n_cut,
+        "n_ended": int(n.sum()) - n_cut if is_told else 0,
+        "cut_share": float(np.average(cut, weights=weights)) if len(last) else 0.0,
+        "open_share": float(np.average(may_be_cut, weights=weights)) if len(last) else 0.0,
+    }

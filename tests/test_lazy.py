@@ -1,0 +1,646 @@
+"""The same log gives the same policy on every engine, and what is wrong with it is refused there.
+
+Engines are real ones. Counts are the same to the last bit, sums of rewards to 1e-12 of what was
+added up.
+"""
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from engines import EAGER, ENGINES, HERE, NOISE
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skmdp import MarkovPolicyEstimator
+from skmdp.datasets import load_climb
+from skmdp.ensemble import PolicyBagging
+from skmdp.metrics import compare_policies, evaluate_policy
+
+pytestmark = [pytest.mark.filterwarnings(noise) for noise in NOISE]
+
+N_EPISODES = 40
+NOON = datetime.datetime(2026, 3, 1, 12)
+
+
+@pytest.fixture(params=HERE)
+def engine(request):
+    """A function from an Arrow table to a lazy one."""
+    return ENGINES[request.param]
+
+
+def draw(*, infer=False, flags=False, seen=False, seed=0):
+    """Draw episodes with steps, out of order; some are cut off, some end with an observation."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for episode in range(N_EPISODES):
+        length = int(rng.integers(1, 7))
+        states = rng.integers(5, size=length + 1)
+        for step in range(length):
+            is_last = step == length - 1
+            rows.append(
+                {
+                    "episode": f"e{episode}",
+                    "step": step,
+                    "state": int(states[step]),
+                    "action": int(rng.integers(3)),
+                    "next_state": None if is_last and rng.random() < 0.7 else int(states[step + 1]),
+                    "reward": float(rng.normal()),
+                    "terminated": bool(is_last and rng.random() < 0.5),
+                    "truncated": bool(is_last and rng.random() < 0.3),
+                    "weight": float(rng.integers(0, 3)),
+                    "duration": float(rng.integers(1, 9)) / 2,
+                }
+            )
+        if seen and rng.random() < 0.5:
+            last = {**rows[-1], "step": length, "state": int(states[-1]), "next_state": None}
+            last |= {"action": None, "reward": None, "terminated": False, "truncated": False}
+            rows[-1] |= {"terminated": False, "truncated": False}
+            rows.append(last)
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    table = pa.table({name: pa.array([row[name] for row in rows]) for name in rows[0]})
+    absent = ["weight", "duration"] + ["next_state"] * infer
+    return table.drop_columns(absent + ["terminated", "truncated"] * (not flags))
+
+
+def with_column(table, name, values, type=None):
+    column = values if isinstance(values, pa.ChunkedArray) else pa.array(values, type=type)
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, column)
+    return table.append_column(name, column)
+
+
+def mapped(table, labels, type, names=("state", "next_state")):
+    """Put labels in the place of the numbers of states."""
+    for name in names:
+        values = [None if code is None else labels[code] for code in table[name].to_pylist()]
+        table = with_column(table, name, values, type)
+    return table
+
+
+def encoded(table, name, order):
+    """Encode a column by categories in an order of its own."""
+    codes = pc.index_in(table[name], pa.array(order)).combine_chunks()
+    return with_column(
+        table, name, pa.chunked_array([pa.DictionaryArray.from_arrays(codes, pa.array(order))])
+    )
+
+
+def given(**options):
+    """A log with next states, without steps or episodes."""
+    return draw(**options).drop_columns(["episode", "step"])
+
+
+def weighted(*, fractions=False, **options):
+    table = draw(**options)
+    weights = np.random.default_rng(1).integers(0, 3, size=len(table)).astype(float)
+    return with_column(table, "weight", weights / 4 + (weights > 0) if fractions else weights)
+
+
+def timed(table):
+    return with_column(
+        table, "duration", np.random.default_rng(2).integers(1, 9, size=len(table)) / 2
+    )
+
+
+def text():
+    table = mapped(given(), ["b", "", "ü", "a b", "B"], pa.string())
+    return encoded(
+        encoded(table, "state", ["ü", "b", "", "a b", "B", "z"]),
+        "next_state",
+        ["", "B", "a b", "b", "ü"],
+    )
+
+
+def nan_and_null():
+    table = mapped(given(), [0.5, -1.25, 3.0, 1e6, 2.0**60], pa.float64())
+    values = table["next_state"].to_pylist()
+    ends = [i for i, value in enumerate(values) if value is None]
+    for i in ends[::2]:
+        values[i] = float("nan")
+    return with_column(table, "next_state", pa.chunked_array([pa.array(values, pa.float64())]))
+
+
+def steps_of(convert, type=None):
+    table = draw(infer=True)
+    return with_column(table, "step", [convert(step) for step in table["step"].to_pylist()], type)
+
+
+BERLIN = [
+    (NOON + datetime.timedelta(hours=h)).replace(tzinfo=datetime.UTC) for h in (3, -5, 0, 40, 1)
+]
+DAYS = [datetime.date(2026, 3, 1) + datetime.timedelta(days=d) for d in (3, -5, 0, 40, 1)]
+# {case: (table, parameters of the estimator, name of the column of weights)}
+CASES = {
+    "next states given": (given(), {}, None),
+    "null and NaN next states": (nan_and_null(), {}, None),
+    "int states, float next states": (
+        with_column(given(), "next_state", given()["next_state"].cast(pa.float64())),
+        {},
+        None,
+    ),
+    "minus zero": (mapped(given(), [0.0, -0.0, 1.0, 2.0, 3.0], pa.float64()), {}, None),
+    "strings": (mapped(given(), ["b", "", "ü", "a b", "B"], pa.string()), {}, None),
+    "categories": (text(), {}, None),
+    "bytes": (mapped(given(), [b"a", b"a\x00", b"", b"b", b"\xff"], pa.binary()), {}, None),
+    "dates": (mapped(given(), DAYS, pa.date32()), {}, None),
+    "instants": (mapped(given(), BERLIN, pa.timestamp("us", "Europe/Berlin")), {}, None),
+    "booleans": (mapped(given(), [True, False] * 3, pa.bool_()), {}, None),
+    "int8 rewards": (
+        with_column(
+            given(), "reward", np.random.default_rng(0).integers(100, 128, len(given())), pa.int8()
+        ),
+        {"pessimism": 0.1},
+        None,
+    ),
+    "int32 rewards": (
+        with_column(given(), "reward", [2**31 - 1 - i for i in range(len(given()))], pa.int32()),
+        {"pessimism": 0.1},
+        None,
+    ),
+    "boolean rewards": (
+        with_column(given(), "reward", [x > 0 for x in given()["reward"].to_pylist()], pa.bool_()),
+        {},
+        None,
+    ),
+    "no rewards": (given(), {"reward": None}, None),
+    "two columns": (
+        with_column(
+            with_column(given(), "x", [i % 2 for i in range(len(given()))]),
+            "next_x",
+            given()["next_state"],
+        ),
+        {"state": ["state", "x"]},
+        None,
+    ),
+    "weights": (weighted(), {}, "weight"),
+    "weights that are fractions": (
+        weighted(fractions=True, flags=True),
+        {"pessimism": 0.0},
+        "weight",
+    ),
+    "weights, inferred": (weighted(infer=True, flags=True), {}, "weight"),
+    "episodes": (draw(), {}, None),
+    "episodes with flags": (draw(flags=True), {}, None),
+    "inferred": (draw(infer=True), {}, None),
+    "inferred with flags": (draw(infer=True, flags=True), {}, None),
+    "last observations": (draw(infer=True, flags=True, seen=True), {}, None),
+    "last observations, no flags": (draw(infer=True, seen=True), {}, None),
+    "last observations, given": (draw(flags=True, seen=True), {}, None),
+    "small steps": (steps_of(lambda step: step + 250, pa.uint8()), {}, None),
+    "float steps": (steps_of(float), {}, None),
+    "fractional steps": (steps_of(lambda step: step * 1.5), {}, None),
+    "times": (steps_of(lambda step: NOON + step * datetime.timedelta(hours=7)), {}, None),
+    "durations": (timed(draw(flags=True)), {}, None),
+    "durations, gamma 0": (timed(given()), {"gamma": 0.0}, None),
+    "durations from steps": (
+        steps_of(lambda step: step**2 * 0.5),
+        {"duration": "step", "terminated": None},
+        None,
+    ),
+    "two columns of episodes": (
+        with_column(draw(infer=True), "day", draw(infer=True)["episode"]),
+        {"episode": ["day", "episode"]},
+        None,
+    ),
+}
+
+
+def counts_of(policy):
+    return policy.__skmdp_policy__().evidence.counts
+
+
+def same(lazy, eager):
+    for one, other in ((lazy.states_, eager.states_), (lazy.actions_, eager.actions_)):
+        assert one.tolist() == other.tolist()
+    found, expected = counts_of(lazy), counts_of(eager)
+    for name in ("pair_state", "pair_action", "indptr", "next_states", "weights", "n_rows"):
+        assert_array_equal(getattr(found, name), getattr(expected, name))
+    size = np.abs(expected.reward_sums).sum() + 1e-300
+    assert_allclose(found.reward_sums, expected.reward_sums, rtol=0, atol=1e-12 * size)
+    for name in ("reward_squares", "discount_sums"):
+        assert (getattr(found, name) is None) == (getattr(expected, name) is None)
+        if getattr(found, name) is not None:
+            led_to = expected.next_states < expected.n_states
+            rows = led_to if name == "discount_sums" else slice(None)
+            assert_allclose(getattr(found, name)[rows], getattr(expected, name)[rows], rtol=1e-12)
+    assert_array_equal(lazy.policy_, eager.policy_)
+    assert_allclose(lazy.initial_distribution_, eager.initial_distribution_, rtol=1e-14)
+    for name in ("n_transitions_", "n_episodes_", "n_truncated_", "n_ended_", "discount_"):
+        assert getattr(lazy, name) == getattr(eager, name)
+
+
+drawn_at_random = pytest.mark.filterwarnings(
+    "ignore:Nothing in X says how:UserWarning",
+    "ignore:.* of the decisions are left out:UserWarning",
+)
+
+
+@drawn_at_random
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_log_gives_the_same_policy(engine, case):
+    table, parameters, weight = CASES[case]
+    eager = MarkovPolicyEstimator(**parameters).fit(EAGER["pyarrow"](table), sample_weight=weight)
+    lazy = MarkovPolicyEstimator(**parameters).fit(engine(table), sample_weight=weight)
+    same(lazy, eager)
+
+
+@drawn_at_random
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_tables_in_memory_give_the_same_policy(library, case):
+    table, parameters, weight = CASES[case]
+    one = MarkovPolicyEstimator(**parameters).fit(EAGER[library](table), sample_weight=weight)
+    other = MarkovPolicyEstimator(**parameters).fit(table, sample_weight=weight)
+    same(one, other)
+
+
+# --------------------------------------------------------------------------------------- evaluation
+
+
+@drawn_at_random
+@pytest.mark.filterwarnings("ignore:X lacks:UserWarning", "ignore:.*last longer:UserWarning")
+@pytest.mark.parametrize(
+    "case", ["episodes with flags", "inferred with flags", "next states given"]
+)
+def test_scores_are_those_of_tables_in_memory(engine, case):
+    table, _, _ = CASES[case]
+    other = draw(infer=case.startswith("inferred"), flags=True, seed=3)
+    if "episode" not in table.column_names:
+        other = given(flags=True, seed=3)
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
+    assert_allclose(policy.score(engine(other)), policy.score(other), rtol=1e-9)
+    silent = MarkovPolicyEstimator(handle_unknown="most_frequent", reward=None).fit(table)
+    assert silent.score(engine(other)) == pytest.approx(silent.score(other), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:X lacks:UserWarning", "ignore:.*last longer:UserWarning")
+def test_without_steps_a_score_knows_no_episodes_and_says_so(engine):
+    table = draw()
+    policy = MarkovPolicyEstimator().fit(table)
+    without = policy.score(table.drop_columns(["episode", "step"]))
+    with pytest.warns(
+        UserWarning, match=r"no column of steps.*every row counts as a start"
+    ) as told:
+        score = policy.score(engine(table.drop_columns(["step"])))
+    assert [str(one.message)[:8] for one in told].count("The lazy") == 1
+    assert score == pytest.approx(without, rel=1e-9)
+    lazy = MarkovPolicyEstimator().fit(engine(table.drop_columns(["step"])))
+    shares = MarkovPolicyEstimator().fit(table.drop_columns(["episode"])).initial_distribution_
+    assert_allclose(lazy.initial_distribution_, shares, rtol=1e-14)
+    assert lazy.n_episodes_ is None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of a small log there is much to say
+@pytest.mark.parametrize("policy", ["fitted", "behavior", "mapping", "ensemble", "function"])
+def test_the_direct_method_judges_by_rows(engine, policy):
+    """Where episodes are unknown the error in memory is that of rows as well: both are the same."""
+    table = given()
+    fitted = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
+    ensemble = PolicyBagging(fitted, 2, bootstrap=True, random_state=0).fit(draw())
+    policies = {
+        "fitted": fitted,
+        "behavior": "behavior",
+        "mapping": dict.fromkeys(range(5), 1),
+        "ensemble": ensemble,
+        "function": lambda states: np.where(states["state"] > 2, 0, 2),
+    }
+    eager = evaluate_policy(policies[policy], table, methods="dm").to_frame()
+    lazy = evaluate_policy(policies[policy], engine(table)).to_frame()
+    assert lazy["method"].tolist() == ["dm"]
+    numbers = eager.columns.drop("method")
+    assert_allclose(lazy[numbers].astype(float), eager[numbers].astype(float), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_with_steps_the_direct_method_starts_where_episodes_start(engine):
+    table = draw(flags=True)
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
+    eager, lazy = (evaluate_policy(policy, X, methods="dm") for X in (table, engine(table)))
+    for name in ("behavior_value", "n_episodes", "horizon", "cut_share", "untried_share"):
+        assert getattr(lazy, name) == pytest.approx(getattr(eager, name), rel=1e-9)
+    one, other = (found.to_frame()["value"] for found in (lazy, eager))
+    assert_allclose(one, other, rtol=1e-9)
+    compared = compare_policies({"own": policy, "logged": "behavior"}, engine(table), methods="dm")
+    assert_allclose(compared["value"][0], one[0], rtol=1e-12)
+
+
+def test_batches_from_engines_add_up(engine):
+    table = draw(flags=True)
+    early = pc.is_in(table["episode"], pa.array([f"e{i}" for i in range(15)]))
+    parts = [table.filter(early), table.filter(pc.invert(early))]
+    whole = MarkovPolicyEstimator().fit(table)
+    streamed = MarkovPolicyEstimator()
+    for part in parts:
+        streamed.partial_fit(engine(part))
+    streamed.partial_fit(engine(table.slice(0, 0)))
+    same(streamed, whole)
+    mixed = MarkovPolicyEstimator().partial_fit(parts[0]).partial_fit(engine(parts[1]))
+    same(mixed, whole)
+
+
+# ------------------------------------------------------------------------------------ what is wrong
+
+
+def replaced(table, name, value, type=None, row=3):
+    values = table[name].to_pylist()
+    values[row] = value
+    return with_column(table, name, values, type)
+
+
+GIVEN, INFERRED, FLAGGED = given(), draw(infer=True), draw(infer=True, flags=True)
+IS_LAST = [
+    step == max(s for e, s in zip(*both, strict=True) if e == episode)
+    for both in [(INFERRED["episode"].to_pylist(), INFERRED["step"].to_pylist())]
+    for episode, step in zip(*both, strict=True)
+]
+INSIDE = IS_LAST.index(False)
+NO_ACTION = "Column 'action' contains NaN or None in 1 row"
+# {case: (table, parameters, sample_weight, error, words)}
+WRONG = {
+    "empty": (GIVEN.slice(0, 0), {}, None, ValueError, "empty: it has 0 rows"),
+    "NaN reward": (
+        replaced(GIVEN, "reward", float("nan")),
+        {},
+        None,
+        ValueError,
+        "'reward' contains NaN",
+    ),
+    "null reward": (
+        replaced(GIVEN, "reward", None),
+        {},
+        None,
+        ValueError,
+        "'reward' contains NaN, None.*Fill it in",
+    ),
+    "infinite reward": (
+        replaced(GIVEN, "reward", float("inf")),
+        {},
+        None,
+        ValueError,
+        "'reward' contains",
+    ),
+    "rewards overflow": (
+        with_column(GIVEN, "reward", [1e308] * len(GIVEN)),
+        {},
+        None,
+        ValueError,
+        "more than float64 holds",
+    ),
+    "text reward": (
+        with_column(GIVEN, "reward", ["1"] * len(GIVEN)),
+        {},
+        None,
+        ValueError,
+        "'reward' must hold numbers.*CAST",
+    ),
+    "null state": (
+        replaced(GIVEN, "state", None),
+        {},
+        None,
+        ValueError,
+        "'state' contains NaN or None in 1 row.*label of its own",
+    ),
+    "null action": (replaced(GIVEN, "action", None), {}, None, ValueError, NO_ACTION),
+    "null action inside": (
+        replaced(INFERRED, "action", None, row=INSIDE),
+        {},
+        None,
+        ValueError,
+        NO_ACTION,
+    ),
+    "str against int": (
+        mapped(GIVEN, list("abcde"), pa.string(), ["next_state"]),
+        {},
+        None,
+        TypeError,
+        "'next_state'.*kind 'str'.*Convert one",
+    ),
+    "fraction against int": (
+        mapped(GIVEN, [0, 1, 2.5, 3, 4], pa.float64(), ["next_state"]),
+        {},
+        None,
+        ValueError,
+        "holds 2.5.*integers only",
+    ),
+    "rounded integers": (
+        mapped(
+            mapped(GIVEN, [0, 1, 2, 3, 2**53], pa.int64(), ["state"]),
+            [0, 1, 2, 3, 2.0**53],
+            pa.float64(),
+            ["next_state"],
+        ),
+        {},
+        None,
+        ValueError,
+        r"from 2\*\*53 on",
+    ),
+    "infinite state": (
+        mapped(GIVEN, [0.5, 1, 2, 3, float("inf")], pa.float64()),
+        {},
+        None,
+        ValueError,
+        "infinity is no label.*lazy table",
+    ),
+    "lists": (
+        mapped(GIVEN, [[0], [1], [2], [3], [4]], pa.list_(pa.int64())),
+        {},
+        None,
+        TypeError,
+        "'state' holds values of type List.*one column for each",
+    ),
+    "no order": (
+        INFERRED.drop_columns(["step"]),
+        {},
+        None,
+        ValueError,
+        "rows of a lazy table have no order.*step=.*table = table",
+    ),
+    "step None": (INFERRED, {"step": None}, None, ValueError, "without a column of steps"),
+    "nothing follows": (
+        GIVEN.drop_columns(["next_state"]),
+        {},
+        None,
+        ValueError,
+        "neither next states",
+    ),
+    "half of the next states": (
+        with_column(
+            with_column(with_column(GIVEN, "x", GIVEN["state"]), "next_x", GIVEN["state"]),
+            "step",
+            GIVEN["state"],
+        ),
+        {"state": ["state", "x"], "step": None},
+        None,
+        ValueError,
+        "must be missing together",
+    ),
+    "no such column": (GIVEN, {"action": "act"}, None, ValueError, "no column 'act'"),
+    "null episode": (
+        replaced(INFERRED, "episode", None),
+        {},
+        None,
+        ValueError,
+        "'episode' contains NaN or None in 1 row",
+    ),
+    "null step": (
+        replaced(INFERRED, "step", None),
+        {},
+        None,
+        ValueError,
+        "'step' contains NaN or None in 1 row",
+    ),
+    "a step twice": (
+        pa.concat_tables([INFERRED, INFERRED.slice(0, 1)]),
+        {},
+        None,
+        ValueError,
+        "in 1 place.*occurs twice.*drop the copy",
+    ),
+    "a gap": (
+        INFERRED.filter(pc.not_equal(INFERRED["step"], 1)),
+        {},
+        None,
+        ValueError,
+        "not the next whole number",
+    ),
+    "text step": (
+        with_column(INFERRED, "step", INFERRED["episode"]),
+        {},
+        None,
+        TypeError,
+        "'step' must hold numbers or times",
+    ),
+    "flag of 2": (
+        with_column(GIVEN, "terminated", [2] * len(GIVEN)),
+        {},
+        None,
+        TypeError,
+        "'terminated' must hold booleans",
+    ),
+    "flag of text": (
+        with_column(GIVEN, "terminated", ["no"] * len(GIVEN)),
+        {},
+        None,
+        TypeError,
+        "'terminated' must hold booleans",
+    ),
+    "null flag": (
+        with_column(GIVEN, "truncated", [None, *[True] * (len(GIVEN) - 1)]),
+        {},
+        None,
+        ValueError,
+        "'truncated' contains NaN",
+    ),
+    "terminated inside": (
+        replaced(FLAGGED, "terminated", True, row=INSIDE),
+        {},
+        None,
+        ValueError,
+        "'terminated' is True in 1 row.*goes on",
+    ),
+    "all truncated": (
+        with_column(
+            with_column(GIVEN, "next_state", [None] * len(GIVEN), pa.int64()),
+            "truncated",
+            [True] * len(GIVEN),
+        ),
+        {},
+        None,
+        ValueError,
+        "Every row is truncated",
+    ),
+    "reward beside an observation": (
+        replaced(
+            replaced(INFERRED, "action", None, row=IS_LAST.index(True)),
+            "reward",
+            1.5,
+            row=IS_LAST.index(True),
+        ),
+        {},
+        None,
+        ValueError,
+        "is not 0 in 1 row",
+    ),
+    "negative weight": (
+        with_column(GIVEN, "w", [-1.0, *[1.0] * (len(GIVEN) - 1)]),
+        {},
+        "w",
+        ValueError,
+        "'w' of weights holds -1",
+    ),
+    "null weight": (
+        with_column(GIVEN, "w", [None, *[1.0] * (len(GIVEN) - 1)]),
+        {},
+        "w",
+        ValueError,
+        "'w' of weights contains NaN",
+    ),
+    "no weight": (
+        with_column(GIVEN, "w", [0.0] * len(GIVEN)),
+        {},
+        "w",
+        ValueError,
+        "at least one non-zero",
+    ),
+    "weights elsewhere": (GIVEN, {}, "w", ValueError, "no column 'w' of weights"),
+    "weights as an array": (GIVEN, {}, [1.0] * len(GIVEN), TypeError, "names a column of it"),
+    "duration 0": (
+        with_column(GIVEN, "duration", [0.0] * len(GIVEN)),
+        {},
+        None,
+        ValueError,
+        "'duration' holds 0.*above 0",
+    ),
+    "duration missing": (
+        with_column(GIVEN, "duration", [None, *[1.0] * (len(GIVEN) - 2), 2.0])
+        if GIVEN["next_state"][0].as_py() is not None
+        else None,
+        {},
+        None,
+        ValueError,
+        r"'duration': 1 row\(s\) lead",
+    ),
+    "duration of text": (
+        with_column(GIVEN, "duration", ["1"] * len(GIVEN)),
+        {},
+        None,
+        TypeError,
+        "'duration' must hold numbers",
+    ),
+    "duration unit": (
+        with_column(GIVEN, "duration", [1.0] * len(GIVEN)),
+        {"duration_unit": "day"},
+        None,
+        ValueError,
+        "duration_unit=None",
+    ),
+    "durations of times": (
+        steps_of(lambda step: NOON + step * datetime.timedelta(hours=7)),
+        {"duration": "step"},
+        None,
+        TypeError,
+        "takes differences of steps",
+    ),
+    "nearest": (
+        GIVEN,
+        {"handle_unknown": "nearest"},
+        None,
+        TypeError,
+        "lazy table.*Collect a sample",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_refused(engine, case):
+    table, parameters, weight, error, words = WRONG[case]
+    policy = MarkovPolicyEstimator().fit(load_climb())
+    before = dict(vars(policy))
+    policy.set_params(**parameters)
+    with pytest.raises(error, match=words) as raised:
+        policy.fit(engine(table), sample_weight=weight)
+    assert len(str(raised.value)) <= 500
+    after = vars(policy)
+    assert all(after[name] is value for name, value in before.items() if name.endswith("_"))
