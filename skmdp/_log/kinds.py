@@ -59,7 +59,7 @@ def read_labels(series: pd.Series, name: Name) -> LabelColumn:
     """Hash a column of labels, once; refuse labels that cannot be hashed or told apart."""
     if series.dtype == object:
         _check_one_kind(series.to_numpy(), name, lambda position: position)
-    elif isinstance(series.dtype, pd.ArrowDtype) and _is_dictionary(series.dtype):
+    elif str(series.dtype).startswith("dictionary"):  # which may hold labels that never occur
         series = series.astype(pd.ArrowDtype(series.dtype.pyarrow_dtype.value_type))
     # Not the series itself: pandas would make an Index of its distinct labels.
     array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
@@ -70,11 +70,6 @@ def read_labels(series: pd.Series, name: Name) -> LabelColumn:
         _require_hashable(objects, name)
         return read_labels(objects, name)
     return _settle(LabelColumn(name, "", codes.astype(np.int32), uniques))
-
-
-def _is_dictionary(dtype: pd.ArrowDtype) -> bool:
-    """Whether a column of Arrow keeps its labels in a dictionary, which may hold others as well."""
-    return str(dtype.pyarrow_dtype).startswith("dictionary")
 
 
 def _settle(column: LabelColumn) -> LabelColumn:
