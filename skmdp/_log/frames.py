@@ -57,7 +57,7 @@ class Table:
     def column(self, name: Name) -> pd.Series:
         """Take one column as a pandas Series, without copying it where possible."""
         if isinstance(self._native, pd.DataFrame):
-            return self._native[name]
+            return _decoded(self._native[name])
         return _pandas_series(self._native.get_column(str(name)))
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Any:
@@ -226,8 +226,7 @@ def convert_table(table: Any, library: str) -> Any:
 def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     """Bring a column to pandas as it is, through Arrow where possible."""
     if series.implementation.is_pandas():
-        native: pd.Series = series.to_native()
-        return native
+        return _decoded(series.to_native())
     arrow = None
     if series.dtype != nw.Object:
         # polars without pyarrow, or a type that Arrow lacks (128-bit integers)
@@ -243,6 +242,13 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     if kind.endswith("_view"):  # which pandas does not know
         arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
+
+
+def _decoded(series: pd.Series) -> pd.Series:
+    """Return a column without its dictionary of Arrow, which may hold labels that never occur."""
+    if not str(series.dtype).startswith("dictionary"):
+        return series
+    return series.astype(pd.ArrowDtype(series.dtype.pyarrow_dtype.value_type))
 
 
 def _plain_array(series: pd.Series) -> npt.NDArray[Any]:

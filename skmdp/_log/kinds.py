@@ -59,8 +59,6 @@ def read_labels(series: pd.Series, name: Name) -> LabelColumn:
     """Hash a column of labels, once; refuse labels that cannot be hashed or told apart."""
     if series.dtype == object:
         _check_one_kind(series.to_numpy(), name, lambda position: position)
-    elif str(series.dtype).startswith("dictionary"):  # which may hold labels that never occur
-        series = series.astype(pd.ArrowDtype(series.dtype.pyarrow_dtype.value_type))
     # Not the series itself: pandas would make an Index of its distinct labels.
     array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
     try:
