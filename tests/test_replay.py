@@ -21,8 +21,8 @@ from skmdp._evaluation.direct import (
     policy_process,
 )
 from skmdp._evaluation.horizon import Horizon
-from skmdp._evaluation.replay import METHODS, Candidate, Replay, resample_values
-from skmdp._evaluation.standard_errors import standard_error
+from skmdp._evaluation.replay import METHODS, Candidate, Replay
+from skmdp._evaluation.standard_errors import resample_values, standard_error
 from skmdp._log.evidence import gather
 from skmdp._log.reading import read_table
 from skmdp.datasets import make_garnet, sample_transitions

@@ -34,7 +34,7 @@ Schweizerischer Versicherungsmathematiker 70 (1970).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
@@ -65,6 +65,15 @@ class Residuals:
     group: Integers
     parent: Integers
     n_rows: Floats | None = None
+
+    @classmethod
+    def of_outcomes(
+        cls, outcomes: Floats, group: Integers, parent: Integers, n_rows: Floats | None
+    ) -> Residuals:
+        """Return how far outcomes, (n_rows,), are from the mean of their group."""
+        raw = cls(outcomes, group, parent, n_rows)
+        mean = divide(raw.sums(outcomes, group, len(parent)), raw._n_rows)
+        return replace(raw, amounts=outcomes - mean[group])
 
     def sums(self, amounts: Floats, group: Integers, n: int) -> Floats:
         """Add up what is given for each entry over all of its rows, by group, (n,)."""

@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals
@@ -38,7 +37,6 @@ from skmdp._evaluation.influence import (
     mean_visited_values,
 )
 from skmdp._typing import Floats, Integers
-from skmdp.solvers._equations import thread_pools
 
 MODEL_METHODS = ("dm", "dr", "wdr")
 METHODS = (*MODEL_METHODS, "is", "wis", "pdis", "pdwis")
@@ -161,10 +159,8 @@ class Replay:
     @cached_property
     def residuals(self) -> Residuals:
         """Rewards of rows, less their means in the pair."""
-        counts, pair = self.counts, self.counts.triple_pair[self.triple]
-        rewards = self.rewards if self.n_rows is None else self.rewards * self.n_rows
-        mean = divide(sum_by_code(pair, rewards, len(counts.pair_state)), counts.pair_weights)
-        return Residuals(self.rewards - mean[pair], pair, counts.pair_state, self.n_rows)
+        pair = self.counts.triple_pair[self.triple]
+        return Residuals.of_outcomes(self.rewards, pair, self.counts.pair_state, self.n_rows)
 
     @cached_property
     def returns(self) -> Floats:
@@ -399,23 +395,3 @@ class Candidate:
             by_more += moved[0] * np.append(V, 0.0)[counts.next_states]
         of_rows = log.by_rows(slope, offset, by_more)
         return sum_by_code(log.episode, of_rows, len(log.start_codes))
-
-
-def resample_values(
-    candidates: Sequence[Candidate], methods: Sequence[str], seeds: Sequence[int]
-) -> Floats:
-    """Return the estimates on resampled logs, (n_seeds, n_candidates, n_methods).
-
-    All candidates meet the same draws of episodes.
-    """
-    lengths = candidates[0].replay.lengths
-    assert lengths is not None
-    n = len(lengths)
-    draws = np.empty((n, len(seeds))).T  # by episode, as sparse products read them
-    for i, seed in enumerate(seeds):
-        drawn = check_random_state(int(seed)).randint(n, size=n)
-        draws[i] = np.bincount(drawn, minlength=n)
-    # Of products this small, threads cost more than they save.
-    with thread_pools().limit(limits=1, user_api="blas"):
-        found = [candidate.values(methods, draws).T for candidate in candidates]
-    return np.array(found).swapaxes(0, 1)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from sklearn.utils import check_random_state
 
 from skmdp._evaluation.credibility import lacking_variance
 from skmdp._evaluation.replay import Candidate
 from skmdp._typing import Floats, Integers
+from skmdp.solvers._equations import thread_pools
 
 # From so many episodes on, the spread between them gives the standard error; below, that of rows.
 ENOUGH_EPISODES = 20
@@ -63,3 +67,23 @@ def lacking_error(method: str, one: Candidate, other: Candidate | None) -> float
     """Return the standard error that the spread of rows, or of resamples, does not show."""
     others = None if other is None else other.outcomes(method)
     return float(np.sqrt(lacking_variance(one.outcomes(method), others)))
+
+
+def resample_values(
+    candidates: Sequence[Candidate], methods: Sequence[str], seeds: Sequence[int]
+) -> Floats:
+    """Return the estimates on resampled logs, (n_seeds, n_candidates, n_methods).
+
+    All candidates meet the same draws of episodes.
+    """
+    lengths = candidates[0].replay.lengths
+    assert lengths is not None
+    n = len(lengths)
+    draws = np.empty((n, len(seeds))).T  # by episode, as sparse products read them
+    for i, seed in enumerate(seeds):
+        drawn = check_random_state(int(seed)).randint(n, size=n)
+        draws[i] = np.bincount(drawn, minlength=n)
+    # Of products this small, threads cost more than they save.
+    with thread_pools().limit(limits=1, user_api="blas"):
+        found = [candidate.values(methods, draws).T for candidate in candidates]
+    return np.array(found).swapaxes(0, 1)

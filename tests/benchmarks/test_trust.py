@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._evaluation.horizon import TO_THE_END
-from skmdp._evaluation.replay import resample_values
+from skmdp._evaluation.standard_errors import resample_values
 from skmdp._scoring import UNCOVERED_WARNING
 from skmdp.metrics import evaluate_policy
 from skmdp.metrics._candidates import PolicyLogs
