@@ -701,13 +701,20 @@ def test_the_number_of_decisions_followed_is_bounded():
 def test_the_value_per_time_of_a_plant_is_its_rate():
     log = plant(300, 20)
     for action, paid, duration in (("quick", 10, 7), ("slow", 20, 30)):
-        rate = value_per_time(action, log, prior_strength=0)
+        rate = value_per_time(action, log, prior_strength=0).value
         assert_allclose(rate, (paid - 1.5) / duration, rtol=0.03)
     policy = MarkovPolicyEstimator(gamma=0.999).fit(plant(60, 21))
-    assert value_per_time(policy, log) > value_per_time("behavior", log)
+    assert value_per_time(policy, log).lower > value_per_time("behavior", log).upper
     days = log.assign(duration=pd.to_timedelta(log.duration, unit="D"))
-    assert_allclose(value_per_time("quick", days), value_per_time("quick", log), rtol=1e-9)
-    per_decision = value_per_time("slow", log, columns={"duration": None}, prior_strength=0)
+    in_days, in_numbers = value_per_time("quick", days), value_per_time("quick", log)
+    assert (in_days.duration_unit, in_numbers.duration_unit) == ("day", None)
+    assert repr(in_days).endswith("95%) per day")
+    assert repr(in_numbers).endswith("95%) per unit of duration")
+    for figure in ("value", "standard_error", "lower", "upper"):
+        assert_allclose(getattr(in_days, figure), getattr(in_numbers, figure), rtol=1e-9)
+    per_hour = value_per_time("quick", days, duration_unit="hour")
+    assert_allclose(24 * per_hour.upper, in_days.upper)
+    per_decision = value_per_time("slow", log, columns={"duration": None}, prior_strength=0).value
     assert_allclose(per_decision, 18.5, rtol=0.03)
 
 
@@ -731,7 +738,10 @@ def test_the_value_per_time_is_that_of_following_for_very_long(seed):
         by_part[part].sum() * (share @ R) / (share @ D)
         for share, part in ((one, [3, 4]), (other, [5, 6]))
     )
-    assert_allclose(rate_per_time(csr_array(P), R, D, start), expected, rtol=1e-6, atol=1e-6)
+    found = rate_per_time(csr_array(P), R, D, start)
+    assert_allclose(found.value, expected, rtol=1e-6, atol=1e-6)
+    by_start = [rate_per_time(csr_array(P), R, D, one).value for one in np.eye(7)]
+    assert_allclose(found.rates, by_start, atol=1e-9)
     assert reached_states(csr_array(P), start).all()
     assert_array_equal(reached_states(csr_array(P), np.eye(7)[3]), [0, 0, 0, 1, 1, 0, 0])
 

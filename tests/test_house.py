@@ -46,6 +46,7 @@ PUBLIC = {
     "skmdp.mdp": ["MDP"],
     "skmdp.metrics": [
         "PolicyEvaluation",
+        "ValuePerTime",
         "compare_policies",
         "evaluate_policy",
         "judge_encodings",

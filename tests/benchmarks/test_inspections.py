@@ -113,6 +113,6 @@ def test_the_value_per_time_is_that_of_the_plant():
     chosen = np.array([ACTIONS.index(a) for a in policy.predict(np.arange(N_STATES))])
     rate = 1e-7
     truth = values(chosen, rate)[0] * rate
-    found = [value_per_time(policy, simulate(100, 3000 + seed)) for seed in range(20)]
+    found = [value_per_time(policy, simulate(100, 3000 + seed)).value for seed in range(20)]
     print(f"Per day {np.mean(found):.4f}, in truth {truth:.4f}.")
     assert abs(np.mean(found) / truth - 1) < 0.03
