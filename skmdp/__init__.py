@@ -23,6 +23,7 @@ array(['climb', 'climb', 'climb'], dtype=object)
 """
 
 from skmdp._estimator import MarkovPolicyEstimator
+from skmdp._estimator_cv import MarkovPolicyCV
 from skmdp._version import __version__
 
-__all__ = ["MarkovPolicyEstimator", "__version__"]
+__all__ = ["MarkovPolicyCV", "MarkovPolicyEstimator", "__version__"]

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.callback import CallbackContext, CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from skmdp._learning import learn_policy, warn_if_none_is_frequent
+from skmdp._fitted import FittedAttributes
+from skmdp._learning import learn_policy, require_actions, warn_if_none_is_frequent
 from skmdp._log.durations import UNITS
+from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, add, check_forget, gather
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.frames import as_lazy, is_lazy_error
+from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
-from skmdp._pickles import state_to_store, stored_state
 from skmdp._policy import Policy, read_states, require_numbers
 from skmdp._scoring import check_form, score_asks_as_fit, score_policy
 from skmdp._trust import Scored
@@ -31,7 +33,7 @@ from skmdp.solvers import Solution
 from skmdp.solvers._solve import EVALUATIONS
 
 
-class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
+class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes):
     """Learn a decision policy from a table of logged transitions.
 
     The log is read as a Markov decision process: what follows a decision depends on the state and
@@ -340,14 +342,6 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         self.handle_unknown = handle_unknown
         self.verbose = verbose
 
-    def __getstate__(self) -> dict[str, Any]:
-        return state_to_store(super().__getstate__())
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(stored_state(type(self), state))
-        if "_policy" in state:
-            self._keep_labels()
-
     def get_metadata_routing(self) -> Any:
         """Return what is asked of metadata: ``score`` asks for what ``fit`` asks for.
 
@@ -478,7 +472,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         >>> policy.n_transitions_
         12
         """
-        evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)
+        evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)[1]
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         warn_if_none_is_frequent(evidence.counts, self.min_count, forbidden)
         return self._learn(evidence, X, y, forbidden)
@@ -572,7 +566,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         if fitted is not None:
             check_form(self, X, y)
         earlier = getattr(self, "_uncounted", None) if fitted is None else fitted.evidence
-        evidence = self._count(X, y, reward, episode, sample_weight, earlier)
+        evidence = self._count(X, y, reward, episode, sample_weight, earlier)[1]
         if earlier is not None:
             evidence, states_before = add(earlier.faded(forget), evidence)
         if not evidence.n_transitions:
@@ -594,7 +588,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         earlier: Evidence | None = None,
         *,
         is_whole: bool = False,
-    ) -> Evidence:
+        beside: Sequence[LabelColumn] = (),
+    ) -> tuple[Transitions, Evidence]:
         """Read and count a log; squares of rewards are kept where variances are needed.
 
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
@@ -612,6 +607,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
             reward=reward,
             episode=episode,
             sample_weight=sample_weight,
+            beside=beside,
             reader=type(self).__name__,
             duration_unit=unit,
             may_count_nothing=not is_whole,
@@ -620,7 +616,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)
         if is_whole:
             warn_of_oddities(log, evidence, stacklevel=4)
-        return evidence
+        return log, evidence
 
     def _learn(
         self,
@@ -631,36 +627,74 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         last_values: Floats | None = None,
     ) -> Self:
         """Estimate, solve from the last values of a stream, and choose; then keep it all."""
+        task = self._begin(X, y)
+        self._require_a_policy(evidence, forbidden)
+        learned = self._advise(task, evidence, y, forbidden, last_values)
+        return self._finish(task, *learned, X, y)
+
+    def _begin(self, X: Any, y: Any) -> CallbackContext:
+        """Tell callbacks that a fit begins."""
         task = self._init_callback_context(max_subtasks=None)
         task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        return task
+
+    def _require_a_policy(self, evidence: Evidence, forbidden: Forbidden | None) -> None:
+        """Raise if the parameters leave some state without an answer."""
         if self.handle_unknown == "nearest":
             require_numbers(evidence)
-        policy, solution = self._solve(
+        require_actions(evidence, forbidden, self.untried)
+
+    def _advise(
+        self,
+        task: CallbackContext,
+        evidence: Evidence,
+        y: Any,
+        forbidden: Forbidden | None,
+        last_values: Floats | None,
+        setting: Mapping[str, Any] | None = None,
+    ) -> tuple[Policy, Solution]:
+        """Estimate and solve, telling of it."""
+        return self._solve(
             evidence,
+            setting,
             is_table_form=y is None,
             forbidden=forbidden,
             initial_values=last_values,
             verbose=self.verbose,
             callback=self._iteration_teller(task),
         )
-        # Everything has been read and computed: nothing from here on can fail halfway.
+
+    def _finish(
+        self, task: CallbackContext, policy: Policy, solution: Solution, X: Any, y: Any
+    ) -> Self:
+        """Keep what was learned. All is read and computed: nothing here can fail halfway."""
+        names = policy.evidence.states.names
         if y is None:
-            self.feature_names_in_ = np.array(evidence.states.names, dtype=object)
-            self.n_features_in_ = len(evidence.states.names)
+            self.feature_names_in_ = np.array(names, dtype=object)
+            self.n_features_in_ = len(names)
         else:
             validate_data(self, X, reset=True, skip_check_array=True)
         if hasattr(self, "_uncounted"):
             del self._uncounted
-        self._policy = policy
-        self._keep(solution)
+        self._keep(policy, solution)
         task.call_on_fit_task_end(estimator=self, X=X, y=y)
         return self
 
-    def _solve(self, evidence: Evidence, **options: Any) -> tuple[Policy, Solution]:
-        """Learn from evidence by the parameters of the model and of the solver."""
-        named = ("gamma", "reward_on", "untried", "min_count", "prior_strength", "pessimism")
-        of_both = {name: getattr(self, name) for name in (*named, "solver", "tol", "max_iter")}
-        return learn_policy(evidence, roles=self._roles(), **of_both, **options)
+    def _solve(
+        self, evidence: Evidence, setting: Mapping[str, Any] | None = None, **options: Any
+    ) -> tuple[Policy, Solution]:
+        """Learn from evidence by the parameters of the model and of the solver.
+
+        A ``setting`` takes the place of those that ``MarkovPolicyCV`` chooses.
+        """
+        named = ("gamma", "reward_on", "untried", "pessimism", "solver", "tol", "max_iter")
+        of_both = {name: getattr(self, name) for name in named}
+        chosen = self._setting() if setting is None else setting
+        return learn_policy(evidence, roles=self._roles(), **of_both, **chosen, **options)
+
+    def _setting(self) -> dict[str, Any]:
+        """Return the parameters that ``MarkovPolicyCV`` chooses."""
+        return {"min_count": self.min_count, "prior_strength": self.prior_strength}
 
     def _iteration_teller(self, task: CallbackContext) -> Callable[[int], None] | None:
         """Return what tells callbacks of an iteration of the solver; None without callbacks."""
@@ -674,40 +708,6 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
 
         return tell
 
-    def _keep(self, solution: Solution) -> None:
-        """Set the fitted attributes that are plain numbers and arrays."""
-        policy, evidence = self._policy, self._policy.evidence
-        self._keep_labels()
-        self.state_values_ = policy.state_values
-        self.prior_strength_ = policy.prior_strength
-        self.mdp_ = policy.mdp
-        timed = evidence.discounting
-        self.discount_ = self.gamma if timed is None else timed.discount
-        self.duration_unit_ = None if timed is None else timed.unit
-        self.initial_distribution_ = policy.mdp.initial_distribution
-        self.n_transitions_ = evidence.n_transitions
-        self.n_episodes_ = evidence.n_episodes
-        self.n_truncated_ = evidence.n_truncated
-        self.n_ended_ = evidence.n_ended
-        self.n_iter_ = solution.n_iter
-        self.converged_ = solution.converged
-        self.value_error_bound_ = solution.value_error_bound
-
-    def _keep_labels(self) -> None:
-        """Set the fitted attributes that are labels."""
-        policy, evidence = self._policy, self._policy.evidence
-        self.states_, self.actions_ = evidence.states.labels, evidence.actions.labels
-        self.default_action_ = self.actions_[policy.default_code]
-        self.policy_ = self.actions_[policy.action_codes]
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        written: str = super().__repr__(N_CHAR_MAX=N_CHAR_MAX)
-        if not hasattr(self, "_policy"):
-            return written
-        evidence = self._policy.evidence
-        told = "; ".join(filter(None, (evidence.told_ends(), evidence.told_unit())))
-        return f"{written}  # {told}" if told else written
-
     def _roles(self) -> Roles:
         return Roles.of({role: getattr(self, role) for role in ROLES})
 
@@ -719,7 +719,10 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, BaseEstimator):
         policy = self._policy
         if policy.forbidden is None:
             return policy
-        options = {"is_table_form": policy.is_table_form, "initial_values": policy.state_values}
+        options: dict[str, Any] = {
+            "is_table_form": policy.is_table_form,
+            "initial_values": policy.state_values,
+        }
         return self._solve(policy.evidence, forbidden=None, **options)[0]
 
     def __skmdp_roles__(self) -> Roles:

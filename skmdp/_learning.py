@@ -44,8 +44,6 @@ def learn_policy(
 
     The parameters are those of the estimator; ``of_solver`` goes to the solver as it is.
     """
-    if forbidden is not None:
-        _require_actions(evidence, forbidden, untried)
     kappa = _settle_prior_strength(evidence, prior_strength)
     if evidence.discounting is not None:
         gamma = evidence.discounting.discount
@@ -128,8 +126,10 @@ def _most_logged_actions(evidence: Evidence, forbidden: Forbidden | None) -> tup
     return default, np.full(len(evidence.states), default, dtype=np.int32)
 
 
-def _require_actions(evidence: Evidence, forbidden: Forbidden, untried: str) -> None:
-    """Raise for a state in which nothing is left that may be done."""
+def require_actions(evidence: Evidence, forbidden: Forbidden | None, untried: str) -> None:
+    """Raise for a state in which nothing is left that may be done; the estimators call this."""
+    if forbidden is None:
+        return
     counts = evidence.counts
     lost = forbidden.substitutes[forbidden.group] == UNKNOWN
     if untried == "exclude":
@@ -156,12 +156,17 @@ def _settle_prior_strength(evidence: Evidence, prior_strength: float | str) -> f
     """Return the strength as a number, chosen by the log for "auto"."""
     if prior_strength != "auto":
         return float(prior_strength)
+    require_counts_of_rows(evidence)
+    return choose_prior_strength(evidence.counts)
+
+
+def require_counts_of_rows(evidence: Evidence) -> None:
+    """Raise unless weights are numbers of rows, by which "auto" predicts one from the others."""
     if not evidence.counts.weights_count_rows:
         raise ValueError(
             'prior_strength="auto" needs sample weights that are counts of rows, whole '
             "numbers, got fractions. Give a number instead, in units of weight."
         )
-    return choose_prior_strength(evidence.counts)
 
 
 def warn_if_none_is_frequent(

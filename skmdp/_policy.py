@@ -92,7 +92,7 @@ class Policy:
         if not len(unknown):
             return actions
         if handle_unknown == "nearest":
-            actions[unknown] = self.action_codes[self._nearest_states(columns, unknown)]
+            actions[unknown] = self.action_codes[self.nearest_states(columns, unknown)]
         elif handle_unknown != "most_frequent":
             self._tell_of_unknown(columns, unknown, handle_unknown)
         if self.forbidden is not None:
@@ -180,7 +180,7 @@ class Policy:
         forbidden = None if self.forbidden is None else self.forbidden.pairs()
         return untried_actions(self.counts, forbidden)[1]
 
-    def _nearest_states(self, columns: Sequence[LabelColumn], rows: Integers) -> Integers:
+    def nearest_states(self, columns: Sequence[LabelColumn], rows: Integers) -> Integers:
         """Return the code of the nearest state with logged actions, for some rows, (n_rows,)."""
         require_numbers(self.evidence)
         known, acting = self.evidence.states.numbers(), self.mdp.acting_states

@@ -16,9 +16,11 @@ from skmdp._evaluation.direct import (
     choice_of_actions,
     evaluate_directly,
 )
+from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
 from skmdp._evaluation.horizon import HORIZON_WITHOUT_EPISODES, Horizon
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather
+from skmdp._log.folds import Part
 from skmdp._log.forms import read_log
 from skmdp._log.frames import as_frame, as_lazy, column_names
 from skmdp._log.labels import LabelColumn
@@ -109,18 +111,36 @@ def evaluate_for_score(
 
 
 def set_beside_measurements(
-    own: float, measured: Measurements, answers: Codes, log: Transitions
+    own: float,
+    measured: Measurements,
+    answers: Codes,
+    log: Transitions,
+    part: Part | None = None,
 ) -> Scored:
     """Set the value of a policy in its own states beside what the measurements tell of it.
 
     ``answers`` (n_states,) are its actions in the states of ``log``, which holds the same rows as
-    the measurements, in the numbers of theirs.
+    the measurements, in the numbers of theirs. Of both only a ``part`` is looked at, if given.
     """
-    following = np.where(measured.ended, log.state_codes, log.next_codes)
-    asked = fitted_q(measured)
-    estimate = follow_advice(asked, answers[following], answers[log.start_codes])
+    asked = fitted_q(measured, part=part)
+    estimate = estimate_on_measurements(asked, measured, answers, log, part)
     spread = float(asked.log.rewards.std())
     return Scored(own, estimate.unsupported_share, estimate, spread)
+
+
+def estimate_on_measurements(
+    asked: FittedQ,
+    measured: Measurements,
+    answers: Codes,
+    log: Transitions,
+    part: Part | None = None,
+) -> FittedEstimate:
+    """Return what the measurements tell of a policy that answers so in each state."""
+    following = np.where(measured.ended, log.state_codes, log.next_codes)
+    starting = log.start_codes
+    if part is not None:
+        following, starting = following[part.rows], starting[part.episodes]
+    return follow_advice(asked, answers[following], answers[starting])
 
 
 def score_asks_as_fit(routing: Any) -> Any:

@@ -22,6 +22,7 @@ from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.support import Propensities
 from skmdp._log.episodes import Transitions
+from skmdp._log.folds import Part
 from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
 from skmdp._log.raw import CLUSTERS, MEASURED, Measurements, measured_names, read_measurements
@@ -64,13 +65,21 @@ def fitted_q(
     horizon: int | None = None,
     gamma: float = 1.0,
     regressor: Any = None,
+    part: Part | None = None,
 ) -> FittedQ:
-    """Return a log made ready to be asked about policies, over its horizon."""
-    log = measured.raw_log()
-    known = measured.log.propensities
+    """Return a log, or a part of it, made ready to be asked about policies, over its horizon.
+
+    The horizon of a part is that of the whole log.
+    """
+    log, known = measured.raw_log(), measured.log.propensities
+    if part is not None:
+        log, known = log.part(part.rows, part.episodes), None if known is None else known[part.rows]
     grown = joblib.hash((log, regressor, known))
     in_time = None if horizon is not None else in_time_of(measured.log, measured.cut_share)
     gamma, durations = discount_of(measured.log, gamma)
+    if part is not None:
+        in_time = None if in_time is None else in_time.part(part.rows)
+        durations = None if durations is None else durations[part.rows]
     timed = joblib.hash((durations, in_time))
     asked = (horizon, gamma, measured.log.longest, measured.cut_share, timed)
 

@@ -18,7 +18,7 @@ SOURCES = {path.relative_to(HOUSE.parent).as_posix(): path for path in HOUSE.rgl
 
 # Names may be added; those that somebody imports stay where they are.
 PUBLIC = {
-    "skmdp": ["MarkovPolicyEstimator", "__version__"],
+    "skmdp": ["MarkovPolicyCV", "MarkovPolicyEstimator", "__version__"],
     "skmdp.datasets": [
         "LabelledMDP",
         "collect_transitions",

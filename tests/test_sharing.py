@@ -65,7 +65,7 @@ def test_threads_share_one_policy():
 
 
 def test_pickles_of_another_version_warn(monkeypatch):
-    monkeypatch.setattr("skmdp._pickles.__version__", "0.0.1")
+    monkeypatch.setattr("skmdp._fitted.__version__", "0.0.1")
     pickled = pickle.dumps(POLICY)
     monkeypatch.undo()
     message = (

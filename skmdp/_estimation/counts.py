@@ -120,30 +120,32 @@ class TransitionCounts:
 
     def state_matrix(self, per_triple: Floats) -> Any:
         """Return sums over what was done, such as N(s, s'), as CSR (n_states, n_states + 1)."""
-        pairs_before = np.searchsorted(self.pair_state, np.arange(self.n_states + 1))
         shape = (self.n_states, self.n_states + 1)
         # Triples are sorted by state, so they are this matrix already, with successors repeated.
         matrix = csr_array(
-            (per_triple.copy(), self.next_states.copy(), self.indptr[pairs_before]), shape=shape
+            (per_triple.copy(), self.next_states.copy(), self.indptr[self._pairs_before]),
+            shape=shape,
         )
         matrix.sum_duplicates()
         return matrix
 
     def find_pairs(self, states: Integers, actions: Integers) -> Integers:
         """Return the position of each (state, action), -1 where it was never logged."""
-        keys = self.pair_state.astype(np.int64) * self.n_actions + self.pair_action
-        wanted = states.astype(np.int64) * self.n_actions + actions
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where((keys[at] == wanted) & (actions >= 0), at, -1)
+        at = _bisect(self.pair_action, self._pairs_before, states, actions)
+        is_there = (np.append(self.pair_action, -1)[at] == actions) & (states >= 0) & (actions >= 0)
+        is_there &= at < self._pairs_before[states + 1]
+        return np.where(is_there, at, -1)
 
     def find_triples(self, states: Integers, actions: Integers, next_states: Integers) -> Integers:
         """Return the position of the triple of every logged row; next state -1 is an end."""
-        # Codes take 31 bits, so two of them make a key of 64 bits; a pair's position is one code.
-        width = self.n_states + 1
-        keys = self.triple_pair * width + self.next_states
-        wanted = self.find_pairs(states, actions) * width
-        wanted += np.where(next_states < 0, self.n_states, next_states)
-        return np.searchsorted(keys, wanted)
+        pair = self.find_pairs(states, actions)
+        led_to = np.where(next_states < 0, self.n_states, next_states)
+        return _bisect(self.next_states, self.indptr, pair, led_to)
+
+    @cached_property
+    def _pairs_before(self) -> Integers:
+        """How many pairs lie before those of each state, and of the end, (n_states + 1,)."""
+        return np.searchsorted(self.pair_state, np.arange(self.n_states + 1))
 
     def faded(self, factor: float) -> TransitionCounts:
         """Return the counts of the same rows, each weighing ``factor`` as much; they stay rows.
@@ -151,15 +153,22 @@ class TransitionCounts:
         Transitions that hardly weigh anything any more are left out.
         """
         weaker = self.weighed(factor)
-        kept = weaker.weights >= SMALLEST_WEIGHT
-        remaining, n_triples = np.unique(self.triple_pair[kept], return_counts=True)
+        return weaker.only(weaker.weights >= SMALLEST_WEIGHT)
+
+    def only(self, kept: Bools) -> TransitionCounts:
+        """Return the counts of some triples alone, (n_triples,); pairs without any are left out."""
+        n_kept = np.add.reduceat(kept, self.indptr[:-1], dtype=np.int64)
+        remaining = np.flatnonzero(n_kept)
+        sums = {name: getattr(self, name)[kept] for name in self._per_triple()}
+        if self.n_rows is self.weights:
+            sums["n_rows"] = sums["weights"]
         return replace(
-            weaker,
+            self,
             pair_state=self.pair_state[remaining],
             pair_action=self.pair_action[remaining],
-            indptr=np.append(0, np.cumsum(n_triples)).astype(self.indptr.dtype),
+            indptr=np.append(0, np.cumsum(n_kept[remaining])).astype(self.indptr.dtype),
             next_states=self.next_states[kept],
-            **{name: getattr(weaker, name)[kept] for name in self._per_triple()},
+            **sums,
         )
 
     def weighed(self, factor: float) -> TransitionCounts:
@@ -194,6 +203,22 @@ class RowSums:
         return replace(
             self, **{name: x[entries] for name, x in arrays.items() if isinstance(x, np.ndarray)}
         )
+
+
+def _bisect(values: Integers, bounds: Integers, group: Integers, wanted: Integers) -> Integers:
+    """Return the first position in a group whose value is not below what is wanted, (n,).
+
+    The values of group g lie in order from ``bounds[g]`` to ``bounds[g + 1]``. Groups are short, so
+    this takes fewer looks than to search among all values, and looks close to one another.
+    """
+    padded = np.append(values, 0)
+    low, high = bounds[group], bounds[group + 1]
+    for _ in range(int((high - low).max(initial=0)).bit_length()):
+        middle = low + ((high - low) >> 1)
+        is_below = (padded[middle] < wanted) & (low < high)
+        low = np.where(is_below, middle + 1, low)
+        high = np.where(is_below, high, middle)
+    return np.asarray(low)
 
 
 Packed = npt.NDArray[np.complex128]

@@ -11,6 +11,8 @@ PRIOR_STRENGTHS = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 3
 # Least probability of a successor, as when no other row of the state leads to it. It keeps the
 # logarithm finite, and adds the same to the likelihood of every strength.
 RARE_SUCCESSOR = 1e-6
+# A stronger prior would pull an estimate towards what is logged, however well it predicts.
+STRONGEST_OF_ESTIMATES = 1.0
 
 
 def choose_prior_strength(counts: TransitionCounts) -> float:

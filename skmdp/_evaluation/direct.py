@@ -180,6 +180,21 @@ def evaluate_directly(
     return replace(found, values=values, visits=visits, visited=visited) if keep_paths else found
 
 
+def direct_value(
+    counts: TransitionCounts,
+    choice: Floats,
+    initial_distribution: Floats,
+    *,
+    prior_strength: float,
+    horizon: Horizon,
+    tolerance: float = SCORE_TOLERANCE,
+) -> float:
+    """Return the value that ``evaluate_directly`` tells more of, undiscounted."""
+    transitions, rewards = policy_process(counts, choice, prior_strength)
+    values = follow_values(transitions, rewards, horizon.steps, 1.0, tolerance, keep=horizon.shares)
+    return float(initial_distribution @ horizon.mean(values))
+
+
 def average_estimates(parts: Sequence[tuple[float, DirectEstimate]]) -> DirectEstimate:
     """Return the estimate of a policy that is followed in several ways, each in a share of cases.
 

@@ -14,12 +14,12 @@ is kept. T belongs to the question, as c does: standard errors take it for known
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from skmdp._evaluation.horizon import Horizon
-from skmdp._typing import Floats
+from skmdp._typing import Floats, Integers
 
 # Share of a policy's time that may be left out, by following it for a number of decisions only.
 LEFT_OUT = 1e-10
@@ -42,6 +42,10 @@ class InTime:
     def of_durations(cls, durations: Floats, longest_time: float, cut_share: float) -> InTime:
         """Follow a policy for the time of the longest record where records were cut off."""
         return cls(np.exp(-durations / longest_time), longest_time, cut_share)
+
+    def part(self, rows: Integers) -> InTime:
+        """Return how a part of the log is followed, its rows given by position."""
+        return replace(self, going_on=self.going_on[rows])
 
     def parts(self, longest: int) -> list[tuple[float, bool, Horizon]]:
         """Return share, whether time is counted, and horizon of the ways to follow a policy."""

@@ -56,6 +56,25 @@ class RawLog:
             starting[self.episode[rows]] = rows
         return starting
 
+    def part(self, rows: Integers, episodes: Integers) -> RawLog:
+        """Return some whole episodes alone, given with their rows by position, both ascending."""
+        following = None
+        if self.following_row is not None:
+            place = np.full(len(self.actions) + 1, -1)  # the last entry for -1
+            place[rows] = np.arange(len(rows))
+            following = place[self.following_row[rows]]
+        return RawLog(
+            states=self.states[rows],
+            actions=self.actions[rows],
+            rewards=self.rewards[rows],
+            next_states=self.next_states[rows],
+            ended=self.ended[rows],
+            episode=np.searchsorted(episodes, self.episode[rows]),
+            start_states=self.start_states[episodes],
+            n_actions=self.n_actions,
+            following_row=following,
+        )
+
     def rows_of(self, action: int) -> Integers:
         """Return the positions of the rows of an action."""
         return np.flatnonzero(self.actions == action)

@@ -10,6 +10,7 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.refusals import refusal
 from skmdp._messages import shown
+from skmdp._typing import Floats
 
 # Counts, and how durations went into them.
 Timed = tuple[TransitionCounts, "Discounting | None"]
@@ -51,10 +52,14 @@ def discount_rows(
     triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
     if log.sums is not None and log.sums.discounts is not None:
         return counts.discounted(triple, log.sums.discounts), discounting
-    discounts = gamma ** (durations - discounting.shortest)
-    if log.weights is not None:
-        discounts *= log.weights
-    return counts.discounted(triple, discounts), discounting
+    return counts.discounted(triple, weighted_discounts(log, discounting)), discounting
+
+
+def weighted_discounts(log: Transitions, discounting: Discounting) -> Floats:
+    """Return weight times gamma ** (duration - shortest) of every row, (n,)."""
+    assert log.durations is not None
+    discounts = discounting.gamma ** (log.durations.numbers - discounting.shortest)
+    return np.asarray(discounts if log.weights is None else discounts * log.weights)
 
 
 def discount_alike(

@@ -254,7 +254,7 @@ class PolicyLogs:
         counts, kappa = evidence.counts, self._prior_strength
         if isinstance(kappa, str):
             chosen = choose_prior_strength(counts)
-            kappa = min(chosen, 1.0) if kappa == "capped" else chosen
+            kappa = min(chosen, STRONGEST_OF_ESTIMATES) if kappa == "capped" else chosen
         assert log.rewards is not None  # as was checked
         cut_share = self._cut_share(log)
         in_time = None if self._horizon is not None else in_time_of(log, cut_share)

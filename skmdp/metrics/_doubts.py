@@ -14,17 +14,16 @@ import pandas as pd
 from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.horizon import HORIZON_WITHOUT_EPISODES
 from skmdp._evaluation.replay import MODEL_METHODS
+from skmdp._evaluation.verdict import MOST_UNKNOWN, ROUNDING
 from skmdp._log.oddities import warn_if_long_ones_are_missing
 from skmdp._messages import quoted
 from skmdp._scoring import warn_if_unsupported
 from skmdp.metrics._intervals import ENOUGH_EFFECTIVE_EPISODES
 from skmdp.metrics._judging import Judgement
-from skmdp.metrics._result import MOST_UNKNOWN, PolicyEvaluation
+from skmdp.metrics._result import PolicyEvaluation
 
 # Standard errors (of a difference) beyond which two methods contradict each other.
 DISAGREEMENT = 2.0
-# An error below this, relative to the value, is one of rounding: nothing tells of chance.
-ROUNDING = 1e-9
 # An episode of more decisions than this goes on.
 ONE_DECISION = 1.001
 # Methods that follow the policy over the horizon.

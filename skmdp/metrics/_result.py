@@ -7,17 +7,9 @@ from dataclasses import InitVar, dataclass, field
 import numpy as np
 import pandas as pd
 
+from skmdp._evaluation.verdict import Verdict
 from skmdp._messages import quoted
 from skmdp._typing import Names
-
-# A difference below this, relative to the values, is one of rounding.
-ROUNDING = 1e-9
-# Standard errors beyond which the logged policy is not what its episodes show.
-CONTRADICTION = 4.0
-# If the log tells too little of more than this share of the decisions, nothing is concluded.
-MOST_UNKNOWN = 0.10
-# Likewise, if more than this share were left out because they took too long to be seen to the end.
-MOST_LEFT_OUT = 0.01
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -163,14 +155,21 @@ class PolicyEvaluation:
         return by_method.loc[first]
 
     @property
-    def _unknown_share(self) -> float:
-        """Share of the decisions of which the log does not tell enough for the deciding method."""
-        return float(self.unsupported_share if self._judge.name == "fqe" else self.thin_share)
-
-    @property
-    def _cost(self) -> float:
-        """What the decisions that the log does not support may cost, 0 where that is unknown."""
-        return float(self.unsupported_cost if self._judge.name == "fqe" else 0.0)
+    def _verdict(self) -> Verdict:
+        """What the method that decides allows to claim."""
+        row = self._judge
+        on_measurements = row.name == "fqe"
+        return Verdict(
+            value=row["value"],
+            logged=row["behavior_value"],
+            lower=row["difference_lower"],
+            upper=row["difference_upper"],
+            unknown_share=self.unsupported_share if on_measurements else self.thin_share,
+            cost=self.unsupported_cost if on_measurements else 0.0,
+            logged_error=row["behavior_standard_error"],
+            mean_return=self.mean_return if on_measurements else np.nan,
+            unknown_time_share=self.unknown_time_share,
+        )
 
     @property
     def is_better(self) -> bool:
@@ -183,15 +182,7 @@ class PolicyEvaluation:
         more than 1 % of the decisions took. The interval is that of ``"fqe"``
         if it was asked for, else that of ``"dm"``, else that of the first method.
         """
-        lower = self._judge["difference_lower"]
-        is_supported = self._unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
-        is_whole = self.unknown_time_share <= MOST_LEFT_OUT
-        return bool(lower > max(self._cost, self._rounding) and is_supported and is_whole)
-
-    @property
-    def _rounding(self) -> float:
-        row = self._judge
-        return float(ROUNDING * max(abs(row["value"]), abs(row["behavior_value"])))
+        return self._verdict.is_better
 
     @property
     def contradicts_the_log(self) -> bool:
@@ -201,49 +192,13 @@ class PolicyEvaluation:
         columns that it looks at do not tell what follows, as where one of them is known only after
         the decision. False where the mean return answers another question.
         """
-        if self._judge.name != "fqe":
-            return False
-        apart = abs(self.behavior_value - self.mean_return)
-        error = max(self.behavior_standard_error, self._rounding)
-        return bool(apart > CONTRADICTION * error)
+        return self._verdict.contradicts_the_log
 
     @property
     def conclusion(self) -> str:
         """What may be concluded, in a sentence."""
-        row, unknown = self._judge, self._unknown_share
-        lower, upper = row["difference_lower"], row["difference_upper"]
-        if not np.isfinite([lower, upper]).all():
-            return "Whether it is better than the logged policy cannot be told: no interval."
-        if self.unknown_time_share > MOST_LEFT_OUT:
-            return (
-                "Whether it is better than the logged policy cannot be told: it is not known how "
-                f"long {self.unknown_time_share:.0%} of the decisions took, mostly long ones."
-            )
-        if self.contradicts_the_log:
-            return (
-                "Whether it is better than the logged policy cannot be told: of that, fqe says "
-                f"{self.behavior_value:.4g}, but its episodes earned {self.mean_return:.4g}."
-            )
-        if unknown >= MOST_UNKNOWN:
-            return (
-                "Whether it is better than the logged policy cannot be told: the log has too "
-                f"little on {unknown:.0%} of its decisions."
-            )
-        lower, upper = (0.0 if abs(end) <= self._rounding else end for end in (lower, upper))
-        if 0 < lower <= self._cost:
-            return (
-                "Whether it is better than the logged policy cannot be told: the difference is "
-                f"{lower:.4g} at least, but decisions that the log hardly ever takes may cost "
-                f"{self._cost:.4g}."
-            )
-        by_chance = f"by {row.name}, {self.confidence_level:.0%}, chance alone"
-        if lower > 0:
-            return f"Better than the logged policy, by {lower:.4g} to {upper:.4g} ({by_chance})."
-        if upper < 0:
-            return f"Worse than the logged policy, by {-upper:.4g} to {-lower:.4g} ({by_chance})."
-        return (
-            "Not shown to be better than the logged policy: the difference is between "
-            f"{lower:.4g} and {upper:.4g} ({by_chance})."
+        return self._verdict.sentence(
+            f"by {self._judge.name}, {self.confidence_level:.0%}, chance alone"
         )
 
     def to_frame(self) -> pd.DataFrame:

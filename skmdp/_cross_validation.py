@@ -1,0 +1,303 @@
+"""Settings of the model compared on held-out episodes, and what the choice gains there.
+
+Each setting is learned from all folds but one, whose counts are those of the whole minus the fold,
+and judged on the fold by the direct method, with the prior and the horizon of the whole log. The
+prior is that of estimates, not the stronger one of ``score``: settings share their states, so that
+none has thinner pairs than another, and a strong prior would favour those that advise what is often
+logged. What is measured behind the states counts, as it does for the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from skmdp._estimation.folds import CountedRows
+from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
+from skmdp._evaluation.direct import choice_of_actions, direct_value
+from skmdp._evaluation.replay import Candidate, Replay, direct_error
+from skmdp._log.discounting import weighted_discounts
+from skmdp._log.episodes import Transitions
+from skmdp._log.evidence import Evidence
+from skmdp._log.folds import Fold, Part
+from skmdp._log.raw import Measurements
+from skmdp._policy import Policy
+from skmdp._scoring import estimate_on_measurements, set_beside_measurements
+from skmdp._trust import fitted_q, in_time_of
+from skmdp._typing import Codes, Floats
+from skmdp.solvers import EndlessLoopError
+
+# Settings whose means differ by no more than so many standard errors are not told apart. On
+# processes of known truth, more loses where it is best to imitate the log, less loses elsewhere.
+NOT_TOLD_APART = 0.6
+
+# Learns a policy from evidence by a setting, starting from values of the states (None: from none).
+Learner = Callable[[Evidence, "Setting", "Floats | None"], Policy]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Parameters of the model that are chosen between."""
+
+    min_count: float
+    prior_strength: float
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a policy earns on some episodes, and by how much that is more than was logged.
+
+    ``unsupported`` is the share of its decisions that the episodes hardly ever take, ``cost`` what
+    these may cost where states are measurements: one standard deviation of the rewards for each.
+    ``mean_return`` is what the episodes earned, where ``logged`` should say the same (NaN: it
+    answers another question, or is made of it).
+    """
+
+    value: float
+    logged: float
+    error: float
+    unsupported: float
+    cost: float = 0.0
+    logged_error: float = np.nan
+    mean_return: float = np.nan
+
+    @property
+    def difference(self) -> float:
+        """The gain itself."""
+        return self.value - self.logged
+
+
+class CrossValidation:
+    """A log dealt to folds, and a way to learn from parts of it.
+
+    ``measured`` are the measurements behind the states (None: states are labels).
+    """
+
+    def __init__(
+        self,
+        log: Transitions,
+        evidence: Evidence,
+        folds: Sequence[Fold],
+        measured: Measurements | None,
+        learn: Learner,
+        handle_unknown: str,
+    ) -> None:
+        self.log, self.folds, self.measured = log, folds, measured
+        self._evidence, self._learn, self._handle_unknown = evidence, learn, handle_unknown
+        self.cut_share = log.cut_share if measured is None else measured.cut_share
+        counts, discounts = evidence.counts, None
+        self.prior_strength = choose_prior_strength(counts)
+        if counts.discount_sums is not None:
+            assert evidence.discounting is not None
+            discounts = weighted_discounts(log, evidence.discounting)
+        triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
+        self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts)
+        self._held_out = [HeldOut(self, fold.held_out) for fold in folds]
+
+    def rows_of(self, part: Part) -> CountedRows:
+        """Return the rows of some episodes as they are judged on: no gamma discounts them."""
+        counts = replace(self._rows.counts, discount_sums=None, reward_squares=None)
+        return replace(self._rows, counts=counts, discounts=None).part(part.rows)
+
+    def score(self, settings: Sequence[Setting]) -> tuple[Floats, list[list[Codes]]]:
+        """Judge every setting on every fold.
+
+        Returns the scores, (n_settings, n_folds), and for each fold what each setting advises,
+        (n_states,). A setting whose process has a loop without end when a fold is left out has no
+        score there, NaN.
+        """
+        scores = np.full((len(settings), len(self.folds)), np.nan)
+        advice: list[list[Codes]] = []
+        last: dict[Setting, Floats] = {}
+        failed = None
+        for j, fold in enumerate(self.folds):
+            evidence, held_out = self._without(fold.left_out), self._held_out[j]
+            found: dict[bytes, float] = {}  # settings mostly agree
+            advice.append([])
+            for i, setting in enumerate(settings):
+                try:
+                    policy = self._learn(evidence, setting, last.get(setting))
+                except EndlessLoopError as error:
+                    failed = error
+                    advice[j].append(np.empty(0, dtype=np.int32))
+                    continue
+                last[setting] = policy.state_values
+                advised = self._advice(policy)
+                key = advised.tobytes()
+                if key not in found:
+                    found[key] = held_out.score(advised)
+                scores[i, j] = found[key]
+                advice[j].append(advised)
+        if failed is not None and np.isnan(scores).any(axis=1).all():
+            raise failed
+        return scores, advice
+
+    def _without(self, part: Part) -> Evidence:
+        """Return the evidence of all other episodes."""
+        evidence = self._evidence
+        counts = self._rows.without(part.rows)
+        return replace(
+            evidence,
+            counts=counts,
+            start_weights=evidence.start_weights - part.starts(self.log),
+            n_transitions=int(counts.n_rows.sum()),
+        )
+
+    def _advice(self, policy: Policy) -> Codes:
+        """Return what a policy answers in every state of the whole log, (n_states,)."""
+        if self._handle_unknown != "nearest":
+            return policy.action_codes
+        counts = policy.counts
+        known = np.zeros(counts.n_states + 1, dtype=bool)
+        known[counts.pair_state] = known[counts.next_states] = True
+        unknown = np.flatnonzero(~known[:-1])
+        if not len(unknown):
+            return policy.action_codes
+        advice = policy.action_codes.copy()
+        advice[unknown] = policy.action_codes[
+            policy.nearest_states(policy.evidence.states.as_columns(), unknown)
+        ]
+        return advice
+
+    def gain(self, scores: Floats, settings: Sequence[Setting], advice: list[list[Codes]]) -> Gain:
+        """Return what is gained on held-out episodes by choosing among the settings.
+
+        On each fold, the setting judged is the one that the other folds choose: it is not favoured
+        by the luck of being the best of several on these very episodes.
+        """
+        gains = []
+        for j in range(len(self.folds)):
+            others = scores + 0.0 * scores[:, [j]]  # without those that cannot be solved here
+            if len(self.folds) > 1:
+                others = np.delete(others, j, axis=1)
+            i = choose(others, settings)
+            gains.append(self._held_out[j].gain(advice[j][i]))
+        n_judged = sum(len(fold.held_out.episodes) for fold in self.folds)
+        n_apart = len(np.unique(np.concatenate([fold.held_out.episodes for fold in self.folds])))
+        mean = Gain(*np.mean([astuple(one) for one in gains], axis=0).tolist())
+        # Episodes that are judged on in several folds tell no more than once.
+        n_folds = len(gains) * n_apart / n_judged
+        error = np.sqrt(np.mean([one.error**2 for one in gains]) / n_folds)
+        return replace(mean, error=float(error))
+
+    def gain_of(self, policy: Policy) -> Gain:
+        """Return what a policy gains on all episodes, those included that it was learned from."""
+        whole = Part(np.arange(len(self.log.start_codes)), np.arange(len(self.log.state_codes)))
+        return HeldOut(self, whole).gain(policy.action_codes, with_error=False)
+
+
+def choose(scores: Floats, settings: Sequence[Setting]) -> int:
+    """Return the position of the setting to take, given the scores (n_settings, n_folds).
+
+    Of those whose mean is lower than the best one by no more than 0.6 standard errors of that
+    difference over the folds, those with the smallest ``min_count`` are taken: folds do not tell
+    them apart, and what is seldom logged may be worth much. Of several such the best mean,
+    then the first. Settings without a score somewhere, NaN, are never taken.
+    """
+    means = scores.mean(axis=1)
+    best = int(np.nanargmax(means))
+    paired = scores[best] - scores
+    n_folds = scores.shape[1]
+    errors = paired.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(len(means))
+    is_near = means[best] - means <= NOT_TOLD_APART * errors
+    min_counts = np.array([setting.min_count for setting in settings])
+    least = np.flatnonzero(is_near & (min_counts == min_counts[is_near].min()))
+    return int(least[np.argmax(means[least])])
+
+
+class HeldOut:
+    """Some episodes of a log, which policies that were learned from the others are judged on."""
+
+    def __init__(self, cv: CrossValidation, part: Part) -> None:
+        self._cv, self._part = cv, part
+        self._rows = cv.rows_of(part)
+
+    def score(self, advice: Codes) -> float:
+        """Return the score of a policy that answers so in each state, (n_states,).
+
+        Without rewards, the share of rows where it agrees with the logged action.
+        """
+        cv, part = self._cv, self._part
+        if cv.log.rewards is None:
+            agrees = advice[cv.log.state_codes[part.rows]] == cv.log.action_codes[part.rows]
+            return float(np.average(agrees, weights=self._rows.weights))
+        starts, choice = part.starts(cv.log), choice_of_actions(self._rows.counts, advice)
+        own = sum(
+            share
+            * direct_value(
+                way.counts,
+                choice,
+                starts / starts.sum(),
+                prior_strength=way.prior_strength,
+                horizon=way.horizon,
+            )
+            for share, way in self._ways
+        )
+        if cv.measured is None:
+            return own
+        return set_beside_measurements(own, cv.measured, advice, cv.log, part).value
+
+    def gain(self, advice: Codes, *, with_error: bool = True) -> Gain:
+        """Return what a policy earns beyond what was logged, as ``evaluate_policy`` tells it.
+
+        Where states are labels, its error may be left out: it costs most.
+        """
+        cv = self._cv
+        if cv.log.rewards is None:
+            return Gain(np.nan, np.nan, np.nan, np.nan)
+        if cv.measured is not None:
+            return self._gain_on(cv.measured, advice)
+        choice = choice_of_actions(self._rows.counts, advice)
+        one, other = Candidate(self._replay, choice), Candidate(self._replay, None)
+        error = np.nan
+        if with_error and cv.log.weights is None:
+            error = direct_error(one, other, len(self._part.episodes))
+        return Gain(one.estimate.value, other.estimate.value, error, one.estimate.thin)
+
+    def _gain_on(self, measured: Measurements, advice: Codes) -> Gain:
+        """Return the gain on what was measured."""
+        log, part = self._cv.log, self._part
+        asked = fitted_q(measured, part=part)
+        estimate = estimate_on_measurements(asked, measured, advice, log, part)
+        assert log.rewards is not None
+        mean_return = np.nan
+        if measured.cut_share == 0:
+            mean_return = float(log.rewards[part.rows].sum() / len(part.episodes))
+        return Gain(
+            value=estimate.value,
+            logged=asked.logged.value,
+            error=estimate.error(asked.logged),
+            unsupported=estimate.unsupported_share,
+            cost=estimate.unsupported_decisions * float(asked.log.rewards.std()),
+            logged_error=asked.logged.standard_error,
+            mean_return=mean_return,
+        )
+
+    @cached_property
+    def _ways(self) -> list[tuple[float, Replay]]:
+        """The ways in which policies are followed, each with the share of cases it is for."""
+        return [(1.0, self._replay)] if self._replay.in_time is None else self._replay.ways()
+
+    @cached_property
+    def _replay(self) -> Replay:
+        cv, part, log, rows = self._cv, self._part, self._cv.log, self._rows
+        in_time = in_time_of(log, cv.cut_share)
+        assert rows.rewards is not None
+        assert log.episode_lengths is not None
+        return Replay.of_rows(
+            rows.counts,
+            rows.triple,
+            rows.rewards,
+            None,
+            longest=log.longest,
+            cut_share=cv.cut_share,
+            horizon=None,
+            start_codes=log.start_codes[part.episodes],
+            lengths=log.episode_lengths[part.episodes],
+            gamma=1.0,
+            prior_strength=min(cv.prior_strength, STRONGEST_OF_ESTIMATES),
+            in_time=None if in_time is None else in_time.part(part.rows),
+        )

@@ -1,0 +1,493 @@
+"""The estimator that chooses how far to trust thin data, and tells what that gains."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import product
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, NoReturn, Self
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import rankdata
+from sklearn.base import _fit_context
+from sklearn.utils.validation import check_is_fitted
+
+from skmdp._cross_validation import CrossValidation, Gain, Setting, choose
+from skmdp._estimator import MarkovPolicyEstimator
+from skmdp._evaluation.verdict import ROUNDING, Verdict
+from skmdp._learning import require_counts_of_rows
+from skmdp._log.evidence import Evidence
+from skmdp._log.folds import deal_episodes, number_rows
+from skmdp._log.forbidden import read_forbidden
+from skmdp._messages import shown
+from skmdp._policy import Policy
+from skmdp._trust import read_behind
+from skmdp._typing import Floats, Name
+
+# Of the two-sided interval of the gain.
+CONFIDENCE = 0.95
+
+
+class MarkovPolicyCV(MarkovPolicyEstimator):
+    """Learn a policy, choose how far to trust thin data, and tell whether it beats the log.
+
+    A ``MarkovPolicyEstimator`` whose ``min_count`` and ``prior_strength`` are chosen by
+    cross-validation over episodes: every candidate is learned from all folds but one and judged on
+    that one, as ``score`` does. The log is read once; the counts of all folds but one are those of
+    the whole minus the fold, so that this costs little more than the fits of the candidates. Then
+    the chosen candidate is learned from the whole log.
+
+    Parameters
+    ----------
+    min_counts : sequence of float, default=(0, 3, 10, 30)
+        Candidates for ``min_count``: an action may be advised in a state when its rows there weigh
+        at least this much.
+    prior_strengths : sequence of float or "auto", default=("auto",)
+        Candidates for ``prior_strength``. ``"auto"`` is the one that the whole log chooses.
+    cv : int, splitter, iterable or None, default=5
+        Number of folds, at least 2, to which whole episodes are dealt (None: 5). Or a splitter,
+        such as ``skmdp.model_selection.EpisodeShuffleSplit``: it is shown one sample for each
+        episode that has rows which count, so that any of scikit-learn's keeps them whole. Or an
+        iterable of positions of rows to learn from and to judge on, which must keep them whole.
+    require_gain : bool, default=False
+        If True, the policy is only trusted where it is shown to be better than what was logged
+        (``is_better_``). Otherwise it answers with the most logged action of every state, and a
+        warning says so.
+    random_state : int, RandomState instance or None, default=None
+        Seed of an order in which episodes are dealt to the folds. None deals the longest first,
+        which is the same in every fit. Not used by splitters, which have their own.
+    state : str, int or sequence of them, default="state"
+        As in ``MarkovPolicyEstimator``, like all that follow.
+    action : str or int, default="action"
+        Column of the logged action.
+    next_state : str, int or sequence of them, default=None
+        Column(s) of the next state; None takes those that begin with ``"next_"``, or the state of
+        the next row of the episode.
+    reward : str, int or None, default="reward"
+        Column of the reward. Without rewards there is no gain, and candidates are judged by the
+        share of rows where they agree with the log.
+    episode : str, int, sequence of them or None, default="episode"
+        Column(s) that tell which rows belong together. A table needs them here.
+    step : str, int or None, default="step"
+        Column that orders the rows of an episode.
+    terminated : str, int or None, default="terminated"
+        Column that tells whether the process ended with a row.
+    truncated : str, int or None, default="truncated"
+        Column that tells whether the record broke off at a row.
+    duration : str, int or None, default="duration"
+        Column of the time until the next decision.
+    duration_unit : {"second", "minute", "hour", "day", "week"}, default=None
+        Unit of durations that are times.
+    gamma : float, default=0.9
+        Discount in [0, 1] that the policy plans with. Candidates are judged undiscounted.
+    reward_on : {"state_action", "state"}, default="state_action"
+        Average rewards per state and action, or per state whatever was done.
+    untried : {"exclude", "uniform"}, default="exclude"
+        How to treat an action in a state where it was never logged.
+    forbidden : table, default=None
+        What may not be done.
+    pessimism : float, default=0.0
+        Number of standard errors, in [0, 1], subtracted from the value of every action.
+    solver : str, default="auto"
+        Algorithm that finds the values.
+    tol : float, default=1e-6
+        Guaranteed relative precision of ``state_values_``.
+    max_iter : int, default=10_000
+        Maximum number of iterations of the solver.
+    handle_unknown : {"warn", "most_frequent", "error", "nearest"}, default="warn"
+        How to answer in a state not seen in fit.
+    verbose : int, default=0
+        If positive, print a line per iteration of the solver in the last fit.
+
+    Attributes
+    ----------
+    min_count_ : float
+        The chosen one.
+    prior_strength_ : float
+        The chosen one; the number where ``"auto"`` was chosen.
+    cv_results_ : dict of ndarray
+        One entry per candidate, as in scikit-learn's searches: ``params``, ``param_min_count``,
+        ``param_prior_strength``, ``split0_test_score``, ..., ``mean_test_score``,
+        ``std_test_score``, ``rank_test_score``.
+    value_ : float
+        Reward per episode on held-out episodes of the policies learned without them.
+    logged_value_ : float
+        That of what was logged, estimated alike.
+    gain_ : float
+        ``value_ - logged_value_``: what the policy earns more per episode than was logged. NaN
+        without rewards.
+    gain_interval_ : tuple of float
+        Interval of the gain, at 95 %; see Notes.
+    unsupported_share_ : float
+        Share of the policy's decisions that fewer than five rows speak for; behind a
+        ``StateEncoder``, that the log hardly ever takes where the policy takes them.
+    is_better_ : bool
+        Whether the policy is shown to earn more than was logged: the interval lies above 0 (behind
+        an encoder, above what unsupported decisions may cost), and less than 10 % of the decisions
+        lack support.
+    imitates_log_ : bool
+        Whether ``require_gain`` has put the most logged actions in place of the policy.
+
+    See Also
+    --------
+    MarkovPolicyEstimator : The same with fixed parameters, and all other attributes.
+    skmdp.metrics.evaluate_policy : Other methods, and the comparison with policies at hand.
+
+    Notes
+    -----
+    A candidate's score is the mean over folds of its value by the direct method, with a prior of at
+    most one row (behind a ``StateEncoder``, the smaller of this and of what the measurements tell,
+    as in ``score``). Of those whose mean is lower than the best one by no more than 0.6 standard
+    errors of that difference over the folds, the candidate with the smallest ``min_count`` is
+    taken, and of several such the best: on thin logs a large one means to imitate the log, which
+    forgoes what there is to gain, so that the folds must tell that it is better.
+
+    The gain is that of choosing and learning without the episodes that it is measured on: in each
+    fold, of the candidate that the other folds choose. Estimates are those of ``evaluate_policy``.
+    They speak of policies that are learned from a part of the log, and for decisions that a fold
+    lacks they take what was logged for granted. Both make the gain too small rather than too
+    large. So the interval ends below where it does around the gain on held-out episodes. Above, it
+    ends where it would around the gain of the policy itself on all episodes, if that is larger:
+    too large rather than too small, since the policy was chosen on them. It tells of chance alone,
+    not of causes of both decisions and rewards that the log hides.
+
+    With ``sample_weight`` the gain has no interval, NaN, and ``is_better_`` is False.
+
+    Reading is as in ``MarkovPolicyEstimator``; then each candidate costs, for each fold, one
+    solution and one evaluation over the distinct transitions, and the gain the influence of every
+    row, twice.
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyCV
+    >>> from skmdp.datasets import make_search_log
+    >>> policy = MarkovPolicyCV(gamma=0.99).fit(make_search_log(2000, length=4, random_state=0))
+    >>> policy.is_better_
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **{
+            name: allowed
+            for name, allowed in MarkovPolicyEstimator._parameter_constraints.items()
+            if name not in ("min_count", "prior_strength")
+        },
+        "min_counts": ["array-like"],
+        "prior_strengths": ["array-like"],
+        "cv": ["cv_object"],
+        "require_gain": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        min_counts: Sequence[float] = (0, 3, 10, 30),
+        prior_strengths: Sequence[float | Literal["auto"]] = ("auto",),
+        cv: Any = 5,
+        require_gain: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        state: Name | Sequence[Name] = "state",
+        action: Name = "action",
+        next_state: Name | Sequence[Name] | None = None,
+        reward: Name | None = "reward",
+        episode: Name | Sequence[Name] | None = "episode",
+        step: Name | None = "step",
+        terminated: Name | None = "terminated",
+        truncated: Name | None = "truncated",
+        duration: Name | None = "duration",
+        duration_unit: str | None = None,
+        gamma: float = 0.9,
+        reward_on: Literal["state_action", "state"] = "state_action",
+        untried: Literal["exclude", "uniform"] = "exclude",
+        forbidden: Any = None,
+        pessimism: float = 0.0,
+        solver: str = "auto",
+        tol: float = 1e-6,
+        max_iter: int = 10_000,
+        handle_unknown: Literal["warn", "most_frequent", "error", "nearest"] = "warn",
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            state=state,
+            action=action,
+            next_state=next_state,
+            reward=reward,
+            episode=episode,
+            step=step,
+            terminated=terminated,
+            truncated=truncated,
+            duration=duration,
+            duration_unit=duration_unit,
+            gamma=gamma,
+            reward_on=reward_on,
+            untried=untried,
+            forbidden=forbidden,
+            pessimism=pessimism,
+            solver=solver,
+            tol=tol,
+            max_iter=max_iter,
+            handle_unknown=handle_unknown,
+            verbose=verbose,
+        )
+        # What is chosen is no parameter.
+        del self.min_count, self.prior_strength
+        self.min_counts = min_counts
+        self.prior_strengths = prior_strengths
+        self.cv = cv
+        self.require_gain = require_gain
+        self.random_state = random_state
+
+    # ----------------------------------------------------------------------------------- learning
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        reward: Any = None,
+        episode: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
+        """Choose a candidate by cross-validation over episodes, and learn it from all of them.
+
+        Parameters
+        ----------
+        X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
+            As in ``MarkovPolicyEstimator.fit``; a table must tell episodes.
+        y : array-like of shape (n_transitions,), default=None
+            The logged actions, where ``X`` holds features.
+        reward : array-like of shape (n_transitions,), default=None
+            With ``y`` only: reward of every row.
+        episode : array-like of shape (n_transitions,), default=None
+            With ``y`` only: episode of every row. None: every row is a decision of its own.
+        sample_weight : array-like of shape (n_transitions,), default=None
+            How often each row counts.
+
+        Returns
+        -------
+        self : MarkovPolicyCV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As in ``MarkovPolicyEstimator.fit``; if a grid is empty or holds what cannot be, if
+            there are fewer episodes than folds, or none are told. The estimator is then left as it
+            was.
+        EndlessLoopError
+            As in ``MarkovPolicyEstimator.fit``.
+
+        Warns
+        -----
+        ConvergenceWarning, UserWarning
+            As in ``MarkovPolicyEstimator.fit``. If ``require_gain`` and no gain is shown, so that
+            the policy imitates the log.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyCV
+        >>> from skmdp.datasets import make_search_log
+        >>> log = make_search_log(2000, length=4, random_state=0)
+        >>> policy = MarkovPolicyCV(gamma=0.99, min_counts=[0, 20], cv=3).fit(log)
+        >>> policy.cv_results_["param_min_count"].tolist()
+        [0.0, 20.0]
+
+        One long episode cannot be dealt to folds:
+
+        >>> policy.fit(log[log["episode"] == 0])
+        Traceback (most recent call last):
+        ...
+        ValueError: cv=3 folds need at least 3 episodes, but 1 hold rows...
+        """
+        grid = self._grid()
+        cv = 5 if self.cv is None else self.cv
+        are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
+        beside = [number_rows(X)] if are_rows else []
+        log, evidence = self._count(
+            X, y, reward, episode, sample_weight, is_whole=True, beside=beside
+        )
+        self._require_episodes(evidence, is_table_form=y is None)
+        forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
+        self._require_a_policy(evidence, forbidden)
+        if any(prior_strength == "auto" for _, prior_strength in grid):
+            require_counts_of_rows(evidence)
+        measured = read_behind(X, self._roles()) if y is None and sample_weight is None else None
+
+        def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
+            with warnings.catch_warnings():  # the last fit warns
+                warnings.simplefilter("ignore")
+                return self._solve(
+                    some,
+                    asdict(setting),
+                    is_table_form=y is None,
+                    forbidden=forbidden,
+                    initial_values=last_values,
+                )[0]
+
+        folds = deal_episodes(log, cv, self.random_state)
+        judge = CrossValidation(log, evidence, folds, measured, learn, self.handle_unknown)
+        settings = [
+            Setting(
+                float(min_count),
+                float(judge.prior_strength if strength == "auto" else strength),
+            )
+            for min_count, strength in grid
+        ]
+        scores, advice = judge.score(settings)
+        chosen = settings[choose(scores, settings)]
+        held_out = judge.gain(scores, settings, advice)
+        task = self._begin(X, y)
+        policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
+        verdict = _verdict(held_out, judge.gain_of(policy), log.unknown_time_share)
+        imitates = self.require_gain and not verdict.is_better
+        if imitates:
+            _warn_of_imitation(verdict)
+            rarest = {**asdict(chosen), "min_count": np.inf}
+            policy, solution = self._advise(task, evidence, y, forbidden, None, rarest)
+        self._finish(task, policy, solution, X, y)
+        self.min_count_ = chosen.min_count
+        self.imitates_log_ = imitates
+        self.cv_results_ = _as_results(grid, scores)
+        self.value_, self.logged_value_ = held_out.value, held_out.logged
+        self.gain_ = held_out.difference
+        self.gain_interval_ = (verdict.lower, verdict.upper)
+        self.unsupported_share_ = verdict.unknown_share
+        self.is_better_ = verdict.is_better
+        self._conclusion = verdict.sentence(f"{CONFIDENCE:.0%}, held-out episodes")
+        return self
+
+    def _grid(self) -> list[tuple[float, float | str]]:
+        """Return the candidates, each min_count with each prior strength; raise for wrong ones."""
+        for name in ("min_counts", "prior_strengths"):
+            values = getattr(self, name)
+            if not len(values):
+                raise ValueError(f"{name} is empty; hand in at least one candidate.")
+            for value in values:
+                is_number = isinstance(value, Real) and not isinstance(value, bool)
+                if not (is_number and value >= 0) and not (
+                    name == "prior_strengths" and isinstance(value, str) and value == "auto"
+                ):
+                    or_auto = ' or "auto"' if name == "prior_strengths" else ""
+                    raise ValueError(
+                        f"{name} must hold numbers that are at least 0{or_auto}, got "
+                        f"{shown(value)}."
+                    )
+        return list(product(self.min_counts, self.prior_strengths))
+
+    def _require_episodes(self, evidence: Evidence, *, is_table_form: bool) -> None:
+        """Raise for a table that tells no episodes."""
+        if is_table_form and evidence.n_episodes is None:
+            raise ValueError(
+                "MarkovPolicyCV judges on held-out episodes, but nothing in the table tells which "
+                f"rows belong together: there is no column {shown(self.episode)}. Name it with "
+                "episode=..., or use MarkovPolicyEstimator, which needs no episodes where next "
+                "states are given."
+            )
+
+    def _setting(self) -> dict[str, Any]:
+        min_count = np.inf if self.imitates_log_ else self.min_count_
+        return {"min_count": min_count, "prior_strength": self.prior_strength_}
+
+    @property
+    def partial_fit(self) -> NoReturn:
+        """Not available: what is chosen rests on the episodes of one whole log."""
+        raise AttributeError(
+            "MarkovPolicyCV has no partial_fit, since it chooses by the episodes of one whole log. "
+            "Use MarkovPolicyEstimator with the chosen min_count_ and prior_strength_."
+        )
+
+    # ---------------------------------------------------------------------------------- summaries
+
+    def summary(self) -> str:
+        """Say what was chosen, what it is worth, against what, and on how much data.
+
+        Returns
+        -------
+        text : str
+            Four lines.
+
+        Examples
+        --------
+        >>> from skmdp import MarkovPolicyCV
+        >>> from skmdp.datasets import make_search_log
+        >>> policy = MarkovPolicyCV(gamma=0.99).fit(make_search_log(2000, length=4, random_state=0))
+        >>> print(policy.summary())
+        Chosen: min_count=0, prior_strength=0.01 (of 4 candidates).
+        Worth: -1.439 per episode on held-out episodes; the log: -2.499.
+        Better than the logged policy, by 0.963 to 1.18 (95%, held-out episodes).
+        Data: 2,000 episodes, 4,998 rows, 31 states, 4 actions; of 0.3% of its decisions the log
+        tells too little.
+        """
+        check_is_fitted(self)
+        evidence = self._policy.evidence
+        n_candidates = len(self.cv_results_["params"])
+        chosen = f"min_count={self.min_count_:g}, prior_strength={self.prior_strength_:g}"
+        if self.imitates_log_:
+            chosen = f"the most logged action of every state, since no gain of {chosen} is shown"
+        return (
+            f"Chosen: {chosen} (of {n_candidates} candidates).\n"
+            f"Worth: {self.value_:.4g} per episode on held-out episodes; the log: "
+            f"{self.logged_value_:.4g}.\n"
+            f"{self._conclusion}\n"
+            f"Data: {evidence.n_episodes:,} episodes, {evidence.n_transitions:,} rows, "
+            f"{len(self.states_):,} states, "
+            f"{len(self.actions_):,} actions; of {self.unsupported_share_:.1%} of its decisions "
+            "the log tells too little."
+        )
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        written = super().__repr__(N_CHAR_MAX)
+        return f"{written}\n{self.summary()}" if hasattr(self, "_conclusion") else written
+
+
+def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict:
+    """Return what may be claimed, given the gain on held-out episodes and that on all of them."""
+    z = float(ndtri((1 + CONFIDENCE) / 2))
+    error = held_out.error
+    size = max(abs(held_out.value), abs(held_out.logged))
+    if max(error, abs(held_out.difference), abs(on_all.difference)) <= ROUNDING * size:
+        error = np.nan  # where nothing ever differs, nothing tells of chance
+    return Verdict(
+        value=held_out.value,
+        logged=held_out.logged,
+        lower=held_out.difference - z * error,
+        upper=max(held_out.difference, on_all.difference) + z * error,
+        unknown_share=on_all.unsupported,
+        cost=held_out.cost,
+        logged_error=on_all.logged_error,
+        mean_return=on_all.mean_return,
+        unknown_time_share=unknown_time_share,
+    )
+
+
+def _warn_of_imitation(verdict: Verdict) -> None:
+    warnings.warn(
+        "No gain over the logged policy is shown, so the policy is the most logged action of every "
+        f"state (require_gain=True). {verdict.sentence('95 %, held-out episodes')} Collect more "
+        "episodes, or say require_gain=False to take the learned policy without proof.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _as_results(grid: Sequence[tuple[float, float | str]], scores: Floats) -> dict[str, Any]:
+    """Return scores (n_candidates, n_folds) as scikit-learn's searches keep theirs."""
+    min_counts, strengths = zip(*grid, strict=True)
+    means = scores.mean(axis=1)
+    ranked = np.where(np.isnan(means), -np.inf, means)
+    return {
+        "param_min_count": np.array(min_counts, dtype=np.float64),
+        "param_prior_strength": np.array(strengths, dtype=object),
+        "params": [
+            {"min_count": min_count, "prior_strength": strength} for min_count, strength in grid
+        ],
+        **{f"split{j}_test_score": scores[:, j] for j in range(scores.shape[1])},
+        "mean_test_score": means,
+        "std_test_score": scores.std(axis=1),
+        "rank_test_score": rankdata(-ranked, method="min").astype(np.int32),
+    }

@@ -1,0 +1,96 @@
+"""What may be claimed of a policy, given an interval of its difference to the logged one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Share of a policy's decisions that the log tells too little of, from which on nothing is claimed.
+MOST_UNKNOWN = 0.10
+# Share of the decisions of which it may be unknown how long they took.
+MOST_LEFT_OUT = 0.01
+# A difference below this, relative to the values, is one of rounding.
+ROUNDING = 1e-9
+# Standard errors by which an estimate of the logged policy may miss what its episodes earned.
+CONTRADICTION = 4.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An estimate of a policy beside that of the logged one, and what speaks against believing it.
+
+    ``lower`` and ``upper`` are the ends of the interval of the difference. ``unknown_share`` is the
+    share of the policy's decisions of which the log does not tell enough, ``cost`` what these may
+    cost (0: unknown). ``mean_return`` is what the logged episodes earned, where ``logged`` should
+    say the same (NaN: it answers another question), ``logged_error`` the error of the latter.
+    ``unknown_time_share`` is the share of the decisions that are left out since nobody knows how
+    long they took.
+    """
+
+    value: float
+    logged: float
+    lower: float
+    upper: float
+    unknown_share: float
+    cost: float = 0.0
+    logged_error: float = np.nan
+    mean_return: float = np.nan
+    unknown_time_share: float = 0.0
+
+    @property
+    def _rounding(self) -> float:
+        return float(ROUNDING * max(abs(self.value), abs(self.logged)))
+
+    @property
+    def contradicts_the_log(self) -> bool:
+        """Whether the estimate of the logged policy is not what its episodes show."""
+        apart = abs(self.logged - self.mean_return)
+        error = max(self.logged_error, self._rounding)
+        return bool(apart > CONTRADICTION * error)
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the policy is shown to earn more than the logged one."""
+        is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
+        is_whole = self.unknown_time_share <= MOST_LEFT_OUT
+        return bool(self.lower > max(self.cost, self._rounding) and is_supported and is_whole)
+
+    def sentence(self, by: str) -> str:
+        """Say what may be concluded; ``by`` tells how the interval came about."""
+        reason = self._doubt()
+        if reason is not None:
+            return f"Whether it is better than the logged policy cannot be told: {reason}."
+        ends = (self.lower, self.upper)
+        lower, upper = (0.0 if abs(end) <= self._rounding else end for end in ends)
+        if lower > 0:
+            return f"Better than the logged policy, by {lower:.4g} to {upper:.4g} ({by})."
+        if upper < 0:
+            return f"Worse than the logged policy, by {-upper:.4g} to {-lower:.4g} ({by})."
+        return (
+            "Not shown to be better than the logged policy: the difference is between "
+            f"{lower:.4g} and {upper:.4g} ({by})."
+        )
+
+    def _doubt(self) -> str | None:
+        """Return what stands in the way of a conclusion, None if nothing does."""
+        if not np.isfinite([self.lower, self.upper]).all():
+            return "no interval"
+        if self.unknown_time_share > MOST_LEFT_OUT:
+            return (
+                f"it is not known how long {self.unknown_time_share:.0%} of the decisions took, "
+                "mostly long ones"
+            )
+        if self.contradicts_the_log:
+            return (
+                f"of that, fqe says {self.logged:.4g}, but its episodes earned "
+                f"{self.mean_return:.4g}"
+            )
+        if self.unknown_share >= MOST_UNKNOWN:
+            return f"the log has too little on {self.unknown_share:.0%} of its decisions"
+        if self._rounding < self.lower <= self.cost:
+            return (
+                f"the difference is {self.lower:.4g} at least, but decisions that the log hardly "
+                f"ever takes may cost {self.cost:.4g}"
+            )
+        return None

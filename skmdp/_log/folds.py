@@ -1,0 +1,131 @@
+"""Episodes dealt to folds, each of which is held out once."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skmdp._log.episodes import Transitions
+from skmdp._log.frames import as_frame
+from skmdp._log.labels import LabelColumn
+from skmdp._messages import shown
+from skmdp._typing import Bools, Floats, Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the episodes of a log, and their rows, by position."""
+
+    episodes: Integers
+    rows: Integers
+
+    def starts(self, log: Transitions) -> Floats:
+        """Return the weight of these episodes that start in each state, (n_states,)."""
+        weights = None if log.start_weights is None else log.start_weights[self.episodes]
+        started = np.bincount(log.start_codes[self.episodes], weights, minlength=len(log.states))
+        return started.astype(np.float64, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """What is held out of a log to judge on, and what is left out of it to learn from the rest."""
+
+    held_out: Part
+    left_out: Part
+
+
+def number_rows(X: Any) -> LabelColumn:
+    """Return the position of every row as a column to be read beside a log."""
+    frame = as_frame(X)
+    positions = np.arange(len(X) if frame is None else len(frame), dtype=np.int32)
+    return LabelColumn("row", "int", positions, positions)
+
+
+def deal_episodes(
+    log: Transitions, cv: Any, random_state: int | np.random.RandomState | None
+) -> list[Fold]:
+    """Deal the episodes of a log to folds, whole.
+
+    A number of folds deals them one after the other, the longest first; with a seed, in an order
+    drawn at random. A splitter is asked to split the episodes that have rows, each of which is a
+    row, and a group, to it. Splits that were made before are positions of the rows that the log
+    was read from, whose numbers it holds beside the rest.
+    """
+    lengths = log.episode_lengths
+    assert lengths is not None
+    playing = np.flatnonzero(lengths)
+    if hasattr(cv, "split"):
+        splits = _split_by(cv, playing, len(lengths))
+    elif isinstance(cv, Integral):
+        dealt = _deal(lengths, playing, int(cv), random_state)
+        splits = [(dealt != i, dealt == i) for i in range(int(cv))]
+    else:
+        splits = [
+            (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test))
+            for train, test in cv
+        ]
+    for learned_from, held_out in splits:
+        if not (learned_from.any() and held_out.any()) or (learned_from & held_out).any():
+            raise ValueError(
+                f"cv={shown(cv)} makes a split with {learned_from.sum()} episode(s) to learn from "
+                f"and {held_out.sum()} to judge on; both are needed, and none may be in both. Use "
+                "a number of folds, or a splitter such as skmdp.model_selection.EpisodeKFold."
+            )
+    return [
+        Fold(_part(lengths, held_out), _part(lengths, ~learned_from))
+        for learned_from, held_out in splits
+    ]
+
+
+def _deal(lengths: Integers, playing: Integers, n_folds: int, random_state: Any) -> Integers:
+    """Return the fold of every episode, (n_episodes,), -1 for those without rows."""
+    if len(playing) < n_folds:
+        raise ValueError(
+            f"cv={n_folds} folds need at least {n_folds} episodes, but {len(playing)} hold rows "
+            f"that count (n_samples={lengths.sum()} in all). Lower cv, or hand in more episodes; "
+            "one long episode cannot be split."
+        )
+    if random_state is None:
+        dealt = playing[np.argsort(-lengths[playing], kind="stable")]
+    else:
+        dealt = check_random_state(random_state).permutation(playing)
+    fold_of = np.full(len(lengths), -1)
+    fold_of[dealt] = np.arange(len(dealt)) % n_folds
+    return fold_of
+
+
+def _split_by(cv: Any, playing: Integers, n_episodes: int) -> list[tuple[Bools, Bools]]:
+    """Return which episodes are learned from, and which judged on, of every split."""
+    n = len(playing)
+    splits = []
+    with warnings.catch_warnings():  # each sample is a group of its own, so that is right
+        warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
+        drawn = list(cv.split(np.empty((n, 0)), None, np.arange(n)))
+    for split in drawn:
+        learned_from, held_out = np.zeros((2, n_episodes), dtype=bool)
+        learned_from[playing[split[0]]] = held_out[playing[split[1]]] = True
+        splits.append((learned_from, held_out))
+    return splits
+
+
+def _episodes_of(log: Transitions, lengths: Integers, rows: Any) -> Bools:
+    """Return which episodes some rows of the table make up, (n_episodes,); raise for a part."""
+    (numbers,) = log.beside
+    is_among = np.isin(numbers.values[numbers.codes], np.asarray(rows))
+    n_among = np.bincount(np.repeat(np.arange(len(lengths)), lengths), is_among, len(lengths))
+    if ((n_among > 0) & (n_among < lengths)).any():
+        raise ValueError(
+            "cv cuts episodes: some of their rows are learned from, others judged on. Make the "
+            "splits with skmdp.model_selection.EpisodeKFold, or say a number of folds."
+        )
+    return np.asarray(n_among > 0)
+
+
+def _part(lengths: Integers, which: Bools) -> Part:
+    """Return some of the episodes, (n_episodes,), of which so many rows lie one after the other."""
+    return Part(np.flatnonzero(which), np.flatnonzero(np.repeat(which, lengths)))
