@@ -18,7 +18,8 @@ import numpy as np
 from skmdp._estimation.folds import CountedRows
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
 from skmdp._evaluation.direct import choice_of_actions, direct_value
-from skmdp._evaluation.replay import Candidate, Replay, direct_error
+from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.standard_errors import direct_error
 from skmdp._log.discounting import weighted_discounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
@@ -26,7 +27,7 @@ from skmdp._log.folds import Fold, Part
 from skmdp._log.raw import Measurements
 from skmdp._policy import Policy
 from skmdp._scoring import estimate_on_measurements, set_beside_measurements
-from skmdp._trust import fitted_q, in_time_of
+from skmdp._trust import discount_of, fitted_q, in_time_of
 from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
 
@@ -285,6 +286,7 @@ class HeldOut:
     def _replay(self) -> Replay:
         cv, part, log, rows = self._cv, self._part, self._cv.log, self._rows
         in_time = in_time_of(log, cv.cut_share)
+        gamma, durations = discount_of(log, 1.0)  # the score is undiscounted
         assert rows.rewards is not None
         assert log.episode_lengths is not None
         return Replay.of_rows(
@@ -297,7 +299,8 @@ class HeldOut:
             horizon=None,
             start_codes=log.start_codes[part.episodes],
             lengths=log.episode_lengths[part.episodes],
-            gamma=1.0,
+            gamma=gamma,
+            durations=None if durations is None else durations[part.rows],
             prior_strength=min(cv.prior_strength, STRONGEST_OF_ESTIMATES),
             in_time=None if in_time is None else in_time.part(part.rows),
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._estimation.prior_strength import choose_prior_strength
+from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
 from skmdp._evaluation.direct import choice_of_rows
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
