@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,39 @@ def learn_policy(
         )
         last = solution.state_values
         solution = _solve(mdp, evidence, gamma, initial_values=last, **of_solver)
+    policy = Policy(
+        roles=roles,
+        is_table_form=is_table_form,
+        evidence=evidence,
+        mdp=mdp,
+        reward_on=reward_on,
+        prior_strength=kappa,
+        forbidden=forbidden,
+        **_choose(mdp, evidence, gamma, solution, pair_weights, forbidden),
+    )
+    return policy, solution
+
+
+def with_discount(policy: Policy, discount: float) -> Policy:
+    """Return the policy that the same process supports with another discount."""
+    counts, mdp = policy.counts, policy.mdp
+    weights = np.append(counts.pair_weights, 0.0)[
+        counts.find_pairs(mdp.pair_state, mdp.pair_action)
+    ]
+    solution = _solve(mdp, policy.evidence, discount, initial_values=policy.state_values)
+    chosen = _choose(mdp, policy.evidence, discount, solution, weights, policy.forbidden)
+    return replace(policy, **chosen)
+
+
+def _choose(
+    mdp: MDP,
+    evidence: Evidence,
+    gamma: float,
+    solution: Solution,
+    pair_weights: Floats,
+    forbidden: Forbidden | None,
+) -> dict[str, Any]:
+    """Return the values of a policy and what it advises, under their names there."""
     tolerances = tie_tolerances(
         mdp,
         gamma,
@@ -87,21 +121,13 @@ def learn_policy(
     actions[mdp.pair_state[chosen]] = mdp.pair_action[chosen]
     if solution.in_loops is not None:  # actions that are worth the same may lead round and round
         actions[solution.in_loops] = solution.policy[solution.in_loops]
-    policy = Policy(
-        roles=roles,
-        is_table_form=is_table_form,
-        evidence=evidence,
-        mdp=mdp,
-        reward_on=reward_on,
-        prior_strength=kappa,
-        pair_q_values=solution.q_values,
-        state_values=solution.state_values,
-        tie_tolerances=per_state(mdp, tolerances),
-        action_codes=actions,
-        default_code=default,
-        forbidden=forbidden,
-    )
-    return policy, solution
+    return {
+        "pair_q_values": solution.q_values,
+        "state_values": solution.state_values,
+        "tie_tolerances": per_state(mdp, tolerances),
+        "action_codes": actions,
+        "default_code": default,
+    }
 
 
 def _solve(mdp: MDP, evidence: Evidence, gamma: float, **options: Any) -> Solution:

@@ -16,6 +16,7 @@ from skmdp._pipelines import transform, unwrap
 from skmdp._policy import Policy, fitted_policy, has_policy, read_states
 from skmdp._typing import Integers
 from skmdp.ensemble import PolicyBagging
+from skmdp.inspection._pairs import members_of, not_a_policy
 from skmdp.inspection._ranges import in_measured_units
 from skmdp.preprocessing._described import set_apart
 
@@ -98,7 +99,7 @@ def policy_table(policy: Any) -> pd.DataFrame:
     """
     transformers, estimator = unwrap(policy)
     if isinstance(estimator, PolicyBagging):
-        policies = _policies_in_common_states(estimator)
+        policies = [member for member, _ in members_of(estimator, "policy_table")]
         states, answers = _answers_of_ensemble(estimator, policies)
         is_table_form = policies[0].is_table_form
     elif has_policy(estimator):
@@ -106,7 +107,7 @@ def policy_table(policy: Any) -> pd.DataFrame:
         states, answers = _answers_of_policy(own)
         is_table_form = own.is_table_form
     else:
-        raise _not_a_policy(estimator)
+        raise not_a_policy(estimator)
     states = in_measured_units(states, transformers, by_position=not is_table_form)
     names = set_apart(list(states), _COLUMNS)
     columns = dict(zip(names, states.values(), strict=True))
@@ -136,19 +137,6 @@ def _answers_of_policy(policy: Policy) -> tuple[dict[Hashable, Any], tuple[Any, 
         visits[taken],
         labels[counts.pair_action[most_logged_pairs(counts)]],
     )
-
-
-def _policies_in_common_states(ensemble: PolicyBagging) -> list[Policy]:
-    """Return the policies of the members, or raise if each makes states of its own."""
-    check_is_fitted(ensemble)
-    members = [unwrap(member) for member in ensemble.estimators_]
-    if any(transformers for transformers, _ in members):
-        raise TypeError(
-            "The members of this ensemble make states of their own, so that it has no table of "
-            "states. Ask for some states with supported(ensemble, X), or for one member: "
-            "policy_table(ensemble.estimators_[0])."
-        )
-    return [fitted_policy(estimator) for _, estimator in members]
 
 
 def _answers_of_ensemble(
@@ -182,13 +170,6 @@ def _answers_of_ensemble(
 def _by_name(states: LabelIndex, acting: Integers) -> dict[Hashable, Any]:
     """Return the columns of some states."""
     return dict(zip(states.names, states.parts(acting), strict=True))
-
-
-def _not_a_policy(estimator: Any) -> TypeError:
-    return TypeError(
-        "policy must be a MarkovPolicyEstimator, a PolicyBagging, or a pipeline or search that "
-        f"ends in one, got {type(estimator).__name__}. Hand in the fitted estimator itself."
-    )
 
 
 def supported(policy: Any, X: Any) -> pd.DataFrame:
@@ -240,7 +221,7 @@ def supported(policy: Any, X: Any) -> pd.DataFrame:
     transformers, estimator = unwrap(policy)
     is_ensemble = isinstance(estimator, PolicyBagging)
     if not (is_ensemble or has_policy(estimator)):
-        raise _not_a_policy(estimator)
+        raise not_a_policy(estimator)
     check_is_fitted(estimator)
     table = transform(transformers, X)
     actions = estimator.predict(table)
