@@ -87,7 +87,7 @@ class CrossValidation:
         handle_unknown: str,
     ) -> None:
         self.log, self.folds, self.measured = log, folds, measured
-        self._evidence, self._learn, self._handle_unknown = evidence, learn, handle_unknown
+        self.evidence, self._learn, self._handle_unknown = evidence, learn, handle_unknown
         self.cut_share = log.cut_share if measured is None else measured.cut_share
         counts, discounts = evidence.counts, None
         self.prior_strength = choose_prior_strength(counts)
@@ -138,7 +138,7 @@ class CrossValidation:
 
     def _without(self, part: Part) -> Evidence:
         """Return the evidence of all other episodes."""
-        evidence = self._evidence
+        evidence = self.evidence
         counts = self._rows.without(part.rows)
         return replace(
             evidence,

@@ -21,7 +21,7 @@ from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows
-from skmdp._log.forbidden import read_forbidden
+from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.frames import as_lazy, is_lazy_error
 from skmdp._messages import shown
 from skmdp._policy import Policy
@@ -306,34 +306,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ValueError: cv=3 folds need at least 3 episodes, but 1 hold rows...
         """
         grid = self._grid()
-        if as_lazy(X) is not None:
-            raise is_lazy_error(X, "MarkovPolicyCV deals the rows of episodes to folds")
-        cv = 5 if self.cv is None else self.cv
-        are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
-        beside = [number_rows(X)] if are_rows else []
-        log, evidence = self._count(
-            X, y, reward, episode, sample_weight, is_whole=True, beside=beside
-        )
-        self._require_episodes(evidence, is_table_form=y is None)
-        forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
-        self._require_a_policy(evidence, forbidden)
+        judge, forbidden = self._deal(X, y, reward, episode, sample_weight)
+        evidence = judge.evidence
         if any(prior_strength == "auto" for _, prior_strength in grid):
             require_counts_of_rows(evidence)
-        measured = read_behind(X, self._roles()) if y is None and sample_weight is None else None
-
-        def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
-            with warnings.catch_warnings():  # the last fit warns
-                warnings.simplefilter("ignore")
-                return self._solve(
-                    some,
-                    asdict(setting),
-                    is_table_form=y is None,
-                    forbidden=forbidden,
-                    initial_values=last_values,
-                )[0]
-
-        folds = deal_episodes(log, cv, self.random_state)
-        judge = CrossValidation(log, evidence, folds, measured, learn, self.handle_unknown)
         settings = [
             Setting(
                 float(min_count),
@@ -346,7 +322,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         held_out = judge.gain(scores, settings, advice)
         task = self._begin(X, y)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
-        verdict = _verdict(held_out, judge.gain_of(policy), log.unknown_time_share)
+        verdict = _verdict(held_out, judge.gain_of(policy), judge.log.unknown_time_share)
         imitates = self.require_gain and not verdict.is_better
         if imitates:
             _warn_of_imitation(verdict)
@@ -363,6 +339,38 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         self.is_better_ = verdict.is_better
         self._conclusion = verdict.sentence(f"{CONFIDENCE:.0%}, held-out episodes")
         return self
+
+    def _deal(
+        self, X: Any, y: Any, reward: Any, episode: Any, sample_weight: Any
+    ) -> tuple[CrossValidation, Forbidden | None]:
+        """Read a log and deal it to folds; tell what is forbidden, too."""
+        if as_lazy(X) is not None:
+            raise is_lazy_error(X, "MarkovPolicyCV deals the rows of episodes to folds")
+        cv = 5 if self.cv is None else self.cv
+        are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
+        beside = [number_rows(X)] if are_rows else []
+        log, evidence = self._count(
+            X, y, reward, episode, sample_weight, is_whole=True, beside=beside
+        )
+        self._require_episodes(evidence, is_table_form=y is None)
+        forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
+        self._require_a_policy(evidence, forbidden)
+        measured = read_behind(X, self._roles()) if y is None and sample_weight is None else None
+
+        def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
+            with warnings.catch_warnings():  # the last fit warns
+                warnings.simplefilter("ignore")
+                return self._solve(
+                    some,
+                    asdict(setting),
+                    is_table_form=y is None,
+                    forbidden=forbidden,
+                    initial_values=last_values,
+                )[0]
+
+        folds = deal_episodes(log, cv, self.random_state)
+        judge = CrossValidation(log, evidence, folds, measured, learn, self.handle_unknown)
+        return judge, forbidden
 
     def _grid(self) -> list[tuple[float, float | str]]:
         """Return the candidates, each min_count with each prior strength; raise for wrong ones."""

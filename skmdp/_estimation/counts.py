@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array, csr_array, get_index_dtype
 
+from skmdp._estimation.bisection import bisect
 from skmdp._typing import Bools, Floats, Integers
 
 # Rows packed at a time: small enough for the sort to stay in cache, and a bound on extra memory.
@@ -131,7 +132,7 @@ class TransitionCounts:
 
     def find_pairs(self, states: Integers, actions: Integers) -> Integers:
         """Return the position of each (state, action), -1 where it was never logged."""
-        at = _bisect(self.pair_action, self._pairs_before, states, actions)
+        at = bisect(self.pair_action, self._pairs_before, states, actions)
         is_there = (np.append(self.pair_action, -1)[at] == actions) & (states >= 0) & (actions >= 0)
         is_there &= at < self._pairs_before[states + 1]
         return np.where(is_there, at, -1)
@@ -140,7 +141,7 @@ class TransitionCounts:
         """Return the position of the triple of every logged row; next state -1 is an end."""
         pair = self.find_pairs(states, actions)
         led_to = np.where(next_states < 0, self.n_states, next_states)
-        return _bisect(self.next_states, self.indptr, pair, led_to)
+        return bisect(self.next_states, self.indptr, pair, led_to)
 
     @cached_property
     def _pairs_before(self) -> Integers:
@@ -203,22 +204,6 @@ class RowSums:
         return replace(
             self, **{name: x[entries] for name, x in arrays.items() if isinstance(x, np.ndarray)}
         )
-
-
-def _bisect(values: Integers, bounds: Integers, group: Integers, wanted: Integers) -> Integers:
-    """Return the first position in a group whose value is not below what is wanted, (n,).
-
-    The values of group g lie in order from ``bounds[g]`` to ``bounds[g + 1]``. Groups are short, so
-    this takes fewer looks than to search among all values, and looks close to one another.
-    """
-    padded = np.append(values, 0)
-    low, high = bounds[group], bounds[group + 1]
-    for _ in range(int((high - low).max(initial=0)).bit_length()):
-        middle = low + ((high - low) >> 1)
-        is_below = (padded[middle] < wanted) & (low < high)
-        low = np.where(is_below, middle + 1, low)
-        high = np.where(is_below, high, middle)
-    return np.asarray(low)
 
 
 Packed = npt.NDArray[np.complex128]
