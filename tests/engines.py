@@ -14,7 +14,8 @@ NOISE = [
     "ignore:fetch_arrow_table:DeprecationWarning",
     "ignore:.*infer_string:Warning",
     "ignore:.*pandas >= 3:FutureWarning",
-    "ignore:.*is_datetime64tz_dtype:DeprecationWarning",
+    "ignore:pandas only supports SQLAlchemy:UserWarning",
+    "ignore:The copy keyword is deprecated:Warning",
 ]
 NUMBERS = itertools.count()
 

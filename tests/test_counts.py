@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import skmdp._estimation.counts
-from skmdp._estimation.counts import count_transitions, merge_counts, merge_sorted
+from skmdp._estimation.counts import RowSums, count_transitions, merge_counts, merge_sorted
 from skmdp._estimation.prior_strength import choose_prior_strength
 
 ROWS = st.lists(
@@ -74,6 +74,35 @@ def test_squares_are_weighted_sums_where_asked_for(rows):
     assert_array_equal(counts.reward_squares, np.bincount(at, weight * reward**2))
     assert_array_equal(counts.reward_sums, np.bincount(at, weight * reward))
     assert count_transitions(s, a, t, 4, 3, **options).reward_squares is None
+
+
+@given(ROWS, st.booleans())
+def test_rows_that_were_added_up_count_as_the_rows_do(rows, weighted):
+    s, a, t, weight, reward = (np.array(column) for column in zip(*rows, strict=True))
+    weight = weight if weighted else np.ones(len(rows))
+    rows_of = count_transitions(
+        s, a, t, 4, 3, weights=weight, rewards=reward.astype(float), keep_squares=True
+    )
+    keys, entry = np.unique(np.stack([s, a, t]), axis=1, return_inverse=True)
+    entry = entry.reshape(-1)
+    # Two entries for each transition: those that agree are added up as well.
+    entry = 2 * entry + np.arange(len(rows)) % 2
+    total = [
+        np.bincount(entry, amounts, minlength=2 * keys.shape[1])
+        for amounts in (np.ones(len(rows)), weight, weight * reward, weight * reward**2)
+    ]
+    there = np.flatnonzero(total[0])
+    n, weights, rewards, squares = (amounts[there] for amounts in total)
+    sums = RowSums(n, rewards, squares, weights_count_rows=bool((weight % 1 == 0).all()))
+    added = count_transitions(
+        *keys[:, there // 2], 4, 3, weights=weights, sums=sums, keep_squares=True
+    )
+    assert triples(added) == triples(rows_of)
+    assert_array_equal(added.reward_squares, rows_of.reward_squares)
+    assert added.weights_count_rows == rows_of.weights_count_rows
+    some = sums[np.arange(len(there)) > 0]
+    assert_array_equal(some.n_rows, n[1:])
+    assert some.weights_count_rows == sums.weights_count_rows
 
 
 @given(ROWS)

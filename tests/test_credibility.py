@@ -12,7 +12,12 @@ from skmdp._estimation.counts import count_transitions
 from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance, prior_rows
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.replay import Candidate, Replay
-from skmdp._evaluation.standard_errors import direct_error, lacking_error, standard_error
+from skmdp._evaluation.standard_errors import (
+    direct_error,
+    lacking_error,
+    standard_error,
+    standard_error_of_rows,
+)
 
 SEEDS = st.integers(0, 2**31 - 1)
 
@@ -146,6 +151,41 @@ def test_units_and_labels_mean_nothing(seed, factor, n_groups):
     assert_allclose(
         lacking_variance(other), lacking_variance(outcomes) / factor**2, rtol=1e-6, atol=1e-12
     )
+
+
+@given(seed=SEEDS, n_groups=st.integers(1, 60))
+def test_an_entry_may_stand_for_rows_that_agree(seed, n_groups):
+    few, rng = drawn(seed, n_groups=n_groups), np.random.default_rng(seed)
+    n_rows = rng.integers(1, 6, size=300)
+    rows = few.residuals
+    many = outcomes_of(
+        *(np.repeat(x, n_rows) for x in (few.weights, rows.amounts, rows.group)), rows.parent
+    )
+    few = replace(few, residuals=replace(rows, n_rows=n_rows.astype(float)))
+    assert_allclose(lacking_variance(few), lacking_variance(many), rtol=1e-9, atol=1e-15)
+    found = Residuals.of_outcomes(rows.amounts, rows.group, rows.parent, few.residuals.n_rows)
+    expected = Residuals.of_outcomes(
+        many.residuals.amounts, many.residuals.group, rows.parent, None
+    )
+    assert_allclose(np.repeat(found.amounts, n_rows), expected.amounts, atol=1e-9)
+    n_starts = rng.integers(1, 4, size=20).astype(float)
+    starts = rng.normal(size=20)
+    assert_allclose(
+        standard_error_of_rows(few.weights, starts, n_rows.astype(float), n_starts),
+        standard_error(
+            np.repeat(few.weights, n_rows),
+            np.repeat(starts, n_starts.astype(int)),
+            many.weights,
+            None,
+        ),
+        rtol=1e-9,
+    )
+
+
+def test_one_row_shows_no_spread():
+    one = np.ones(1)
+    assert np.isnan(standard_error_of_rows(one, one, one, 5 * one))
+    assert np.isnan(standard_error_of_rows(one, one, 5 * one, one))
 
 
 @given(seed=SEEDS)

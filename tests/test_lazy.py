@@ -5,18 +5,28 @@ added up.
 """
 
 import datetime
+import re
+from contextlib import nullcontext
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from engines import EAGER, ENGINES, HERE, NOISE
+from engines import EAGER, ENGINES, HERE, NOISE, polars_lazy
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.pipeline import make_pipeline
 
 from skmdp import MarkovPolicyEstimator
+from skmdp._log import engines
+from skmdp._log import lazy as lazy_tables
+from skmdp._log.lazy import read_lazy
+from skmdp._log.roles import Roles
 from skmdp.datasets import load_climb
 from skmdp.ensemble import PolicyBagging
 from skmdp.metrics import compare_policies, evaluate_policy
+from skmdp.model_selection import EpisodeKFold
+from skmdp.preprocessing import StateEncoder
 
 pytestmark = [pytest.mark.filterwarnings(noise) for noise in NOISE]
 
@@ -644,3 +654,169 @@ def test_what_is_wrong_is_refused(engine, case):
     assert len(str(raised.value)) <= 500
     after = vars(policy)
     assert all(after[name] is value for name, value in before.items() if name.endswith("_"))
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_an_error_of_an_engine_names_the_stage_and_leaves_nothing_half_fitted(name):
+    table = with_column(given(), "state", ["a"] * len(given()))
+    call_function = pytest.importorskip("sqlframe.duckdb.functions").call_function
+    broken = {
+        "polars": lambda lazy: lazy.with_columns(state=pl.col("state").cast(pl.Int64)),
+        "duckdb": lambda lazy: lazy.project("* replace (state::int as state)"),
+        "ibis": lambda lazy: lazy.mutate(state=lazy["state"].cast("int64")),
+        "sqlframe": lambda lazy: lazy.withColumn("state", call_function("error", lazy["state"])),
+        "pyspark": lambda lazy: lazy.withColumn("state", lazy["state"].cast("int")),
+    }[name](ENGINES[name](table))
+    policy = MarkovPolicyEstimator()
+    with pytest.raises(
+        RuntimeError, match=f"{name} failed while (grouping the rows|reading)"
+    ) as raised:
+        policy.fit(broken)
+    assert raised.value.__cause__ is not None
+    assert not hasattr(policy, "policy_")
+    assert policy.fit(load_climb()).predict(["low"]) == ["climb"]  # as good as new
+
+
+def test_too_many_distinct_transitions_are_refused_before_they_take_memory(engine, monkeypatch):
+    monkeypatch.setattr(engines, "MOST_GROUPS", 10)
+    n_groups = len(GIVEN.group_by(["state", "action", "next_state"]).aggregate([]))
+    stages = []
+    with pytest.raises(ValueError, match=f"holds {n_groups} distinct .*, of {len(GIVEN)}"):
+        read_lazy(engine(GIVEN), Roles(), tell=lambda stage: stages.append(stage) or nullcontext())
+    assert "grouping the rows" not in stages
+    monkeypatch.setattr(engines, "MOST_GROUPS", n_groups)
+    assert len(read_lazy(engine(GIVEN), Roles()).state_codes) == n_groups
+
+
+def in_features(X):
+    return MarkovPolicyEstimator().fit(X, [1])
+
+
+def by_a_pipeline(X):
+    return make_pipeline(StateEncoder(state=["state"]), MarkovPolicyEstimator()).fit(X)
+
+
+POLICY = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(GIVEN)
+# What needs rows.
+WITH_ROWS = {
+    "features": in_features,
+    "encoder": by_a_pipeline,
+    "ensemble": lambda X: PolicyBagging(MarkovPolicyEstimator(), 2, bootstrap=True).fit(X),
+    "score of an ensemble": lambda X: (
+        PolicyBagging(MarkovPolicyEstimator(handle_unknown="most_frequent"), 2).fit(draw()).score(X)
+    ),
+    "prediction": POLICY.predict,
+    "fqe": lambda X: evaluate_policy(POLICY, X, methods="fqe"),
+    "importance weights": lambda X: evaluate_policy(POLICY, X, methods=["dm", "wis"]),
+    "propensities": lambda X: evaluate_policy(POLICY, X, behavior="reward"),
+    "a policy behind an encoder": lambda X: evaluate_policy(
+        make_pipeline(StateEncoder(state=["state"]), MarkovPolicyEstimator()).fit(draw()), X
+    ),
+    "folds": lambda X: next(EpisodeKFold(2).split(X)),
+    "nearest": lambda X: MarkovPolicyEstimator(handle_unknown="nearest").fit(X),
+    "a policy of features": lambda X: (
+        MarkovPolicyEstimator().fit([["a"]], ["x"], reward=[1.0]).score(X)
+    ),
+    "what is forbidden": lambda X: MarkovPolicyEstimator(forbidden=X).fit(GIVEN),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("case", WITH_ROWS)
+def test_what_needs_rows_says_how_to_get_some(case):
+    for name in HERE if case == "prediction" else ["polars", "duckdb"]:
+        lazy = ENGINES[name](draw())
+        with pytest.raises(TypeError, match=r"this is a lazy table.*Collect a sample") as raised:
+            WITH_ROWS[case](lazy)
+        line = re.search("table = (table[^ ]+[)])[.] ", str(raised.value))[1]
+        sample = eval(line, {"table": lazy})
+        assert MarkovPolicyEstimator().fit(sample).n_transitions_ == len(draw())
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_table_without_order_is_collected_by_the_line_that_is_named(name):
+    lazy = ENGINES[name](INFERRED.drop_columns(["step"]))
+    with pytest.raises(ValueError, match="or collect the table: table = ") as raised:
+        MarkovPolicyEstimator().fit(lazy)
+    line = re.search(": table = (table[^ ]+[)])[.] ", str(raised.value))[1]
+    collected = eval(line, {"table": lazy})
+    assert len(collected) == len(INFERRED)
+
+
+@drawn_at_random
+def test_time_is_told_row_by_row(engine):
+    """Where records break off, policies are followed for a time."""
+    table = timed(draw(flags=True))
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(engine(table))
+    with pytest.raises(ValueError, match=r"different times.*whole episodes.*duration=None"):
+        policy.score(engine(table))
+    with pytest.raises(ValueError, match=r"gamma discounts by time.*'duration': None"):
+        evaluate_policy(policy, engine(timed(GIVEN)), gamma=0.9)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_durations_do_not_matter_to_the_total_reward():
+    timed_table = timed(GIVEN)
+    lazy, eager = (
+        evaluate_policy(POLICY, X, methods="dm").to_frame()
+        for X in (polars_lazy(timed_table), timed_table)
+    )
+    assert_allclose(lazy["standard_error"], eager["standard_error"], rtol=1e-9)
+    alike = with_column(GIVEN, "duration", [2.0] * len(GIVEN))
+    found = [
+        evaluate_policy(POLICY, X, methods="dm", gamma=0.9).to_frame()["value"]
+        for X in (polars_lazy(alike), alike)
+    ]
+    assert_allclose(*found, rtol=1e-9)
+
+
+def test_weights_may_be_a_column_of_any_table():
+    table = CASES["weights"][0]
+    for X in (table, table.to_pandas(), pl.from_arrow(table)):
+        one = MarkovPolicyEstimator().fit(X, sample_weight="weight")
+        other = MarkovPolicyEstimator().fit(X, sample_weight=table["weight"].to_numpy())
+        same(one, other)
+    with pytest.raises(ValueError, match=r"no column 'weigth' of weights\. Did you mean 'weight'"):
+        MarkovPolicyEstimator().fit(table, sample_weight="weigth")
+
+
+def test_rows_that_were_aggregated_give_the_same_policy(engine):
+    """What a user's own query groups is read with numbers of rows as weights."""
+    table = given(flags=True)
+    whole = MarkovPolicyEstimator().fit(table)
+    keys = ["state", "action", "next_state", "terminated", "truncated"]
+    grouped = table.group_by(keys).aggregate([("reward", "count"), ("reward", "mean")])
+    grouped = with_column(grouped, "reward", grouped["reward_mean"])
+    grouped = with_column(grouped, "n", grouped["reward_count"])
+    policy = MarkovPolicyEstimator().fit(engine(grouped), sample_weight="n")
+    for action in whole.actions_:
+        one, other = (p.transition_matrix(action).toarray() for p in (policy, whole))
+        assert_allclose(one, other, rtol=1e-15)
+    assert_allclose(policy.expected_rewards_, whole.expected_rewards_, rtol=1e-12)
+    assert policy.n_transitions_ == whole.n_transitions_
+
+
+def test_episodes_that_are_many_leave_no_marks(monkeypatch):
+    monkeypatch.setattr(lazy_tables, "MOST_EPISODES", 3)
+    log = read_lazy(polars_lazy(draw()), Roles())
+    assert log.episode_marks is None
+    assert log.n_episodes == N_EPISODES
+
+
+@drawn_at_random
+def test_pieces_of_episodes_are_noticed_on_engines(engine):
+    """As after a split of rows: most episodes are known, and have fewer rows."""
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "episode": np.repeat(np.arange(60), 20),
+            "step": np.tile(np.arange(20), 60),
+            "state": rng.integers(3, size=1200),
+            "next_state": rng.integers(3, size=1200),
+            "action": rng.integers(2, size=1200),
+            "reward": rng.normal(size=1200),
+        }
+    )
+    policy = MarkovPolicyEstimator().fit(engine(table))
+    with pytest.warns(UserWarning, match="stand in the training log too"):
+        policy.score(engine(table.filter(pc.less(table["step"], 5))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -11,8 +11,8 @@ import narwhals.stable.v2 as nw
 from skmdp._log.frames import Table
 from skmdp._messages import shortened
 
-# What is told of the stages of a long reading.
-Tell = Callable[[str], None]
+# What is told of the stages of a long reading, and when each is over.
+Tell = Callable[[str], AbstractContextManager[object]]
 
 # Codes have 31 bits, and as many distinct transitions take some 100 GB of memory.
 MOST_GROUPS = 2**31
@@ -33,9 +33,7 @@ def stage_of(lazy: nw.LazyFrame[Any], doing: str) -> Iterator[None]:
 
 def collect(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> Table:
     """Run a query, and return what comes of it as a table in memory."""
-    if tell is not None:
-        tell(doing)
-    with stage_of(lazy, doing):
+    with stage_of(lazy, doing), nullcontext() if tell is None else tell(doing):
         return Table(lazy.collect())
 
 
