@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,16 +16,18 @@ from sklearn.utils.validation import validate_data
 from skmdp._fitted import FittedAttributes
 from skmdp._learning import learn_policy, require_actions, warn_if_none_is_frequent
 from skmdp._log.durations import UNITS
+from skmdp._log.engines import Tell
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, add, check_forget, gather
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
-from skmdp._log.frames import as_lazy, is_lazy_error
+from skmdp._log.frames import require_eager
 from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
 from skmdp._policy import Policy, read_states, require_numbers
 from skmdp._scoring import check_form, score_asks_as_fit, score_policy
+from skmdp._telling import iteration_teller, stage_teller
 from skmdp._trust import Scored
 from skmdp._typing import Codes, Floats, Name
 from skmdp._views import PolicyViews
@@ -142,8 +144,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         which is scaled by its standard deviation over ``states_``. In place of an action that is
         ``forbidden`` in the unknown state, the most logged one that is not is answered.
     verbose : int, default=0
-        If positive, print a line per iteration of the solver. Progress bars and other callbacks of
-        scikit-learn are attached with ``set_callbacks``; each iteration is a task.
+        If positive, print a line per iteration of the solver, and one for each stage of what the
+        engine of a lazy table does. Progress bars and other callbacks of scikit-learn are attached
+        with ``set_callbacks``; each iteration, and each stage, is a task.
 
     Attributes
     ----------
@@ -472,10 +475,12 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         >>> policy.n_transitions_
         12
         """
-        evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True)[1]
+        task = self._begin(X, y)
+        tell = stage_teller(self, task)
+        evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True, tell=tell)[1]
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         warn_if_none_is_frequent(evidence.counts, self.min_count, forbidden)
-        return self._learn(evidence, X, y, forbidden)
+        return self._learn(task, evidence, X, y, forbidden)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -566,17 +571,20 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         if fitted is not None:
             check_form(self, X, y)
         earlier = getattr(self, "_uncounted", None) if fitted is None else fitted.evidence
-        evidence = self._count(X, y, reward, episode, sample_weight, earlier)[1]
+        task = self._begin(X, y)
+        tell = stage_teller(self, task)
+        evidence = self._count(X, y, reward, episode, sample_weight, earlier, tell=tell)[1]
         if earlier is not None:
             evidence, states_before = add(earlier.faded(forget), evidence)
         if not evidence.n_transitions:
             self._uncounted = evidence
+            task.call_on_fit_task_end(estimator=self, X=X, y=y)
             return self
         last_values = np.zeros(len(evidence.states))
         if fitted is not None:
             last_values[states_before] = fitted.state_values
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
-        return self._learn(evidence, X, y, forbidden, last_values)
+        return self._learn(task, evidence, X, y, forbidden, last_values)
 
     def _count(
         self,
@@ -589,6 +597,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         *,
         is_whole: bool = False,
         beside: Sequence[LabelColumn] = (),
+        tell: Tell | None = None,
     ) -> tuple[Transitions, Evidence]:
         """Read and count a log; squares of rewards are kept where variances are needed.
 
@@ -598,8 +607,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         unit = self.duration_unit
         if unit is None and earlier is not None and earlier.n_transitions:
             unit = None if earlier.discounting is None else earlier.discounting.unit
-        if self.handle_unknown == "nearest" and as_lazy(X) is not None:
-            raise is_lazy_error(X, "handle_unknown='nearest' measures distances between rows")
+        if self.handle_unknown == "nearest":
+            require_eager(X, "handle_unknown='nearest' measures distances between rows")
         log = read_log(
             X,
             y,
@@ -612,6 +621,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             duration_unit=unit,
             may_count_nothing=not is_whole,
             gamma=self.gamma,
+            tell=tell,
         )
         evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)
         if is_whole:
@@ -620,6 +630,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
 
     def _learn(
         self,
+        task: CallbackContext,
         evidence: Evidence,
         X: Any,
         y: Any,
@@ -627,7 +638,6 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         last_values: Floats | None = None,
     ) -> Self:
         """Estimate, solve from the last values of a stream, and choose; then keep it all."""
-        task = self._begin(X, y)
         self._require_a_policy(evidence, forbidden)
         learned = self._advise(task, evidence, y, forbidden, last_values)
         return self._finish(task, *learned, X, y)
@@ -661,7 +671,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             forbidden=forbidden,
             initial_values=last_values,
             verbose=self.verbose,
-            callback=self._iteration_teller(task),
+            callback=iteration_teller(self, task) if hasattr(self, "_skl_callbacks") else None,
         )
 
     def _finish(
@@ -695,18 +705,6 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
     def _setting(self) -> dict[str, Any]:
         """Return the parameters that ``MarkovPolicyCV`` chooses."""
         return {"min_count": self.min_count, "prior_strength": self.prior_strength}
-
-    def _iteration_teller(self, task: CallbackContext) -> Callable[[int], None] | None:
-        """Return what tells callbacks of an iteration of the solver; None without callbacks."""
-        if not hasattr(self, "_skl_callbacks"):
-            return None
-
-        def tell(_: int) -> None:
-            iteration = task.subcontext(task_name="iteration")
-            iteration.call_on_fit_task_begin(estimator=self)
-            iteration.call_on_fit_task_end(estimator=self)
-
-        return tell
 
     def _roles(self) -> Roles:
         return Roles.of({role: getattr(self, role) for role in ROLES})

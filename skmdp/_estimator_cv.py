@@ -22,7 +22,7 @@ from skmdp._learning import require_counts_of_rows
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows
 from skmdp._log.forbidden import Forbidden, read_forbidden
-from skmdp._log.frames import as_lazy, is_lazy_error
+from skmdp._log.frames import require_eager
 from skmdp._messages import shown
 from skmdp._policy import Policy
 from skmdp._trust import read_behind
@@ -344,8 +344,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         self, X: Any, y: Any, reward: Any, episode: Any, sample_weight: Any
     ) -> tuple[CrossValidation, Forbidden | None]:
         """Read a log and deal it to folds; tell what is forbidden, too."""
-        if as_lazy(X) is not None:
-            raise is_lazy_error(X, "MarkovPolicyCV deals the rows of episodes to folds")
+        require_eager(X, "MarkovPolicyCV deals the rows of episodes to folds")
         cv = 5 if self.cv is None else self.cv
         are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
         beside = [number_rows(X)] if are_rows else []

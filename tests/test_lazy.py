@@ -16,6 +16,7 @@ import pytest
 from engines import EAGER, ENGINES, HERE, NOISE, polars_lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
+from test_estimator import Recorder
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._log import engines
@@ -820,3 +821,25 @@ def test_pieces_of_episodes_are_noticed_on_engines(engine):
     policy = MarkovPolicyEstimator().fit(engine(table))
     with pytest.warns(UserWarning, match="stand in the training log too"):
         policy.score(engine(table.filter(pc.less(table["step"], 5))))
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_the_stages_of_an_engine_are_told(name, capsys):
+    recorder = Recorder()
+    policy = MarkovPolicyEstimator(verbose=1).set_callbacks(recorder)
+    policy.fit(ENGINES[name](draw(flags=True)))
+    stages = ["counting the rows", "grouping the rows", "listing the episodes"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:3] == [f"MarkovPolicyEstimator: {stage}" for stage in stages]
+    assert len(printed) == 3 + policy.n_iter_
+    told = [what for what in recorder.told if what[1] not in ("fit", "iteration")]
+    assert told == [(when, stage) for stage in stages for when in ("begin", "end")]
+    assert recorder.told[:2] == [("setup", "fit"), ("begin", "fit")]
+    assert recorder.told[-2:] == [("end", "fit"), ("teardown", "fit")]
+
+
+def test_a_batch_that_counts_nothing_is_over_as_well():
+    recorder = Recorder()
+    empty = polars_lazy(draw(flags=True).slice(0, 0))
+    MarkovPolicyEstimator().set_callbacks(recorder).partial_fit(empty)
+    assert recorder.told[-2:] == [("end", "fit"), ("teardown", "fit")]

@@ -184,6 +184,12 @@ def is_lazy_error(X: Any, why: str) -> TypeError:
     )
 
 
+def require_eager(X: Any, why: str) -> None:
+    """Raise for a lazy table where rows are needed."""
+    if as_lazy(X) is not None:
+        raise is_lazy_error(X, why)
+
+
 def column_names(X: Any) -> list[Any]:
     """Return the names of the columns of a table of any kind, lazy or not."""
     lazy = as_lazy(X)

@@ -64,7 +64,7 @@ def read_lazy(
     if gamma is not None and span is not None and span[0] < span[1] and gamma < 1:
         discount = gamma, span[0]
     groups = group(rows, asked, discount)
-    if not require_affordable(rows, groups, tell) and not may_count_nothing:
+    if not require_affordable(lazy, groups, tell) and not may_count_nothing:
         raise no_rows()
     found = Groups(collect(groups, "grouping the rows", tell))
     with counting_groups():
