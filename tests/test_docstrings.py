@@ -14,6 +14,7 @@ MODULES = [
     "skmdp",
     "skmdp.datasets",
     "skmdp.ensemble",
+    "skmdp.export",
     "skmdp.inspection",
     "skmdp.metrics",
     "skmdp.mdp",

@@ -33,6 +33,7 @@ PUBLIC = {
         "transitions_from_observations",
     ],
     "skmdp.ensemble": ["PolicyBagging"],
+    "skmdp.export": ["PolicyCard", "from_json", "to_json", "to_rules", "to_sql"],
     "skmdp.inspection": [
         "Audit",
         "Explanation",
