@@ -118,14 +118,12 @@ def _measured_by(transformer: Any) -> dict[Any, Column]:
     before, last = unwrap(transformer.transformer_)
     names = list(transformer.feature_names_in_)
     if isinstance(last, OrdinalEncoder) and not before:
-        return {
-            name: _labels(name, categories)
-            for name, categories in zip(names, last.categories_, strict=True)
-        }
+        return dict(zip(names, map(_labels, names, last.categories_), strict=True))
+    imputers = [step for step in before if isinstance(step, SimpleImputer)]
     are_bins = isinstance(last, KBinsDiscretizer) and last.encode == "ordinal"
-    if not are_bins or len(before) > 1 or not all(isinstance(one, SimpleImputer) for one in before):
+    if not are_bins or not len(imputers) == len(before) <= 1:
         raise _not_written(transformer, f"{type(last).__name__} makes states in another way")
-    fills = before[0].statistics_.tolist() if before else [None] * len(names)
+    fills = imputers[0].statistics_.tolist() if imputers else [None] * len(names)
     return {
         name: Ranges(name, edges[1:-1], fill)
         for name, edges, fill in zip(names, last.bin_edges_, fills, strict=True)
