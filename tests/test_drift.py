@@ -137,7 +137,11 @@ def test_pairs_and_labels_of_one_log_only_are_left_out():
     table = drift(fit(before.assign(reward=0.0)), now.assign(reward=0.0))
     assert list(zip(table["state"], table["action"], strict=True)) == [("a", 1)]
     assert not table["has_changed"].any()
-    nothing = drift(fit(before.assign(reward=0.0)), now.assign(reward=0.0, state="q"))
+    with pytest.warns(
+        UserWarning, match=r"nothing can be compared.*1 in state 'a', in X 1 in"
+    ) as w:
+        nothing = drift(fit(before.assign(reward=0.0)), now.assign(reward=0.0, state="q"))
+    assert w[0].filename == __file__
     assert len(nothing) == 0
     assert list(nothing.columns) == list(table.columns)
 

@@ -20,7 +20,6 @@ from skmdp import MarkovPolicyEstimator
 from skmdp._evaluation.in_time import LEFT_OUT, MOST_DECISIONS, InTime
 from skmdp._evaluation.long_run import rate_per_time, reached_states
 from skmdp.ensemble import PolicyBagging
-from skmdp.inspection import drift, markov_test
 from skmdp.metrics import compare_policies, evaluate_policy, value_per_time
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.model_selection import EpisodeKFold
@@ -637,25 +636,6 @@ def test_members_of_an_ensemble_count_in_one_unit():
         PolicyBagging(single, 10, bootstrap=True, random_state=0).fit(log)
     named = single.set_params(duration_unit="day")
     PolicyBagging(named, 10, bootstrap=True, random_state=0).fit(log)
-
-
-def test_whether_a_finding_changes_the_advice_is_not_told_where_decisions_take_time():
-    rng = np.random.default_rng(0)
-    log = random_log(1, n_episodes=300).drop(columns="next_state")
-    log["kind"] = rng.integers(0, 2, len(log))
-    log["reward"] += 3 * (log.kind == log.action)
-    for table, told in (log.assign(duration=1), True), (log, False):
-        found = markov_test(table, ["kind"], random_state=0).set_index("column").loc["kind"]
-        assert "predicts the reward" in found["verdict"]
-        assert ("advice would change" in found["verdict"]) is told
-        assert np.isfinite(found["advice_change"]) == told
-
-
-def test_drift_compares_what_followed_and_was_paid_but_not_how_long_it_took():
-    log, later = random_log(1), random_log(2)
-    timed = drift(MarkovPolicyEstimator().fit(log), later)
-    plain = drift(MarkovPolicyEstimator(duration=None).fit(log), later)
-    pd.testing.assert_frame_equal(timed, plain)
 
 
 @pytest.mark.parametrize("forget", [0.5, 1.0])

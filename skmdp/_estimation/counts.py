@@ -51,6 +51,8 @@ class TransitionCounts:
     reward_sums: Floats  # (n_triples,) weighted
     reward_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
     discount_sums: Floats | None = None  # (n_triples,) weighted; None: nothing is discounted
+    duration_sums: Floats | None = None  # (n_triples,) weighted, where kept
+    duration_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
 
     @property
     def following(self) -> Floats:
@@ -63,6 +65,17 @@ class TransitionCounts:
         ``discounts`` (n_rows,) are weighted.
         """
         return replace(self, discount_sums=sum_by_code(triple, discounts, len(self.weights)))
+
+    def lasting(
+        self, triple: Integers, durations: Floats, weights: Floats | None = None
+    ) -> TransitionCounts:
+        """Return the counts where it is kept how long rows take, each of a triple, (n_rows,)."""
+        n, weighted = len(self.weights), durations if weights is None else weights * durations
+        return replace(
+            self,
+            duration_sums=sum_by_code(triple, weighted, n),
+            duration_squares=sum_by_code(triple, weighted * durations, n),
+        )
 
     @property
     def weights_count_rows(self) -> bool:
@@ -292,12 +305,15 @@ def merge_counts(
         weights=weights,
         n_rows=total(first.n_rows, second.n_rows) if is_weighted else weights,
         reward_sums=total(first.reward_sums, second.reward_sums),
-        reward_squares=None
-        if first.reward_squares is None or second.reward_squares is None
-        else total(first.reward_squares, second.reward_squares),
         discount_sums=None
         if first.discount_sums is None and second.discount_sums is None
         else total(first.following, second.following),
+        **{
+            name: None
+            if getattr(first, name) is None or getattr(second, name) is None
+            else total(getattr(first, name), getattr(second, name))
+            for name in ("reward_squares", "duration_sums", "duration_squares")
+        },
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from skmdp._evaluation.credibility import lacking_variance
-from skmdp._evaluation.replay import Candidate
+from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._typing import Floats, Integers
 from skmdp.solvers._equations import thread_pools
 
@@ -55,12 +55,17 @@ def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None
     if other is not None:
         other_rows, other_starts = other.influence
         of_rows, starts = of_rows - other_rows, starts - other_starts
-    log = one.replay
-    if log.n_rows is None or log.start_weights is None:
-        shown = standard_error(of_rows, starts, log.episode, n_episodes)
-    else:
-        shown = standard_error_of_rows(of_rows, starts, log.n_rows, log.start_weights)
+    shown = shown_error(one.replay, of_rows, starts, n_episodes)
     return float(np.hypot(shown, lacking_error("dm", one, other)))
+
+
+def shown_error(
+    log: Replay, of_rows: Floats, start_values: Floats, n_episodes: int | None
+) -> float:
+    """Return the standard error that the rows of a log show, by episode where these are known."""
+    if log.n_rows is None or log.start_weights is None:
+        return standard_error(of_rows, start_values, log.episode, n_episodes)
+    return standard_error_of_rows(of_rows, start_values, log.n_rows, log.start_weights)
 
 
 def lacking_error(method: str, one: Candidate, other: Candidate | None) -> float:

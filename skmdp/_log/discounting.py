@@ -36,7 +36,10 @@ class Discounting:
 def discount_rows(
     log: Transitions, counts: TransitionCounts, gamma: float
 ) -> tuple[TransitionCounts, Discounting]:
-    """Let rows discount what follows by their durations, relative to the shortest one."""
+    """Let rows discount what follows by their durations, relative to the shortest one.
+
+    Counts also keep how long rows took, unless these are added up already.
+    """
     assert log.durations is not None
     durations, unit = log.durations.numbers, log.durations.unit
     discounting = Discounting(gamma, float(durations.min(initial=np.inf)), unit)
@@ -47,9 +50,11 @@ def discount_rows(
             "such unit.",
             "duration",
         )
+    triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
+    if not log.durations.are_extremes:
+        counts = counts.lasting(triple, durations, log.weights)
     if log.durations.are_equal or gamma == 1:
         return counts, discounting
-    triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
     if log.sums is not None and log.sums.discounts is not None:
         return counts.discounted(triple, log.sums.discounts), discounting
     return counts.discounted(triple, weighted_discounts(log, discounting)), discounting

@@ -49,6 +49,12 @@ class Durations:
         """Return the durations of some rows."""
         return replace(self, numbers=self.numbers[rows])
 
+    def in_unit(self, unit: str | None) -> Durations:
+        """Return the same durations in another unit of time; plain numbers have none."""
+        if unit is None or self.unit is None:
+            return self
+        return replace(self, numbers=self.numbers * UNITS[self.unit] / UNITS[unit], unit=unit)
+
     def longest_sum(self, first: Integers) -> float:
         """Return the largest sum over the rows of an episode, given the first row of each."""
         return float(np.add.reduceat(self.numbers, first).max())

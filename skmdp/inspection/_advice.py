@@ -30,19 +30,22 @@ def share_of_other_advice(
     comparisons.
     """
     assert log.rewards is not None
-    gamma = min(gamma, LARGEST_GAMMA)
+    n_rows = len(log.state_codes)
+    durations = np.ones(n_rows) if log.durations is None else log.durations.numbers
+    gamma = min(gamma, LARGEST_GAMMA ** (1 / durations.mean())) if n_rows else gamma
     cells = join_codes(log.state_codes, column)
     known, following = _following_cells(log, cells, episodes)
     states, actions, rewards = log.state_codes[known], log.action_codes[known], log.rewards[known]
-    cells, following = cells[known], following[known]
+    cells, following, durations = cells[known], following[known], durations[known]
     n_states, n_actions = len(log.states), len(log.actions)
     n_cells = int(cells.max(initial=-1)) + 1
     if not n_cells:
         return 0.0
     next_states = np.where(following == MISSING, MISSING, log.next_codes[known])
-    usual, _ = _advise(states, actions, next_states, rewards, n_states, n_actions, gamma)
-    values = _advise(cells, actions, following, rewards, n_cells, n_actions, gamma)[1]
-    worth = rewards + gamma * np.append(values, 0.0)[following]
+    paid = rewards, durations, gamma
+    usual, _ = _advise((states, actions, next_states), (n_states, n_actions), *paid)
+    values = _advise((cells, actions, following), (n_cells, n_actions), *paid)[1]
+    worth = rewards + gamma**durations * np.append(values, 0.0)[following]
     pairs, at = np.unique(cells.astype(np.int64) * n_actions + actions, return_inverse=True)
     sums = Sums(*(sum_by_code(at, part, len(pairs)) for part in (worth**0, worth, worth**2)))
     cell_state = np.zeros(n_cells, dtype=np.int64)
@@ -77,16 +80,20 @@ def _following_cells(
 
 
 def _advise(
-    states: Integers,
-    actions: Integers,
-    next_states: Integers,
+    rows: tuple[Integers, Integers, Integers],
+    sizes: tuple[int, int],
     rewards: Floats,
-    n_states: int,
-    n_actions: int,
+    durations: Floats,
     gamma: float,
 ) -> tuple[Integers, Floats]:
-    """Return the best action of every state, and the state's value."""
-    counts = count_transitions(states, actions, next_states, n_states, n_actions, rewards=rewards)
+    """Return the best action of every state, and the state's value.
+
+    Rows are states, actions and next states, ``sizes`` the numbers of states and actions.
+    """
+    counts, n_states = count_transitions(*rows, *sizes, rewards=rewards), sizes[0]
+    shortest = float(durations.min())
+    if durations.max() > shortest:  # relative to the shortest, so that no row leads on with more
+        counts = counts.discounted(counts.find_triples(*rows), gamma ** (durations - shortest))
     mdp, weights = estimate_mdp(
         counts,
         reward_on="state_action",
@@ -96,7 +103,7 @@ def _advise(
         initial_distribution=np.full(n_states, 1 / n_states),
     )
     with by_size_alone():
-        solution = solve(mdp, gamma)
+        solution = solve(mdp, gamma**shortest)
     best = greedy_pairs(mdp.first_pairs, solution.q_values, preference=weights)
     advised = np.zeros(n_states, dtype=np.int64)
     advised[mdp.pair_state[best]] = mdp.pair_action[best]

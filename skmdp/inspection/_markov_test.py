@@ -43,7 +43,7 @@ MOST_LABELS = 10
 N_BINS = 5
 
 # What a column may predict, in words, and what to do if it does.
-_WORDS = ("the next state", "the reward")
+_WORDS = {"next_state": "the next state", "reward": "the reward", "duration": "the duration"}
 _ADD = "the state is not enough, add it"
 _ADD_LAGS = f"{_ADD} with add_lags"
 _IN_STATE = "it is in the state already, but the state is too coarse, make it finer"
@@ -72,8 +72,9 @@ def markov_test(
     """Test whether anything but state and action predicts the next state and the reward.
 
     A policy decides by the current state alone. That is enough if the process is Markov: next
-    state and reward depend on nothing but state and action. The test looks for a further
-    dependence, on the previous state, the previous action, and any column that you name.
+    state and reward, and the duration where decisions take time, depend on nothing but state and
+    action. The test looks for a further dependence, on the previous state, the previous action, and
+    any column that you name.
 
     Parameters
     ----------
@@ -103,8 +104,9 @@ def markov_test(
     table : pandas.DataFrame
         One row per tested column: ``column`` (``"previous state"``, ``"previous action"``, then
         ``tested``), ``next_state_gain`` with ``next_state_lower`` and ``next_state_upper``, the
-        same of ``reward`` (NaN for a log without rewards), ``p_value`` (the smaller of both
-        outcomes, adjusted for all tests made), ``advice_change`` (the share of the rows whose
+        same of ``reward`` and of ``duration`` (NaN for a log without rewards, without durations or
+        with equal ones), ``p_value`` (the smallest of all outcomes, adjusted for all tests made),
+        ``advice_change`` (the share of the rows whose
         advice would change with the column in the state; NaN where nothing was found, or without
         rewards), ``verdict`` (in words).
 
@@ -135,7 +137,8 @@ def markov_test(
     row held out is log P(s'|s,a,z) - log P(s'|s,a), in nats: 0 for a useless column, 0.69 for one
     that settles which of two equally likely states follows. For rewards, means are shrunk
     likewise, and the gain is the reduction of the squared error, divided by twice the variance of
-    the rewards of a pair. Gains are averaged over rows. Error and test (Student's t, one-sided)
+    the rewards of a pair; for durations the same with their logarithms. Gains are averaged over
+    rows. Error and test (Student's t, one-sided)
     are those of a ratio of sums over episodes, because the rows of one episode are dependent.
 
     A further split also changes the smoothing. So the column is compared with itself, shuffled
@@ -156,9 +159,9 @@ def markov_test(
     A finding changes the advice where, among rows of one state and value of the column, another
     action is better than the one advised by the state alone: by reward and discounted value of what
     followed, beyond chance at the level ``alpha`` over all such comparisons, and with the ``gamma``
-    of ``policy`` (0.9 without one, at most 0.99). Else it is only known to change values. Actions
-    that were logged too seldom there to be compared count as no change. Where the table has
-    durations other than 1, whether the advice changes is not told.
+    of ``policy`` (0.9 without one, at most 0.99 for a decision of mean duration). Else it is only
+    known to change values. Actions that were logged too seldom there to be compared count as no
+    change.
 
     The absence of a finding proves nothing. A column can be found only where the same state, action
     and value of it occur several times, in several episodes, so in a log with few rows per pair
@@ -228,7 +231,8 @@ def markov_test(
     for transformer in transformers:
         check_is_fitted(transformer)
     X = transform(transformers, X)
-    log, episodes = _read_by_episode(X, roles, beside)
+    unit = _parameter_of(estimator, "duration_unit")
+    log, episodes = _read_by_episode(X, roles, beside, unit)
     predictors = [
         previous_codes(log.state_codes, episodes),
         previous_codes(log.action_codes, episodes),
@@ -246,12 +250,9 @@ def markov_test(
         )
         for name, outcome in _outcomes(log).items()
     }
-    gamma = _gamma_of(estimator)
-    takes_time = log.durations is not None and not log.durations.are_one
+    gamma = _parameter_of(estimator, "gamma")
 
     def other_advice(j: int) -> float:
-        if takes_time:  # which the discount of decisions does not tell
-            return np.nan
         return share_of_other_advice(log, predictors[j], episodes, gamma=gamma, alpha=alpha)
 
     return _findings(
@@ -273,11 +274,11 @@ def _remedies(names: Sequence[str], roles: Roles, transformers: Sequence[Any]) -
     return [_ADD_LAGS, _ADD_LAGS, *(_IN_STATE if name in in_state else _ADD for name in names)]
 
 
-def _gamma_of(estimator: Any) -> float:
-    """Return the discount of a policy, that of its members, or the usual one."""
+def _parameter_of(estimator: Any, name: str) -> Any:
+    """Return a parameter of a policy, that of its members, or the usual one."""
     if isinstance(estimator, PolicyBagging):
         estimator = unwrap(estimator.estimator)[1]
-    return float(getattr(estimator, "gamma", MarkovPolicyEstimator().gamma))
+    return getattr(estimator, name, getattr(MarkovPolicyEstimator(), name))
 
 
 def _require_common_states(estimator: Any) -> None:
@@ -309,7 +310,7 @@ def _require_known_before(names: Sequence[str], roles: Roles) -> None:
 
 
 def _read_by_episode(
-    X: Any, roles: Roles, beside: Sequence[LabelColumn]
+    X: Any, roles: Roles, beside: Sequence[LabelColumn], duration_unit: str | None
 ) -> tuple[Transitions, Integers]:
     """Read a log sorted by the labels of its episodes, and the rank of each row's, (n,).
 
@@ -328,7 +329,8 @@ def _read_by_episode(
             f"The pipeline made {len(frame)} rows of {len(beside[0].codes)}, so that columns of X "
             "cannot be set beside them. Test them with transformers that keep every row."
         )
-    log = read_table(frame, roles, beside=[read_episodes(frame, roles.episode), *beside])
+    beside = [read_episodes(frame, roles.episode), *beside]
+    log = read_table(frame, roles, beside=beside, duration_unit=duration_unit)
     episode, *others = log.beside
     ranks = np.unique(episode.values, return_inverse=True)[1][episode.codes]
     if ranks.max() == 0:
@@ -362,7 +364,10 @@ def _groups(column: LabelColumn) -> Integers:
 
 
 def _outcomes(log: Transitions) -> dict[str, Outcome]:
-    """Return what is to be predicted: the next state, an end being one more, and the reward."""
+    """Return what is to be predicted: the next state, an end being one more, reward and duration.
+
+    Durations that are all the same are no outcome.
+    """
     n_states = len(log.states)
     ends = log.next_codes == MISSING
     outcomes: dict[str, Outcome] = {
@@ -370,6 +375,8 @@ def _outcomes(log: Transitions) -> dict[str, Outcome]:
     }
     if log.rewards is not None:
         outcomes["reward"] = Reward(log.rewards)
+    if log.durations is not None and not log.durations.are_equal:
+        outcomes["duration"] = Reward(np.log(log.durations.numbers))
     return outcomes
 
 
@@ -387,7 +394,7 @@ def _findings(
     ``other_advice`` tells of a column in which share of the rows it would change the advice.
     """
     table = pd.DataFrame({"column": labels})
-    for outcome in ("next_state", "reward"):
+    for outcome in _WORDS:
         found = gains.get(outcome, [Gain(np.nan, np.nan, np.nan)] * len(labels))
         bounds = np.array([gain.interval(1 - alpha, n_episodes) for gain in found])
         table[f"{outcome}_gain"] = [gain.mean for gain in found]
@@ -395,7 +402,7 @@ def _findings(
     p_values = np.array([[gain.p_value for gain in found] for found in gains.values()])
     adjusted = adjust_for_several(p_values.ravel()).reshape(p_values.shape)
     predicted = [
-        [word for word, found in zip(_WORDS, column, strict=False) if found]
+        [_WORDS[name] for name, found in zip(gains, column, strict=True) if found]
         for column in (adjusted < alpha).T
     ]
     table["p_value"] = adjusted.min(axis=0)
@@ -412,7 +419,9 @@ def _verdict(predicted: Sequence[str], remedy: str, other_advice: float) -> str:
     """Say what a column predicts that the state does not tell, and what to do about it."""
     if not predicted:
         return "no sign that it adds to the state"
-    finding = f"predicts {' and '.join(predicted)}: {remedy}"
+    *others, last = predicted
+    words = f"{', '.join(others)} and {last}" if others else last
+    finding = f"predicts {words}: {remedy}"
     if np.isnan(other_advice):
         return finding
     if other_advice == 0:

@@ -17,10 +17,11 @@ from skmdp._evaluation.direct import policy_process
 from skmdp._evaluation.influence import influence_of_rows
 from skmdp._evaluation.long_run import rate_per_time, reached_states
 from skmdp._evaluation.replay import Candidate
-from skmdp._evaluation.standard_errors import standard_error
+from skmdp._evaluation.standard_errors import shown_error
 from skmdp._log.durations import UNITS
 from skmdp._log.episodes import Transitions
 from skmdp._messages import shown
+from skmdp._trust import asks_for_rows
 from skmdp._typing import Floats, Integers
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.metrics._doubts import told_once
@@ -174,8 +175,9 @@ def _rate(candidate: Candidate, log: Transitions) -> tuple[float, float]:
     replay = candidate.replay
     counts, followed = replay.counts, (candidate.choice, replay.prior_strength)
     transitions, rewards = policy_process(counts, *followed)
-    taken = np.ones(len(replay.triple)) if log.durations is None else log.durations.numbers
-    sums = sum_by_code(replay.triple, taken, len(counts.weights))
+    taken = _durations(log)
+    n_rows = np.ones(len(taken)) if replay.n_rows is None else replay.n_rows
+    sums = sum_by_code(replay.triple, n_rows * taken, len(counts.weights))
     durations = policy_process(replace(counts, reward_sums=sums), *followed)[1]
     acts = counts.state_weights > 0
     start = np.where(acts, replay.starts(), 0.0)
@@ -210,10 +212,21 @@ def _rate(candidate: Candidate, log: Transitions) -> tuple[float, float]:
 def _error(of_rows: Floats, starts: Floats, candidate: Candidate) -> float:
     """Return the standard error that episodes show, of fewer than 20 their rows."""
     lengths = candidate.replay.lengths
-    if len(starts) == 1:  # there is no other start
+    if lengths is not None and len(lengths) == 1:  # there is no other start
         return float(np.sqrt(of_rows @ of_rows))
     n_episodes = None if lengths is None else len(lengths)
-    return standard_error(of_rows, starts, candidate.replay.episode, n_episodes)
+    return shown_error(candidate.replay, of_rows, starts, n_episodes)
+
+
+def _durations(log: Transitions) -> Floats:
+    """Return how long each row takes, (n_rows,), 1 of a log without durations."""
+    if log.durations is None:
+        return np.ones(len(log.state_codes))
+    if log.durations.are_equal:
+        return np.full(len(log.state_codes), log.durations.numbers[0])
+    if log.durations.are_extremes:
+        raise asks_for_rows("a value per time compares them")
+    return log.durations.numbers
 
 
 def _require_endless(transitions: Any, reached: Integers, log: Transitions) -> None:
