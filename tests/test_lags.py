@@ -57,7 +57,7 @@ def logs(draw):
         "action": draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)),
     }
     if draw(st.booleans()):
-        columns["step"] = draw(st.permutations(range(n)))
+        columns["step"] = np.array(draw(st.permutations(range(n)))) / 2  # fractions have gaps
     return pd.DataFrame(columns)
 
 
@@ -72,12 +72,12 @@ def test_lags_are_those_of_a_plain_loop(log, n_lags, keys):
     pd.testing.assert_frame_equal(lagged[log.columns], log)
 
 
-@given(logs(), st.integers(1, 3))
-def test_given_next_states_count_as_those_read_off_the_following_row(log, n_lags):
+@given(logs(), st.integers(1, 3), st.booleans())
+def test_given_next_states_count_as_those_read_off_the_following_row(log, n_lags, draw_whole):
     """The next lags are the lags of the next row, so both forms of a log are one to the policy."""
     log = log.assign(reward=np.arange(len(log)) * 1.0).drop(columns="day")
     keys = ["episode", "step"] if "step" in log else ["episode"]
-    if "step" in log:  # whole steps count up by one, where next states are read off rows
+    if "step" in log and draw_whole:  # whole steps count up by one, where rows are looked back at
         log["step"] = log.groupby("episode")["step"].rank().astype(int)
     ordered = log.sort_values(keys, kind="stable")
     with_next = log.assign(next_state=ordered.groupby("episode")["state"].shift(-1))
@@ -232,6 +232,11 @@ def test_rows_that_do_not_lead_on_warn():
         ({"first": np.nan}, ValueError, "say how to mark rows before which there is none"),
         ({"columns": "sure"}, ValueError, "'sure' holds labels of kind 'bool': say how to mark"),
         ({"columns": "lack"}, ValueError, "'lack' contains NaN or None in 1 row.*Give it a label"),
+        ({"columns": "loss"}, ValueError, "'loss' holds -0.5 .row 1.*-1 is no mark of rows before"),
+        ({"columns": "side"}, ValueError, r"'side' holds -2 .row 0.*cannot come up: first=..."),
+        ({"action": "act"}, ValueError, r"no column 'act'.*add_lags\(..., action=...\)"),
+        ({"terminated": "end"}, ValueError, r"no column 'end'.*add_lags\(..., terminated=...\)"),
+        ({"truncated": "cut"}, ValueError, r"no column 'cut'.*add_lags\(..., truncated=...\)"),
         ({"columns": "old"}, ValueError, r"has the column\(s\) 'old_lag1' already"),
         ({"episode": "lack"}, ValueError, "'lack' contains NaN or None in 1 row"),
     ],
@@ -239,6 +244,7 @@ def test_rows_that_do_not_lead_on_warn():
 def test_bad_input_is_named(options, error, message):
     log = small_log(sure=[True, False, True, True, False], old=1, old_lag1=2)
     log["lack"] = ["a", None, "a", "b", "a"]
+    log["loss"], log["side"] = [0.0, -0.5, 2.0, 3.0, 1.0], [-2, 3, 1, 0, 0]
     with pytest.raises(error, match=message):
         add_lags(log, **{"columns": "state", **options})
 
@@ -257,3 +263,79 @@ def test_a_log_has_rows():
 def test_a_table_is_needed():
     with pytest.raises(TypeError, match="Expected a table of transitions"):
         add_lags([1, 2], "state")
+
+
+@pytest.mark.parametrize("given_next", [False, True])
+@pytest.mark.parametrize("kind", ["int", "time"])
+def test_a_step_that_stands_twice_is_refused(given_next, kind):
+    """Of two rows at one time nobody knows which came before."""
+    log = small_log(step=[1, 2, 2, 1, 2])
+    if kind == "time":
+        log["step"] = pd.to_datetime(log["step"], unit="h")
+    if given_next:
+        log["next_state"] = ["b", "a", None, "a", None]
+    with pytest.raises(ValueError, match=r"occurs twice .row 2.*but the row before each row is"):
+        add_lags(log, "state")
+    # Each remedy: a copy that is dropped, steps that are corrected, rows in the order given.
+    assert len(add_lags(log.drop(index=2), "state")) == 4
+    correct = [1, 2, 3, 1, 2]
+    if kind == "time":
+        correct = pd.to_datetime(correct, unit="h")
+    lags = add_lags(log.assign(step=correct), "state")["state_lag1"].tolist()
+    assert add_lags(log, "state", step=None)["state_lag1"].tolist() == lags
+
+
+def test_a_row_that_is_missing_is_refused_where_rows_are_looked_back_at():
+    log = small_log(step=[1, 2, 4, 1, 2])
+    with pytest.raises(ValueError, match=r"step 4 follows step 2 .row 2.*but the row before each"):
+        add_lags(log, "state")
+    own = log.assign(episode=[1, 1, 3, 2, 2])
+    assert add_lags(own, "state")["state_lag1"].tolist() == ["none", "a", "none", "none", "b"]
+    converted = log.assign(step=pd.to_datetime(log["step"], unit="s"))
+    assert add_lags(converted, "state")["state_lag1"].tolist() == ["none", "a", "b", "none", "b"]
+    told = log.assign(next_state=["b", "a", None, "a", None])  # which lead on all the same
+    assert add_lags(told, "state")["state_lag1"].tolist() == ["none", "a", "b", "none", "b"]
+
+
+@pytest.mark.parametrize("given_next", [False, True])
+@pytest.mark.parametrize("role", ["terminated", "truncated"])
+def test_no_lag_looks_back_across_an_end(role, given_next):
+    log = small_log(**{role: [False, True, False, False, True]})
+    if given_next:
+        log["next_state"] = ["b", None, "a", "a", None]
+        log = log.drop(index=2) if role == "truncated" else log
+    if given_next and role == "truncated":  # what is known of next states is enough
+        assert len(add_lags(log, "state")) == 4
+        return
+    with pytest.raises(ValueError, match=rf"'{role}' is True at row 1.*goes on at row 2.*or order"):
+        add_lags(log, "state")
+    own = log.assign(episode=[1, 1, 3, 2, 2])
+    assert add_lags(own, "state")["state_lag1"].tolist() == ["none", "a", "none", "none", "b"]
+    unread = {role: None}
+    assert (
+        add_lags(log.drop(columns="next_state", errors="ignore"), "state", **unread).shape[0] == 5
+    )
+    renamed = log.rename(columns={role: "over"})
+    with pytest.raises(ValueError, match="'over' is True at row 1"):
+        add_lags(renamed, "state", **{role: "over"})
+
+
+def test_after_an_end_there_may_be_a_last_observation():
+    log = small_log(action=["up", "stop", None, "up", "stop"])
+    log["terminated"] = [False, True, np.nan, False, True]
+    assert add_lags(log, "state")["state_lag1"].tolist() == ["none", "a", "b", "none", "b"]
+    acted = log.assign(action="up")
+    with pytest.raises(ValueError, match="'terminated' is True at row 1"):
+        add_lags(acted, "state")
+    with pytest.raises(ValueError, match="'terminated' is True at row 1"):
+        add_lags(log, "state", action=None)
+
+
+def test_numbers_of_which_some_are_negative_need_a_mark_of_their_own():
+    log = small_log(reward=[0.0, -1.0, 2.0, -3.0, 1.0])
+    with pytest.raises(ValueError, match=r"'reward' holds -1.0 .row 1.*first=..."):
+        add_lags(log, "reward")
+    lagged = add_lags(log, "reward", first=-99.0)
+    assert lagged["reward_lag1"].tolist() == [-99.0, 0.0, -1.0, -99.0, -3.0]
+    never = add_lags(small_log(reward=[0.0, 1.0, 2.0, 3.0, 1.0]), "reward")
+    assert never["reward_lag1"].tolist() == [-1.0, 0.0, 1.0, -1.0, 3.0]

@@ -66,17 +66,6 @@ class TransitionCounts:
         """
         return replace(self, discount_sums=sum_by_code(triple, discounts, len(self.weights)))
 
-    def lasting(
-        self, triple: Integers, durations: Floats, weights: Floats | None = None
-    ) -> TransitionCounts:
-        """Return the counts where it is kept how long rows take, each of a triple, (n_rows,)."""
-        n, weighted = len(self.weights), durations if weights is None else weights * durations
-        return replace(
-            self,
-            duration_sums=sum_by_code(triple, weighted, n),
-            duration_squares=sum_by_code(triple, weighted * durations, n),
-        )
-
     @property
     def weights_count_rows(self) -> bool:
         """Whether a weight says how many rows there were, as whole numbers do."""

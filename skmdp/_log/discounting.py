@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skmdp._estimation.counts import TransitionCounts
+from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._log.episodes import Transitions
 from skmdp._log.refusals import refusal
 from skmdp._messages import shown
-from skmdp._typing import Floats
+from skmdp._typing import Floats, Integers
 
 # Counts, and how durations went into them.
 Timed = tuple[TransitionCounts, "Discounting | None"]
@@ -52,7 +52,7 @@ def discount_rows(
         )
     triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
     if not log.durations.are_extremes:
-        counts = counts.lasting(triple, durations, log.weights)
+        counts = _lasting(counts, triple, durations, log.weights)
     if log.durations.are_equal or gamma == 1:
         return counts, discounting
     if log.sums is not None and log.sums.discounts is not None:
@@ -65,6 +65,18 @@ def weighted_discounts(log: Transitions, discounting: Discounting) -> Floats:
     assert log.durations is not None
     discounts = discounting.gamma ** (log.durations.numbers - discounting.shortest)
     return np.asarray(discounts if log.weights is None else discounts * log.weights)
+
+
+def _lasting(
+    counts: TransitionCounts, triple: Integers, durations: Floats, weights: Floats | None
+) -> TransitionCounts:
+    """Return counts that keep how long rows take, each of a triple, (n_rows,)."""
+    n, weighted = len(counts.weights), durations if weights is None else weights * durations
+    return replace(
+        counts,
+        duration_sums=sum_by_code(triple, weighted, n),
+        duration_squares=sum_by_code(triple, weighted * durations, n),
+    )
 
 
 def discount_alike(

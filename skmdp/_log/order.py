@@ -52,10 +52,13 @@ def require_steps(
     order: RowNumbers | None,
     *,
     may_have_gaps: bool,
+    why: str = "next states are read off the following row",
+    if_right: str = "are the time that decisions took, say duration='step'; if they mean nothing",
 ) -> None:
     """Raise unless each episode's steps follow one another, so that the next row is the next.
 
     Only whole ``numbers`` must count up by one, and only if gaps are no time between decisions.
+    ``why`` says what for, ``if_right`` what to do about gaps that are as they should be.
     """
     rows = np.arange(len(numbers)) if order is None else order
     codes, steps = episode.codes[rows], numbers[rows]
@@ -69,18 +72,18 @@ def require_steps(
     if gap[at[0]] == 0:
         raise refusal(
             f"{where}{shown(step.label_at(row))} occurs twice (row {row}, counting from 0), but "
-            "next states are read off the following row. If a row stands there twice, drop the "
-            "copy; else correct the steps, or sort the rows and say step=None.",
+            f"{why}. If a row stands there twice, drop the copy; else correct the steps, or sort "
+            "the rows and say step=None.",
             "step_twice",
             step.name,
             rows[at[gap[at] == 0] + 1],
         )
     raise refusal(
         f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
-        f"{row}, counting from 0), but next states are read off the following row. If rows are "
-        "missing, give those after the gap an episode of their own, and mark the row before in a "
-        "boolean column 'truncated'. If a splitter drew rows, use EpisodeKFold. If gaps are "
-        "right, convert steps, as in pandas.to_datetime(..., unit='s').",
+        f"{row}, counting from 0), but {why}. If rows are missing, give those after the gap an "
+        "episode of their own, and mark the row before in a boolean column 'truncated'. If a "
+        f"splitter drew rows, use EpisodeKFold. If gaps {if_right}, convert steps, as in "
+        "pandas.to_datetime(..., unit='s').",
         "step_gap",
         step.name,
         rows[at[gap[at] != 0] + 1],
@@ -93,6 +96,8 @@ def require_last(
     episode: LabelColumn,
     following: RowNumbers,
     goes_on: Bools,
+    *,
+    remedy: str = "order the rows, or add next-state columns",
 ) -> None:
     """Raise for a row that is marked as the last decision of its episode, but is not."""
     wrong = np.flatnonzero(False if flags is None else flags & goes_on)
@@ -101,7 +106,7 @@ def require_last(
         raise refusal(
             f"Column {shown(name)} is True at row {row} (counting from 0), but episode "
             f"{shown(episode.label_at(row))} goes on at row {int(following[row])}. Give the rows "
-            "after it an episode of their own, order the rows, or add next-state columns.",
+            f"after it an episode of their own, {remedy}.",
             "goes_on",
             name,
             wrong,

@@ -11,13 +11,22 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Interval, validate_params
 
+from skmdp._log.episodes import find_last_observations
 from skmdp._log.frames import Table, as_table
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
-from skmdp._log.labels import MISSING, LabelColumn, match_kind, natural
+from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, match_kind, natural
 from skmdp._log.missing import require_complete
+from skmdp._log.numbers import read_flags
 from skmdp._log.oddities import MOST_UNLINKED
-from skmdp._log.order import NO_ROW, previous_rows
+from skmdp._log.order import (
+    NO_ROW,
+    episode_order,
+    following_rows,
+    previous_rows,
+    require_last,
+    require_steps,
+)
 from skmdp._log.reading import (
     find_steps,
     read_columns,
@@ -29,7 +38,8 @@ from skmdp._log.roles import Roles, column_names, hint_at
 from skmdp._messages import quoted, shown
 from skmdp._typing import Array, Integers, Name, Names
 
-# How first rows are marked, by the kind of the labels, if nobody says.
+# How first rows are marked, by the kind of the labels, if nobody says; numbers only where none is
+# negative, since -1 may be one of theirs that has not come yet.
 FIRST = {"str": "none", "int": -1, "float": -1.0}
 
 
@@ -40,6 +50,9 @@ FIRST = {"str": "none", "int": -1, "float": -1.0}
         "next_state": [str, Integral, "array-like", None],
         "episode": [str, Integral, "array-like"],
         "step": [str, Integral, None],
+        "action": [str, Integral],
+        "terminated": [str, Integral, None],
+        "truncated": [str, Integral, None],
     },
     prefer_skip_nested_validation=True,
 )
@@ -52,6 +65,9 @@ def add_lags(
     next_state: Name | Sequence[Name] | None = None,
     episode: Name | Sequence[Name] = "episode",
     step: Name | None = "step",
+    action: Name = "action",
+    terminated: Name | None = "terminated",
+    truncated: Name | None = "truncated",
     first: Any = None,
 ) -> Any:
     """Add columns that hold what a column held some rows before in the same episode.
@@ -77,9 +93,17 @@ def add_lags(
     step : str, int or None, default="step"
         Column that orders the rows of an episode, used when the table has it; else rows are used
         in the order given.
+    action : str or int, default="action"
+        Column of the logged action, used when the table has it: a last row that lacks it holds the
+        last observation.
+    terminated : str, int or None, default="terminated"
+        Column that tells where an episode ended, used when the table has it.
+    truncated : str, int or None, default="truncated"
+        Column that tells where records broke off, used when the table has it.
     first : scalar or mapping of column to scalar, default=None
         What stands where an episode has no row so far back: a label of the column's kind that the
-        column does not hold, or one for each column. None: ``"none"`` for text, -1 for numbers.
+        column does not hold, or one for each column. None: ``"none"`` for text, -1 for numbers of
+        which none is negative.
 
     Returns
     -------
@@ -93,7 +117,9 @@ def add_lags(
     ------
     ValueError, TypeError
         If the table lacks a column or has one of the new names already, if a value looked back at
-        is missing, or if no label is left to mark first rows by.
+        is missing, or if it must be said how to mark first rows. If a step stands twice in an
+        episode, or, without next states, one is left out; if rows follow in the same episode after
+        one that is terminated, or, without next states, truncated.
 
     Warns
     -----
@@ -109,7 +135,8 @@ def add_lags(
     -----
     Add the lags to the whole log before it is split, by episode. ``predict`` then needs them too:
     of a first decision the label of first rows, later on what was before. Each lag multiplies the
-    number of states, so have enough rows per state and action. O(n_transitions log n_transitions).
+    number of states, so have enough rows per state and action. An encoder that puts numbers in
+    bins takes the mark of first rows for one of them. O(n_transitions log n_transitions).
 
     Examples
     --------
@@ -136,13 +163,16 @@ def add_lags(
     """
     frame = as_table(table)
     names = column_names(columns, "columns")
-    roles = Roles.of({"state": state, "next_state": next_state, "episode": episode, "step": step})
-    _check_names(frame, names, roles, n_lags)
+    parts = {"state": state, "next_state": next_state, "episode": episode, "step": step}
+    ends = {"action": action, "terminated": terminated, "truncated": truncated}
+    roles = Roles.of(parts | ends)
+    _check_names(frame, names, roles)
+    _require_new_names(frame, names, n_lags)
     require_rows(frame)
     next_states = read_next_states(frame, roles)
     present = None if next_states is None else next_states[0].codes != MISSING
     episodes = read_episodes(frame, roles.names("episode"))
-    previous = previous_rows(episodes.codes, find_steps(frame, step)[1])
+    previous = _previous_rows(frame, roles, episodes, next_states)
     if next_states is not None:
         _warn_if_unlinked(read_columns(frame, roles.state), next_states, previous)
     is_looked_at = np.zeros(len(frame), dtype=bool) if present is None else present.copy()
@@ -166,16 +196,47 @@ def add_lags(
     return as_table(with_lags).exchange([], {}, nexts, present)
 
 
+def _previous_rows(
+    frame: Table, roles: Roles, episodes: LabelColumn, next_states: list[LabelColumn] | None
+) -> Integers:
+    """Return the row before each in its episode, (n,), if rows can be looked back from."""
+    is_given = next_states is not None
+    step, numbers = find_steps(frame, roles.step)
+    order = episode_order(episodes.codes, numbers)
+    if step is not None and numbers is not None:
+        require_steps(
+            episodes,
+            step,
+            numbers,
+            order,
+            may_have_gaps=is_given,
+            why="the row before each row is looked back at",
+            if_right="are right",
+        )
+    following = following_rows(episodes.codes, order)
+    goes_on = following != NO_ROW
+    if roles.action in frame.columns:
+        action = read_labels(frame.column(roles.action), roles.action)
+        seen = find_last_observations(action, episodes, numbers, next_states)
+        goes_on &= True if seen is None else ~seen[following]
+    for role in ("terminated",) if is_given else ("terminated", "truncated"):
+        for name in set(roles.names(role)) & set(frame.columns):
+            flags = read_flags(frame.column(name), name, role, may_lack=following == NO_ROW)
+            require_last(name, flags, episodes, following, goes_on, remedy="or order the rows")
+    return previous_rows(episodes.codes, numbers)
+
+
 def _lagged(name: Name, lag: int) -> str:
     return f"{name}_lag{lag}"
 
 
-def _check_names(frame: Table, names: Names, roles: Roles, n_lags: int) -> None:
-    """Raise for columns that the table lacks, and for new ones that it has already."""
+def _check_names(frame: Table, names: Names, roles: Roles) -> None:
+    """Raise for columns that the table lacks."""
     needed = {"columns": names, "state": roles.state, "episode": roles.names("episode")}
     needed["next_state"] = roles.names("next_state")
-    if roles.step != "step":
-        needed["step"] = roles.names("step")
+    for role in ("step", "action", "terminated", "truncated"):
+        if roles.names(role) != (role,):
+            needed[role] = roles.names(role)
     for role, wanted in needed.items():
         missing = [name for name in wanted if name not in frame.columns]
         if missing:
@@ -184,6 +245,10 @@ def _check_names(frame: Table, names: Names, roles: Roles, n_lags: int) -> None:
                 f"{hint_at(missing[0], frame.columns, frame.index_names)} It has the column(s) "
                 f"{quoted(frame.columns)}. Name yours: add_lags(..., {role}=...)."
             )
+
+
+def _require_new_names(frame: Table, names: Names, n_lags: int) -> None:
+    """Raise for new columns that the table has already."""
     new = [_lagged(name, lag) for name in names for lag in range(1, n_lags + 1)]
     new += [f"next_{name}" for name in new]
     there = [name for name in new if name in frame.columns]
@@ -197,6 +262,12 @@ def _check_names(frame: Table, names: Names, roles: Roles, n_lags: int) -> None:
 def _with_first(column: LabelColumn, first: Any) -> Array:
     """Return the distinct labels of a column, and behind them the one that marks first rows."""
     given = FIRST.get(column.kind) if first is None else first
+    if first is None and column.kind in NUMERIC_KINDS and (column.values < 0).any():
+        column.refuse(
+            column.values < 0,
+            ", so that -1 is no mark of rows before which there is none. Name a number that cannot "
+            "come up: first=...",
+        )
     mark = read_labels(pd.Series([given]), "first")
     if not len(mark.values):
         raise ValueError(
