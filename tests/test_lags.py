@@ -328,7 +328,7 @@ def test_after_an_end_there_may_be_a_last_observation():
     with pytest.raises(ValueError, match="'terminated' is True at row 1"):
         add_lags(acted, "state")
     with pytest.raises(ValueError, match="'terminated' is True at row 1"):
-        add_lags(log, "state", action=None)
+        add_lags(log.drop(columns="action"), "state")
 
 
 def test_numbers_of_which_some_are_negative_need_a_mark_of_their_own():
