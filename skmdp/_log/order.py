@@ -53,7 +53,7 @@ def require_steps(
     *,
     may_have_gaps: bool,
     why: str = "next states are read off the following row",
-    if_right: str = "are the time that decisions took, say duration='step'; if they mean nothing",
+    if_right: str = "are times, say duration='step', or",
 ) -> None:
     """Raise unless each episode's steps follow one another, so that the next row is the next.
 
@@ -81,8 +81,8 @@ def require_steps(
     raise refusal(
         f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
         f"{row}, counting from 0), but {why}. If rows are missing, give those after the gap an "
-        "episode of their own, and mark the row before in a boolean column 'truncated'. If a "
-        f"splitter drew rows, use EpisodeKFold. If gaps {if_right}, convert steps, as in "
+        "episode of their own, and mark the one before as truncated. If a splitter drew rows, use "
+        f"EpisodeKFold. If gaps {if_right} convert steps, as in "
         "pandas.to_datetime(..., unit='s').",
         "step_gap",
         step.name,

@@ -211,7 +211,7 @@ def _previous_rows(
             order,
             may_have_gaps=is_given,
             why="the row before each row is looked back at",
-            if_right="are right",
+            if_right="are right,",
         )
     following = following_rows(episodes.codes, order)
     goes_on = following != NO_ROW
