@@ -312,6 +312,19 @@ def test_methods_of_one_log_share_what_is_resampled():
     assert np.isfinite(table["standard_error"]).all()
 
 
+def test_a_comparison_tells_for_which_time_policies_are_followed():
+    log = two_states(60, 10, watched=3, p_end=0.0)
+    spans = log.assign(duration=pd.to_timedelta(log.duration, unit="D"))
+    policies = {"one": ADVICE, "logged": "behavior"}
+    table = compare_policies(policies, spans, methods="dm")
+    longest = log.groupby("episode").duration.sum().max()
+    assert_allclose(table["horizon_time"], longest)
+    assert table["duration_unit"].tolist() == ["day", "day"]
+    plain = compare_policies(policies, log.drop(columns="duration"), methods="dm")
+    assert plain["horizon_time"].isna().all()
+    assert plain["duration_unit"].isna().all()
+
+
 def test_records_of_their_own_time_do_not_contradict_those_of_a_time_at_random():
     """What is paid late lies beyond many a time that is only on average as long as the records."""
     rng = np.random.default_rng(7)

@@ -383,6 +383,22 @@ def test_a_name_that_was_given_must_be_there():
         MarkovPolicyEstimator().fit(log.rename(columns={"duration": "durations"}))
 
 
+def test_a_gap_between_steps_is_time_if_steps_are_times():
+    """The error of steps that jump names a remedy, by which the gap is how long it took."""
+    log = pd.DataFrame(
+        {"episode": 1, "step": [0, 1, 4, 5], "state": list("abab"), "action": "go", "reward": 1.0}
+    ).assign(terminated=[False] * 3 + [True])
+    with pytest.raises(ValueError, match=r"step 4 follows step 1.*say duration='step', or convert"):
+        MarkovPolicyEstimator().fit(log)
+    policy = MarkovPolicyEstimator(duration="step", gamma=0.5, prior_strength=0).fit(log)
+    timed = MarkovPolicyEstimator(gamma=0.5, prior_strength=0, step=None).fit(
+        log.assign(duration=[1.0, 3.0, 1.0, 1.0])
+    )
+    assert_array_equal(policy.state_values_, timed.state_values_)
+    converted = log.assign(step=pd.to_datetime(log.step, unit="s"))
+    assert MarkovPolicyEstimator().fit(converted).n_transitions_ == 4
+
+
 def test_steps_that_tell_no_duration_are_refused():
     log = plant(5, 0).drop(columns="duration")
     policy = MarkovPolicyEstimator(duration="step")

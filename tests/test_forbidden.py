@@ -360,8 +360,49 @@ def test_messages_stay_short_whatever_the_names():
 
 
 def test_a_slip_of_the_pen_is_told():
-    with pytest.warns(UserWarning, match="names the action 'Climb', which the log never.*'climb'"):
+    with pytest.warns(UserWarning, match="'Climb' in column 'action', which the log.*is 'climb'"):
         MarkovPolicyEstimator(forbidden=table(("low", "Climb"))).fit(CLIMB)
+
+
+def test_a_slip_of_the_pen_in_a_state_is_told():
+    """The rule would hold nowhere in the log; written as there, it holds and nothing is said."""
+    with pytest.warns(UserWarning, match="names 'hig' in column 'state', which.* is 'high'") as w:
+        policy = MarkovPolicyEstimator(forbidden=table(("hig", "climb"))).fit(CLIMB)
+    assert policy.policy_map()["high"] == "climb"
+    assert w[0].filename == __file__
+    rule = table(("high", "climb"))
+    assert MarkovPolicyEstimator(forbidden=rule).fit(CLIMB).policy_map()["high"] != "climb"
+
+
+def test_each_column_of_the_state_is_looked_at():
+    log = decisions(
+        [("fever", "old", "give", 1.0), ("cough", "young", "wait", 1.0)],
+        names=("sign", "age", "action", "reward"),
+    )
+    log = log.drop(columns="next_state")
+    learner = MarkovPolicyEstimator(state=["sign", "age"])
+    learner.set_params(forbidden=table(("fever", "yuong", "wait"), names=("sign", "age", "action")))
+    with pytest.warns(UserWarning, match="names 'yuong' in column 'age'.* is 'young'"):
+        learner.fit(log)
+    learner.set_params(forbidden=table(("Fever ", "wait"), names=("sign", "action")))
+    with pytest.warns(UserWarning, match="names 'Fever ' in column 'sign'.* is 'fever'"):
+        learner.fit(log)
+
+
+@pytest.mark.parametrize(
+    ("known", "named"),
+    [
+        (["ward 1", "ward 2"], "ward 12"),
+        (["grade A", "grade B"], "grade C"),
+        (["mild", "severe"], "comatose"),
+        ([10, 20], 11),
+        ([0.5, 1.5], 0.6),
+    ],
+)
+def test_another_state_may_be_one_to_come(known, named):
+    log = decisions([(known[0], "x", 1.0), (known[1], "y", 1.0)])
+    policy = MarkovPolicyEstimator(forbidden=table((named, "x")), handle_unknown="most_frequent")
+    assert policy.fit(log).predict([named]).tolist() == ["y"]
 
 
 @pytest.mark.parametrize(

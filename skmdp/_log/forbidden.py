@@ -21,7 +21,12 @@ from skmdp._log.missing import require_complete
 from skmdp._log.raw import CLUSTERS, MEASURED
 from skmdp._log.roles import hint_at, near_name
 from skmdp._messages import quoted, shown
-from skmdp._typing import Bools, Codes, Floats, Integers, Name, Names
+from skmdp._typing import Array, Bools, Codes, Floats, Integers, Name, Names
+
+# Labels that a slip of the pen may be in differ in length by no more than this.
+LONGEST_SLIP = 2
+# So many labels that the log lacks are looked at, which bounds the time.
+MOST_NAMES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +85,8 @@ def read_forbidden(table: Any, evidence: Evidence, X: Any, action: Name) -> Forb
         _refuse_encoded(frame, X)
         places = tuple(j for j, name in enumerate(states.names) if name in frame.columns)
         named = [_read_column(frame, states.names[j], states.kinds[j]) for j in places]
+        for column, j in zip(named, places, strict=True):
+            _warn_of_near_labels(column, states.columns[j])
         forbidden = _read_column(frame, action, actions.kinds[0])
         taken = actions.encode([forbidden])
         groups, rows = None, np.zeros(len(frame), dtype=np.int32)
@@ -87,9 +94,8 @@ def read_forbidden(table: Any, evidence: Evidence, X: Any, action: Name) -> Forb
             groups, (rows,) = index_labels(named)
     n_groups = 0 if groups is None else len(groups)
     is_forbidden = np.zeros((n_groups + 1, len(actions)), dtype=bool)
+    _warn_of_near_labels(forbidden, actions.labels)
     is_logged = taken != UNKNOWN  # what is never logged is never advised
-    if not is_logged.all():
-        _warn_of_near_actions(forbidden.take(np.flatnonzero(~is_logged)), actions)
     is_forbidden[rows[is_logged], taken[is_logged]] = True
     return Forbidden(
         places=places,
@@ -171,21 +177,30 @@ def _refuse_encoded(frame: Table, X: Any) -> None:
         )
 
 
-def _warn_of_near_actions(never_logged: LabelColumn, actions: LabelIndex) -> None:
-    """Warn of actions that differ from logged ones as a slip of the pen does, not by numbers."""
-    if never_logged.kind != "str":
+def _warn_of_near_labels(named: LabelColumn, labels: Array) -> None:
+    """Warn of labels that differ from those of a log as a slip of the pen does, not by numbers.
+
+    A single character that is a word of its own is a number, too.
+    """
+    if named.kind != "str":
         return
-    logged = actions.labels.tolist()
-    for name in never_logged.values.tolist():
-        near = near_name(name, logged)
-        if near is not None and re.findall(r"\d+", name) == re.findall(r"\d+", str(near)):
+    logged = set(labels.tolist())
+    for name in [name for name in named.values.tolist() if name not in logged][:MOST_NAMES]:
+        as_long = [label for label in logged if abs(len(label) - len(name)) <= LONGEST_SLIP]
+        near = near_name(name, sorted(as_long))
+        if near is not None and _numbers_in(name) == _numbers_in(str(near)):
             warnings.warn(
-                f"forbidden names the action {shown(name)}, which the log never takes. If it is "
-                f"{shown(near)}, write it as the log does; if it is another one, all is well.",
+                f"forbidden names {shown(name)} in column {shown(named.name)}, which the log does "
+                f"not have there. If it is {shown(near)}, write it as the log does; if it is "
+                "another one, all is well.",
                 UserWarning,
                 stacklevel=5,
             )
             return
+
+
+def _numbers_in(name: str) -> list[str]:
+    return re.findall(r"\d+|\b[^\W_]\b", name)
 
 
 def _read_column(frame: Table, name: Name, kind: str) -> LabelColumn:

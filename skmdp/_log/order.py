@@ -82,7 +82,7 @@ def require_steps(
         f"{where}{shown(step.label_at(row))} follows step {shown(step.label_at(before))} (row "
         f"{row}, counting from 0), but {why}. If rows are missing, give those after the gap an "
         "episode of their own, and mark the one before as truncated. If a splitter drew rows, use "
-        f"EpisodeKFold. If gaps {if_right} convert steps, as in "
+        f"EpisodeKFold. If gaps {if_right} convert steps: "
         "pandas.to_datetime(..., unit='s').",
         "step_gap",
         step.name,

@@ -363,9 +363,11 @@ def compare_policies(
     table : pandas.DataFrame
         One row per method and policy: ``method``, ``policy``, then the columns of
         ``PolicyEvaluation.to_frame``, with differences to the first policy instead of the logged
-        one. Errors of differences are paired: what moves both policies alike cancels. Where the
-        states of two policies differ, both are followed in those of the row's policy for the
-        difference: it may then be another than that of the two values.
+        one, and at last ``horizon_time`` and ``duration_unit`` as in ``PolicyEvaluation``, which
+        all rows share (NaN and None where decisions are counted). Errors of differences are paired:
+        what moves both policies alike cancels. Where the states of two policies differ, both are
+        followed in those of the row's policy for the difference: it may then be another than that
+        of the two values.
 
     Raises
     ------
@@ -419,7 +421,9 @@ def compare_policies(
         for i, method in enumerate(logs.methods)
         for name, judgement in zip(policies, found, strict=True)
     ]
-    return pd.DataFrame(rows).drop(columns=["reference_value", "reference_standard_error"])
+    table = pd.DataFrame(rows).drop(columns=["reference_value", "reference_standard_error"])
+    time = np.nan if logs.horizon_time is None else logs.horizon_time
+    return table.assign(horizon_time=time, duration_unit=logs.duration_unit)
 
 
 def _judge(
