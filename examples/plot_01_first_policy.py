@@ -4,65 +4,62 @@ A first policy from a table
 
 What should be done in each state, and would that have been better than what was done?
 
-Give any CSV with the columns ``episode``, ``state``, ``action``, ``next_state`` and ``reward``::
+Give any CSV with one row per decision, and say what its columns are called::
 
-    python examples/plot_01_first_policy.py table.csv
+    python examples/plot_01_first_policy.py table.csv --state age stage --action drug \
+        --reward outcome --episode patient
 
-Without one, the five-state climbing log is used.
+Columns that are called ``episode``, ``state``, ``action`` and ``reward`` need no word. Without a
+file, the books of a workshop are used.
 """
 
-import sys
-import warnings
+import argparse
 
 import pandas as pd
-from sklearn.model_selection import GridSearchCV
 
-from skmdp import MarkovPolicyEstimator
-from skmdp.datasets import load_climb
+from skmdp import MarkovPolicyCV
+from skmdp.datasets import make_maintenance_log
 from skmdp.inspection import policy_table
-from skmdp.model_selection import EpisodeKFold
+
+parser = argparse.ArgumentParser(description="Learn a policy from a CSV of decisions.")
+parser.add_argument("csv", nargs="?", help="one row per decision")
+parser.add_argument("--state", nargs="+", default=["state"], help="column(s) of the state")
+for role in ("action", "reward", "episode"):
+    parser.add_argument(f"--{role}", default=role, help=f"column of the {role}")
+parser.add_argument("--gamma", type=float, default=0.95, help="discount per decision")
+asked = parser.parse_args()
 
 # %%
-# Read the log, one row per decision, and put a fifth of its episodes aside.
-log = pd.read_csv(sys.argv[1]) if len(sys.argv) > 1 else load_climb()
-n_folds = min(5, log["episode"].nunique())
-train, test = next(EpisodeKFold(n_folds, shuffle=True, random_state=0).split(log))
-held_out = log.iloc[test]
+# Read the log, and look whether it has the columns that were named.
+if asked.csv is None:
+    log = make_maintenance_log(150, random_state=0)
+    asked.state, asked.reward, asked.episode = ["condition"], "profit", "machine"
+else:
+    log = pd.read_csv(asked.csv)
+named = {"--state": asked.state, "--action": [asked.action], "--reward": [asked.reward]}
+named["--episode"] = [asked.episode]
+for option, names in named.items():
+    if absent := [name for name in names if name not in log.columns]:
+        parser.error(
+            f"the table has no column {', '.join(absent)}; it has {', '.join(log.columns)}. "
+            f"Say {option} and the name."
+        )
 
 # %%
-# A policy looks good on the log it was learned from, above all where it bets on what was seen
-# once. So let cross-validation say how often an action must have been tried to be advised.
-most_rows = log.iloc[train].groupby(["state", "action"]).size().max()
-grid = {"min_count": [count for count in (0, 5, 10, 20, 50) if count <= most_rows / 2]}
-folds = EpisodeKFold(max(2, n_folds - 1))
-search = GridSearchCV(
-    MarkovPolicyEstimator(gamma=0.9, handle_unknown="most_frequent"), grid, cv=folds
-)
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # candidates that the folds do not support: they score low
-    policy = search.fit(log.iloc[train]).best_estimator_
+# Learn on the whole log. How far thin data may be trusted is chosen on held-out episodes, and so is
+# told what the policy would have earned there beside what was earned.
+policy = MarkovPolicyCV(
+    state=asked.state if len(asked.state) > 1 else asked.state[0],
+    action=asked.action,
+    reward=asked.reward,
+    episode=asked.episode,
+    gamma=asked.gamma,
+).fit(log)
+print(policy.summary())
 
 # %%
-# Look at what was learned.
-print(f"rows      {len(log)}")
-print(f"episodes  {log['episode'].nunique()}")
-print(f"states    {len(policy.states_)}")
-print(f"actions   {len(policy.actions_)}: {', '.join(map(str, policy.actions_))}")
-print(f"\nThe policy (min_count={policy.min_count}), most visited states first;")
-print("margin is the gain over the next best action:\n")
+# Look at what was learned, the most visited states first.
 table = policy_table(policy).sort_values("state_visits", ascending=False, kind="stable")
-print(table.head(12).round(3).to_string(index=False))
+print(f"\n{table.head(12).round(3).to_string(index=False)}")
 if len(table) > 12:
     print(f"... and {len(table) - 12} more states")
-
-# %%
-# Estimate what it would have earned on the episodes put aside.
-n_held_out = held_out["episode"].nunique()
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    score = policy.score(held_out)
-print(f"\nReward per episode on {n_held_out} held-out episode(s):")
-print(f"as logged           {held_out['reward'].sum() / n_held_out:8.3f}")
-print(f"learned (estimate)  {score:8.3f}")
-for warning in caught:
-    print(f"\nNote: {warning.message}")

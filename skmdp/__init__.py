@@ -2,7 +2,8 @@
 
 A table has one row per decision: episode, state, action, next state, reward. Where to start:
 
-1. fit and predict: ``MarkovPolicyEstimator().fit(log)``, then ``predict(states)``
+1. fit and predict: ``MarkovPolicyCV().fit(log)``, then ``predict(states)``; ``summary()`` tells
+   what was chosen and whether it beats the log; ``MarkovPolicyEstimator`` is it without a choice
 2. look at what was learned, and what supports it: ``skmdp.inspection.policy_table``
 3. evaluate on other episodes: ``score(log)``, the estimated reward per episode, and
    ``skmdp.metrics.evaluate_policy``, with intervals and the difference to what was logged

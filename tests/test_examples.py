@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmdp.datasets import make_search_log
+from skmdp.datasets import make_maintenance_log
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -21,26 +21,42 @@ def run(script, *arguments):
     return done.stdout
 
 
-def test_first_policy_from_the_climb():
+BOOKS = EXAMPLES / "data" / "maintenance_log.csv"
+NAMES = ("--state", "condition", "--reward", "profit", "--episode", "machine")
+
+
+def test_first_policy_from_the_books_of_a_workshop():
     printed = run("plot_01_first_policy.py")
-    for expected in ("rows      12", "episodes  4", "states    5", "actions   2: climb, sink"):
-        assert expected in printed
-    assert "held-out" in printed
+    assert printed == run("plot_01_first_policy.py", BOOKS, *NAMES)
+    assert "Better than the logged policy, by " in printed
+    assert "150 episodes, 3,600 rows, 5 states, 4 actions" in printed
+    for advice in ("new +run", "worn +service", "broken +replace"):
+        assert re.search(advice, printed)
 
 
-def test_first_policy_from_the_search_log():
-    printed = run("plot_01_first_policy.py", EXAMPLES / "data" / "search_log.csv")
-    assert "episodes  2000" in printed
-    logged, learned = (
-        float(line.split()[-1]) for line in printed.splitlines() if " -" in line[-12:]
+def test_first_policy_says_which_columns_it_lacks():
+    with pytest.raises(
+        AssertionError, match=r"no column state; it has machine, month.* Say --state"
+    ):
+        run("plot_01_first_policy.py", BOOKS)
+    with pytest.raises(AssertionError, match=r"no column drug; it has .* Say --action"):
+        run("plot_01_first_policy.py", BOOKS, *NAMES, "--action", "drug")
+
+
+def test_first_policy_of_a_state_of_two_columns(tmp_path):
+    log = pd.read_csv(BOOKS)
+    log["site"] = log["next_site"] = log["machine"] % 3
+    log.to_csv(tmp_path / "log.csv")
+    printed = run(
+        "plot_01_first_policy.py", tmp_path / "log.csv", *NAMES, "--state", "condition", "site"
     )
-    assert learned > logged
+    assert "15 states" in printed
+    assert "... and 3 more states" in printed
 
 
-def test_search_log_is_the_simulated_one():
-    stored = pd.read_csv(EXAMPLES / "data" / "search_log.csv")
-    fresh = make_search_log(2000, random_state=0)
-    pd.testing.assert_frame_equal(stored, fresh, check_dtype=False)
+def test_the_books_are_those_of_the_simulated_workshop():
+    fresh = make_maintenance_log(150, random_state=0)
+    pd.testing.assert_frame_equal(pd.read_csv(BOOKS), fresh, check_dtype=False)
 
 
 def test_first_policy_of_a_table_that_is_not_there():

@@ -24,6 +24,7 @@ PUBLIC = {
         "collect_transitions",
         "load_climb",
         "make_garnet",
+        "make_maintenance_log",
         "make_search_log",
         "mdp_from_table",
         "run_search",
