@@ -192,8 +192,11 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         Number of rows left out because what followed is unknown.
     n_ended_ : int or None
         Number of episodes that are known to end: by ``terminated``, ``truncated`` or next states.
-        The others broke off, or the log does not tell, and they count as ended; how many of each
-        is said where the fitted estimator is printed. None for a table without episodes.
+        None for a table without episodes.
+    n_broken_off_ : int or None
+        Number of episodes that were still going on at their last row. Of those that neither ended
+        nor broke off the log does not tell, and they count as ended. None for a table without
+        episodes.
     n_iter_ : int
         Number of iterations of the solver.
     converged_ : bool
@@ -378,6 +381,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         *,
         reward: Any = None,
         episode: Any = None,
+        duration: Any = None,
         sample_weight: Any = None,
     ) -> Self:
         """Learn a policy from logged transitions.
@@ -396,6 +400,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             the most logged action of each state.
         episode : array-like of shape (n_transitions,), default=None
             With ``y`` only: episode of every row. None: every row is a decision of its own.
+        duration : array-like of shape (n_transitions,), default=None
+            With ``y`` only: time from every row to the next decision, as in a column ``duration``.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts. A row of weight 0 counts as if it were not there, except
             that the row before it still leads to its state. Of a table, it may be the name of a
@@ -477,7 +483,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         """
         task = self._begin(X, y)
         tell = stage_teller(self, task)
-        evidence = self._count(X, y, reward, episode, sample_weight, is_whole=True, tell=tell)[1]
+        handed = {"reward": reward, "episode": episode, "duration": duration}
+        handed["sample_weight"] = sample_weight
+        evidence = self._count(X, y, handed, is_whole=True, tell=tell)[1]
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         warn_if_none_is_frequent(evidence.counts, self.min_count, forbidden)
         return self._learn(task, evidence, X, y, forbidden)
@@ -490,6 +498,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         *,
         reward: Any = None,
         episode: Any = None,
+        duration: Any = None,
         sample_weight: Any = None,
         forget: float = 1.0,
     ) -> Self:
@@ -513,6 +522,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             Reward of every row, as in ``fit``.
         episode : array-like of shape (n_transitions,), default=None
             Episode of every row, as in ``fit``.
+        duration : array-like of shape (n_transitions,), default=None
+            Duration of every row, as in ``fit``.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts, or the name of a column, as in ``fit``.
         forget : float, default=1.0
@@ -573,7 +584,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         earlier = getattr(self, "_uncounted", None) if fitted is None else fitted.evidence
         task = self._begin(X, y)
         tell = stage_teller(self, task)
-        evidence = self._count(X, y, reward, episode, sample_weight, earlier, tell=tell)[1]
+        handed = {"reward": reward, "episode": episode, "duration": duration}
+        handed["sample_weight"] = sample_weight
+        evidence = self._count(X, y, handed, earlier, tell=tell)[1]
         if earlier is not None:
             evidence, states_before = add(earlier.faded(forget), evidence)
         if not evidence.n_transitions:
@@ -590,9 +603,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         self,
         X: Any,
         y: Any,
-        reward: Any,
-        episode: Any,
-        sample_weight: Any,
+        handed: Mapping[str, Any],
         earlier: Evidence | None = None,
         *,
         is_whole: bool = False,
@@ -601,6 +612,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
     ) -> tuple[Transitions, Evidence]:
         """Read and count a log; squares of rewards are kept where variances are needed.
 
+        ``handed`` is what came beside ``X`` and ``y``, by the parameters of ``fit``.
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
         must count something. One that is not counts time in the unit of ``earlier`` batches.
         """
@@ -613,9 +625,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             X,
             y,
             self._roles(),
-            reward=reward,
-            episode=episode,
-            sample_weight=sample_weight,
+            **handed,
             beside=beside,
             reader=type(self).__name__,
             duration_unit=unit,
@@ -882,6 +892,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         *,
         reward: Any = None,
         episode: Any = None,
+        duration: Any = None,
         sample_weight: Any = None,
     ) -> float:
         """Return the estimated reward per episode of following the policy.
@@ -914,6 +925,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             With ``y`` only: reward of every row.
         episode : array-like of shape (n_transitions,), default=None
             With ``y`` only: episode of every row.
+        duration : array-like of shape (n_transitions,), default=None
+            With ``y`` only: time from every row to the next decision, as in a column ``duration``.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts.
 
@@ -968,8 +981,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         >>> bool(policy.score(test) > mean_of_the_log)
         True
         """
-        beside = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
-        return score_policy(self, X, y, **beside).value
+        handed = {"reward": reward, "episode": episode, "duration": duration}
+        return score_policy(self, X, y, **handed, sample_weight=sample_weight).value
 
     def __skmdp_score__(self, X: Any, y: Any = None, **beside: Any) -> Scored:
         return score_policy(self, X, y, **beside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
 from numbers import Integral, Real
@@ -252,6 +252,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         *,
         reward: Any = None,
         episode: Any = None,
+        duration: Any = None,
         sample_weight: Any = None,
     ) -> Self:
         """Choose a candidate by cross-validation over episodes, and learn it from all of them.
@@ -266,6 +267,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             With ``y`` only: reward of every row.
         episode : array-like of shape (n_transitions,), default=None
             With ``y`` only: episode of every row. None: every row is a decision of its own.
+        duration : array-like of shape (n_transitions,), default=None
+            With ``y`` only: time from every row to the next decision, as in a column ``duration``.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts.
 
@@ -306,7 +309,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ValueError: cv=3 folds need at least 3 episodes, but 1 hold rows...
         """
         grid = self._grid()
-        judge, forbidden = self._deal(X, y, reward, episode, sample_weight)
+        handed = {"reward": reward, "episode": episode, "duration": duration}
+        judge, forbidden = self._deal(X, y, {**handed, "sample_weight": sample_weight})
         evidence = judge.evidence
         if any(prior_strength == "auto" for _, prior_strength in grid):
             require_counts_of_rows(evidence)
@@ -341,20 +345,19 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         return self
 
     def _deal(
-        self, X: Any, y: Any, reward: Any, episode: Any, sample_weight: Any
+        self, X: Any, y: Any, handed: Mapping[str, Any]
     ) -> tuple[CrossValidation, Forbidden | None]:
         """Read a log and deal it to folds; tell what is forbidden, too."""
         require_eager(X, "MarkovPolicyCV deals the rows of episodes to folds")
         cv = 5 if self.cv is None else self.cv
         are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
         beside = [number_rows(X)] if are_rows else []
-        log, evidence = self._count(
-            X, y, reward, episode, sample_weight, is_whole=True, beside=beside
-        )
+        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside)
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)
-        measured = read_behind(X, self._roles()) if y is None and sample_weight is None else None
+        is_measured = y is None and handed["sample_weight"] is None
+        measured = read_behind(X, self._roles()) if is_measured else None
 
         def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
             with warnings.catch_warnings():  # the last fit warns

@@ -75,6 +75,7 @@ class FittedAttributes(BaseEstimator):
         self.n_episodes_ = evidence.n_episodes
         self.n_truncated_ = evidence.n_truncated
         self.n_ended_ = evidence.n_ended
+        self.n_broken_off_ = evidence.n_cut
         self.n_iter_ = solution.n_iter
         self.converged_ = solution.converged
         self.value_error_bound_ = solution.value_error_bound

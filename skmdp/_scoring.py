@@ -145,7 +145,7 @@ def estimate_on_measurements(
 
 def score_asks_as_fit(routing: Any) -> Any:
     """Let score request what fit requests, where nothing was said of score."""
-    for name in ("reward", "episode"):
+    for name in ("reward", "episode", "duration"):
         asked = routing.fit.requests[name]
         if asked is not None and routing.score.requests[name] is None:
             routing.score.add_request(param=name, alias=asked)
@@ -157,22 +157,13 @@ def agreement(action_codes: Codes, log: Transitions) -> float:
     return float(np.average(action_codes == log.action_codes, weights=log.weights))
 
 
-def score_policy(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    *,
-    reward: Any = None,
-    episode: Any = None,
-    sample_weight: Any = None,
-) -> Scored:
+def score_policy(estimator: Any, X: Any, y: Any, **handed: Any) -> Scored:
     """Estimate the reward per episode of a fitted estimator's policy.
 
-    Of a log without rewards, the share of rows where it agrees with the logged action.
+    Of a log without rewards, the share of rows where it agrees with the logged action. ``handed``
+    is what came beside ``X`` and ``y``, as in ``MarkovPolicyEstimator.score``.
     """
-    log = read_log_to_score(
-        estimator, X, y, reward=reward, episode=episode, sample_weight=sample_weight
-    )
+    log = read_log_to_score(estimator, X, y, **handed)
     actions = fitted_policy(estimator).actions_in(log, estimator.handle_unknown)
     if log.rewards is None:
         return Scored(agreement(actions[log.state_codes], log), 0.0)
@@ -181,7 +172,7 @@ def score_policy(
     measured = None
     if as_lazy(X) is not None:
         warn_of_unknown_starts(X, fitted_policy(estimator).roles, log, stacklevel=4)
-    elif y is None and sample_weight is None:
+    elif y is None and handed.get("sample_weight") is None:
         measured = read_behind(X, fitted_policy(estimator).roles)
     choice = choice_of_actions(evidence.counts, actions)
     estimate = evaluate_for_score(evidence, log, choice, measured)
@@ -194,28 +185,13 @@ def score_policy(
 
 
 def read_log_to_score(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    *,
-    reward: Any = None,
-    episode: Any = None,
-    sample_weight: Any = None,
-    beside: Sequence[LabelColumn] = (),
+    estimator: Any, X: Any, y: Any, *, beside: Sequence[LabelColumn] = (), **handed: Any
 ) -> Transitions:
     """Read a log in the form of fit, with rewards if those of fit had rewards."""
     policy = fitted_policy(estimator)
     check_form(estimator, X, y)
-    log = read_log(
-        X,
-        y,
-        policy.roles,
-        reward=reward,
-        episode=episode,
-        sample_weight=sample_weight,
-        beside=beside,
-        reader=type(estimator).__name__,
-    )
+    reader = type(estimator).__name__
+    log = read_log(X, y, policy.roles, beside=beside, reader=reader, **handed)
     had_rewards = policy.evidence.has_rewards
     if had_rewards != (log.rewards is not None):
         fitted, here, request = (

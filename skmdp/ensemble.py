@@ -192,6 +192,7 @@ class PolicyBagging(BaseEstimator):
         *,
         reward: Any = None,
         episode: Any = None,
+        duration: Any = None,
         sample_weight: Any = None,
     ) -> Self:
         """Fit the clones.
@@ -206,6 +207,8 @@ class PolicyBagging(BaseEstimator):
             With ``y`` only: reward of every row.
         episode : array-like of shape (n_transitions,), default=None
             With ``y`` only: episode of every row.
+        duration : array-like of shape (n_transitions,), default=None
+            With ``y`` only: time from every row to the next decision, as in a column ``duration``.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts, for the last step of a pipeline.
 
@@ -249,7 +252,8 @@ class PolicyBagging(BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
-        log = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
+        log = {"reward": reward, "episode": episode, "duration": duration}
+        log["sample_weight"] = sample_weight
         draws = self._draw_episodes(X, y, log, rng)
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_member)(member, X, y, log, drawn)
@@ -516,6 +520,7 @@ class PolicyBagging(BaseEstimator):
         *,
         reward: Any = None,
         episode: Any = None,
+        duration: Any = None,
         sample_weight: Any = None,
     ) -> float:
         """Return the estimated reward per episode of following the policy.
@@ -537,6 +542,8 @@ class PolicyBagging(BaseEstimator):
             With ``y`` only: reward of every row.
         episode : array-like of shape (n_transitions,), default=None
             With ``y`` only: episode of every row.
+        duration : array-like of shape (n_transitions,), default=None
+            With ``y`` only: time from every row to the next decision, as in a column ``duration``.
         sample_weight : array-like of shape (n_transitions,), default=None
             How often each row counts.
 
@@ -568,18 +575,10 @@ class PolicyBagging(BaseEstimator):
         >>> bool(policies.score(test) > test["reward"].sum() / 1000)
         True
         """
-        beside = {"reward": reward, "episode": episode, "sample_weight": sample_weight}
-        return self.__skmdp_score__(X, y, **beside).value
+        handed = {"reward": reward, "episode": episode, "duration": duration}
+        return self.__skmdp_score__(X, y, **handed, sample_weight=sample_weight).value
 
-    def __skmdp_score__(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        reward: Any = None,
-        episode: Any = None,
-        sample_weight: Any = None,
-    ) -> Scored:
+    def __skmdp_score__(self, X: Any, y: Any = None, **handed: Any) -> Scored:
         check_is_fitted(self)
         answers = read_state_labels(self._predict_silently(X), "action")
         measured = None
@@ -590,10 +589,8 @@ class PolicyBagging(BaseEstimator):
                 estimator,
                 transform(transformers, X),
                 y,
-                reward=reward,
-                episode=episode,
-                sample_weight=sample_weight,
                 beside=[answers],
+                **handed,
             )
             taken = log.actions.encode([log.beside[0]])
             if log.rewards is None:
@@ -602,7 +599,7 @@ class PolicyBagging(BaseEstimator):
             if member is self.estimators_[0]:  # all of them see the same rows
                 learned_from = fitted_policy(estimator).evidence
                 warn_of_oddities_to_score(log, evidence, learned_from, stacklevel=3)
-                if y is None and sample_weight is None:
+                if y is None and handed.get("sample_weight") is None:
                     read = self.__skmdp_measured__() if is_behind_transformers(self) else None
                     measured = read_behind(X, self.__skmdp_roles__(), read)
             shares = choice_of_rows(evidence.counts, log.state_codes, taken, log.weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scipy.sparse import issparse
@@ -24,6 +24,7 @@ def read_log(
     *,
     reward: Any = None,
     episode: Any = None,
+    duration: Any = None,
     sample_weight: Any = None,
     beside: Sequence[LabelColumn] = (),
     reader: str = "MarkovPolicyEstimator",
@@ -41,7 +42,7 @@ def read_log(
     of its stages.
     """
     if as_lazy(X) is not None:
-        if y is not None or reward is not None or episode is not None or beside:
+        if beside or any(part is not None for part in (y, reward, episode, duration)):
             raise is_lazy_error(X, "Features with actions beside them are rows in memory")
         return read_lazy(
             X,
@@ -54,7 +55,8 @@ def read_log(
         )
     frame = as_frame(X)
     if y is None:
-        _require_a_table(X, frame, reward, episode, reader)
+        handed = {"reward": reward, "episode": episode, "duration": duration}
+        _require_a_table(X, frame, handed, reader)
         return read_table(
             X if frame is None else frame,
             roles,
@@ -74,12 +76,14 @@ def read_log(
         reward,
         episode,
         sample_weight,
+        duration=duration,
         beside=beside,
+        duration_unit=duration_unit,
         may_count_nothing=may_count_nothing,
     )
 
 
-def _require_a_table(X: Any, frame: Table | None, reward: Any, episode: Any, reader: str) -> None:
+def _require_a_table(X: Any, frame: Table | None, handed: Mapping[str, Any], reader: str) -> None:
     """Raise unless a log without actions beside it is a table that holds all of them."""
     is_array = isinstance(X, list | tuple) or hasattr(X, "__array__") or issparse(X)
     if frame is None and is_array:
@@ -88,9 +92,9 @@ def _require_a_table(X: Any, frame: Table | None, reward: Any, episode: Any, rea
             "Hand in a transitions table with named columns, or features X and logged "
             "actions y."
         )
-    if reward is not None or episode is not None:
+    if any(part is not None for part in handed.values()):
         raise ValueError(
-            "reward and episode go with features X and actions y; a transitions table holds "
-            f"them as columns. Put them in the table, or name its columns: {reader}"
-            "(reward=..., episode=...)."
+            "reward, episode and duration go with features X and actions y; a transitions table "
+            f"holds them as columns. Put them in the table, or name its columns: {reader}"
+            "(reward=..., episode=..., duration=...)."
         )

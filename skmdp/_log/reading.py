@@ -151,12 +151,14 @@ def read_features(
     episode: Any = None,
     sample_weight: Any = None,
     *,
+    duration: Any = None,
     beside: Sequence[LabelColumn] = (),
+    duration_unit: str | None = None,
     may_count_nothing: bool = False,
 ) -> Transitions:
     """Read state features, logged actions and what was handed in beside them.
 
-    Without episodes every row is a decision of its own. The last two as in ``read_table``.
+    Without episodes every row is a decision of its own. The last three as in ``read_table``.
     """
     remedies = Remedies(is_linked=episode is not None, is_table=False)
     states = read_feature_columns(X)
@@ -164,12 +166,13 @@ def read_features(
         require_complete(column, remedies.state)
     action = read_labels(as_series(y, "y", warn=True), "y")
     paid = None if reward is None else as_series(reward, "reward")
+    taken = None if duration is None else as_series(duration, "duration")
     n_rows = len(states[0].codes)
     episodes, seen = _every_row(n_rows), None
     if episode is not None:
         episodes = read_labels(as_series(episode, "episode"), "episode")
         require_complete(episodes, remedies.episode)
-    check_consistent_length(states[0].codes, action.codes, paid, episodes.codes)
+    check_consistent_length(states[0].codes, action.codes, paid, episodes.codes, taken)
     if episode is not None:
         seen = find_last_observations(action, episodes, None, None)
     require_complete(action, remedies.action, may_lack=seen)
@@ -182,6 +185,8 @@ def read_features(
             episode=episodes,
             last_observations=seen,
             weights=read_weights(sample_weight, n_rows, may_be_zero=may_count_nothing),
+            durations=None if taken is None else read_durations(taken, "duration"),
+            duration_unit=duration_unit,
             beside=tuple(beside),
         )
     )
