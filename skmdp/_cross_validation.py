@@ -100,7 +100,13 @@ class CrossValidation:
 
     def rows_of(self, part: Part) -> CountedRows:
         """Return the rows of some episodes as they are judged on: no gamma discounts them."""
-        counts = replace(self._rows.counts, discount_sums=None, reward_squares=None)
+        counts = replace(
+            self._rows.counts,
+            discount_sums=None,
+            reward_squares=None,
+            discount_squares=None,
+            reward_discounts=None,
+        )
         return replace(self._rows, counts=counts, discounts=None).part(part.rows)
 
     def score(self, settings: Sequence[Setting]) -> tuple[Floats, list[list[Codes]]]:

@@ -87,8 +87,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         Column of the time until the next decision, used when a table has it: positive numbers or
         timedeltas. The reward of a row is paid at its decision, and what follows is discounted by
         ``gamma ** duration``. ``"step"`` takes the differences of the column ``step`` within the
-        episode, of numbers or datetimes. A row that leads nowhere may lack its duration. Of tables
-        only: features and actions come without durations.
+        episode, of numbers or datetimes; a row that is missing between two others is then taken for
+        a decision that took as long. A row that leads nowhere may lack its duration. Beside
+        features and actions, durations are handed to ``fit``.
     duration_unit : {"second", "minute", "hour", "day", "week"}, default=None
         Unit of durations that are timedeltas, or differences of datetimes. None takes the largest
         of day, hour and second of which the median duration has at least one (else second), in a
@@ -127,7 +128,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         Number of standard errors, in [0, 1], subtracted from the value of every action. Of two
         actions with equal estimates, the better known one is then advised. ``state_values_`` are
         lowered by these errors; do not read them as expected rewards. Needs ``gamma`` below 1 and
-        at least one row, by weight, behind each transition, and no durations that differ.
+        at least one row, by weight, behind each transition; where durations differ, also whole
+        sample weights.
     solver : str, default="auto"
         Algorithm that finds the values: ``"modified_policy_iteration"``, ``"policy_iteration"``,
         ``"value_iteration"``, or ``"auto"``, which is the first of them and mostly the fastest.
@@ -249,7 +251,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
     With durations, gamma P(s'|s,a) becomes the mean of gamma ** duration over the rows of (s, a),
     rows that lead elsewhere counting as 0: a semi-Markov process. Of equal durations d that is
     ``gamma ** d``, so durations of 1 change nothing. An untried action takes as long as the
-    state's rows do. ``prior_strength="auto"`` looks at the transitions alone.
+    state's rows do. ``prior_strength="auto"`` looks at the transitions alone. With ``pessimism``,
+    r + gamma ** duration V(s') of a row is what varies; that needs whole sample weights, and rows
+    that are not lazy.
 
     Fitting hashes every label column once and sorts the codes, O(n_transitions log), and solves
     in O(distinct transitions) per sweep. Memory is O(n_transitions + distinct transitions); the

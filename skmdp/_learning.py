@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
-from skmdp._estimation.pessimism import subtract_errors
+from skmdp._estimation.pessimism import knows_spread_of_discounts, subtract_errors
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._estimation.process import allowed_pairs, estimate_mdp, is_frequent
 from skmdp._log.evidence import Evidence
@@ -48,10 +48,11 @@ def learn_policy(
     kappa = _settle_prior_strength(evidence, prior_strength)
     if evidence.discounting is not None:
         gamma = evidence.discounting.discount
-    if pessimism > 0 and evidence.counts.discount_sums is not None:
+    if pessimism > 0 and not knows_spread_of_discounts(evidence.counts):
         raise ValueError(
-            "pessimism does not know durations that differ between rows. Say pessimism=0 and use "
-            "prior_strength or min_count instead, or say duration=None to discount by decisions."
+            "pessimism needs the squares of discounts, which are not kept of lazy tables, nor by "
+            "earlier versions, nor where sample weights are fractions. Collect the rows and call "
+            "fit, or use prior_strength or min_count instead."
         )
     mdp, pair_weights = estimate_mdp(
         evidence.counts,

@@ -447,12 +447,6 @@ def test_durations_without_any_discount_are_refused():
         MarkovPolicyEstimator(gamma=0.999).fit(log.assign(duration=log.duration * 1e-16))
 
 
-def test_pessimism_knows_equal_durations_only():
-    log = random_log(8)
-    with pytest.raises(ValueError, match="pessimism does not know durations that differ"):
-        MarkovPolicyEstimator(pessimism=0.5).fit(log)
-
-
 # ------------------------------------------------------------------------------------------ scores
 
 

@@ -53,6 +53,8 @@ class TransitionCounts:
     discount_sums: Floats | None = None  # (n_triples,) weighted; None: nothing is discounted
     duration_sums: Floats | None = None  # (n_triples,) weighted, where kept
     duration_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
+    discount_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
+    reward_discounts: Floats | None = None  # (n_triples,) weighted sums of products, where kept
 
     @property
     def following(self) -> Floats:
@@ -162,7 +164,7 @@ class TransitionCounts:
         """Return the counts of some triples alone, (n_triples,); pairs without any are left out."""
         n_kept = np.add.reduceat(kept, self.indptr[:-1], dtype=np.int64)
         remaining = np.flatnonzero(n_kept)
-        sums = {name: getattr(self, name)[kept] for name in self._per_triple()}
+        sums = {name: getattr(self, name)[kept] for name in self.sums_kept()}
         if self.n_rows is self.weights:
             sums["n_rows"] = sums["weights"]
         return replace(
@@ -176,10 +178,10 @@ class TransitionCounts:
 
     def weighed(self, factor: float) -> TransitionCounts:
         """Return the counts of the same rows, each weighing ``factor`` as much."""
-        sums = {name: factor * getattr(self, name) for name in self._per_triple()}
+        sums = {name: factor * getattr(self, name) for name in self.sums_kept()}
         return replace(self, **{**sums, "n_rows": self.n_rows})
 
-    def _per_triple(self) -> list[str]:
+    def sums_kept(self) -> list[str]:
         """Names of the sums that are kept of each triple."""
         kept = {field.name: getattr(self, field.name) for field in fields(self)}
         return [name for name, sums in kept.items() if getattr(sums, "dtype", None) == np.float64]
@@ -282,8 +284,12 @@ def merge_counts(
         return sums
 
     first, second = earlier[0], later[0]
-    weights = total(first.weights, second.weights)
-    is_weighted = first.n_rows is not first.weights or second.n_rows is not second.weights
+    in_both = set(first.sums_kept()) & set(second.sums_kept())
+    sums: dict[str, Any] = {n: total(getattr(first, n), getattr(second, n)) for n in in_both}
+    if first.discount_sums is not None or second.discount_sums is not None:
+        sums["discount_sums"] = total(first.following, second.following)
+    if first.n_rows is first.weights and second.n_rows is second.weights:
+        sums["n_rows"] = sums["weights"]
     return TransitionCounts(
         n_states=n_states,
         n_actions=n_actions,
@@ -291,18 +297,7 @@ def merge_counts(
         pair_action=(pairs - pair_state * n_actions).astype(np.int32),
         indptr=indptr,
         next_states=(triples - triple_pair * width).astype(np.int32),
-        weights=weights,
-        n_rows=total(first.n_rows, second.n_rows) if is_weighted else weights,
-        reward_sums=total(first.reward_sums, second.reward_sums),
-        discount_sums=None
-        if first.discount_sums is None and second.discount_sums is None
-        else total(first.following, second.following),
-        **{
-            name: None
-            if getattr(first, name) is None or getattr(second, name) is None
-            else total(getattr(first, name), getattr(second, name))
-            for name in ("reward_squares", "duration_sums", "duration_squares")
-        },
+        **sums,
     )
 
 

@@ -58,6 +58,11 @@ class CountedRows:
         if counts.discount_sums is not None:
             assert self.discounts is not None
             per_row["discount_sums"] = self.discounts[rows]
+        if counts.discount_squares is not None:
+            relative = 1.0 if self.discounts is None else self.discounts[rows] / weights
+            per_row["discount_squares"] = weights * relative**2
+            if self.rewards is not None:
+                per_row["reward_discounts"] = weights * relative * self.rewards[rows]
         n = len(counts.weights)
         return {name: sum_by_code(triple, each, n) for name, each in per_row.items()}
 
@@ -65,6 +70,7 @@ class CountedRows:
         """Return the counts with other sums, and of which triples rows are left: these alone."""
         n_rows = sums.get("n_rows", sums["weights"])
         changed: dict[str, Any] = {**sums, "n_rows": n_rows}
+        changed |= {"duration_sums": None, "duration_squares": None}  # of no use to a policy
         kept = n_rows > 0.5
         return replace(self.counts, **changed).only(kept), kept
 

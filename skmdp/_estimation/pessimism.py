@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -44,7 +47,8 @@ def subtract_errors(
     # A sum of n squares carries n roundings, so a smaller difference is not a variance.
     rounding = 4 * np.finfo(np.float64).eps * counts.weights
     inner[inner < rounding * counts.reward_squares] = 0.0
-    outcomes = counts.matrix(counts.weights / counts.pair_weights[counts.triple_pair] + 1j * means)
+    shares = counts.weights / counts.pair_weights[counts.triple_pair]
+    spread = _spread_of_discounts(counts)
     at = counts.find_pairs(mdp.pair_state, mdp.pair_action)
     logged = np.flatnonzero(at >= 0)
     take = csr_array((np.ones(len(logged)), (logged, at[logged])), shape=(len(at), n_pairs))
@@ -53,12 +57,25 @@ def subtract_errors(
     trust = take @ trust_in_pairs(counts, prior_strength)
     inner_sums = sum_by_code(counts.triple_pair, inner, n_pairs)
     mean_rewards = expected_rewards(counts, "state_action")
+    discounts, spreads = (None, None) if spread is None else spread.of_triples
+    # The triples of each pair, counted from 1.
+    numbers = (take @ counts.matrix(np.arange(1.0, len(means) + 1))).tocsr()
+    triple = numbers.data.astype(np.int64) - 1
+
+    def of_pairs(per_triple: Any) -> Any:
+        parts = (per_triple[triple], numbers.indices, numbers.indptr)
+        return csr_array(parts, shape=numbers.shape)
+
     return with_penalty(
         mdp,
         Penalty(
-            outcomes=(take @ outcomes).tocsr(),
+            outcomes=of_pairs(shares + 1j * means),
+            discounts=None if discounts is None else of_pairs(discounts),
+            spreads=None if spreads is None else of_pairs(spreads),
             inner_variance=(take @ inner_sums) / visits,
-            state_variance=_state_variances(counts, inner, gamma, state_values)[mdp.pair_state],
+            state_variance=_state_variances(counts, inner, spread, gamma * state_values)[
+                mdp.pair_state
+            ],
             visits=visits,
             factor=pessimism * trust,
             lowest_reward=min(0.0, float(mean_rewards.min())),
@@ -66,16 +83,62 @@ def subtract_errors(
     )
 
 
+def knows_spread_of_discounts(counts: TransitionCounts) -> bool:
+    """Whether variances can be told: nothing is discounted by time, or squares are kept by row."""
+    if counts.discount_sums is None:
+        return True
+    return counts.discount_squares is not None and counts.weights_count_rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """How the discounts of the rows of each triple vary, each (n_triples,).
+
+    ``covariances`` are those with the rewards of the same rows.
+    """
+
+    means: Floats
+    variances: Floats
+    covariances: Floats
+
+    @property
+    def of_triples(self) -> tuple[Floats, Any]:
+        """The means, and covariances plus i times variances."""
+        return self.means, self.covariances + 1j * self.variances
+
+
+def _spread_of_discounts(counts: TransitionCounts) -> _Spread | None:
+    """Return how the discounts of rows vary within triples, None where none is discounted."""
+    if counts.discount_sums is None:
+        return None
+    assert counts.discount_squares is not None
+    assert counts.reward_discounts is not None
+    means = counts.following / counts.weights
+    squares, products = (
+        sums / counts.weights for sums in (counts.discount_squares, counts.reward_discounts)
+    )
+    variances = np.maximum(squares - means**2, 0.0)
+    variances[variances <= 4 * np.finfo(np.float64).eps * counts.weights * squares] = 0.0
+    covariances = products - counts.reward_sums / counts.weights * means
+    return _Spread(means, variances, np.where(variances > 0, covariances, 0.0))
+
+
 def _state_variances(
-    counts: TransitionCounts, inner: Floats, gamma: float, state_values: Floats
+    counts: TransitionCounts, inner: Floats, spread: _Spread | None, following: Floats
 ) -> Floats:
     """Return the variance of r + gamma V(s') over all rows of every state, (n_states,).
 
-    ``inner`` (n_triples,) is each triple's sum of squared deviations of r from its own mean.
+    ``inner`` (n_triples,) is each triple's sum of squared deviations of r from its own mean,
+    ``following`` (n_states,) is gamma V.
     """
     state = counts.pair_state[counts.triple_pair]
+    led_to = np.append(following, 0.0)[counts.next_states]
     worth = counts.reward_sums / counts.weights
-    worth += gamma * np.append(state_values, 0.0)[counts.next_states]
+    if spread is not None:
+        within = led_to * (2 * spread.covariances + led_to * spread.variances)
+        inner = np.maximum(inner + counts.weights * within, 0.0)
+        led_to = spread.means * led_to
+    worth += led_to
     n = np.maximum(counts.state_weights, np.finfo(np.float64).tiny)  # states never acted in
     mean = sum_by_code(state, counts.weights * worth, counts.n_states) / n
     squares = counts.weights * (worth - mean[state]) ** 2 + inner

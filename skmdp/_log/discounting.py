@@ -34,11 +34,12 @@ class Discounting:
 
 
 def discount_rows(
-    log: Transitions, counts: TransitionCounts, gamma: float
+    log: Transitions, counts: TransitionCounts, gamma: float, *, keep_squares: bool = False
 ) -> tuple[TransitionCounts, Discounting]:
     """Let rows discount what follows by their durations, relative to the shortest one.
 
-    Counts also keep how long rows took, unless these are added up already.
+    Counts also keep how long rows took and, on demand, what variances need of their discounts,
+    unless rows are added up already.
     """
     assert log.durations is not None
     durations, unit = log.durations.numbers, log.durations.unit
@@ -53,6 +54,8 @@ def discount_rows(
     triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
     if not log.durations.are_extremes:
         counts = _lasting(counts, triple, durations, log.weights)
+        if keep_squares:
+            counts = _with_squares(log, counts, triple, discounting)
     if log.durations.are_equal or gamma == 1:
         return counts, discounting
     if log.sums is not None and log.sums.discounts is not None:
@@ -76,6 +79,21 @@ def _lasting(
         counts,
         duration_sums=sum_by_code(triple, weighted, n),
         duration_squares=sum_by_code(triple, weighted * durations, n),
+    )
+
+
+def _with_squares(
+    log: Transitions, counts: TransitionCounts, triple: Integers, discounting: Discounting
+) -> TransitionCounts:
+    """Return counts that keep squares of discounts, and their products with rewards."""
+    assert log.durations is not None
+    n, discounts = len(counts.weights), weighted_discounts(log, discounting)
+    relative = discounts if log.weights is None else discounts / log.weights
+    rewards = np.zeros(len(triple)) if log.rewards is None else log.rewards
+    return replace(
+        counts,
+        discount_squares=sum_by_code(triple, discounts * relative, n),
+        reward_discounts=sum_by_code(triple, discounts * rewards, n),
     )
 
 
@@ -118,4 +136,11 @@ def _relative_to(
     if discounting.shortest == shortest or discounting.gamma == 1:
         return counts
     factor = discounting.gamma ** (discounting.shortest - shortest)
-    return replace(counts, discount_sums=counts.following * factor)
+    counts = replace(counts, discount_sums=counts.following * factor)
+    if counts.discount_squares is None or counts.reward_discounts is None:
+        return counts
+    return replace(
+        counts,
+        discount_squares=counts.discount_squares * factor**2,
+        reward_discounts=counts.reward_discounts * factor,
+    )

@@ -117,7 +117,7 @@ def gather(log: Transitions, *, keep_squares: bool = False, gamma: float | None 
     _require_finite_sums(log, counts)
     discounting = None
     if gamma is not None and log.durations is not None:
-        counts, discounting = discount_rows(log, counts, gamma)
+        counts, discounting = discount_rows(log, counts, gamma, keep_squares=keep_squares)
     starts = np.bincount(log.start_codes, log.start_weights, minlength=len(log.states))
     return Evidence(
         states=log.states,

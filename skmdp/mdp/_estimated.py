@@ -65,7 +65,8 @@ class EstimatedMDP(MDP):
         leads_by.data = np.ones(leads_by.nnz, dtype=np.int64)
         n_terms = super().n_roundings + leads_by @ (np.diff(self.hub_transitions.indptr) + 3)
         if self.penalty is not None:  # a root of squares is off by no more than what it squares
-            n_terms = n_terms + 2 * np.diff(self.penalty.outcomes.indptr) + 12
+            per_outcome = 2 if self.penalty.discounts is None else 6
+            n_terms = n_terms + per_outcome * np.diff(self.penalty.outcomes.indptr) + 12
         return np.asarray(n_terms)
 
     def term_sizes(self, values: Floats, gamma: float) -> Floats:

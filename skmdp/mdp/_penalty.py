@@ -12,6 +12,11 @@ most factor gamma p |x - m| / (sigma sqrt(n + 1)). A share is at least 1 / n, so
 at most sqrt((1 - p) / p) <= sqrt(n - 1), and the derivative of gamma P V - penalty stays positive:
 the operator is monotone. A constant added to V and to the value of the end adds gamma times that
 constant to Q. The operator is therefore a gamma-contraction, though not a linear one.
+
+Rows may discount what follows each by its own factor d <= 1, beside gamma. Then x is r + gamma d V
+of a row, and the same holds for each of them: with z = (x - m) / (sigma sqrt(n + 1)) of at most 1,
+the derivatives of Q add up to no more than gamma times the mean of d (1 - factor z). As z is 0 on
+average, that is a mean of the d with weights that are not negative and add up to one.
 """
 
 from __future__ import annotations
@@ -34,7 +39,10 @@ class Penalty:
     the pair's rows, plus i times their mean reward; the last column is the end.
     ``inner_variance`` (n_pairs,) is the variance of the rewards around those means,
     ``state_variance`` (n_pairs,) is Var_s, ``visits`` (n_pairs,) is n, ``factor`` (n_pairs,) the
-    number of standard errors. No value falls below ``lowest_reward / (1 - gamma)``.
+    number of standard errors. No value falls below ``lowest_reward / (1 - gamma)``. ``discounts``
+    and ``spreads``, entry by entry as ``outcomes``, tell how rows discount what follows beside
+    gamma: the mean of their factors, and the covariance of these with rewards plus i times their
+    variance (None: none does).
     """
 
     outcomes: Any
@@ -43,6 +51,8 @@ class Penalty:
     visits: Floats
     factor: Floats
     lowest_reward: float
+    discounts: Any = None
+    spreads: Any = None
 
     @cached_property
     def _outcome_pair(self) -> Integers:
@@ -58,11 +68,17 @@ class Penalty:
         n, pair, share = self.visits, self._outcome_pair, self.outcomes.data.real
         worth = np.append(values, 0.0)[self.outcomes.indices]
         worth *= gamma
+        within = self.inner_variance
+        if self.discounts is not None:
+            spread = self.spreads.data
+            varying = share * worth * (2 * spread.real + worth * spread.imag)
+            within = np.maximum(within + np.bincount(pair, varying, minlength=len(n)), 0.0)
+            worth *= self.discounts.data
         worth += self.outcomes.data.imag
         mean = np.bincount(pair, share * worth, minlength=len(n))
         worth -= mean[pair]
         outer = np.bincount(pair, share * worth * worth, minlength=len(n))
-        variance = (n * (outer + self.inner_variance) + self.state_variance) / (n + 1)
+        variance = (n * (outer + within) + self.state_variance) / (n + 1)
         return np.asarray(self.factor * np.sqrt(variance / n))
 
     def floor(self, gamma: float) -> float:
@@ -74,6 +90,8 @@ class Penalty:
         return replace(
             self,
             outcomes=self.outcomes[pairs],
+            discounts=None if self.discounts is None else self.discounts[pairs],
+            spreads=None if self.spreads is None else self.spreads[pairs],
             inner_variance=self.inner_variance[pairs],
             state_variance=self.state_variance[pairs],
             visits=self.visits[pairs],
