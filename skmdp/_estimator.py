@@ -48,7 +48,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
     are, ``gamma`` to ``pessimism`` shape the model, ``solver`` to ``max_iter`` say how it is
     solved, and ``handle_unknown`` the prediction.
 
-    Read more in the README: what a row means, what is assumed, and when not to use it.
+    Read more in ``examples/GUIDE.md``: what a row means, what is assumed, and when not to use it.
 
     Parameters
     ----------
@@ -438,8 +438,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             hold a single row and are fractions; a state that is only reached differs from one that
             is acted in by rounding; next states are read off the following row, and all rows occur
             twice, or nothing tells how episodes end and they end anywhere (see "Records that break
-            off" in the README). If ``min_count`` excludes every action in every state, so that the
-            policy imitates the log.
+            off" in ``examples/GUIDE.md``). If ``min_count`` excludes every action in every state,
+            so that the policy imitates the log.
 
         Notes
         -----

@@ -1,4 +1,4 @@
-"""The examples run as the README says."""
+"""The examples run as they say, and the pages about them hold together."""
 
 import re
 import subprocess
@@ -161,6 +161,53 @@ def test_pipeline_from_raw_measurements(tmp_path):
             assert 0 < lower < true - today < upper
     assert judged["ten averaged"][-1] > truth - 5
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_messy_log_is_mended_and_judged_like_the_clean_one(tmp_path):
+    printed = run("plot_09_from_messy_log_to_decision.py", tmp_path / "figure.png")
+    messy, mended = printed.split("mended:")
+    assert re.search(r"look_alike +\d+", messy)
+    assert re.search("steps_repeat +40", messy)
+    assert "7,200 rows, 300 episodes, 5 states, 4 actions\n0 error(s), 0 warning(s)" in mended
+    assert "if condition is 'bad' or 'worn': 'service'" in mended
+    lines = re.findall(r"^ *(today|rule|learned) +(.*)$", mended, re.M)
+    judged = {name: [float(number) for number in line.split()] for name, line in lines}
+    for name in ("rule", "learned"):
+        assert judged[name][3] > 0  # the interval of the difference to today
+        assert judged[name][1] > judged["today"][2]
+    assert abs(judged["rule"][0] - judged["learned"][0]) < 1
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+PAGES = [EXAMPLES.parent / "README.md", EXAMPLES / "GUIDE.md"]
+
+
+def anchor(heading):
+    """Return the name that GitHub gives to a heading."""
+    return re.sub("[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_of_a_page_leads_somewhere(page):
+    text = re.sub("```.*?```", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert links
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        path, _, place = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if place:
+            headings = re.findall("^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert place in [anchor(heading) for heading in headings], link
+
+
+def test_the_guide_lists_every_example():
+    listed = set(
+        re.findall(r"plot_\w+\.py", PAGES[1].read_text().split("in the order of a course")[1])
+    )
+    assert listed == {path.name for path in EXAMPLES.glob("plot_*.py")}
 
 
 def test_solvers_prove_what_they_say(tmp_path):
