@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skmdp import MarkovPolicyEstimator
+from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
 from skmdp.datasets import load_climb, make_garnet, sample_transitions
 from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import action_table, optimal_actions, policy_table, q_intervals
@@ -45,6 +45,8 @@ WRAPPED = {
     "alone": (SINGLE, LOG),
     "frozen": (FrozenEstimator(MarkovPolicyEstimator().fit(LOG)), None),
     "search": (GridSearchCV(SINGLE, {"gamma": [0.5, 0.9]}, cv=EpisodeKFold(3)), LOG),
+    "chosen by cross-validation": (MarkovPolicyCV(handle_unknown="most_frequent"), LOG),
+    "imitation": (MarkovPolicyCV(min_counts=[np.inf], handle_unknown="most_frequent"), LOG),
     "ensemble": (PolicyBagging(SINGLE, 3, bootstrap=True, random_state=0), LOG),
     "pipeline": (ENCODED, RAW),
     "ensemble behind an encoder": (
@@ -59,6 +61,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:min_count=inf excludes every action:UserWarning")
 @pytest.mark.parametrize("case", WRAPPED)
 def test_the_advised_actions_are_those_of_the_policy_table(case):
     policy, log = WRAPPED[case]
@@ -76,6 +79,7 @@ def test_the_advised_actions_are_those_of_the_policy_table(case):
     assert_allclose(margin, states["margin"].dropna(), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:min_count=inf excludes every action:UserWarning")
 @pytest.mark.parametrize("case", WRAPPED)
 def test_tied_actions_and_intervals_have_the_same_states(case):
     policy, log = WRAPPED[case]

@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 
-from skmdp import MarkovPolicyEstimator
+from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
 from skmdp.datasets import load_climb
 from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import Explanation, action_table, explain
@@ -244,3 +244,9 @@ def test_one_state_is_asked_for():
         explain(MarkovPolicyEstimator(), "low")
     with pytest.raises(TypeError, match="policy must be"):
         explain(None, "low")
+
+
+def test_policies_chosen_by_cross_validation_are_explained():
+    log = pd.concat([CLIMB.assign(episode=4 * i + CLIMB["episode"]) for i in range(9)])
+    policy = MarkovPolicyCV(cv=3, gamma=0.5).fit(log)
+    assert explain(policy, "high").action == policy.predict(["high"])[0]

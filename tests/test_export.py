@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OrdinalEncoder
 
-from skmdp import MarkovPolicyEstimator
+from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
 from skmdp.datasets import load_climb
 from skmdp.ensemble import PolicyBagging
 from skmdp.export import PolicyCard, from_json, to_json, to_rules, to_sql
@@ -180,6 +180,16 @@ def test_bins_and_codes_are_conditions_on_what_was_measured(case):
     assert len(set(answers)) > 1
     assert_array_equal(from_json(to_json(policy)).predict(ASKED), answers)
     assert in_duckdb(to_sql(policy), ASKED) == answers.tolist()
+
+
+def test_a_policy_chosen_by_cross_validation_is_written_like_any_other():
+    log = pd.concat(
+        [load_climb().assign(episode=4 * i + load_climb()["episode"]) for i in range(9)]
+    )
+    policy = MarkovPolicyCV(cv=3).fit(log)
+    states = policy.states_
+    assert_array_equal(from_json(to_json(policy)).predict(states), policy.predict(states))
+    assert in_duckdb(to_sql(policy), pd.DataFrame({"state": states})) == policy.policy_.tolist()
 
 
 def test_a_number_on_a_border_belongs_to_the_range_above_it():

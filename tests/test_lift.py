@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.pipeline import make_pipeline
 
-from skmdp import MarkovPolicyEstimator
+from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
 from skmdp.datasets import make_garnet, sample_transitions
 from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import lift
@@ -97,3 +97,8 @@ def test_what_cannot_be_compared_is_refused():
         lift(POLICY, LOG.drop(columns="action"))
     with pytest.raises(TypeError, match="policy must be"):
         lift("policy", LOG)
+
+
+def test_a_policy_chosen_by_cross_validation_is_compared_like_any_other():
+    policy = MarkovPolicyCV(min_counts=[0], prior_strengths=[0.0], cv=3).fit(LOG)
+    pd.testing.assert_frame_equal(lift(policy, NEW), lift(MarkovPolicyEstimator().fit(LOG), NEW))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
 
-from skmdp import MarkovPolicyEstimator
+from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
 from skmdp.datasets import make_garnet, sample_transitions
 from skmdp.ensemble import PolicyBagging
 from skmdp.inspection import policy_table, sensitivity
@@ -132,3 +132,12 @@ def test_nothing_is_warned_of_where_all_is_solved():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sensitivity(MarkovPolicyEstimator(gamma=1.0).fit(wait_or_take(3.0, 2)))
+
+
+def test_a_policy_chosen_by_cross_validation_flips_where_any_other_does():
+    log = pd.concat(
+        [wait_or_take(3.0, 2).assign(episode=[2 * i, *[2 * i + 1] * 3]) for i in range(9)]
+    )
+    policy = MarkovPolicyCV(min_counts=[0], prior_strengths=[0.0], cv=3, gamma=0.9).fit(log)
+    expected = sensitivity(MarkovPolicyEstimator(gamma=0.9).fit(log))
+    pd.testing.assert_frame_equal(sensitivity(policy), expected)
