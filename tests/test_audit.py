@@ -475,6 +475,29 @@ WARNINGS = {
         None,
         None,
     ),
+    "order in another column": (
+        "unlinked",
+        GIVEN.sample(frac=1, random_state=0)
+        .assign(
+            notes="a",
+            wrong=RNG.normal(size=len(GIVEN)),
+            gap=np.nan,
+            minute=lambda log: 2.0 * log["step"],
+        )
+        .drop(columns=["step", "terminated"]),
+        {},
+        ("next_state",),
+        None,
+        None,
+    ),
+    "order lost for good": (
+        "unlinked",
+        GIVEN.iloc[::-1].drop(columns=["terminated"]).rename(columns={"step": "day"}),
+        {"step": None},
+        ("next_state",),
+        None,
+        None,
+    ),
     "copied rows": (
         "unlinked",
         pd.concat([GIVEN, GIVEN]).sort_index().drop(columns="step"),
@@ -622,6 +645,12 @@ def test_a_warning_says_where_it_is_and_its_line_mends_it(case):
     after = audit(better, columns=named)
     assert kind not in {one.kind for one in after.findings}
     assert after.errors == ()
+
+
+def test_a_column_that_orders_rows_is_named():
+    table = WARNINGS["order in another column"][1]
+    found = [one for one in audit(table).findings if one.kind in ("unlinked", "after_end")]
+    assert {one.mend for one in found} == {"columns = {**columns, 'step': 'minute'}"}
 
 
 NOTES = {
@@ -820,6 +849,32 @@ def test_only_labels_that_code_can_hold_are_listed_in_it():
     assert (warning.first_row, warning.mend) == (3, "")
 
 
+def test_messages_count_rows_as_the_table_lies():
+    """Though lines before them may sort its rows."""
+    log = LOG.sample(frac=1, random_state=0).reset_index(drop=True)
+    inner = np.flatnonzero(~log["terminated"])
+    log = at(inner[[5, 9]], "action", None, at(inner[[3]], "reward", None, log))
+    log = at([8], "terminated", None, log)
+    errors = audit(log).errors
+    assert [one.columns for one in errors] == [("action",), ("reward",), ("terminated",)]
+    assert [one.first_row for one in errors] == [inner[5], inner[3], 8]
+    assert all(f"at row {one.first_row} (counting from 0)" in one.what for one in errors)
+
+
+@pytest.mark.parametrize("case", ["signaling", "large floats", "signaling beside next states"])
+def test_nothing_is_said_of_states_that_cannot_be_read(case):
+    _, table, columns = HOPELESS[case]
+    found = audit(table, columns=columns)
+    assert found.findings == found.errors
+    assert found.n_states is None
+
+
+def test_what_is_left_out_does_not_keep_the_rest_from_being_read():
+    found = audit(LOG.assign(reward=1j))
+    assert (found.n_states, found.n_actions) == (4, 2)
+    assert "ends" in {one.kind for one in found.findings}
+
+
 def test_a_line_that_cannot_be_made_is_not_shown():
     """Copies of rows are not found where a column holds lists, and reading goes on all the same."""
     log = pd.concat([LOG, LOG.iloc[10:13]]).assign(notes=[[1]] * (len(LOG) + 3))
@@ -859,6 +914,19 @@ def test_the_text_holds_every_finding():
         assert one.mend in text
     assert "fit refuses this table" in text
     assert "fit accepts this table" in repr(audit(LOG))
+
+
+def test_findings_stay_short_whatever_they_speak_of():
+    """Only the lines of code write names and labels in full."""
+    huge = "x" * 10**5
+    names = {name: f"{name} {huge}" for name in GIVEN}
+    log = at([3], "state", huge + "a", at([4], "state", huge + "A", GIVEN)).rename(columns=names)
+    log[f"spare {huge}"] = log[names["reward"]]
+    columns = {role: names[role] for role in names}
+    found = [*audit(log, columns=columns).findings, *audit(log).findings]
+    assert {"look_alike", "tells_outcome", "absent", "unlinked"} <= {one.kind for one in found}
+    assert max(len(one.what) for one in found) <= 500
+    assert max(len(one.where) for one in found) <= 500
 
 
 def test_html_is_escaped():

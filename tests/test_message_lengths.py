@@ -14,7 +14,8 @@ import skmdp
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import transitions_from_arrays
 from skmdp.ensemble import PolicyBagging
-from skmdp.inspection import markov_test, policy_table, supported
+from skmdp.export import from_json, to_json, to_sql
+from skmdp.inspection import explain, lift, markov_test, policy_table, sensitivity, supported
 from skmdp.metrics import compare_policies, evaluate_policy, policy_scorer
 from skmdp.model_selection import EpisodeKFold, train_test_split_episodes
 from skmdp.preprocessing import StateEncoder
@@ -191,6 +192,14 @@ CASES = {
         .fit(LOG)
         .predict(["z" + HUGE])
     ),
+    "explained of an unknown state": lambda: explain(POLICY, "z" + HUGE),
+    "explained of too many parts": lambda: explain(POLICY, [HUGE] * MANY),
+    "sensitivity of an unknown state": lambda: sensitivity(POLICY, ["z" + HUGE]),
+    "lift on other columns": lambda: lift(POLICY, WIDE),
+    "no JSON": lambda: from_json(HUGE),
+    "SQL of NUL": lambda: to_sql(fit(LOG.assign(**{ACTION: HUGE + "\0"}))),
+    "JSON of decimals": lambda: to_json(fit(LOG.assign(**{ACTION: Decimal("1.5")}))),
+    "card of other columns": lambda: from_json(to_json(POLICY)).predict(WIDE),
     "folds": lambda: next(EpisodeKFold(episode="z" + HUGE).split(WIDE)),
     "halves": lambda: train_test_split_episodes(WIDE, episode=HUGE),
     "encoder of a wide table": lambda: StateEncoder(state=HUGE).fit(WIDE),

@@ -58,7 +58,7 @@ def _check_rows_follow(reading: Reading) -> Iterator[Finding]:
     ended = log.next_codes[broken] == MISSING
     if not len(broken):
         return
-    mend = _drop_copies(reading) or _split_where_broken(reading)
+    mend = _drop_copies(reading) or _name_order(reading) or _split_where_broken(reading)
     if ended.any():
         what = f"{np.count_nonzero(ended):,} row(s) end their episode, but rows of it follow."
         names = parts.names("terminated") or parts.nexts
@@ -108,6 +108,23 @@ def _drop_copies(reading: Reading) -> str:
     follows = log.next_codes[kept[:-1]] == log.state_codes[kept[1:]]
     is_inside = reading.episode[kept[:-1]] == reading.episode[kept[1:]]
     return "" if (is_inside & ~follows).any() else "table = table.drop_duplicates().copy()"
+
+
+def _name_order(reading: Reading) -> str:
+    """Return code that names a column as the step, if by that rows follow one another."""
+    log, parts, episode = reading.log, reading.parts, reading.episode
+    if parts.roles.step is None or parts.names("step"):
+        return ""
+    for name in reading.spare_columns:
+        series = reading.frame.column(name)
+        if series.dtype.kind not in "iufM" or series.hasnans:
+            continue
+        order = np.lexsort((_times(series)[reading.rows], episode))
+        is_inside = np.diff(episode[order]) == 0
+        follows = log.next_codes[order[:-1]] == log.state_codes[order[1:]]
+        if np.count_nonzero(is_inside & ~follows) <= MOST_UNLINKED * np.count_nonzero(is_inside):
+            return parts.named("step", name)
+    return ""
 
 
 def _check_steps(reading: Reading) -> Iterator[Finding]:

@@ -14,7 +14,6 @@ import pandas as pd
 
 from skmdp._estimation.counts import sum_by_code
 from skmdp._log.labels import NUMERIC_KINDS
-from skmdp._log.roles import ROLES
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.inspection._audited import Reading
@@ -22,8 +21,6 @@ from skmdp.inspection._findings import Finding
 
 # Rows that are looked at for what tells outcomes: enough for a sure answer.
 MOST_ROWS = 20_000
-# Columns without a role that are looked at.
-MOST_COLUMNS = 50
 # A column tells the outcome if it leaves no more than this share of what state and action leave.
 LEFT_BY_LEAK = 0.02
 # Share of the rows whose next state, given state and action, must be open for it to be told.
@@ -195,10 +192,8 @@ def _is_line(values: Floats, rewards: Floats, left: float) -> bool:
 
 def _check_leaks(reading: Reading, sample: Sample) -> Iterator[Finding]:
     """Look for columns without a role that tell the reward or the next state."""
-    taken = {name for role in ROLES for name in reading.parts.names(role)}
-    spare = [name for name in reading.frame.columns if name not in taken]
     rows = reading.rows[: len(sample.pair)]
-    for name in spare[:MOST_COLUMNS]:
+    for name in reading.spare_columns:
         series = reading.frame.column(name).iloc[rows].reset_index(drop=True)
         told = [
             word

@@ -19,7 +19,7 @@ from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.reading import read_table
 from skmdp._log.refusals import Subject, subject_of
-from skmdp._log.roles import Roles, default_next_names
+from skmdp._log.roles import ROLES, Roles, default_next_names
 from skmdp._typing import Integers
 from skmdp.inspection._findings import WHY, Finding, Severity
 from skmdp.inspection._mends import DISPENSABLE, Mend, Parts, column, run
@@ -28,6 +28,8 @@ from skmdp.inspection._mends import DISPENSABLE, Mend, Parts, column, run
 Mended = tuple[pd.DataFrame, dict[str, Any]]
 # Discount by which durations are counted: that of an estimator whose parameters nobody sets.
 GAMMA = 0.9
+# Columns without a role that are looked at.
+MOST_COLUMNS = 50
 # Faults after which nobody goes on.
 MOST_FAULTS = 100
 
@@ -58,6 +60,12 @@ class Reading:
     def parts(self) -> Parts:
         """Which of its columns play which part; only names of columns are asked of the table."""
         return Parts(pd.DataFrame(columns=self.frame.columns), self.columns)
+
+    @cached_property
+    def spare_columns(self) -> list[Any]:
+        """Columns that play no part, the first of many."""
+        taken = {name for role in ROLES for name in self.parts.names(role)}
+        return [name for name in self.frame.columns if name not in taken][:MOST_COLUMNS]
 
     @cached_property
     def episode(self) -> Integers:
