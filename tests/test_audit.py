@@ -366,6 +366,78 @@ def apply_before(found, error, table, columns):
     return table, columns
 
 
+def counts_of(table, columns):
+    """Return how often each state, action and next state was counted, by labels as text."""
+    policy = MarkovPolicyEstimator(**columns).fit(table)
+    parts = {action: policy.transition_counts(action).toarray() for action in policy.actions_}
+    frames = [
+        pd.DataFrame(part, policy.states_, policy.states_).stack().rename(str(action))
+        for action, part in parts.items()
+    ]
+    return pd.concat(frames, axis=1, keys=[frame.name for frame in frames]).fillna(0)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "missing action",
+        "missing reward",
+        "missing episode",
+        "copies",
+        "steps twice",
+        "lacking rows",
+        "lacking rows and a mark",
+        "goes on",
+        "yes and no",
+        "rewards in words",
+        "no episodes",
+        "no episodes nor steps",
+        "rewards of last rows",
+    ],
+)
+def test_mends_count_no_transition_that_never_happened(case):
+    _, table, columns, *_ = ERRORS[case]
+    found = audit(table, columns=columns)
+    true = counts_of(LOG.drop(columns="reward"), {"reward": None})
+    after = counts_of(*mended(found, table, columns)).reindex(true.index).fillna(0)
+    if case == "steps twice":  # nobody knows which of them is right: both count
+        assert (after.sum() - true.sum()).abs().max() <= 4
+        return
+    assert (after[true.columns] <= true).all(axis=None)
+    assert after.sum().sum() >= true.sum().sum() - 8 - 60 * (case == "rewards of last rows")
+
+
+def test_last_observations_stay_what_they_are():
+    log = at([*LOG.index[5::6], 7], "action", None, at(LOG.index[5::6], "reward", 0.0))
+    found = audit(log)
+    assert found.errors[0].n_rows == 1
+    better, _ = mended(found, log, {})
+    assert better["action"].isna().sum() == 60
+    given = log.assign(next_state=GIVEN["next_state"]).drop(columns="step")
+    better, _ = mended(audit(given), given, {})
+    assert better["action"].isna().sum() == 60
+
+
+@pytest.mark.parametrize("case", ["every row twice", "every episode twice"])
+def test_copies_are_dropped_and_nothing_else(case):
+    _, table, columns, *_ = WARNINGS[case]
+    mend = next(one.mend for one in audit(table).of("warning") if one.kind == "doubled")
+    better, _ = apply(mend, table, columns)
+    pd.testing.assert_frame_equal(better[list(BARE)].reset_index(drop=True), BARE)
+
+
+def test_words_for_yes_are_true():
+    mend = audit(ERRORS["yes and no"][1]).errors[0].mend
+    better, _ = apply(mend, ERRORS["yes and no"][1], {})
+    assert better["terminated"].tolist() == LOG["terminated"].tolist()
+
+
+def test_steps_that_seldom_count_up_by_one_are_times():
+    mends = {case: audit(*ERRORS[case][1:2]).errors[0].mend for case in ("seconds", "lacking rows")}
+    assert "to_datetime" in mends["seconds"]
+    assert "truncated" in mends["lacking rows"]
+
+
 # Errors of which only the owner of the log knows what is right.
 HOPELESS = {
     "no rows": ("empty", LOG.iloc[:0], {}),
@@ -530,6 +602,14 @@ WARNINGS = {
     "a copy of the reward": (
         "tells_outcome",
         LOG.assign(gain=3 - 2 * LOG["reward"]),
+        {},
+        ("gain",),
+        len(LOG),
+        None,
+    ),
+    "a copy of most rewards": (
+        "tells_outcome",
+        LOG.assign(gain=(3 - 2 * LOG["reward"]).where(LOG.index % 5 > 0)),
         {},
         ("gain",),
         len(LOG),

@@ -231,8 +231,11 @@ def _tells_reward(series: pd.Series, sample: Sample) -> bool:
         return False
     if pd.api.types.is_numeric_dtype(series.dtype) and series.dtype != bool:
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        is_varied = len(np.unique(sample.rewards)) >= FEWEST_REWARDS
-        if is_varied and _is_line(numbers, sample.rewards, LEFT_BY_LEAK * left):
+        known = np.isfinite(numbers)
+        rewards = sample.rewards[known]
+        unsaid = float((sample.left_of_rewards[known] ** 2).sum())
+        is_varied = len(np.unique(rewards)) >= FEWEST_REWARDS
+        if is_varied and _is_line(numbers[known], rewards, LEFT_BY_LEAK * unsaid):
             return True
     cells = _cells(series, sample)
     if cells is None:
