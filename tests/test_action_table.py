@@ -192,6 +192,62 @@ def test_errors_of_single_decisions_are_those_of_means():
     assert_allclose(narrow["upper"] - narrow["q"], width, rtol=1e-6)
 
 
+def test_errors_with_a_prior_are_those_of_both_means():
+    """Q is lam m(a) + (1 - lam) m(s), and of equal rows Q(a) - Q(b) is lam (m(a) - m(b))."""
+    rng = np.random.default_rng(0)
+    n, kappa = 400, 300.0
+    log = pd.DataFrame({"state": 0, "action": np.repeat([0, 1], n), "next_state": None})
+    log["reward"] = rng.normal(size=2 * n) + 0.1 * log["action"]
+    table = q_intervals(MarkovPolicyEstimator(prior_strength=kappa, pessimism=1e-12).fit(log))
+    lam, of_state = n / (n + kappa), log["reward"].var(ddof=0)
+    of_pair = (n * log.groupby("action")["reward"].var(ddof=0) + of_state) / (n + 1)
+    variance = (
+        lam**2 * of_pair / n
+        + 2 * lam * (1 - lam) * of_pair / (2 * n)
+        + (1 - lam) ** 2 * of_state / (2 * n)
+    )
+    assert_allclose(table["standard_error"], np.sqrt(variance), rtol=1e-6)
+    z = table["q"].diff().iloc[1] / (lam * np.sqrt(of_pair.sum() / n))
+    assert_allclose(table["probability_best"], norm.cdf(z), rtol=1e-6)
+
+
+def test_what_follows_both_actions_is_no_error_of_their_difference():
+    """Both lead to one state, about which little is known."""
+    rng = np.random.default_rng(0)
+    first = pd.DataFrame({"state": 0, "action": np.repeat([0, 1], 100), "next_state": 1.0})
+    last = pd.DataFrame({"state": 1, "action": 0, "next_state": np.nan}, index=range(5))
+    log = pd.concat(
+        [first.assign(reward=rng.normal(size=200)), last.assign(reward=9 * rng.normal(size=5))]
+    )
+    estimator = MarkovPolicyEstimator(gamma=0.9, pessimism=1e-12)
+    table = q_intervals(estimator.fit(log))
+    alone = q_intervals(estimator.fit(log[log["state"] == 0].assign(next_state=None)))
+    rows = (table["state"] == 0).to_numpy()
+    assert (table["standard_error"][rows] > 5 * alone["standard_error"]).all()
+    assert_allclose(table["probability_best"][rows], alone["probability_best"], rtol=1e-6)
+
+
+def test_a_way_back_multiplies_the_error_of_what_is_advised():
+    """The advised action leads back half of the time, the other one ends."""
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"state": 0, "action": np.repeat([0, 1], 100)})
+    log["next_state"] = np.where((log["action"] == 0) & (log.index % 2 == 0), 0.0, np.nan)
+    log["reward"] = rng.normal(size=200) + 0.2 * (log["action"] == 0)
+    table = q_intervals(MarkovPolicyEstimator(gamma=0.8).fit(log))
+    assert table["is_advised"].tolist() == [True, False]
+    gap = table["q"].iloc[0] - table["q"].iloc[1]
+    z = gap / np.hypot(*table["standard_error"])
+    assert_allclose(norm.ppf(table["probability_best"]), z, rtol=1e-6)
+
+
+def test_with_pessimism_values_are_lowered_as_those_of_the_policy():
+    policy = MarkovPolicyEstimator(gamma=0.7, pessimism=0.5).fit(LOG)
+    table = action_table(policy)
+    assert_allclose(table["q"], policy.q_values_[table["state"], table["action"]])
+    plain = action_table(MarkovPolicyEstimator(gamma=0.7).fit(LOG))
+    assert (table["q"] < plain["q"]).mean() > 0.9
+
+
 def test_a_log_without_chance_has_no_errors():
     table = q_intervals(
         MarkovPolicyEstimator(gamma=0.5).fit(
@@ -255,6 +311,21 @@ def test_errors_are_computed_in_blocks(monkeypatch):
     whole = q_intervals(policy)
     monkeypatch.setattr("skmdp._evaluation.pair_errors.BLOCK_CELLS", 20)
     pd.testing.assert_frame_equal(q_intervals(policy), whole)
+
+
+@pytest.mark.parametrize("most_dense", [0, 3000])
+def test_random_projections_come_near_the_exact_sums(monkeypatch, most_dense):
+    log = sample_transitions(make_garnet(40, 3, 3, random_state=0), None, 300, random_state=0)
+    log["reward"] += np.random.default_rng(0).normal(size=len(log))
+    policy = MarkovPolicyEstimator(gamma=0.95, prior_strength=1.0).fit(log)
+    exact = q_intervals(policy)
+    monkeypatch.setattr("skmdp._evaluation.pair_errors.MOST_EXACT", 0)
+    monkeypatch.setattr("skmdp._evaluation.pair_errors.MOST_DENSE", most_dense)
+    near = q_intervals(policy)
+    assert_allclose(near["standard_error"], exact["standard_error"], rtol=0.25)
+    assert abs(np.log(near["standard_error"] / exact["standard_error"]).mean()) < 0.12
+    assert_allclose(near["probability_best"], exact["probability_best"], atol=0.05)
+    pd.testing.assert_frame_equal(q_intervals(policy), near)
 
 
 def test_without_discount_errors_are_those_of_the_way_to_the_end():

@@ -872,6 +872,56 @@ def test_late_rewards_are_told_from_good_ones(seed):
     assert kinds[1] - kinds[0] <= {"reward_row", "constant_reward", "reward_in_state"}
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_noise_is_no_reward_of_the_row_before(seed):
+    log = a_log(2, 5, seed=seed)
+    kinds = {
+        one.kind
+        for one in audit(log.assign(reward=np.random.default_rng(seed).normal(size=10))).findings
+    }
+    assert "reward_row" not in kinds
+
+
+def test_a_little_of_the_row_before_is_no_fault():
+    """An effect that is sure but small is a state that is not quite Markov."""
+    log = a_log(2000, 6)
+    before = log.groupby("episode")["action"].shift() == "x"
+    log["reward"] = 0.3 * before + np.random.default_rng(0).normal(size=len(log))
+    assert "reward_row" not in {one.kind for one in audit(log).findings}
+    log["reward"] = 3.0 * before + np.random.default_rng(0).normal(size=len(log))
+    assert "reward_row" in {one.kind for one in audit(log).findings}
+
+
+def test_sure_next_states_are_told_by_nothing_else():
+    log = LOG.assign(state=LOG["step"], group=RNG.integers(0, 3, len(LOG)))
+    assert audit(log).of("warning") == ()
+
+
+def test_the_first_pair_seen_once_is_told():
+    log = at([77], "state", "once", at([99], "state", "later"))
+    note = next(one for one in audit(log).findings if one.kind == "seen_once")
+    assert (note.n_rows, note.first_row) == (2, 77)
+
+
+@pytest.mark.parametrize(("spread", "is_irregular"), [(1.5, False), (3.0, True)])
+def test_times_are_irregular_from_twice_the_usual_on(spread, is_irregular):
+    days = np.where(LOG.index % 2, spread, 1.0).cumsum()
+    log = LOG.assign(step=pd.Timestamp("2020") + pd.to_timedelta(days, "D"))
+    assert ("irregular_steps" in {one.kind for one in audit(log).findings}) == is_irregular
+
+
+def test_times_are_not_counted_where_some_are_not_known():
+    """The last row of an episode leads on, and nobody knows when that was."""
+    days = RNG.exponential(size=len(LOG)).cumsum()
+    log = GIVEN.drop(columns="terminated").assign(
+        step=pd.Timestamp("2020") + pd.to_timedelta(days, "D")
+    )
+    log["next_state"] = log["next_state"].fillna("a")
+    warning = next(one for one in audit(log).findings if one.kind == "irregular_steps")
+    assert warning.mend == ""
+    assert refusal_of(log, {"duration": "step"}) is not None
+
+
 def test_all_faults_are_found_at_once():
     log = at([3], "state", None, at([8], "action", None, at([9], "reward", None)))
     log = log.assign(terminated=np.where(LOG["terminated"], "yes", "no")).drop(index=20)

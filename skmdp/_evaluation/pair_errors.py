@@ -17,6 +17,11 @@ nothing). Given state and action, rows are drawn independently, so that with v t
 and the variance of Q is the sum of these with the squares of the visits, where p itself is met
 twice if it is the advised pair of its state. The variance of a pair is shrunk towards that of its
 state, (n v + v(s)) / (n + 1), so that a pair seen once is not taken for certain.
+
+Sums over all states are taken by projections Z (n_states, K) with Z Z' = 1: with D the standard
+deviations of q of the advised pairs, W = (I - gamma P_pi)^-1 D Z and Y = gamma P W, the rows of Y
+have the squared lengths sum_s (m_p(s) D(s))^2. Where states are few, Z is the identity; where they
+are many, it holds random signs, and lengths are known to one part in sqrt(2 K).
 """
 
 from __future__ import annotations
@@ -25,15 +30,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array, identity
-from scipy.sparse.linalg import splu
+from scipy.sparse import csr_array, diags_array
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.direct import choice_of_actions, divide, policy_process
 from skmdp._typing import Floats, Integers
+from skmdp.mdp import MDP
+from skmdp.solvers import evaluate_policy
+from skmdp.solvers._equations import solve_dense
 
 # Numbers that the visits of some pairs may hold at a time.
 BLOCK_CELLS = 2**22
+# States up to which sums over them are exact, and random projections where there are more.
+MOST_EXACT = 500
+N_DRAWS = 200
+# States up to which equations are solved in a full matrix.
+MOST_DENSE = 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +86,75 @@ def pair_errors(
     ``reward_variance`` (n_pairs,) is that of the rewards of rows that lead to one state.
     """
     parts = _Parts.of(counts, actions, values, prior_strength, gamma, reward_variance)
+    acting = np.flatnonzero(counts.state_weights > 0)
+    place = np.zeros(counts.n_states, dtype=np.int64)
+    place[acting] = np.arange(len(acting))
     transitions, _ = policy_process(counts, choice_of_actions(counts, actions), prior_strength)
-    system = identity(counts.n_states, format="csc") - gamma * transitions.T.tocsc()
-    following = following_of_pairs(counts, prior_strength)
-    of_values, of_gaps = np.full((2, len(wanted)), np.nan)
-    solver = splu(system.tocsc())  # the policy ends, or is discounted
-    size = max(1, BLOCK_CELLS // max(counts.n_states, 1))
+    projections = _projections(len(acting))
+    spread = np.sqrt(parts.of_states[acting])
+    moved = _propagate(transitions[acting][:, acting], spread, projections, gamma)
+    following = gamma * following_of_pairs(counts, prior_strength)[:, acting]
+    of_values, of_gaps = np.empty((2, len(wanted)))
+    size = max(1, BLOCK_CELLS // projections.shape[1])
     for start in range(0, len(wanted), size):
         pairs = wanted[start : start + size]
-        visits, of_advised = (
-            solver.solve(gamma * following[some].T.toarray()).T
-            for some in (pairs, np.maximum(parts.advised[counts.pair_state[pairs]], 0))
+        state = counts.pair_state[pairs]
+        own = Visits(
+            following[pairs] @ moved,
+            following[np.maximum(parts.advised[state], 0)] @ moved,
+            projections[place[state]],
+            spread[place[state]],
         )
-        found = parts.variances(pairs, visits, of_advised)
+        found = parts.variances(pairs, own)
         of_values[start : start + size], of_gaps[start : start + size] = np.sqrt(found)
     is_advised = wanted == parts.advised[counts.pair_state[wanted]]
     of_gaps[is_advised] = 0.0
     return PairErrors(of_values, of_gaps)
+
+
+def _projections(n_states: int) -> Floats:
+    """Return Z, (n_states, K): the identity, or random signs where states are many."""
+    if n_states <= MOST_EXACT:
+        return np.eye(n_states)
+    signs = np.random.default_rng(0).integers(0, 2, (n_states, N_DRAWS))
+    return np.asarray((2.0 * signs - 1.0) / np.sqrt(N_DRAWS))
+
+
+def _propagate(transitions: Any, spread: Floats, projections: Floats, gamma: float) -> Floats:
+    """Return (I - gamma P)^-1 D Z, (n_states, K), the policy being discounted or ending."""
+    n = len(spread)
+    scaled = spread[:, np.newaxis] * projections
+    if n <= MOST_DENSE:
+        return solve_dense(gamma * transitions.toarray(), scaled)
+    every = np.arange(n)
+    process = MDP(transitions, np.zeros(n), every, np.zeros(n, dtype=np.int64), n, 1)
+    chosen = np.zeros(n, dtype=np.int64)
+    return np.column_stack(
+        [
+            evaluate_policy(process.unchecked(rewards=column), chosen, gamma, tol=1e-3).state_values
+            for column in scaled.T
+        ]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Visits:
+    """What follows some pairs: Y of them and of the advised ones of their states, (n, K).
+
+    ``projections`` (n, K) and ``spread`` (n,) are Z and D of their states.
+    """
+
+    after: Floats
+    after_advised: Floats
+    projections: Floats
+    spread: Floats
+
+    def back(self, moved: Floats) -> Floats:
+        """Return how often the own state is met again, given rows of Y, (n,)."""
+        met = (moved * self.projections).sum(axis=1)
+        return np.asarray(
+            np.divide(met, self.spread, out=np.zeros_like(met), where=self.spread > 0)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,21 +199,14 @@ class _Parts:
         of_states = np.where(is_logged, own[advised], shared)
         return cls(state, advised, own, with_advised, of_states)
 
-    def variances(
-        self, pairs: Integers, visits: Floats, of_advised: Floats
-    ) -> tuple[Floats, Floats]:
-        """Return the variances of Q of some pairs, and of their distance from the advised one.
-
-        ``visits`` (n, n_states) are those after the pairs, ``of_advised`` those after the advised
-        one of their state.
-        """
+    def variances(self, pairs: Integers, visits: Visits) -> tuple[Floats, Floats]:
+        """Return the variances of Q of some pairs, and of their distance from the advised one."""
         state = self.pair_state[pairs]
-        rows = np.arange(len(pairs))
         own, shared, advised = self.own[pairs], self.with_advised[pairs], self.of_states[state]
-        of_values = own + 2 * visits[rows, state] * shared + visits**2 @ self.of_states
-        moved = of_advised - visits
-        of_gaps = advised + own - 2 * shared + moved**2 @ self.of_states
-        of_gaps += 2 * moved[rows, state] * (advised - shared)
+        of_values = own + 2 * visits.back(visits.after) * shared + (visits.after**2).sum(axis=1)
+        moved = visits.after_advised - visits.after
+        of_gaps = advised + own - 2 * shared + (moved**2).sum(axis=1)
+        of_gaps += 2 * visits.back(moved) * (advised - shared)
         of_gaps[self.advised[state] < 0] = np.nan
         return np.maximum(of_values, 0.0), np.maximum(of_gaps, 0.0)
 

@@ -53,7 +53,8 @@ def action_table(policy: Any) -> pd.DataFrame:
     With ``pessimism`` Q is lowered by errors of its own, and the table shows it so. Of an ensemble
     all numbers are means over the members.
 
-    O(n_pairs x n_states), for the standard errors, in blocks of bounded memory.
+    With more than 500 states, sums over them are taken by random projections, so that standard
+    errors are known to some 5 %. Each of 200 projections costs about one evaluation of the policy.
 
     Examples
     --------
@@ -188,7 +189,7 @@ def q_intervals(policy: Any, *, level: float = 0.95) -> pd.DataFrame:
     values looked large, so that these are too large on average where rows are few; and they assume
     Markov states. :func:`skmdp.metrics.evaluate_policy` judges the whole policy on other rows.
 
-    O(n_pairs x n_states) in blocks of bounded memory.
+    Costs as much as ``action_table``.
 
     References
     ----------
