@@ -31,9 +31,8 @@ from skmdp._trust import discount_of, fitted_q, in_time_of
 from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
 
-# Settings whose means differ by no more than so many standard errors are not told apart. On
-# processes of known truth, more loses where it is best to imitate the log, less loses elsewhere.
-NOT_TOLD_APART = 0.6
+# Means that differ by less than this, relative to their size, differ by rounding.
+ROUNDING = 1e-9
 
 # Learns a policy from evidence by a setting, starting from values of the states (None: from none).
 Learner = Callable[[Evidence, "Setting", "Floats | None"], Policy]
@@ -199,20 +198,16 @@ class CrossValidation:
 def choose(scores: Floats, settings: Sequence[Setting]) -> int:
     """Return the position of the setting to take, given the scores (n_settings, n_folds).
 
-    Of those whose mean is lower than the best one by no more than 0.6 standard errors of that
-    difference over the folds, those with the smallest ``min_count`` are taken: folds do not tell
-    them apart, and what is seldom logged may be worth much. Of several such the best mean,
-    then the first. Settings without a score somewhere, NaN, are never taken.
+    That is the best mean, of equals the one with the smallest ``min_count``, then the first:
+    nothing is restricted for nothing. Settings without a score somewhere, NaN, are never taken.
+    To prefer small or large ones wherever folds hardly tell them apart was tried on processes of
+    known truth: each lost on some of them what it won on others.
     """
     means = scores.mean(axis=1)
-    best = int(np.nanargmax(means))
-    paired = scores[best] - scores
-    n_folds = scores.shape[1]
-    errors = paired.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(len(means))
-    is_near = means[best] - means <= NOT_TOLD_APART * errors
+    best = np.nanmax(means)
     min_counts = np.array([setting.min_count for setting in settings])
-    least = np.flatnonzero(is_near & (min_counts == min_counts[is_near].min()))
-    return int(least[np.argmax(means[least])])
+    equals = np.flatnonzero(means >= best - ROUNDING * abs(best))
+    return int(equals[np.argmin(min_counts[equals])])
 
 
 class HeldOut:

@@ -141,10 +141,9 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     -----
     A candidate's score is the mean over folds of its value by the direct method, with a prior of at
     most one row (behind a ``StateEncoder``, the smaller of this and of what the measurements tell,
-    as in ``score``). Of those whose mean is lower than the best one by no more than 0.6 standard
-    errors of that difference over the folds, the candidate with the smallest ``min_count`` is
-    taken, and of several such the best: on thin logs a large one means to imitate the log, which
-    forgoes what there is to gain, so that the folds must tell that it is better.
+    as in ``score``). The best mean is taken, of equals that with the smallest ``min_count``. On
+    thin logs a large ``min_count`` means to imitate the log, which is best where the log knows what
+    it does, and forgoes most where it does not; the folds tell these apart.
 
     The gain is that of choosing and learning without the episodes that it is measured on: in each
     fold, of the candidate that the other folds choose. Estimates are those of ``evaluate_policy``.

@@ -190,22 +190,17 @@ def settings_of(*min_counts):
     return [Setting(min_count, 0.0) for min_count in min_counts]
 
 
-def test_what_folds_do_not_tell_apart_is_not_restricted():
-    clear = np.array([[1.0, 2.0, 3.0], [2.0, 3.1, 4.0]])
-    assert choose(clear, settings_of(0, 5)) == 1
-    assert choose(clear, settings_of(5, 0)) == 1
-    noisy = np.array([[1.0, 2.0, 3.0], [4.0, 2.0, 0.6]])
-    assert choose(noisy, settings_of(0, 5)) == 0
-    assert choose(noisy[::-1], settings_of(5, 0)) == 1
-    # Of several that are as little restricted the best.
-    three = np.vstack([noisy, noisy[0] + 0.01])
-    assert choose(three, settings_of(0, 5, 0)) == 2
-    # Of equals the first.
+def test_the_best_mean_is_taken_and_nothing_is_restricted_for_nothing():
+    scores = np.array([[1.0, 2.0, 3.0], [2.0, 3.1, 0.8], [2.1, 3.1, 0.9]])
+    assert choose(scores, settings_of(0, 5, 10)) == 2
+    assert choose(scores[:2], settings_of(0, 5)) == 0
+    assert choose(np.ones((3, 4)), settings_of(10, 0, 5)) == 1
     assert choose(np.ones((3, 4)), settings_of(1, 1, 1)) == 0
-    # A candidate without a score is none.
-    assert choose(np.array([[np.nan, 9.0], [1.0, 1.0]]), settings_of(0, 5)) == 1
-    # One fold tells no error.
-    assert choose(np.array([[1.0], [1.1]]), settings_of(0, 5)) == 1
+    # What differs by rounding is equal.
+    assert choose(np.array([[1.0], [1.0 - 1e-12]]), settings_of(3, 0)) == 1
+    assert choose(np.array([[-5.0], [-5.0 - 1e-11]]), settings_of(3, 0)) == 1
+    # A candidate without a score in some fold is none, nor is one that takes everything.
+    assert choose(np.array([[np.nan, 9.0], [1.0, 1.0]]), settings_of(0, np.inf)) == 1
 
 
 def test_the_choice_is_the_same_in_every_fit_and_for_every_order_of_the_rows(fitted):

@@ -22,7 +22,7 @@ from skmdp._evaluation.horizon import Horizon
 from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles
 
-SEED = int(os.environ.get("CV_SEED", "1000"))
+SEED = int(os.environ.get("CV_SEED", "2000"))
 N_LOGS = 20
 SIZES = (100, 1_000, 5_000)
 MIN_COUNTS = (0, 3, 10, 30)
