@@ -67,6 +67,16 @@ PUBLIC = {
         "most_trusted",
         "train_test_split_episodes",
     ],
+    "skmdp.plotting": [
+        "ConvergenceDisplay",
+        "PolicyDisplay",
+        "PolicyEvaluationDisplay",
+        "PolicyMapDisplay",
+        "PolicyTreeDisplay",
+        "SupportDisplay",
+        "TransitionGraphDisplay",
+        "ValueDisplay",
+    ],
     "skmdp.preprocessing": ["StateEncoder", "add_lags"],
     "skmdp.solvers": [
         "AverageRewardSolution",

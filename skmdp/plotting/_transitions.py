@@ -1,0 +1,235 @@
+"""Where the advice leads: states as nodes, transitions as arrows."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from skmdp._pipelines import unwrap
+from skmdp._policy import fitted_policy, has_policy
+from skmdp._typing import Array, Floats, Integers
+from skmdp.inspection._pairs import not_a_policy, pairs_of
+from skmdp.plotting._drawing import MOST_STATES, axes, most_visited, named, state_names, told_of
+
+# Arrows that are hardly ever taken would hide the others.
+LEAST_PROBABILITY = 0.02
+RADIUS = 1.0
+# Names that fit around the circle without being turned.
+MOST_LEVEL_NAMES = 12
+LARGEST_NODE, SMALLEST_NODE = 900.0, 60.0
+
+
+class TransitionGraphDisplay:
+    """The process under the policy: where the advised actions lead, and how likely.
+
+    States lie on a circle, in their own order. The area of a node shows how often the log was
+    there, its colour what is advised; the width of an arrow is the probability.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_shown, n_shown)
+        P(s'|s) under the policy, between the states shown.
+    visits : ndarray of shape (n_shown,)
+        Weighted rows of each state.
+    advised : ndarray of shape (n_shown,)
+        Position of the advised action among ``actions``, -1 where there are no decisions.
+    states : list of str
+        Names of the states shown.
+    actions : list of str
+        Names of the actions.
+    n_states : int
+        Number of states of the policy that have decisions, shown or not.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        What was drawn on.
+    figure_ : matplotlib Figure
+        Its figure.
+
+    Examples
+    --------
+    >>> from skmdp import MarkovPolicyEstimator
+    >>> from skmdp.datasets import load_climb
+    >>> from skmdp.plotting import TransitionGraphDisplay
+    >>> policy = MarkovPolicyEstimator().fit(load_climb())
+    >>> display = TransitionGraphDisplay.from_estimator(policy)
+    >>> display.probabilities.shape
+    (5, 5)
+    """
+
+    def __init__(
+        self,
+        *,
+        probabilities: Floats,
+        visits: Floats,
+        advised: Integers,
+        states: list[str],
+        actions: list[str],
+        n_states: int,
+    ) -> None:
+        self.probabilities = probabilities
+        self.visits = visits
+        self.advised = advised
+        self.states = states
+        self.actions = actions
+        self.n_states = n_states
+
+    @classmethod
+    def from_estimator(cls, policy: Any, *, max_states: int = MOST_STATES, ax: Any = None) -> Self:
+        """Draw where the advice of a fitted policy leads.
+
+        Parameters
+        ----------
+        policy : MarkovPolicyEstimator, or pipeline or search that ends in one
+            A fitted policy.
+        max_states : int, default=40
+            The most visited states are shown, so many at most.
+        ax : matplotlib Axes, default=None
+            What to draw on. None: a new figure.
+
+        Returns
+        -------
+        display : TransitionGraphDisplay
+            The display, drawn. States that are only ever reached, such as ends, are shown if all
+            states fit.
+
+        Raises
+        ------
+        NotFittedError
+            If the policy is not fitted.
+        TypeError
+            If it is another policy, such as an ensemble, whose members have processes of their own.
+        ImportError
+            If matplotlib is not installed.
+        """
+        _, estimator = unwrap(policy)
+        if not has_policy(estimator):
+            raise not_a_policy(estimator)
+        own, pairs = fitted_policy(estimator), pairs_of(policy)
+        states = most_visited(pairs, max_states)
+        if len(own.evidence.states) <= max_states:
+            states = np.arange(len(own.evidence.states))
+        codes = own.action_codes[states]
+        probabilities = np.zeros((len(states), len(states)))
+        acts = own.counts.state_weights[states] > 0
+        for code in np.unique(codes[acts]):
+            matrix = own.transition_matrix(own.evidence.actions.label(int(code)))
+            rows = np.flatnonzero(acts & (codes == code))
+            probabilities[rows] = matrix[states[rows]][:, states].toarray()
+        return cls(
+            probabilities=probabilities,
+            visits=own.counts.state_weights[states],
+            advised=np.where(acts, codes, -1),
+            states=state_names(pairs, states),
+            actions=named(own.evidence.actions.labels),
+            n_states=len(pairs.first),
+        ).plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> Self:
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            What to draw on. None: a new figure.
+
+        Returns
+        -------
+        display : TransitionGraphDisplay
+            The display.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        n = len(self.states)
+        ax = axes("TransitionGraphDisplay", ax, 22, 8.0)
+        angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
+        places = RADIUS * np.column_stack([np.cos(angle), np.sin(angle)])
+        for source, target in zip(
+            *np.nonzero(self.probabilities >= LEAST_PROBABILITY), strict=True
+        ):
+            self._draw_arrow(ax, places, int(source), int(target))
+        colours = self._colours(ax)
+        area = SMALLEST_NODE + LARGEST_NODE * self.visits / max(float(self.visits.max()), 1.0)
+        ax.scatter(*places.T, s=area / max(1.0, n / 12), c=colours, zorder=3, edgecolors="black")
+        is_crowded = n > MOST_LEVEL_NAMES
+        for name, (x, y), turn in zip(self.states, places, angle, strict=True):
+            is_left = x < -1e-9
+            upright = np.degrees(turn) + (180 if is_left else 0)
+            side = "right" if is_left else "left"
+            ax.annotate(
+                name,
+                (1.13 * x, 1.13 * y) if is_crowded else (1.26 * x, 1.26 * y),
+                rotation=upright if is_crowded else 0,
+                rotation_mode="anchor",
+                ha=side if is_crowded or abs(x) > 0.3 else "center",
+                va="center",
+                fontsize=8,
+            )
+        ax.set_xlim(-2, 2)
+        ax.set_ylim(-2 if is_crowded else -1.5, 2 if is_crowded else 1.5)
+        ax.set_aspect("equal")
+        ax.axis("off")
+        ax.set_title(f"Where the advice leads{told_of(n, self.n_states)}")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _draw_arrow(self, ax: Any, places: Floats, source: int, target: int) -> None:
+        """Draw an arrow between two states, or a loop outside the circle."""
+        probability = float(self.probabilities[source, target])
+        style = {
+            "alpha": 0.25 + 0.6 * probability,
+            "color": "tab:gray",
+            "linewidth": 0.4 + 2.6 * probability,
+        }
+        if source == target:
+            x, y = 1.0 * places[source] * (1 + 0.07)
+            ax.add_patch(_circle(x, y, style))
+            return
+        ax.annotate(
+            "",
+            xy=places[target],
+            xytext=places[source],
+            arrowprops={
+                "arrowstyle": "-|>",
+                "connectionstyle": "arc3,rad=0.12",
+                "shrinkA": 9,
+                "shrinkB": 11,
+                **style,
+            },
+        )
+
+    def _colours(self, ax: Any) -> Array:
+        """Return the colour of each state, and tell what colours mean."""
+        from matplotlib import colormaps
+        from matplotlib.lines import Line2D
+
+        map_of = colormaps["tab10" if len(self.actions) <= 10 else "tab20"]
+        colours = np.array(
+            [map_of(code % map_of.N) if code >= 0 else (1, 1, 1, 1) for code in self.advised]
+        )
+        taken = sorted(set(self.advised[self.advised >= 0].tolist()))[:20]
+        handles = [
+            Line2D(
+                [],
+                [],
+                marker="o",
+                linestyle="",
+                color=map_of(code % map_of.N),
+                label=self.actions[code],
+            )
+            for code in taken
+        ]
+        ax.legend(handles=handles, title="advised", frameon=False, loc="upper left", fontsize=8)
+        return colours
+
+
+def _circle(x: float, y: float, style: dict[str, Any]) -> Any:
+    """Return a small circle, which stands for staying."""
+    from matplotlib.patches import Circle
+
+    return Circle((x, y), 0.07, fill=False, zorder=1, **style)

@@ -1,0 +1,392 @@
+"""Displays: what they hold, that they draw it at any size, and what they refuse."""
+
+import builtins
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import polars
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer
+
+from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
+from skmdp.datasets import make_maintenance_log, make_search_log
+from skmdp.ensemble import PolicyBagging
+from skmdp.inspection import action_table, policy_table
+from skmdp.metrics import compare_policies, evaluate_policy
+from skmdp.model_selection import EpisodeKFold
+from skmdp.plotting import (
+    ConvergenceDisplay,
+    PolicyDisplay,
+    PolicyEvaluationDisplay,
+    PolicyMapDisplay,
+    PolicyTreeDisplay,
+    SupportDisplay,
+    TransitionGraphDisplay,
+    ValueDisplay,
+)
+from skmdp.preprocessing import StateEncoder
+from skmdp.solvers import solve
+
+OF_POLICIES = [
+    PolicyDisplay,
+    ValueDisplay,
+    SupportDisplay,
+    TransitionGraphDisplay,
+    ConvergenceDisplay,
+]
+LOG = make_maintenance_log(60, 12, random_state=0)
+ROLES = {"episode": "machine", "step": "month", "state": "condition", "reward": "profit"}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return MarkovPolicyCV(gamma=0.9, **ROLES).fit(LOG)
+
+
+def measured(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({"age": rng.uniform(20, 90, n), "pressure": rng.normal(120, 20, n)})
+    action = rng.choice(["drug", "none"], n)
+    reward = ((X["age"] > 55) == (action == "drug")).astype(float)
+    return X.assign(sex=rng.choice(["f", "m"], n), action=action, reward=reward, episode=range(n))
+
+
+def piped(learner=None):
+    bins = KBinsDiscretizer(2, encode="ordinal", strategy="uniform")
+    learner = MarkovPolicyEstimator(handle_unknown="most_frequent") if learner is None else learner
+    return make_pipeline(
+        StateEncoder(bins, state=["age", "pressure"]), learner.set_params(state=["age", "pressure"])
+    )
+
+
+def drawn(display):
+    """Draw for good, as a file is: that is where fonts and layouts fail."""
+    display.figure_.canvas.draw()
+    return display
+
+
+# ------------------------------------------------------------------------------ what they hold
+
+
+def test_a_heat_map_holds_q_and_the_advice(policy):
+    display = drawn(PolicyDisplay.from_estimator(policy))
+    table = action_table(policy)
+    for line, state in enumerate(display.states):
+        rows = table[table["condition"] == state].set_index("action")
+        known = ~np.isnan(display.q_values[line])
+        assert [display.actions[i] for i in np.flatnonzero(known)] == list(rows.index)
+        np.testing.assert_allclose(display.q_values[line][known], rows["q"])
+        assert display.actions[display.advised[line]] == rows["is_advised"].idxmax()
+    assert display.is_admissible.all()
+
+
+def test_what_may_not_be_chosen_is_crossed_out():
+    ban = pd.DataFrame({"condition": ["worn"], "action": ["service"]})
+    display = PolicyDisplay.from_estimator(MarkovPolicyEstimator(forbidden=ban, **ROLES).fit(LOG))
+    line, column = display.states.index("worn"), display.actions.index("service")
+    assert not display.is_admissible[line, column]
+    assert display.is_admissible.sum() == display.is_admissible.size - 1
+    assert display.actions[display.advised[line]] != "service"
+
+
+def test_values_are_those_of_the_states(policy):
+    display = drawn(ValueDisplay.from_estimator(policy))
+    assert (np.diff(display.values) >= 0).all()
+    found = dict(zip(display.states, display.values, strict=True))
+    table = policy_table(policy)
+    assert found == pytest.approx(dict(zip(table["condition"], table["value"], strict=True)))
+    assert (display.standard_errors > 0).all()
+
+
+def test_support_counts_rows(policy):
+    display = drawn(SupportDisplay.from_estimator(policy))
+    table = policy_table(policy)
+    np.testing.assert_array_equal(display.action_visits, table["action_visits"])
+    np.testing.assert_array_equal(display.state_visits, table["state_visits"])
+    thin = SupportDisplay(
+        action_visits=np.array([4.0, 5.0, 0.0]), state_visits=np.array([10.0, 80, 10])
+    )
+    assert drawn(thin.plot()).thin_share == pytest.approx(0.2)
+
+
+def test_arrows_are_the_probabilities_under_the_policy(policy):
+    display = drawn(TransitionGraphDisplay.from_estimator(policy))
+    for i, state in enumerate(policy.states_):
+        action = policy.policy_map()[state]
+        row = policy.transition_matrix(action).toarray()[i]
+        np.testing.assert_allclose(display.probabilities[i], row)
+        assert display.actions[display.advised[i]] == action
+    np.testing.assert_allclose(display.probabilities.sum(axis=1), 1)
+
+
+def test_ends_are_nodes_without_advice():
+    table = pd.DataFrame(
+        {"episode": [0, 0], "state": ["a", "b"], "action": "go", "next_state": ["b", "end"]}
+    ).assign(reward=1.0)
+    display = drawn(TransitionGraphDisplay.from_estimator(MarkovPolicyEstimator().fit(table)))
+    assert display.states == ["a", "b", "end"]
+    assert display.advised.tolist() == [0, 0, -1]
+    assert display.n_states == 2
+
+
+def test_bounds_fall(policy):
+    display = drawn(ConvergenceDisplay.from_estimator(policy))
+    assert len(display.histories) == 3
+    for history in display.histories.values():
+        assert history[-1] <= 1e-6 * max(1, np.abs(policy.mdp_.rewards).max()) * 10
+    alone = ConvergenceDisplay.from_solutions(solve(policy.mdp_, 0.9))
+    assert list(alone.histories) == ["solution"]
+
+
+RULE = {"new": "run", "good": "run", "worn": "service", "bad": "replace", "broken": "repair"}
+
+
+def test_evaluations_are_drawn_beside_the_log(policy):
+    one = evaluate_policy(RULE, LOG, methods="dm", columns=ROLES)
+    alone = drawn(PolicyEvaluationDisplay.from_evaluations(one))
+    assert alone.estimates["policy"].tolist() == ["policy"]
+    assert alone.logged_value == one.behavior_value
+    two = drawn(PolicyEvaluationDisplay.from_evaluations({"rule": one, "again": one}))
+    assert two.estimates["policy"].tolist() == ["rule", "again"]
+    policies = {"today": "behavior", "rule": RULE, "learned": policy}
+    table = compare_policies(policies, LOG, methods="dm")
+    display = drawn(PolicyEvaluationDisplay.from_comparison(table))
+    np.testing.assert_array_equal(display.estimates["value"], table["value"])
+    assert display.logged_value is None
+    labels = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert labels == ["today", "rule", "learned"]
+
+
+def test_methods_without_an_interval_are_points():
+    table = pd.DataFrame(
+        {
+            "policy": ["a", "b"] * 2,
+            "method": ["dm", "dm", "wis", "wis"],
+            "value": [1.0, 2.0, 1.5, 2.5],
+            "lower": [0.5, 1.5, np.nan, np.nan],
+            "upper": [1.5, 2.5, np.nan, np.nan],
+        }
+    )
+    display = drawn(PolicyEvaluationDisplay(estimates=table, logged_value=np.nan).plot())
+    assert len(display.ax_.get_legend().get_texts()) == 2
+
+
+def test_a_map_shows_what_is_predicted():
+    log = measured()
+    policy = piped().fit(log)
+    display = drawn(PolicyMapDisplay.from_estimator(policy, log, ["age", "pressure"]))
+    assert display.actions == ["drug", "none"]
+    asked = pd.DataFrame({"age": display.x, "pressure": display.y[0]})
+    predicted = policy.predict(asked)
+    np.testing.assert_array_equal(np.array(display.actions)[display.advised[0]], predicted)
+    assert display.x.min() == log["age"].min()
+    assert display.points.shape == (len(log), 2)
+    drawn(
+        PolicyMapDisplay(
+            x=display.x,
+            y=display.y,
+            advised=display.advised,
+            actions=display.actions,
+            names=("a", "b"),
+        ).plot()
+    )
+
+
+def test_other_columns_of_a_map_are_held_in_their_middle():
+    held = []
+
+    class Policy:
+        def predict(self, X):
+            held.append(X)
+            return np.where(X["pressure"] > 100, "high", "low")
+
+    log = measured().assign(height=np.nan)
+    PolicyMapDisplay.from_estimator(Policy(), polars.from_pandas(log), ["age", "pressure"])
+    (asked,) = held
+    assert asked["sex"].nunique() == 1
+    assert asked["reward"].iloc[0] in (0.0, 1.0)
+    assert asked["height"].isna().all()
+
+
+def test_a_tree_answers_as_the_policy_where_it_can(policy):
+    display = drawn(PolicyTreeDisplay.from_estimator(policy, LOG[["condition"]]))
+    assert display.fidelity == 1.0
+    assert "condition is worn" in display.features
+    log = measured()
+    pipeline = piped().fit(log)
+    small = drawn(
+        PolicyTreeDisplay.from_estimator(
+            pipeline, log[["age", "pressure", "sex"]], max_leaf_nodes=2
+        )
+    )
+    assert small.tree.get_n_leaves() == 2
+    predicted = pipeline.predict(log)
+    own = small.tree.predict(
+        np.column_stack([log["age"], log["pressure"], log["sex"] == "f", log["sex"] == "m"]).astype(
+            float
+        )
+    )
+    assert small.fidelity == pytest.approx(np.mean(own == predicted))
+
+
+# ------------------------------------------------------------------------- any company, any size
+
+
+@pytest.mark.parametrize("display", OF_POLICIES)
+def test_pipelines_and_searches_are_drawn_in_measured_units(display):
+    log = measured()
+    search = GridSearchCV(piped(), {"markovpolicyestimator__gamma": [0.5]}, cv=EpisodeKFold(2))
+    for fitted in (
+        piped().fit(log),
+        search.fit(log),
+        piped(MarkovPolicyCV(handle_unknown="most_frequent")).fit(log),
+    ):
+        found = drawn(display.from_estimator(fitted))
+        if hasattr(found, "states"):
+            assert len(found.states) == 4
+            assert all("inf" in name for name in found.states)
+
+
+@pytest.mark.parametrize("display", [PolicyDisplay, ValueDisplay, SupportDisplay])
+def test_ensembles_are_drawn(display):
+    bag = PolicyBagging(MarkovPolicyEstimator(**ROLES), 3, bootstrap=True, random_state=0).fit(LOG)
+    drawn(display.from_estimator(bag))
+
+
+@pytest.mark.parametrize("display", OF_POLICIES)
+def test_many_states_are_cut_to_the_most_visited(display):
+    policy = MarkovPolicyEstimator(gamma=0.9).fit(make_search_log(600, random_state=0))
+    assert len(policy.states_) > 200
+    found = drawn(display.from_estimator(policy))
+    if hasattr(found, "states"):
+        assert len(found.states) == 40
+        assert f"the 40 most visited of {found.n_states:,}" in found.ax_.get_title()
+        visits = policy_table(policy).set_index("state")["state_visits"]
+        assert visits[found.states].min() >= visits.nlargest(40).min()
+        few = display.from_estimator(policy, max_states=3)
+        assert len(few.states) == 3
+
+
+@pytest.mark.parametrize("display", OF_POLICIES)
+@pytest.mark.parametrize("label", ["$a_b^c$", "x" * 300, "<b>&", "état"])
+def test_two_states_and_odd_labels(display, label):
+    table = pd.DataFrame(
+        {
+            "episode": 0,
+            "state": [label, "b"],
+            "action": ["go\nthere", "stay"],
+            "next_state": ["b", None],
+        }
+    ).assign(reward=[1.0, 2.0])
+    drawn(display.from_estimator(MarkovPolicyEstimator().fit(table)))
+
+
+@pytest.mark.parametrize("display", OF_POLICIES)
+def test_axes_may_be_handed_in(display, policy):
+    figure, ax = plt.subplots()
+    found = display.from_estimator(policy, ax=ax)
+    assert found.ax_ is ax
+    assert found.figure_ is figure
+    assert found.plot().ax_ is not ax
+
+
+def test_many_actions_share_colours():
+    log = make_search_log(300, length=25, random_state=0)
+    display = drawn(TransitionGraphDisplay.from_estimator(MarkovPolicyEstimator().fit(log)))
+    assert len(display.actions) > 20
+    n = 24
+    many = PolicyMapDisplay(
+        x=np.arange(n),
+        y=np.arange(2.0),
+        advised=np.tile(np.arange(n), (2, 1)),
+        actions=[str(i) for i in range(n)],
+        names=("x", "y"),
+    )
+    drawn(many.plot())
+
+
+# ------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("display", OF_POLICIES)
+def test_what_is_not_fitted_is_not_drawn(display):
+    with pytest.raises(NotFittedError):
+        display.from_estimator(MarkovPolicyEstimator())
+
+
+def test_an_ensemble_has_no_process_of_its_own():
+    bag = PolicyBagging(MarkovPolicyEstimator(**ROLES), 2, bootstrap=True, random_state=0).fit(LOG)
+    with pytest.raises(TypeError, match="got PolicyBagging"):
+        TransitionGraphDisplay.from_estimator(bag)
+
+
+@pytest.mark.parametrize("display", [PolicyDisplay, ValueDisplay, TransitionGraphDisplay])
+def test_a_picture_has_a_state_at_least(display, policy):
+    with pytest.raises(ValueError, match="max_states must be at least 1, got 0"):
+        display.from_estimator(policy, max_states=0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["age", "weight"], "no column 'weight'; it has 'age', 'pressure', 'sex'"),
+        (["age", "sex"], "Column 'sex' is not numeric, so it has no place on a map"),
+        (["age", "age"], "two different names of columns"),
+        (["age"], "two different names of columns"),
+        ("ab", "two different names of columns"),
+        (["age", "height"], "Column 'height' holds no number"),
+    ],
+)
+def test_maps_that_cannot_be(columns, message):
+    log = measured().assign(height=np.nan)
+    with pytest.raises(ValueError, match=message):
+        PolicyMapDisplay.from_estimator(piped().fit(measured()), log, columns)
+
+
+def test_trees_that_cannot_be(policy):
+    with pytest.raises(ValueError, match="no rows to grow a tree on"):
+        PolicyTreeDisplay.from_estimator(policy, LOG[["condition"]][:0])
+    with pytest.raises(ValueError, match="max_leaf_nodes must be at least 2, got 1"):
+        PolicyTreeDisplay.from_estimator(policy, LOG[["condition"]], max_leaf_nodes=1)
+
+
+def test_comparisons_that_cannot_be():
+    with pytest.raises(ValueError, match="evaluations is empty"):
+        PolicyEvaluationDisplay.from_evaluations({})
+    for table in (
+        None,
+        pd.DataFrame({"policy": []}),
+        pd.DataFrame(columns=["policy", "method", "value", "lower", "upper"]),
+    ):
+        with pytest.raises(
+            ValueError, match=r"the table that skmdp.metrics.compare_policies returns"
+        ):
+            PolicyEvaluationDisplay.from_comparison(table)
+
+
+def test_a_missing_library_is_named_with_the_extra(policy, monkeypatch):
+    find = builtins.__import__
+
+    def without_matplotlib(name, *others, **options):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return find(name, *others, **options)
+
+    for module in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(builtins, "__import__", without_matplotlib)
+    with pytest.raises(
+        ImportError, match=r"PolicyDisplay draws with matplotlib.*pip install 'skmdp\[plot\]'"
+    ):
+        PolicyDisplay.from_estimator(policy)
