@@ -78,6 +78,7 @@ PUBLIC = {
         "ValueDisplay",
     ],
     "skmdp.preprocessing": ["StateEncoder", "add_lags"],
+    "skmdp.report": ["write_report"],
     "skmdp.solvers": [
         "AverageRewardSolution",
         "EndlessLoopError",

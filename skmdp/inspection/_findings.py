@@ -240,6 +240,23 @@ class Audit:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_html(self) -> str:
+        """Return the findings as a table of HTML, all text escaped.
+
+        Returns
+        -------
+        text : str
+            One ``table`` element, as notebooks show it.
+
+        Examples
+        --------
+        >>> from skmdp.datasets import load_climb
+        >>> from skmdp.inspection import audit
+        >>> audit(load_climb()).to_html().startswith("<table>")
+        True
+        """
         heads = ("severity", "kind", "where", "what", "why", "mend")
         rows = [_html_row("th", heads)]
         rows += [
