@@ -135,7 +135,13 @@ def _columns(
     for role in ("state", "next_state"):
         if len(columns.get(role, ())) == 1:
             columns[role] = columns[role][0]
-    for role, names in {**{role: role for role in REQUIRED}, **columns}.items():
+    _require(parser, {**{role: role for role in REQUIRED}, **columns}, table)
+    return columns
+
+
+def _require(parser: argparse.ArgumentParser, columns: dict[str, Any], table: pd.DataFrame) -> None:
+    """Stop for a column that was named, or is needed, but is not there."""
+    for role, names in columns.items():
         wanted = [names] if isinstance(names, str) else names
         absent = [name for name in wanted if name not in table.columns]
         if absent and (role, names) != ("duration", FROM_STEPS):
@@ -143,7 +149,6 @@ def _columns(
                 f"the table has no column {quoted(absent)}; it has {quoted(list(table.columns))}. "
                 f"Name it: --{role.replace('_', '-')} NAME."
             )
-    return columns
 
 
 def _as_records(found: Audit) -> list[dict[str, Any]]:
