@@ -11,9 +11,9 @@ rare once the worn ones are serviced. So the foreman's rule will do.
 
 ::
 
-    python examples/plot_09_from_messy_log_to_decision.py figure.png
+    python examples/plot_09_from_messy_log_to_decision.py figure.png report.html
 
-saves the figure; without a name it is shown. Needs matplotlib.
+saves the figure and a report; without names the figure is shown. Needs matplotlib.
 """
 
 import sys
@@ -27,6 +27,7 @@ from skmdp.export import to_rules
 from skmdp.inspection import action_table, audit
 from skmdp.metrics import compare_policies
 from skmdp.model_selection import train_test_split_episodes
+from skmdp.report import write_report
 
 # %%
 # Two clerks keep the books, and one of them writes "Worn". Forty months were entered twice.
@@ -101,3 +102,8 @@ if len(sys.argv) > 1:
     figure.savefig(sys.argv[1], dpi=150)
 else:
     plt.show()
+
+# %%
+# Hand it on: one page that opens in any browser, and needs nothing else.
+if len(sys.argv) > 2:
+    write_report(policy, sys.argv[2], test, policies={"rule": rule}, title="Machines")

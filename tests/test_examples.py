@@ -164,7 +164,9 @@ def test_pipeline_from_raw_measurements(tmp_path):
 
 
 def test_a_messy_log_is_mended_and_judged_like_the_clean_one(tmp_path):
-    printed = run("plot_09_from_messy_log_to_decision.py", tmp_path / "figure.png")
+    figure, report = tmp_path / "figure.png", tmp_path / "report.html"
+    printed = run("plot_09_from_messy_log_to_decision.py", figure, report)
+    assert "rule: Better than the logged policy" in report.read_text(encoding="utf-8")
     messy, mended = printed.split("mended:")
     assert re.search(r"look_alike +\d+", messy)
     assert re.search("steps_repeat +40", messy)
