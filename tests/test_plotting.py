@@ -173,13 +173,15 @@ def test_methods_without_an_interval_are_points():
         {
             "policy": ["a", "b"] * 2,
             "method": ["dm", "dm", "wis", "wis"],
-            "value": [1.0, 2.0, 1.5, 2.5],
+            "value": [1.0, 2.0, np.nan, 2.5],
             "lower": [0.5, 1.5, np.nan, np.nan],
             "upper": [1.5, 2.5, np.nan, np.nan],
         }
     )
     display = drawn(PolicyEvaluationDisplay(estimates=table, logged_value=np.nan).plot())
     assert len(display.ax_.get_legend().get_texts()) == 2
+    none = PolicyEvaluationDisplay(estimates=table.assign(value=[1.0, 2.0, np.nan, np.nan])).plot()
+    assert [text.get_text() for text in none.ax_.get_legend().get_texts()] == ["dm"]
 
 
 def test_a_map_shows_what_is_predicted():

@@ -139,8 +139,9 @@ class PolicyEvaluationDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        table, methods = self.estimates, list(dict.fromkeys(self.estimates["method"]))
-        policies = list(dict.fromkeys(table["policy"]))
+        table = self.estimates[np.isfinite(self.estimates["value"])]
+        methods = list(dict.fromkeys(table["method"]))
+        policies = list(dict.fromkeys(self.estimates["policy"]))
         ax = axes("PolicyEvaluationDisplay", ax, len(table))
         for i, method in enumerate(methods):
             rows = table[table["method"] == method]

@@ -21,6 +21,7 @@ white-space:pre-line}
 table{border-collapse:collapse;font-size:.88rem;width:100%}
 caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d7dde3;vertical-align:top}
+.audit td{min-width:7rem;overflow-wrap:anywhere}
 td.number{text-align:right;font-variant-numeric:tabular-nums}
 th button{font:inherit;font-weight:600;background:none;border:0;padding:0;cursor:pointer;
 text-align:left}

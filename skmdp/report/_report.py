@@ -151,7 +151,7 @@ def _parts(
         if X is not None:
             encoded = transform(unwrap(policy)[0], X)
             found = audit(encoded, columns=_columns(estimator))
-            parts.append(section("The log", f'<div class="wide">{found.to_html()}</div>'))
+            parts.append(section("The log", f'<div class="wide audit">{found.to_html()}</div>'))
         parts += [
             section("What is assumed", listed(ASSUMPTIONS)),
             section("Where it comes from", facts(_provenance(policy, estimator))),
