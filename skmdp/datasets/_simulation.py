@@ -9,7 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_array
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
+from skmdp.datasets._policy_logs import labelled, require_probabilities
 from skmdp.mdp import MDP
 from skmdp.mdp._policies import pair_probabilities
 
@@ -108,7 +110,7 @@ def _distinct_draws(n_rows: int, n: int, k: int, rng: np.random.RandomState) -> 
 
 
 def sample_transitions(
-    mdp: MDP,
+    mdp: Any,
     policy: npt.ArrayLike | None = None,
     n_episodes: int = 100,
     *,
@@ -119,12 +121,12 @@ def sample_transitions(
 
     Parameters
     ----------
-    mdp : MDP
+    mdp : MDP or fitted MarkovPolicyEstimator
         The process. Episodes start by its ``initial_distribution``, or in any state that has
-        pairs if it has none.
+        pairs if it has none. Of an estimator, the process that it estimated.
     policy : array-like of shape (n_states,), (n_states, n_actions) or (n_pairs,), default=None
         Action code of every state, as integers, or probability of every action in every state or
-        of every pair. None: all admissible actions are equally likely.
+        of every pair. None: all admissible actions are equally likely; of an estimator, its advice.
     n_episodes : int, default=100
         Number of episodes.
     max_steps : int, default=1000
@@ -140,11 +142,17 @@ def sample_transitions(
         and actions are codes. The last row of an episode that was cut off names its next state
         and is not terminated.
 
+        Of an estimator, the columns that it reads, under their names, and labels instead of codes.
+        Rewards are drawn then: the mean logged reward of the transition (of the action, where that
+        one was never logged), plus normal noise with the spread that the rewards of the state have
+        around these means.
+
     Raises
     ------
     ValueError
         If the policy has another shape, takes an action that is not admissible, or has
-        probabilities that do not sum to one; if there are no episodes or no steps to simulate.
+        probabilities that do not sum to one; if there are no episodes or no steps to simulate; if
+        the decisions of an estimator take different times, since its process holds discounts then.
 
     Notes
     -----
@@ -162,6 +170,16 @@ def sample_transitions(
     >>> optimal = sample_transitions(mdp, policy.predict(range(10)), random_state=0)
     >>> bool(len(optimal) / 100 < len(log) / 500)  # the goal is reached faster
     True
+
+    What a workshop would come to if it followed the advice:
+
+    >>> from skmdp.datasets import make_maintenance_log
+    >>> roles = {"episode": "machine", "step": "month", "state": "condition", "reward": "profit"}
+    >>> log = make_maintenance_log(random_state=0)
+    >>> policy = MarkovPolicyEstimator(gamma=0.95, **roles).fit(log)
+    >>> simulated = sample_transitions(policy, max_steps=24, random_state=0)
+    >>> list(simulated)
+    ['machine', 'month', 'condition', 'action', 'profit', 'next_condition', 'terminated']
     """
     if n_episodes < 1 or max_steps < 1:
         raise ValueError(
@@ -169,6 +187,23 @@ def sample_transitions(
             f"max_steps={max_steps}."
         )
     rng = check_random_state(random_state)
+    if not hasattr(type(mdp), "__skmdp_policy__"):
+        return _sample_codes(mdp, policy, n_episodes, max_steps, rng)
+    check_is_fitted(mdp)
+    own = mdp.__skmdp_policy__()
+    require_probabilities(own.counts)
+    asked = own.action_codes if policy is None else policy
+    return labelled(own, _sample_codes(own.mdp, asked, n_episodes, max_steps, rng), rng)
+
+
+def _sample_codes(
+    mdp: MDP,
+    policy: npt.ArrayLike | None,
+    n_episodes: int,
+    max_steps: int,
+    rng: np.random.RandomState,
+) -> pd.DataFrame:
+    """Simulate episodes in codes."""
     choice = _choice_of_pairs(mdp, policy)
     state = _draw_starts(mdp, n_episodes, rng)
     episode = np.arange(n_episodes)
