@@ -16,7 +16,7 @@ import pandas as pd
 import sklearn
 
 from skmdp._estimator_cv import MarkovPolicyCV
-from skmdp._messages import shortened
+from skmdp._messages import shortened, shown
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, roles_of
 from skmdp._version import __version__
@@ -262,7 +262,7 @@ def _provenance(policy: Any, estimator: Any) -> dict[str, object]:
         "states and actions": f"{len(evidence.states):,} and {len(evidence.actions):,}",
         "estimator": " ".join(repr(policy).split("\n")[0].split()),
         "parameters": ", ".join(
-            f"{name}={value!r}"[:80] for name, value in estimator.get_params(deep=False).items()
+            f"{name}={shown(value)}" for name, value in estimator.get_params(deep=False).items()
         ),
         "hash of the counts": digest.hexdigest()[:16],
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
