@@ -61,8 +61,8 @@ class CountedRows:
         if counts.discount_squares is not None:
             relative = 1.0 if self.discounts is None else self.discounts[rows] / weights
             per_row["discount_squares"] = weights * relative**2
-            if self.rewards is not None:
-                per_row["reward_discounts"] = weights * relative * self.rewards[rows]
+            paid = 0.0 if self.rewards is None else self.rewards[rows]
+            per_row["reward_discounts"] = weights * relative * paid
         n = len(counts.weights)
         return {name: sum_by_code(triple, each, n) for name, each in per_row.items()}
 
