@@ -2,25 +2,30 @@
 
 A table has one row per decision: episode, state, action, next state, reward. Where to start:
 
-1. fit and predict: ``MarkovPolicyCV().fit(log)``, then ``predict(states)``; ``summary()`` tells
-   what was chosen and whether it beats the log; ``MarkovPolicyEstimator`` is it without a choice
-2. look at what was learned, and what supports it: ``skmdp.inspection.policy_table``
-3. evaluate on other episodes: ``score(log)``, the estimated reward per episode, and
-   ``skmdp.metrics.evaluate_policy``, with intervals and the difference to what was logged
-4. search over parameters: ``GridSearchCV`` with ``skmdp.model_selection.EpisodeKFold``, which
-   keeps episodes whole
-5. raw measurements: ``skmdp.preprocessing.StateEncoder`` in a pipeline, averages by
-   ``skmdp.ensemble.PolicyBagging``, and ``skmdp.inspection.markov_test`` to see what is missing
+1. look for faults, all at once: ``skmdp.inspection.audit(log)``
+2. learn: ``MarkovPolicyCV().fit(log)``, then ``predict(states)``; ``summary()`` tells what was
+   chosen and whether it beats the log; ``MarkovPolicyEstimator`` is the same without a choice
+3. judge on other episodes: ``skmdp.metrics.evaluate_policy`` and ``compare_policies``, with
+   intervals and the difference to what was logged
+4. look: ``skmdp.inspection.policy_table``, ``action_table`` and ``explain``; ``skmdp.plotting``
+5. hand on: ``skmdp.export`` as SQL, JSON or rules, ``skmdp.report.write_report`` as one page
+
+From a file to a policy and a report in one command: ``python -m skmdp log.csv --report out.html``.
+
+Raw measurements are made into states by ``skmdp.preprocessing.StateEncoder`` in a pipeline,
+averaged by ``skmdp.ensemble.PolicyBagging``, and ``skmdp.inspection.markov_test`` says what is
+missing. Searches keep episodes whole with ``skmdp.model_selection.EpisodeKFold``.
 
 Logs to try it on, and logs from environments and arrays, are in ``skmdp.datasets``; the model and
 its solver, usable without a log, in ``skmdp.mdp`` and ``skmdp.solvers``.
 
 Examples
 --------
->>> from skmdp import MarkovPolicyEstimator
->>> from skmdp.datasets import load_climb
->>> MarkovPolicyEstimator().fit(load_climb()).predict(["low", "mid", "high"])
-array(['climb', 'climb', 'climb'], dtype=object)
+>>> from skmdp import MarkovPolicyCV
+>>> from skmdp.datasets import make_maintenance_log
+>>> policy = MarkovPolicyCV(episode="machine", state="condition", reward="profit", gamma=0.95)
+>>> policy.fit(make_maintenance_log(random_state=0)).predict(["good", "worn", "broken"])
+array(['run', 'service', 'replace'], dtype=object)
 """
 
 from skmdp._estimator import MarkovPolicyEstimator
