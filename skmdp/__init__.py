@@ -5,8 +5,8 @@ A table has one row per decision: episode, state, action, next state, reward. Wh
 1. look for faults, all at once: ``skmdp.inspection.audit(log)``
 2. learn: ``MarkovPolicyCV().fit(log)``, then ``predict(states)``; ``summary()`` tells what was
    chosen and whether it beats the log; ``MarkovPolicyEstimator`` is the same without a choice
-3. judge on other episodes: ``skmdp.metrics.evaluate_policy`` and ``compare_policies``, with
-   intervals and the difference to what was logged
+3. judge on other episodes: ``policy.score``, ``skmdp.metrics.evaluate_policy`` and
+   ``compare_policies``, with intervals and the difference to what was logged
 4. look: ``skmdp.inspection.policy_table``, ``action_table`` and ``explain``; ``skmdp.plotting``
 5. hand on: ``skmdp.export`` as SQL, JSON or rules, ``skmdp.report.write_report`` as one page
 
@@ -14,7 +14,7 @@ From a file to a policy and a report in one command: ``python -m skmdp log.csv -
 
 Raw measurements are made into states by ``skmdp.preprocessing.StateEncoder`` in a pipeline,
 averaged by ``skmdp.ensemble.PolicyBagging``, and ``skmdp.inspection.markov_test`` says what is
-missing. Searches keep episodes whole with ``skmdp.model_selection.EpisodeKFold``.
+missing. ``GridSearchCV`` keeps episodes whole with ``skmdp.model_selection.EpisodeKFold``.
 
 Logs to try it on, and logs from environments and arrays, are in ``skmdp.datasets``; the model and
 its solver, usable without a log, in ``skmdp.mdp`` and ``skmdp.solvers``.

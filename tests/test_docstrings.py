@@ -88,7 +88,7 @@ def test_docstrings_are_complete(name):
 
 def test_help_leads_a_newcomer():
     text = inspect.getdoc(skmdp)
-    for step in ("fit", "score", "GridSearchCV"):
+    for step in ("audit", "fit", "score", "evaluate_policy", "plotting", "export", "GridSearchCV"):
         assert step in text
     for name in re.findall(r"``(skmdp\.[\w.]+)``", text):
         module, _, member = name.rpartition(".")
