@@ -39,13 +39,14 @@ def test_patience_pays_from_where_both_are_worth_the_same(reward, n_steps, gamma
     crossing = reward ** (-1 / n_steps)
     policy = MarkovPolicyEstimator(gamma=gamma).fit(wait_or_take(reward, n_steps))
     row = sensitivity(policy, ["start"]).iloc[0]
+    exactly = {"rtol": 0, "atol": 0.01 * (1 - crossing) + 1e-4}
     if row["action"] == "wait":
-        assert_allclose(row["lower_gamma"], crossing, atol=2e-3)
+        assert_allclose(row["lower_gamma"], crossing, **exactly)
         assert row["lower_action"] == "take"
         assert np.isnan(row["upper_gamma"])
         assert row["upper_action"] is None
     elif crossing < 0.998:
-        assert_allclose(row["upper_gamma"], crossing, atol=2e-3)
+        assert_allclose(row["upper_gamma"], crossing, **exactly)
         assert row["upper_action"] == "wait"
         assert np.isnan(row["lower_gamma"])
 
@@ -82,7 +83,7 @@ def test_equal_durations_are_units_of_time():
         MarkovPolicyEstimator(gamma=0.9).fit(log.assign(duration=2.0)), ["start"]
     ).iloc[0]
     assert_allclose(by_time["gamma"], 0.9)
-    assert_allclose(by_time["lower_gamma"], by_steps["lower_gamma"] ** 0.5, atol=2e-3)
+    assert_allclose(by_time["lower_gamma"], by_steps["lower_gamma"] ** 0.5, atol=5e-3)
 
 
 def test_ensembles_flip_together():
@@ -96,7 +97,7 @@ def test_ensembles_flip_together():
     policies = PolicyBagging(single, 3, bootstrap=True, random_state=0).fit(log)
     row = sensitivity(policies, ["start"]).iloc[0]
     assert (row["action"], row["lower_action"]) == ("wait", "take")
-    assert_allclose(row["lower_gamma"], 3**-0.5, atol=2e-3)
+    assert_allclose(row["lower_gamma"], 3**-0.5, atol=5e-3)
 
 
 def test_states_of_pipelines_are_what_was_measured():

@@ -34,7 +34,7 @@ GRID = np.array([*np.arange(0, 0.95, 0.1), 0.95, 0.98, 0.99, 0.995, 0.999])
     },
     prefer_skip_nested_validation=True,
 )
-def sensitivity(policy: Any, states: Any = None, *, tol: float = 1e-3) -> pd.DataFrame:
+def sensitivity(policy: Any, states: Any = None, *, tol: float = 0.01) -> pd.DataFrame:
     """Return at which discount the advice of each state becomes another one.
 
     Parameters
@@ -43,8 +43,8 @@ def sensitivity(policy: Any, states: Any = None, *, tol: float = 1e-3) -> pd.Dat
         A fitted policy.
     states : table, array or list, default=None
         States, as in ``predict``. None: all states with logged actions.
-    tol : float, default=1e-3
-        How exactly discounts are found.
+    tol : float, default=0.01
+        How exactly ``1 - gamma`` is found, relative to itself.
 
     Returns
     -------
@@ -75,9 +75,10 @@ def sensitivity(policy: Any, states: Any = None, *, tol: float = 1e-3) -> pd.Dat
     A discount says how much later rewards count; 1 / (1 - gamma) is the number of decisions that
     are looked ahead. Where advice flips at a discount near that of the fit, it is a matter of
     taste rather than of data. The same estimated process is solved for some 15 discounts, and then
-    for those that halve the distance to each flip; a flip that is undone within a step of these
-    discounts may be missed. With ``pessimism`` the errors that are subtracted are held. With equal
-    durations, discounts are per unit of time, as ``gamma`` is.
+    for those that halve the distance to each flip, which states share: some hundreds where many
+    states flip. A flip that is undone within a step of these discounts may be missed. With
+    ``pessimism`` the errors that are subtracted are held. With equal durations, discounts are per
+    unit of time, as ``gamma`` is.
 
     Examples
     --------
@@ -207,7 +208,7 @@ def _flips(
         if not np.isnan(far).any():
             break
     while True:
-        open_ = np.flatnonzero(np.abs(far - near) > tol)
+        open_ = np.flatnonzero(np.abs(far - near) > tol * (1 - np.minimum(near, far)))
         if not len(open_):
             return far, then
         for middle in np.unique((near[open_] + far[open_]) / 2):
