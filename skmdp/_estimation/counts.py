@@ -7,7 +7,7 @@ any aggregate of rows (an earlier count, an engine's group-by) may stand in for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -398,32 +398,35 @@ def _sum_rows(
     n_actions: int,
     pack: Callable[..., Packed],
 ) -> Triples:
-    """Return (state, action * (n_states + 1) + next state, what is packed), sorted, summed."""
+    """Return (state, action * (n_states + 1) + next state, what is packed), sorted, summed.
+
+    A row of the matrix is a state, or a pair where these are few: short rows are sorted faster.
+    """
     width = n_states + 1
-    shape = (n_states, n_actions * width)
-    code = get_index_dtype(maxval=n_actions * width)
-    parts: list[Triples] = []
+    of_pairs = n_states * n_actions <= min(len(states), BLOCK_ROWS)
+    n_rows = n_states * n_actions if of_pairs else n_states
+    shape = (n_rows, width if of_pairs else n_actions * width)
+    code = get_index_dtype(maxval=max(shape))
+    parts: list[Any] = []
     for start in range(0, max(len(states), 1), BLOCK_ROWS):  # also of a log without rows
         block = slice(start, start + BLOCK_ROWS)
-        ends = next_states[block] < 0
-        key = np.multiply(actions[block], width, dtype=code)
-        key += np.where(ends, n_states, next_states[block]).astype(code, copy=False)
-        parts.append(_sum_triples(states[block], key, pack(block, len(key)), shape))
-        # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times.
-        while len(parts) > 1 and len(parts[-1][0]) >= len(parts[-2][0]):
-            parts.append(_merge([parts.pop(), parts.pop()], shape))
+        row, action = states[block], actions[block].astype(code, copy=False)
+        column = np.where(next_states[block] < 0, n_states, next_states[block]).astype(code)
+        if of_pairs:
+            row = row.astype(code) * code(n_actions) + action
+        else:
+            column += action * code(width)
+        part = coo_array((pack(block, len(row)), (row, column)), shape=shape).tocsr()
+        part.sum_duplicates()
+        parts.append(part)
+        # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times. What is
+        # sorted is added without a sort; no weight is 0, so no triple is lost.
+        while len(parts) > 1 and parts[-1].nnz >= parts[-2].nnz:
+            parts.append(parts.pop() + parts.pop())
     while len(parts) > 1:
-        parts.append(_merge([parts.pop(), parts.pop()], shape))
-    return parts[0]
-
-
-def _merge(parts: Sequence[Triples], shape: tuple[int, int]) -> Triples:
-    state, key, packed = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return _sum_triples(state, key, packed, shape)
-
-
-def _sum_triples(state: Integers, key: Integers, packed: Packed, shape: tuple[int, int]) -> Triples:
-    summed = coo_array((packed, (state, key)), shape=shape).tocsr()
-    summed.sum_duplicates()
-    rows = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(summed.indptr))
-    return rows, summed.indices, summed.data
+        parts.append(parts.pop() + parts.pop())
+    row = np.repeat(np.arange(n_rows, dtype=np.int32), np.diff(parts[0].indptr))
+    if not of_pairs:
+        return row, parts[0].indices, parts[0].data
+    state, action = np.divmod(row, np.int32(n_actions))
+    return state, action.astype(np.int64) * width + parts[0].indices, parts[0].data

@@ -76,6 +76,8 @@ def _sorted_union(
 
 def _recode(codes: Codes, rank: Codes) -> Codes:
     """Look codes up in place, block by block: of a long log a second array would show."""
+    if np.array_equal(rank[:-1], np.arange(len(rank) - 1)):  # in order already
+        return codes
     for start in range(0, len(codes), 2**20):
         block = codes[start : start + 2**20]
         block[:] = rank[block]

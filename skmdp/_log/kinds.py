@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skmdp._log.hashing import number_values
 from skmdp._log.labels import EXACT_FLOAT, IN_ZONE, MISSING, LabelColumn
 from skmdp._log.refusals import refusal
 from skmdp._messages import shown
@@ -59,15 +60,13 @@ def read_labels(series: pd.Series, name: Name) -> LabelColumn:
     """Hash a column of labels, once; refuse labels that cannot be hashed or told apart."""
     if series.dtype == object:
         _check_one_kind(series.to_numpy(), name, lambda position: position)
-    # Not the series itself: pandas would make an Index of its distinct labels.
-    array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
     try:
-        codes, uniques = pd.factorize(array)
+        codes, uniques = number_values(series)
     except (TypeError, NotImplementedError):  # the latter: types that Arrow cannot hash
         objects = pd.Series(list(series), dtype=object)
         _require_hashable(objects, name)
         return read_labels(objects, name)
-    return _settle(LabelColumn(name, "", codes.astype(np.int32), uniques))
+    return _settle(LabelColumn(name, "", codes, uniques))
 
 
 def _settle(column: LabelColumn) -> LabelColumn:

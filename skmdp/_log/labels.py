@@ -90,6 +90,14 @@ class LabelColumn:
         )
 
 
+def by_appearance(column: LabelColumn) -> LabelColumn:
+    """Return a column, none of it missing, whose labels are numbered as they appear in it."""
+    if (column.codes[1:] >= column.codes[:-1]).all():
+        return column
+    codes, order = pd.factorize(column.codes)
+    return LabelColumn(column.name, column.kind, codes.astype(np.int32), column.values[order])
+
+
 def natural(kind: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return labels as they came: instants as Timestamps in their zone, all others as they are."""
     if not kind.startswith(IN_ZONE):

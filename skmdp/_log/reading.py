@@ -21,7 +21,13 @@ from skmdp._log.durations import Amounts, read_durations, read_times
 from skmdp._log.episodes import LogRows, Transitions, find_last_observations, link_rows
 from skmdp._log.frames import Table, as_frame, as_series, as_table, without_mask
 from skmdp._log.kinds import read_labels
-from skmdp._log.labels import MISSING, LabelColumn, as_integers, require_no_missing
+from skmdp._log.labels import (
+    MISSING,
+    LabelColumn,
+    as_integers,
+    by_appearance,
+    require_no_missing,
+)
 from skmdp._log.missing import Remedies, require_complete
 from skmdp._log.numbers import (
     find_weights,
@@ -253,10 +259,10 @@ def episode_codes(X: Any, names: Any) -> Codes:
 
 
 def label_codes(labels: Any, name: Name) -> Codes:
-    """Read a 1-D list, array or column of labels, none missing, as codes."""
+    """Read a 1-D list, array or column of labels, none missing, as codes by appearance."""
     column = read_labels(as_series(labels, name), name)
     require_no_missing(column)
-    return column.codes
+    return by_appearance(column).codes
 
 
 def read_episodes(
@@ -266,7 +272,7 @@ def read_episodes(
     columns = [read_labels(frame.column(name), name) for name in names]
     for column in columns:
         require_complete(column, remedy)
-    return columns[0] if len(columns) == 1 else join_columns(columns)
+    return by_appearance(columns[0]) if len(columns) == 1 else join_columns(columns)
 
 
 def raise_as_nothing_counts(log: Transitions) -> NoReturn:

@@ -1,0 +1,55 @@
+"""The distinct values of a column, and the number of each row's value among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from skmdp._typing import Array, Codes
+
+# Rows looked at together: a bound on what is held beside a long column.
+_AT_ONCE = 2**20
+
+
+def number_values(series: pd.Series) -> tuple[Codes, Any]:
+    """Return codes (n,), -1 for a missing value, and the distinct values, not in order.
+
+    Whole numbers that lie as close together as they are many are looked up in a table of all
+    between the smallest and the largest, which is faster than hashing them.
+    """
+    numbers = _whole_numbers(series)
+    if numbers is not None:
+        low, high = int(numbers.min()), int(numbers.max())
+        if high - low < len(numbers) and high <= np.iinfo(np.int64).max:
+            return _number_by_table(numbers, low, high)
+    # Not the series itself: pandas would make an Index of its distinct values.
+    array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
+    codes, values = pd.factorize(array)
+    return codes.astype(np.int32), values
+
+
+def _whole_numbers(series: pd.Series) -> npt.NDArray[Any] | None:
+    """Return a column of integers, none missing, as an array; None for any other column."""
+    if series.dtype.kind not in "iu" or not len(series) or series.hasnans:
+        return None
+    return np.asarray(series.to_numpy())
+
+
+def _number_by_table(numbers: Array, low: int, high: int) -> tuple[Codes, Array]:
+    """Give integers from ``low`` to ``high`` numbers in their order, block by block."""
+    codes = np.empty(len(numbers), dtype=np.int32)
+    occurs = np.zeros(high - low + 1, dtype=bool)
+    blocks = [slice(start, start + _AT_ONCE) for start in range(0, len(numbers), _AT_ONCE)]
+    for block in blocks:
+        # In 64 bits, as differences of small integers would wrap.
+        np.subtract(numbers[block], low, out=codes[block], dtype=np.int64, casting="unsafe")
+        occurs[codes[block]] = True
+    values = np.flatnonzero(occurs) + low
+    if len(values) < len(occurs):
+        rank = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+        for block in blocks:
+            codes[block] = rank[codes[block]]
+    return codes, values
