@@ -124,6 +124,8 @@ class LogRows:
 
     def select(self, order: RowNumbers | None) -> LogRows:
         """Return the rows that count in the given order: with weight, and with an action."""
+        if order is None and self.weights is None and self.last_observations is None:
+            return self
         rows = np.arange(len(self.action.codes)) if order is None else order
         if self.weights is not None:
             rows = rows[self.weights[rows] > 0]

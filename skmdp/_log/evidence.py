@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from skmdp._estimation.counts import (
+    BLOCK_ROWS,
     TransitionCounts,
     count_transitions,
     merge_counts,
@@ -140,12 +141,18 @@ def _state_squares(log: Transitions) -> Floats | None:
     """Sum the squared rewards of each state; those of huge rewards may be infinite."""
     if log.rewards is None:
         return None
+    if log.sums is not None:
+        return sum_by_code(log.state_codes, log.sums.squares, len(log.states))
+    total = np.zeros(len(log.states))
     with np.errstate(over="ignore"):
-        if log.sums is not None:
-            squares = log.sums.squares
-        else:
-            squares = log.rewards**2 if log.weights is None else log.weights * log.rewards**2
-        return sum_by_code(log.state_codes, squares, len(log.states))
+        # Block by block: of a long log another array would show.
+        for start in range(0, len(log.rewards), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            squares = log.rewards[block] ** 2
+            if log.weights is not None:
+                squares *= log.weights[block]
+            total += sum_by_code(log.state_codes[block], squares, len(total))
+    return total
 
 
 def _require_finite_sums(log: Transitions, counts: TransitionCounts) -> None:

@@ -27,8 +27,21 @@ def number_values(series: pd.Series) -> tuple[Codes, Any]:
             return _number_by_table(numbers, low, high)
     # Not the series itself: pandas would make an Index of its distinct values.
     array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
+    if isinstance(array, pd.arrays.ArrowExtensionArray) and len(array):
+        return _number_by_arrow(array)
     codes, values = pd.factorize(array)
     return codes.astype(np.int32), values
+
+
+def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
+    """Return the numbers that Arrow gives to the values of a column, of 32 bits already."""
+    encoded = array.__arrow_array__().dictionary_encode()
+    codes = np.empty(len(array), dtype=np.int32)
+    start = 0
+    for chunk in encoded.chunks:  # of one dictionary, to which each adds its own
+        codes[start : start + len(chunk)] = chunk.indices.fill_null(-1)
+        start += len(chunk)
+    return codes, pd.array(encoded.chunks[-1].dictionary, dtype=array.dtype)
 
 
 def _whole_numbers(series: pd.Series) -> npt.NDArray[Any] | None:

@@ -60,7 +60,7 @@ def bytes_per_row(kind, task):
 def test_memory_beyond_the_table(kind, task):
     used = bytes_per_row(kind, task)
     print(f"\n{task} of 1e7 rows of {kind} labels: {used:.1f} bytes a row beyond the table")
-    assert used <= 40
+    assert used <= 32
 
 
 MEASURE_ENSEMBLE = """
