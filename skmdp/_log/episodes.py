@@ -122,17 +122,23 @@ class LogRows:
     settled_durations: Durations | None = None
     beside: tuple[LabelColumn, ...] = ()
 
+    def _kept(self) -> Bools | None:
+        """Return which rows count, None where all do."""
+        kept = None if self.weights is None else self.weights > 0
+        if self.last_observations is not None:
+            decided = ~self.last_observations
+            kept = decided if kept is None else kept & decided
+        return None if kept is None or kept.all() else kept
+
     def select(self, order: RowNumbers | None) -> LogRows:
         """Return the rows that count in the given order: with weight, and with an action."""
-        if order is None and self.weights is None and self.last_observations is None:
-            return self
-        rows = np.arange(len(self.action.codes)) if order is None else order
-        if self.weights is not None:
-            rows = rows[self.weights[rows] > 0]
-        if self.last_observations is not None:
-            rows = rows[~self.last_observations[rows]]
-        if order is None and len(rows) == len(self.action.codes):
-            return self
+        kept = self._kept()
+        if order is None:
+            if kept is None:
+                return self
+            rows = np.flatnonzero(kept)
+        else:
+            rows = order if kept is None else order[kept[order]]
         assert self.next_states is not None
         return replace(
             self,
