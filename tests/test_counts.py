@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-import skmdp._estimation.counts
-from skmdp._estimation.counts import RowSums, count_transitions, merge_counts, merge_sorted
+import skmdp._estimation.packing
+from skmdp._estimation.counts import count_transitions, merge_counts, merge_sorted
+from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import choose_prior_strength
 
 ROWS = st.lists(
@@ -109,7 +110,7 @@ def test_rows_that_were_added_up_count_as_the_rows_do(rows, weighted):
 def test_blocks_change_nothing(rows):
     whole = count(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skmdp._estimation.counts, "BLOCK_ROWS", 2)
+        patch.setattr(skmdp._estimation.packing, "BLOCK_ROWS", 2)
         blocked = count(rows)
     assert triples(blocked) == triples(whole)
 

@@ -1,26 +1,28 @@
 """The sufficient statistic of a log: weighted counts and reward sums of (s, a, s').
 
-Rows are packed into a sparse matrix of complex numbers, weight + i * reward, one block at a time:
-scipy's counting sort then sums both in one pass. Blocks and merging are the same operation, so
-any aggregate of rows (an earlier count, an engine's group-by) may stand in for the rows.
+Any aggregate of rows (an earlier count, an engine's group-by) may stand in for the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csr_array, get_index_dtype
+from scipy.sparse import csr_array, get_index_dtype
 
 from skmdp._estimation.bisection import bisect
+from skmdp._estimation.packing import (
+    Packed,
+    RowSums,
+    Triples,
+    packing_rows,
+    packing_sums,
+    sum_rows,
+)
 from skmdp._typing import Bools, Floats, Integers
-
-# Rows packed at a time: small enough for the sort to stay in cache, and a bound on extra memory.
-BLOCK_ROWS = 2**20
 
 # Weights that faded below are dropped, long before they lose digits.
 SMALLEST_WEIGHT = 1e-250
@@ -187,33 +189,6 @@ class TransitionCounts:
         return [name for name, sums in kept.items() if getattr(sums, "dtype", None) == np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class RowSums:
-    """What the rows add up to that each entry of an aggregated log stands for, all (n,).
-
-    ``rewards`` and ``squares`` are weighted sums, ``discounts`` those by how far each row discounts
-    what follows it (None: nothing is discounted). ``weights_count_rows`` says whether the weight of
-    each single row is a whole number.
-    """
-
-    n_rows: Floats
-    rewards: Floats
-    squares: Floats
-    weights_count_rows: bool = True
-    discounts: Floats | None = None
-
-    def __getitem__(self, entries: Any) -> RowSums:
-        """Return the sums of some entries."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self, **{name: x[entries] for name, x in arrays.items() if isinstance(x, np.ndarray)}
-        )
-
-
-Packed = npt.NDArray[np.complex128]
-Triples = tuple[Integers, Integers, Packed]
-
-
 def count_transitions(
     states: Integers,
     actions: Integers,
@@ -234,14 +209,14 @@ def count_transitions(
     codes = (states, actions, next_states, n_states, n_actions)
     if sums is not None:
         are_whole = sums.weights_count_rows
-        pack = _packing_sums(weights, sums)
+        pack = packing_sums(weights, sums)
     else:
         are_whole = weights is None or bool((weights == np.floor(weights)).all())
-        pack = _packing_rows(weights, rewards)
-    summed = _sum_rows(*codes, pack)
+        pack = packing_rows(weights, rewards)
+    summed = sum_rows(*codes, pack)
     second = None
     if not are_whole or keep_squares:
-        second = _sum_rows(*codes, partial(pack, second=True))[2]
+        second = sum_rows(*codes, partial(pack, second=True))[2]
     return _from_triples(
         summed, second, n_states, n_actions, count_rows=are_whole, keep_squares=keep_squares
     )
@@ -354,79 +329,3 @@ def _from_triples(
         reward_sums=np.ascontiguousarray(total.imag),
         reward_squares=None if second is None or not keep_squares else second.imag.copy(),
     )
-
-
-def _packing_rows(weights: Floats | None, rewards: Floats | None) -> Callable[..., Packed]:
-    """Return what packs weight + i weight reward of a block of rows.
-
-    Or 1 + i weight reward^2, where ``second`` is said.
-    """
-
-    def pack(block: slice, size: int, *, second: bool = False) -> Packed:
-        packed = np.ones(size, dtype=np.complex128)
-        if weights is not None:
-            packed.real = weights[block]
-        if rewards is not None:
-            packed.imag = rewards[block] * packed.real
-        if second:
-            packed.real = 1.0
-            if rewards is not None:
-                packed.imag *= rewards[block]
-        return packed
-
-    return pack
-
-
-def _packing_sums(weights: Floats | None, sums: RowSums) -> Callable[..., Packed]:
-    """Return what packs the same of a block of entries, of which the sums are known."""
-    assert weights is not None
-
-    def pack(block: slice, size: int, *, second: bool = False) -> Packed:
-        packed = np.empty(size, dtype=np.complex128)
-        packed.real = (sums.n_rows if second else weights)[block]
-        packed.imag = (sums.squares if second else sums.rewards)[block]
-        return packed
-
-    return pack
-
-
-def _sum_rows(
-    states: Integers,
-    actions: Integers,
-    next_states: Integers,
-    n_states: int,
-    n_actions: int,
-    pack: Callable[..., Packed],
-) -> Triples:
-    """Return (state, action * (n_states + 1) + next state, what is packed), sorted, summed.
-
-    A row of the matrix is a state, or a pair where these are few: short rows are sorted faster.
-    """
-    width = n_states + 1
-    of_pairs = n_states * n_actions <= min(len(states), BLOCK_ROWS)
-    n_rows = n_states * n_actions if of_pairs else n_states
-    shape = (n_rows, width if of_pairs else n_actions * width)
-    code = get_index_dtype(maxval=max(shape))
-    parts: list[Any] = []
-    for start in range(0, max(len(states), 1), BLOCK_ROWS):  # also of a log without rows
-        block = slice(start, start + BLOCK_ROWS)
-        row, action = states[block], actions[block].astype(code, copy=False)
-        column = np.where(next_states[block] < 0, n_states, next_states[block]).astype(code)
-        if of_pairs:
-            row = row.astype(code) * code(n_actions) + action
-        else:
-            column += action * code(width)
-        part = coo_array((pack(block, len(row)), (row, column)), shape=shape).tocsr()
-        part.sum_duplicates()
-        parts.append(part)
-        # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times. What is
-        # sorted is added without a sort; no weight is 0, so no triple is lost.
-        while len(parts) > 1 and parts[-1].nnz >= parts[-2].nnz:
-            parts.append(parts.pop() + parts.pop())
-    while len(parts) > 1:
-        parts.append(parts.pop() + parts.pop())
-    row = np.repeat(np.arange(n_rows, dtype=np.int32), np.diff(parts[0].indptr))
-    if not of_pairs:
-        return row, parts[0].indices, parts[0].data
-    state, action = np.divmod(row, np.int32(n_actions))
-    return state, action.astype(np.int64) * width + parts[0].indices, parts[0].data

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._estimation.counts import RowSums
+from skmdp._estimation.packing import RowSums
 from skmdp._log.durations import Amounts, Durations, differences, settle
 from skmdp._log.ends import settle_ends, tells_ends
 from skmdp._log.index import LabelIndex, index_labels

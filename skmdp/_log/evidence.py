@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from skmdp._estimation.counts import (
-    BLOCK_ROWS,
     TransitionCounts,
     count_transitions,
     merge_counts,
     merge_sorted,
     sum_by_code,
 )
+from skmdp._estimation.packing import BLOCK_ROWS
 from skmdp._log.discounting import Discounting, discount_alike, discount_rows
 from skmdp._log.episodes import Transitions
 from skmdp._log.index import LabelIndex

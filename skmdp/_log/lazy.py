@@ -13,7 +13,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from skmdp._estimation.counts import RowSums
+from skmdp._estimation.packing import RowSums
 from skmdp._log.durations import Durations
 from skmdp._log.ends import settle_ends, tells_ends
 from skmdp._log.engines import Tell, collect, require_affordable, stage_of
