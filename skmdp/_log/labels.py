@@ -98,6 +98,19 @@ def by_appearance(column: LabelColumn) -> LabelColumn:
     return LabelColumn(column.name, column.kind, codes.astype(np.int32), column.values[order])
 
 
+def join_columns(columns: Sequence[LabelColumn]) -> LabelColumn:
+    """Make one column of several: its labels are tuples, none missing."""
+    codes = columns[0].codes.astype(np.int64)
+    for column in columns[1:]:
+        codes = pd.factorize(codes * len(column.values) + column.codes)[0]
+    rows = np.arange(len(codes))
+    first = np.empty(codes.max(initial=-1) + 1, dtype=np.int64)
+    first[codes[::-1]] = rows[::-1]
+    values = pd.MultiIndex.from_arrays([column.values[column.codes[first]] for column in columns])
+    names = ", ".join(str(column.name) for column in columns)
+    return LabelColumn(names, "tuple", codes.astype(np.int32), values.to_numpy())
+
+
 def natural(kind: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return labels as they came: instants as Timestamps in their zone, all others as they are."""
     if not kind.startswith(IN_ZONE):

@@ -23,10 +23,10 @@ from skmdp._log.grouping import Asked, canonical, check_types, group
 from skmdp._log.groups import Entries, Groups, counting_groups, read_groups
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
-from skmdp._log.labels import MISSING
+from skmdp._log.labels import MISSING, join_columns
 from skmdp._log.marks import MOST_EPISODES, EpisodeMarks
 from skmdp._log.numbers import require_weights
-from skmdp._log.reading import join_columns, no_rows, raise_as_nothing_counts
+from skmdp._log.reading import no_rows, raise_as_nothing_counts
 from skmdp._log.roles import (
     Roles,
     check_roles,

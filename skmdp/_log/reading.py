@@ -26,6 +26,7 @@ from skmdp._log.labels import (
     LabelColumn,
     as_integers,
     by_appearance,
+    join_columns,
     require_no_missing,
 )
 from skmdp._log.missing import Remedies, require_complete
@@ -289,19 +290,6 @@ def raise_as_nothing_counts(log: Transitions) -> NoReturn:
         "action. Name the actions, or hand in the rows before them.",
         "nothing_counts",
     )
-
-
-def join_columns(columns: Sequence[LabelColumn]) -> LabelColumn:
-    """Make one column of several: its labels are tuples, none missing."""
-    codes = columns[0].codes.astype(np.int64)
-    for column in columns[1:]:
-        codes = pd.factorize(codes * len(column.values) + column.codes)[0]
-    rows = np.arange(len(codes))
-    first = np.empty(codes.max(initial=-1) + 1, dtype=np.int64)
-    first[codes[::-1]] = rows[::-1]
-    values = pd.MultiIndex.from_arrays([column.values[column.codes[first]] for column in columns])
-    names = ", ".join(str(column.name) for column in columns)
-    return LabelColumn(names, "tuple", codes.astype(np.int32), values.to_numpy())
 
 
 def read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
