@@ -210,6 +210,14 @@ def test_the_guide_lists_every_example():
         re.findall(r"plot_\w+\.py", PAGES[1].read_text().split("in the order of a course")[1])
     )
     assert listed == {path.name for path in EXAMPLES.glob("plot_*.py")}
+def test_a_log_bigger_than_memory_gives_the_same_policy():
+    printed = run("plot_07_a_log_bigger_than_memory.py", 200_000)
+    assert "written   200,000 rows" in printed
+    assert "the same  in memory: True" in printed
+    most, before = map(int, re.search("memory +([0-9]+) MB.* ([0-9]+) MB", printed).groups())
+    assert most - before < 500
+    orders = re.findall("in stock: (.*)", printed)
+    assert all(int(of_much) <= int(of_none) for of_none, *_, of_much in map(str.split, orders))
 
 
 def test_solvers_prove_what_they_say(tmp_path):
