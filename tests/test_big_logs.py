@@ -1,4 +1,4 @@
-"""What the README says of big logs runs as it stands there."""
+"""What the guide says of big logs runs as it stands there."""
 
 import importlib.util
 import re
@@ -14,9 +14,9 @@ from skmdp import MarkovPolicyEstimator
 
 pytestmark = [pytest.mark.filterwarnings(noise) for noise in NOISE]
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-SECTION = README.split("## Big logs")[1].split("\n## ")[0]
-BLOCKS = re.findall("```python\n(.*?)```", SECTION, re.DOTALL)
+GUIDE = (Path(__file__).parents[1] / "examples" / "GUIDE.md").read_text()
+SECTION = GUIDE.split("## Big logs")[1].split("\n## ")[0]
+BLOCKS = re.findall("```python\n([^>].*?)```", SECTION, re.DOTALL)
 
 
 def library(block):

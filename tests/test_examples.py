@@ -210,6 +210,8 @@ def test_the_guide_lists_every_example():
         re.findall(r"plot_\w+\.py", PAGES[1].read_text().split("in the order of a course")[1])
     )
     assert listed == {path.name for path in EXAMPLES.glob("plot_*.py")}
+
+
 def test_a_log_bigger_than_memory_gives_the_same_policy():
     printed = run("plot_07_a_log_bigger_than_memory.py", 200_000)
     assert "written   200,000 rows" in printed
