@@ -107,10 +107,9 @@ for column, kind in enumerate(LOGS):
     for axis, found in zip(axes[:, column], (means, unlucky), strict=True):
         for knob, (color, marker) in STYLES.items():
             axis.plot(SIZES, found[kind, knob], color=color, marker=marker, label=knob)
-        axis.axhline(100, color="0.5", linestyle="--", zorder=0)
-        axis.axhline(0, color="0.5", linestyle=":", zorder=0)
-        axis.text(SIZES[-1], 102, "optimum", color="0.4", ha="right", va="bottom")
-        axis.text(SIZES[-1], 2, "logged policy", color="0.4", ha="right", va="bottom")
+        for height, name in ((100, "optimum"), (0, "logged policy")):
+            axis.axhline(height, color="0.5", linestyle="--", zorder=0)
+            axis.text(SIZES[-1], height + 2, name, color="0.4", ha="right", va="bottom")
         axis.set_xscale("log")
         axis.set_xticks(SIZES, [str(size) for size in SIZES])
         axis.minorticks_off()

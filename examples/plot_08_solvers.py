@@ -63,12 +63,9 @@ def make_counts(n_states, n_actions):
     n_rows = rng.geometric(0.6, size=n_states * n_actions)
     pair = np.repeat(np.arange(len(n_rows)), n_rows)
     following = (pair // n_actions + rng.integers(-50, 51, size=len(pair))) % n_states
-    return MDP.from_arrays(
-        csr_array((1 / n_rows[pair], (pair, following)), shape=(len(n_rows), n_states)),
-        rng.uniform(size=len(n_rows)),
-        pair_state=np.arange(len(n_rows)) // n_actions,
-        pair_action=np.arange(len(n_rows)) % n_actions,
-    )
+    shares = csr_array((1 / n_rows[pair], (pair, following)), shape=(len(n_rows), n_states))
+    state, action = np.divmod(np.arange(len(n_rows)), n_actions)
+    return MDP.from_arrays(shares, rng.random(len(state)), pair_state=state, pair_action=action)
 
 
 PROCESSES = {
@@ -110,22 +107,17 @@ figure, axes = plt.subplots(1, 3, figsize=(11, 4), sharey=True, layout="constrai
 for axis, (name, (mdp, _)) in zip(axes, PROCESSES.items(), strict=True):
     for solver, (color, line) in STYLES.items():
         milliseconds, solution = found[name, solver]
-        axis.plot(milliseconds, solution.history, color=color, linestyle=line, label=solver)
-        axis.plot(milliseconds[-1], solution.history[-1], color=color, marker="o")
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_major_formatter("{x:.0e}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.yaxis.set_minor_formatter(NullFormatter())
+        style = {"color": color, "linestyle": line, "marker": "o", "markevery": [-1]}
+        axis.plot(milliseconds, solution.history, label=solver, **style)
+    axis.set(xscale="log", yscale="log", xlabel="milliseconds of CPU")
+    for scale, written in ((axis.xaxis, "{x:g}"), (axis.yaxis, "{x:.0e}")):
+        scale.set_major_formatter(written)
+        scale.set_minor_formatter(NullFormatter())
     axis.set_title(f"{name}: {mdp.n_states} states, {len(mdp.rewards)} pairs")
-    axis.set_xlabel("milliseconds of CPU")
-    axis.grid(color="0.9")
     axis.spines[["top", "right"]].set_visible(False)
 axes[0].set_ylabel("proven bound on the error of values")
-figure.legend(
-    *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
-)
+named = axes[0].get_legend_handles_labels()
+figure.legend(*named, loc="outside lower center", ncols=3, frameon=False)
 if len(sys.argv) > 1:
     figure.savefig(sys.argv[1], dpi=150)
 else:
