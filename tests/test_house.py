@@ -3,6 +3,7 @@
 import ast
 import importlib
 import io
+import re
 import tokenize
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import skmdp
 
 HOUSE = Path(skmdp.__file__).parent
+ROOT = Path(__file__).parents[1]  # of the tests, wherever the package is
+EXAMPLES = {path.name: path for path in (ROOT / "examples").glob("plot_*.py")}
 SOURCES = {path.relative_to(HOUSE.parent).as_posix(): path for path in HOUSE.rglob("*.py")}
 
 
@@ -196,6 +199,7 @@ def test_no_module_takes_a_private_name_of_another(module):
 
 MOST_LINES = 300
 MOST_BRANCHES = 12
+MOST_LINES_OF_AN_EXAMPLE = 80
 FORKS = (ast.If, ast.IfExp, ast.For, ast.While, ast.ExceptHandler, ast.Assert, ast.match_case)
 
 
@@ -257,3 +261,22 @@ def test_modules_and_functions_stay_small(module):
     assert code_lines(source) <= MOST_LINES
     functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
     assert {f.name: complexity(f) for f in functions if complexity(f) > MOST_BRANCHES} == {}
+
+
+@pytest.mark.parametrize("script", EXAMPLES)
+def test_an_example_asks_one_question_in_few_lines(script):
+    source = EXAMPLES[script].read_text()
+    assert code_lines(source) < MOST_LINES_OF_AN_EXAMPLE
+    assert "?" in ast.get_docstring(ast.parse(source))
+
+
+# ---------------------------------------------------------------------------------------- version
+
+
+def test_the_pages_beside_the_package_say_its_version():
+    version = re.escape(skmdp.__version__)
+    citation, changes = (
+        (ROOT / ".github" / name).read_text() for name in ("CITATION.cff", "CHANGELOG.md")
+    )
+    assert re.search(f"^version: {version}$", citation, re.M)
+    assert re.search(f"^## {version}\\b", changes, re.M)
