@@ -499,6 +499,14 @@ WARNINGS = {
         1,
         8,
     ),
+    "spellings of episodes": (
+        "look_alike",
+        at([10, 11], "episode", "E1 ", LOG.assign(episode="e" + LOG["episode"].astype(str))),
+        {},
+        ("episode",),
+        2,
+        10,
+    ),
     "many spellings": (
         "look_alike",
         pd.DataFrame(
@@ -853,6 +861,7 @@ ROLES = ["state", "action", "next_state", "reward", "episode", "step", "terminat
         sample_transitions(make_garnet(6, 2, 3, random_state=1), None, 200, random_state=2),
         LOG,
         GIVEN,
+        LOG.assign(episode=[datetime.date.fromordinal(700_000 + i) for i in LOG["episode"]]),
         LOG.assign(reward=(LOG["state"] == "a") * 1.0, other=RNG.integers(0, 4, len(LOG))),
         LOG.assign(other=RNG.integers(0, 4, len(LOG)), number=RNG.normal(size=len(LOG))),
     ],
@@ -1024,6 +1033,12 @@ def test_the_only_column_of_the_state_may_not_be_taken_away():
     log = LOG.assign(state=level, reward=level)
     warning = next(one for one in audit(log).findings if one.kind == "reward_in_state")
     assert warning.mend == ""
+
+
+def test_numbers_with_zeros_before_them_are_alike():
+    log = at([10, 11], "episode", "01", LOG.assign(episode=LOG["episode"].astype(str)))
+    found = audit(log)
+    assert [one.columns for one in found.of("warning")] == [("episode",)]
 
 
 def test_an_action_alone_is_no_choice():

@@ -1,4 +1,4 @@
-"""What a fitted policy says, what supports it, and whether its states and its log still hold."""
+"""What is wrong with a log; what a policy says, why, how surely, and whether it still holds."""
 
 from skmdp.inspection._action_table import action_table, optimal_actions, q_intervals
 from skmdp.inspection._audit import audit

@@ -36,7 +36,8 @@ def audit(X: Any, *, columns: Mapping[str, Any] | None = None) -> Audit:
     Raises
     ------
     TypeError
-        If ``X`` is no table, or a role is not named by names.
+        If ``X`` is no table, or a lazy one, which is to be collected first; or if a role is not
+        named by names.
     ValueError
         If ``columns`` names a role that does not exist.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING
 from skmdp._messages import shown
 from skmdp._typing import Array, Bools, Names
@@ -19,6 +20,8 @@ from skmdp.inspection._mends import column
 ODD = ["", "nan", "na", "n/a", "#n/a", "nat", "null", "none", "<na>", "?", "-", "--"]
 # What an action may well be called.
 ACTIONS = ["none", "-"]
+# Episodes up to which their names are compared.
+MOST_EPISODES = 100_000
 # Spellings that a line of code may list.
 MOST_LISTED = 20
 
@@ -37,21 +40,43 @@ def check_labels(reading: Reading) -> Iterator[Finding]:
     if log.actions.kinds[0] == "str":
         names = log.actions.names
         yield from _check_column(reading, names, log.actions.columns[0], [log.action_codes])
+    for name in parts.names("episode"):
+        series = reading.frame.column(name)
+        if series.dtype.kind in "iufbmM":
+            continue
+        column = read_labels(series, name)
+        if column.kind == "str" and len(column.values) <= MOST_EPISODES:
+            yield from _check_spelling(
+                reading, (name,), column.values, [column.codes[reading.rows]]
+            )
 
 
 def _check_column(
     reading: Reading, names: Names, labels: Array, sides: Sequence[Array]
 ) -> Iterator[Finding]:
     """Look at the distinct labels (n_labels,) of columns, and where they stand, each (n,)."""
-    words = pd.Series(labels, dtype=object).astype(str)
-    folded = words.str.normalize("NFKC").str.strip().str.casefold()
+    folded = _folded(labels)
     is_action = names[0] == reading.parts.action
     odd = folded.isin([word for word in ODD if not (is_action and word in ACTIONS)]).to_numpy()
     if odd.any():
         yield _odd(reading, names, labels[odd], _rows_with(odd, sides), is_action=is_action)
+    yield from _check_spelling(reading, names, labels, sides)
+
+
+def _folded(labels: Array) -> pd.Series:
+    """Return labels without case, and spaces around them."""
+    words = pd.Series(labels, dtype=object).astype(str)
+    return words.str.normalize("NFKC").str.strip().str.casefold()
+
+
+def _check_spelling(
+    reading: Reading, names: Names, labels: Array, sides: Sequence[Array]
+) -> Iterator[Finding]:
+    """Look for labels that differ in their spelling only."""
+    folded = _folded(labels)
     plain = folded.str.replace(r"\s+", " ", regex=True)
     plain = plain.str.replace(r"^\+?0*(\d+)(\.0*)?$", r"\1", regex=True)
-    alike = plain.duplicated(keep=False).to_numpy() & ~odd
+    alike = plain.duplicated(keep=False).to_numpy() & ~folded.isin(ODD).to_numpy()
     if alike.any():
         n = sum(np.bincount(side[side != MISSING], minlength=len(labels)) for side in sides)
         best = pd.Series(n).groupby(plain.to_numpy()).transform("idxmax").to_numpy()
