@@ -63,8 +63,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         Column(s) of the next state, one for each state column. None takes the columns
         ``"next_" + c`` if the table has them, else the state of the next row of the same episode.
     reward : str, int or None, default="reward"
-        Column of the reward of the row: what was paid for leaving its state. None for a log
-        without rewards.
+        Column of the reward of the row: what was earned from its decision up to the next
+        one. None for a log without rewards.
     episode : str, int, sequence of them or None, default="episode"
         Column that tells which rows belong together, or columns that tell it together, such as
         ``["customer", "day"]``. A table with next states may lack it, if the name is the default
@@ -107,7 +107,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         actions that nobody has tried (with 500 logged searches, in every fifth state of the search
         example).
     forbidden : table, default=None
-        What may not be done: a table (pandas, polars or pyarrow) of the action column and some or
+        Forbidden actions: a table (pandas, polars or pyarrow) of the action column and some or
         all of the state columns. A state column that it lacks means any label. A row matches a
         state by equal labels; without rows nothing is forbidden. Such actions are never advised,
         neither as the most logged one nor in unknown states, and values are those of the process
@@ -356,8 +356,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         """Return what is asked of metadata: ``score`` asks for what ``fit`` asks for.
 
         A policy fitted on rewards cannot be scored without them, and in a search a forgotten
-        ``set_score_request`` would end in NaN scores. What was said with ``set_score_request``
-        stands.
+        ``set_score_request`` would end in NaN scores. An explicit ``set_score_request`` has
+        precedence.
 
         Returns
         -------
@@ -912,11 +912,11 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         order of its rows, or by ``step``. Without episodes every row of a table counts as a start,
         followed for 1000 steps; so it is in a lazy table without ``step``, and a warning says so.
 
-        Behind a ``StateEncoder`` in a pipeline, states may put together what has different
-        consequences, and their values are then far too high. There the score is the smaller of the
-        value above and that of ``"fqe"`` (see ``skmdp.metrics.evaluate_policy``), which looks at
-        the measurements themselves, less one standard deviation of the rewards for each decision of
-        an episode that ``X`` hardly ever takes where the policy takes it.
+        Behind a ``StateEncoder`` in a pipeline, states may put measurements together that have
+        different consequences, and their values are then far too high. There the score is the
+        smaller of the value above and that of ``"fqe"`` (see ``skmdp.metrics.evaluate_policy``),
+        which looks at the measurements themselves, less one standard deviation of the rewards for
+        each decision of an episode that ``X`` hardly ever takes where the policy takes it.
 
         Parameters
         ----------

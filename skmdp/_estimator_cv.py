@@ -89,7 +89,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     untried : {"exclude", "uniform"}, default="exclude"
         How to treat an action in a state where it was never logged.
     forbidden : table, default=None
-        What may not be done.
+        Actions that must not be advised, and where.
     pessimism : float, default=0.0
         Number of standard errors, in [0, 1], subtracted from the value of every action.
     solver : str, default="auto"
@@ -116,15 +116,15 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     value_ : float
         Reward per episode on held-out episodes of the policies learned without them.
     logged_value_ : float
-        That of what was logged, estimated alike.
+        The same of the logged decisions, estimated in the same way.
     gain_ : float
         ``value_ - logged_value_``: what the policy earns more per episode than was logged. NaN
         without rewards.
     gain_interval_ : tuple of float
         Interval of the gain, at 95 %; see Notes.
     unsupported_share_ : float
-        Share of the policy's decisions that fewer than five rows speak for; behind a
-        ``StateEncoder``, that the log hardly ever takes where the policy takes them.
+        Share of the policy's decisions for which the log has fewer than five rows; behind a
+        ``StateEncoder``, of those that the log hardly ever takes where the policy takes them.
     is_better_ : bool
         Whether the policy is shown to earn more than was logged: the interval lies above 0 (behind
         an encoder, above what unsupported decisions may cost), and less than 10 % of the decisions
@@ -147,8 +147,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
 
     The gain is that of choosing and learning without the episodes that it is measured on: in each
     fold, of the candidate that the other folds choose. Estimates are those of ``evaluate_policy``.
-    They speak of policies that are learned from a part of the log, and for decisions that a fold
-    lacks they take what was logged for granted. Both make the gain too small rather than too
+    They are of policies that are learned from a part of the log, and where a fold lacks a decision,
+    the outcomes of the logged decisions stand in. Both make the gain too small rather than too
     large. So the interval ends below where it does around the gain on held-out episodes. Above, it
     ends where it would around the gain of the policy itself on all episodes, if that is larger:
     too large rather than too small, since the policy was chosen on them. It tells of chance alone,
@@ -279,9 +279,9 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         Raises
         ------
         ValueError, TypeError
-            As in ``MarkovPolicyEstimator.fit``; if a grid is empty or holds what cannot be, if
-            there are fewer episodes than folds, or none are told. The estimator is then left as it
-            was.
+            As in ``MarkovPolicyEstimator.fit``; if a grid is empty or holds invalid values, or if
+            there are fewer episodes than folds or no episodes at all. The estimator is then left as
+            it was.
         EndlessLoopError
             As in ``MarkovPolicyEstimator.fit``.
 

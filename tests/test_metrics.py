@@ -20,7 +20,7 @@ from skmdp.metrics._intervals import estimate_with_errors
 from skmdp.model_selection import EpisodeKFold
 
 ALL = ["dm", "is", "wis", "pdis", "pdwis", "dr", "wdr"]
-UNEVEN = pytest.mark.filterwarnings("ignore:Only .* speak for the policy:UserWarning")
+UNEVEN = pytest.mark.filterwarnings("ignore:Only .* follow the policy:UserWarning")
 DISAGREE = pytest.mark.filterwarnings("ignore:Methods disagree:UserWarning")
 
 
@@ -266,7 +266,7 @@ def test_a_sound_evaluation_says_nothing():
 def test_few_effective_episodes_are_warned_of_once():
     few = TEST[TEST["episode"] < 70]
     (message,) = only_warning(LEARNED, few, methods=["dm", "wis", "wdr"], random_state=0)
-    assert "of 70 episodes (effective) speak for the policy" in message
+    assert "of 70 episodes (effective) follow the policy" in message
     assert "the estimates of 'wis', 'wdr' have no interval. Rely on 'dm'" in message
 
 
@@ -392,7 +392,7 @@ def test_one_episode_has_no_interval():
 def test_no_episode_that_agrees_has_no_wis():
     rows = [(e, s, "rest" if e == s else "run", 1 - s) for e in (0, 1) for s in (0, 1)]
     never = pd.DataFrame(rows, columns=["episode", "state", "action", "reward"])
-    with pytest.warns(UserWarning, match="speak for the policy"):
+    with pytest.warns(UserWarning, match="follow the policy"):
         result = evaluate_policy("rest", never, methods=["is", "wis"], random_state=0)
     table = result.to_frame().set_index("method")
     assert table.loc["is", "value"] == 0

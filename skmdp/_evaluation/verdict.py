@@ -18,7 +18,7 @@ CONTRADICTION = 4.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """An estimate of a policy beside that of the logged one, and what speaks against believing it.
+    """An estimate of a policy beside that of the logged one, and the reasons to doubt it.
 
     ``lower`` and ``upper`` are the ends of the interval of the difference. ``unknown_share`` is the
     share of the policy's decisions of which the log does not tell enough, ``cost`` what these may

@@ -16,8 +16,8 @@ from skmdp.inspection._findings import SEVERITIES, Audit, Finding
 def audit(X: Any, *, columns: Mapping[str, Any] | None = None) -> Audit:
     """Look for all that is wrong with a log before a policy is learned from it.
 
-    ``fit`` stops at the first fault. An audit lists all of them, together with what ``fit`` accepts
-    but is likely to make a policy wrong, and with what to know of the log.
+    ``fit`` stops at the first fault. An audit lists all faults at once. It adds warnings of things
+    that ``fit`` accepts although they are likely to make a policy wrong, and notes on the log.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class Explanation:
         The rows of ``action_table`` that belong to the state.
     next_states : pandas.DataFrame
         Where the advised action leads: the state column(s) and ``probability``, the likeliest
-        first. What is lacking to 1 is the probability that the episode ends.
+        first. They add up to 1 minus the probability that the episode ends.
 
     Examples
     --------

@@ -37,7 +37,7 @@ class Outcome(Protocol):
         """Return the cells within which rows are added up, for the cells that rows share."""
 
     def sums(self, joint: Integers, training: Floats) -> Floats:
-        """Return what the other training rows of each row's cell speak for."""
+        """Return the sums over the other training rows of each row's cell."""
 
     def expected(self, training: Floats) -> Floats:
         """Return what the other training rows of all cells let expect."""

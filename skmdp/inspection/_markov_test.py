@@ -147,8 +147,8 @@ def markov_test(
     that differ from 0 none is below 2^-k. All this is cautious: none of 4400
     simulated logs without a dependence, of 30 and of 300 episodes, gave a finding. In 200 episodes
     of ten rows among five states and two actions, a column that decides a fifth of what is
-    otherwise left to chance was found in two of three logs,
-    one that 30 % hang on in nearly all.
+    otherwise left to chance was found in two of three logs, and one
+    that decides 30 % in nearly all.
 
     On a finding, make the column part of the state (``state=[...]``; for a previous one, with
     :func:`skmdp.preprocessing.add_lags`), or, if it is part of what an encoder makes states of,

@@ -183,7 +183,7 @@ class MDP:
         env : gymnasium.Env
             An environment whose innermost part has a table ``P`` with ``P[state][action]`` a list
             of outcomes (probability, next state, reward, terminated), as toy text environments
-            have. What wrappers change is not seen. Starts are read off
+            have. Changes made by wrappers are not seen. Starts are read off
             ``initial_state_distrib`` where it is there.
 
         Returns

@@ -49,7 +49,7 @@ def told_once() -> Iterator[None]:
 
 
 def warn_of_doubts(result: PolicyEvaluation, found: Judgement, *, is_training_log: bool) -> None:
-    """Say once each what makes the estimates doubtful, and what to do."""
+    """Warn once of each reason to doubt the estimates, with a remedy."""
     if is_training_log:
         warnings.warn(
             "X holds the very transitions that the policy was learned from, so the estimate is "
@@ -126,14 +126,14 @@ def _warn_of_no_episodes(result: PolicyEvaluation) -> None:
 
 
 def _warn_of_few_episodes(result: PolicyEvaluation, table: pd.DataFrame) -> list[str]:
-    """Return the methods that few episodes speak for."""
+    """Return the methods with too few episodes that follow the policy."""
     size = table["effective_sample_size"].min()
     few: list[str] = table.loc[
         table["effective_sample_size"] < ENOUGH_EFFECTIVE_EPISODES, "method"
     ].tolist()
     if few:
         warnings.warn(
-            f"Only {size:.1f} of {result.n_episodes} episodes (effective) speak for the policy, so "
+            f"Only {size:.1f} of {result.n_episodes} episodes (effective) follow the policy, so "
             f"the estimates of {quoted(few)} have no interval. Rely on 'dm', or log more episodes.",
             UserWarning,
             stacklevel=2,

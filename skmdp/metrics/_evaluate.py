@@ -194,19 +194,19 @@ def evaluate_policy(
     too high where they put together what has different consequences. On simulated processes with
     known truth, ``dm`` called 34 of 40 policies better beyond doubt that are worse than the logged
     one; ``is_better`` by ``fqe`` was True for none of 68 (``tests/benchmarks/test_judge.py``). It
-    is too rosy where a policy goes where no logged episode went, which ``unsupported_share`` tells
-    of in part: it counts decisions beyond all rows of the action, and those that are hardly ever
-    logged. The error of ``fqe`` comes from the influence of each episode. Missing measurements and
-    labels are no trouble; labels count in sorted order. What is grown for a log serves all policies
-    that are judged on it, in later calls as well.
+    is too high where a policy goes where no logged episode went. ``unsupported_share`` shows a part
+    of these cases: it counts decisions beyond all rows of the action, and those that are hardly
+    ever logged. The error of ``fqe`` comes from the influence of each episode. Missing measurements
+    and labels are no trouble; labels count in sorted order. What is grown for a log serves all
+    policies that are judged on it, in later calls as well.
 
     Rely on ``dm`` if states are Markov and the log has rows of the policy's decisions. Its standard
     error is analytic: it comes from the influence of each episode (below 20 episodes, of each row)
     on the estimate, with c taken for known. It is too small where only a few rows support the
     policy's decisions (``untried_share``, ``thin_share``).
 
-    All errors include what few rows cannot show of the spread of rewards: if one in 250 takes up an
-    offer, of 40 mostly none does, and that proves nothing.
+    All errors allow for rewards that are too rare to show in few rows: if one in 250 takes up an
+    offer, mostly none of 40 does, and their rewards of 0 without any spread prove nothing.
 
     The importance methods need no Markov states. But few logged episodes agree with a
     deterministic policy to their end (``effective_sample_size``), and those that do are no fair

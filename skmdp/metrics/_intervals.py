@@ -39,7 +39,7 @@ class Estimates:
         """Return value, standard_error, lower and upper of each method, each (n_methods,).
 
         Of candidate j, or of its difference to another one. Methods that weigh episodes have no
-        interval where a handful of these speak for a candidate.
+        interval where only a handful of these follow a candidate.
         """
         value = self.values[j] - (0.0 if against is None else self.values[against])
         error, lower, upper = (np.full(len(self.names), np.nan) for _ in range(3))
@@ -72,7 +72,7 @@ class Estimates:
         return lru_cache(maxsize=2 * len(self.names))(outcomes)
 
     def _tells_a_spread(self, *asked: int | None) -> bool:
-        """Whether enough episodes speak for each of some candidates."""
+        """Whether enough episodes follow each of some candidates."""
         return all(
             self.candidates[j].weights.effective_sample_size() >= ENOUGH_EFFECTIVE_EPISODES
             for j in asked

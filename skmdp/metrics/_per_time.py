@@ -32,7 +32,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class ValuePerTime:
-    """What a policy earns per time in the long run, and how sure that is.
+    """Long-run reward per unit of time of a policy, with its error.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class PolicyEvaluation:
         show how much outcomes vary.
     unsupported_share : float
         Share of the policy's decisions that the log takes less than 1 time in 20 where the policy
-        takes them. What they bring is not known, and the intervals do not say so. NaN, as the next
+        takes them. Their outcome is not known, and the intervals do not show that. NaN, as the next
         one, without ``"fqe"``.
     unsupported_cost : float
         What these decisions may cost, in an episode: one standard deviation of the rewards for each
@@ -186,7 +186,7 @@ class PolicyEvaluation:
 
     @property
     def contradicts_the_log(self) -> bool:
-        """Whether ``"fqe"`` says of the logged policy what its episodes do not show.
+        """Whether the ``"fqe"`` value of the logged policy contradicts its episodes.
 
         True if its value lies further from ``mean_return`` than four standard errors: then the
         columns that it looks at do not tell what follows, as where one of them is known only after

@@ -1,4 +1,4 @@
-"""How many rows speak for the advice in each state."""
+"""How many rows took the advised action, in each state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SupportDisplay:
     """What the log holds of the advice: one mark for each state.
 
     To the right lie states where many rows took the advised action, high up those where it is what
-    was mostly done. Left of the line, fewer than five rows speak for the advice.
+    was mostly done. Left of the line, the advice rests on fewer than five rows.
 
     Parameters
     ----------

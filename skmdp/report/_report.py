@@ -57,7 +57,7 @@ def write_report(
     """Write a report on a fitted policy: one HTML file that needs nothing else.
 
     It holds what was chosen and whether that beats what was logged, the policy as a table to search
-    and sort in the units of the log, pictures of it, what speaks for it, an audit of the log and
+    and sort in the units of the log, pictures of it, the rows behind it, an audit of the log and
     an evaluation of the policy and of others, all warnings, what is assumed, and where the policy
     comes from.
 
