@@ -8,6 +8,7 @@ import datetime
 import re
 from contextlib import nullcontext
 
+import hypothesis
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pytest
 from engines import EAGER, ENGINES, HERE, NOISE, polars_lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
-from test_estimator import Recorder
+from test_estimator import Recorder, logs
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._log import engines
@@ -843,3 +844,27 @@ def test_a_batch_that_counts_nothing_is_over_as_well():
     empty = polars_lazy(draw(flags=True).slice(0, 0))
     MarkovPolicyEstimator().set_callbacks(recorder).partial_fit(empty)
     assert recorder.told[-2:] == [("end", "fit"), ("teardown", "fit")]
+
+
+@drawn_at_random
+@pytest.mark.filterwarnings("ignore:min_count=:UserWarning")
+@hypothesis.given(logs())
+def test_any_table_is_read_as_in_memory(drawn):
+    """Ragged episodes, weights of zero, flags, odd labels: the same policy, or the same refusal."""
+    rows, infer, has = drawn
+    absent = ["next_state"] * infer + [flag for flag, there in has.items() if not there]
+    kept = [name for name in rows[0] if name not in absent]
+    table = pl.DataFrame({name: [row[name] for row in rows] for name in kept})
+    if not infer and table["next_state"].dtype == pl.Null:
+        table = table.with_columns(pl.col("next_state").cast(table["state"].dtype))
+    fits = []
+    for X in (table, table.lazy()):
+        try:
+            fits.append(MarkovPolicyEstimator(pessimism=0.1).fit(X, sample_weight="weight"))
+        except ValueError as error:
+            fits.append(str(error)[:40])
+    eager, lazy = fits
+    if isinstance(eager, str):
+        assert lazy == eager
+    else:
+        same(lazy, eager)
