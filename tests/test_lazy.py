@@ -868,3 +868,26 @@ def test_any_table_is_read_as_in_memory(drawn):
         assert lazy == eager
     else:
         same(lazy, eager)
+
+
+def test_what_is_forbidden_is_not_advised(engine):
+    eager = MarkovPolicyEstimator(forbidden=pa.table({"action": [1]})).fit(GIVEN)
+    lazy = MarkovPolicyEstimator(forbidden=pa.table({"action": [1]})).fit(engine(GIVEN))
+    same(lazy, eager)
+    assert 1 not in lazy.policy_map().values()
+
+
+def test_warnings_name_the_line_of_the_user():
+    odd = given().rename_columns(["state", "action", "next_state", "reward"])
+    odd = with_column(odd, "Terminated", [False] * len(odd))
+    steps = draw().drop_columns(["step"])
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(steps)
+    for call in (
+        lambda: MarkovPolicyEstimator().fit(polars_lazy(odd)),
+        lambda: MarkovPolicyEstimator().partial_fit(polars_lazy(odd)),
+        lambda: policy.score(polars_lazy(steps)),
+        lambda: evaluate_policy(policy, polars_lazy(steps)),
+    ):
+        with pytest.warns(UserWarning, match=r"\w") as told:
+            call()
+        assert {one.filename for one in told} == {__file__}

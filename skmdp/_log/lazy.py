@@ -58,6 +58,7 @@ def read_lazy(
     lazy = as_lazy(X)
     assert lazy is not None
     asked = _ask(lazy, roles, sample_weight, by_reward=by_reward)
+    warn_of_near_names(roles, list(asked.schema))
     rows = canonical(lazy, asked)
     span = _find_span(rows, asked, duration_unit, tell)
     discount = None
@@ -95,7 +96,6 @@ def _ask(lazy: nw.LazyFrame[Any], roles: Roles, sample_weight: Any, *, by_reward
             "step=..., add next-state column(s), or collect the table: "
             f"{line_to_collect(lazy)}. It has the column(s) {quoted(columns)}."
         )
-    warn_of_near_names(roles, columns)
     asked = Asked(roles, nexts, is_ordered, sample_weight, schema, by_reward)
     check_types(asked)
     return asked
