@@ -9,6 +9,7 @@ import re
 from contextlib import nullcontext
 
 import hypothesis
+import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -891,3 +892,11 @@ def test_warnings_name_the_line_of_the_user():
         with pytest.warns(UserWarning, match=r"\w") as told:
             call()
         assert {one.filename for one in told} == {__file__}
+
+
+def test_what_an_engine_cannot_do_is_told_as_its_failure():
+    """Tables of Arrow that narwhals makes lazy have no window functions."""
+    lazy = nw.from_native(INFERRED).lazy()
+    with pytest.raises(RuntimeError, match="pyarrow failed while writing the query: NotImpl"):
+        MarkovPolicyEstimator().fit(lazy)
+    same(MarkovPolicyEstimator().fit(nw.from_native(GIVEN).lazy()), POLICY)

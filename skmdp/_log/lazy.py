@@ -59,12 +59,14 @@ def read_lazy(
     assert lazy is not None
     asked = _ask(lazy, roles, sample_weight, by_reward=by_reward)
     warn_of_near_names(roles, list(asked.schema))
-    rows = canonical(lazy, asked)
+    with stage_of(lazy, "writing the query"):
+        rows = canonical(lazy, asked)
     span = _find_span(rows, asked, duration_unit, tell)
     discount = None
     if gamma is not None and span is not None and span[0] < span[1] and gamma < 1:
         discount = gamma, span[0]
-    groups = group(rows, asked, discount)
+    with stage_of(lazy, "writing the query"):
+        groups = group(rows, asked, discount)
     if not require_affordable(lazy, groups, tell) and not may_count_nothing:
         raise no_rows()
     found = Groups(collect(groups, "grouping the rows", tell))
