@@ -900,3 +900,21 @@ def test_what_an_engine_cannot_do_is_told_as_its_failure():
     with pytest.raises(RuntimeError, match="pyarrow failed while writing the query: NotImpl"):
         MarkovPolicyEstimator().fit(lazy)
     same(MarkovPolicyEstimator().fit(nw.from_native(GIVEN).lazy()), POLICY)
+
+
+def test_small_steps_may_lie_far_apart(engine):
+    """Their difference is larger than their type holds."""
+    n = 60
+    table = pa.table(
+        {
+            "episode": np.arange(n) // 2,
+            "step": pa.array(np.tile([-100, 100], n // 2), pa.int8()),
+            "state": np.arange(n) % 6,
+            "action": np.arange(n) % 3,
+            "reward": np.linspace(0, 1, n),
+        }
+    )
+    roles = {"duration": "step", "terminated": None, "gamma": 0.99}
+    lazy = MarkovPolicyEstimator(**roles).fit(engine(table))
+    assert lazy.discount_ == pytest.approx(0.99**200)
+    same(lazy, MarkovPolicyEstimator(**roles).fit(table))

@@ -231,8 +231,7 @@ def _settle_order(
     has_seen: bool,
 ) -> dict[str, Bools | None]:
     """Let the rows before last observations tell how episodes stopped; refuse flags inside."""
-    goes_on = found.flags("goes_on")
-    before = found.flags("is_before_seen") & goes_on
+    goes_on, before = found.flags("goes_on"), found.flags("is_before_seen")
     if asked.next_state is None:
         for role, marked in flags.items():
             inside = False if marked is None else marked & goes_on & ~before
