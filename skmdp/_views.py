@@ -114,7 +114,7 @@ class PolicyViews:
         Notes
         -----
         A look-up takes about 0.1 microseconds; ``predict`` checks its input first, which takes
-        about a millisecond.
+        up to half a millisecond for one row.
 
         Examples
         --------
