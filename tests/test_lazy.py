@@ -24,7 +24,8 @@ from skmdp import MarkovPolicyEstimator
 from skmdp._log import engines
 from skmdp._log import lazy as lazy_tables
 from skmdp._log.lazy import read_lazy
-from skmdp._log.roles import Roles
+from skmdp._log.reading import read_table
+from skmdp._log.roles import ROLES, Roles
 from skmdp.datasets import load_climb
 from skmdp.ensemble import PolicyBagging
 from skmdp.metrics import compare_policies, evaluate_policy
@@ -68,7 +69,8 @@ def draw(*, infer=False, flags=False, seen=False, seed=0):
             )
         if seen and rng.random() < 0.5:
             last = {**rows[-1], "step": length, "state": int(states[-1]), "next_state": None}
-            last |= {"action": None, "reward": None, "terminated": False, "truncated": False}
+            is_end = bool(rng.random() < 0.4)
+            last |= {"action": None, "reward": None, "terminated": is_end, "truncated": False}
             rows[-1] |= {"terminated": False, "truncated": False}
             rows.append(last)
     rows = [rows[i] for i in rng.permutation(len(rows))]
@@ -201,6 +203,7 @@ CASES = {
     "last observations": (draw(infer=True, flags=True, seen=True), {}, None),
     "last observations, no flags": (draw(infer=True, seen=True), {}, None),
     "last observations, given": (draw(flags=True, seen=True), {}, None),
+    "last observations, given, no flags": (draw(seen=True), {}, None),
     "small steps": (steps_of(lambda step: step + 250, pa.uint8()), {}, None),
     "float steps": (steps_of(float), {}, None),
     "fractional steps": (steps_of(lambda step: step * 1.5), {}, None),
@@ -267,6 +270,27 @@ def test_tables_in_memory_give_the_same_policy(library, case):
     one = MarkovPolicyEstimator(**parameters).fit(EAGER[library](table), sample_weight=weight)
     other = MarkovPolicyEstimator(**parameters).fit(table, sample_weight=weight)
     same(one, other)
+
+
+@drawn_at_random
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if "episode" in CASES[case][0].column_names]
+)
+def test_what_is_known_of_episodes_is_the_same(case):
+    table, parameters, weight = CASES[case]
+    roles = Roles.of({role: name for role, name in parameters.items() if role in ROLES})
+    lazy = read_lazy(polars_lazy(table), roles, weight)
+    eager = read_table(table, roles, weight)
+    for name in ("n_episodes", "longest", "n_cut", "n_ended", "n_truncated", "n_rows"):
+        expected = getattr(eager, name)
+        if name == "n_rows" and weight is not None:
+            expected = len(eager.state_codes)
+        assert getattr(lazy, name) == expected
+    for name in ("cut_share", "open_share"):
+        assert getattr(lazy, name) == pytest.approx(getattr(eager, name), rel=1e-12)
+    assert (lazy.ends_told, lazy.next_states_given) == (eager.ends_told, eager.next_states_given)
+    assert_array_equal(lazy.episode_marks.hashes, eager.episode_marks.hashes)
+    assert_array_equal(lazy.episode_marks.n_rows, eager.episode_marks.n_rows)
 
 
 # --------------------------------------------------------------------------------------- evaluation

@@ -254,7 +254,7 @@ def _find_ends(found: Groups, asked: Asked, state_codes: Codes) -> dict[str, Any
         "start_codes": state_codes[first],
         "start_weights": starts[first],
         "n_episodes": int(found.n_rows[last].sum()),
-        "longest": int(found.numbers("longest")[last].max(initial=0)),
+        "longest": int(found.numbers("longest").max(initial=0)),
     }
 
 
