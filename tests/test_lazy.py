@@ -86,6 +86,12 @@ def with_column(table, name, values, type=None):
     return table.append_column(name, column)
 
 
+def with_nan(table, name):
+    """Put NaN in the place of what is missing of a column."""
+    values = [float("nan") if value is None else value for value in table[name].to_pylist()]
+    return with_column(table, name, pa.chunked_array([pa.array(values, pa.float64())]))
+
+
 def mapped(table, labels, type, names=("state", "next_state")):
     """Put labels in the place of the numbers of states."""
     for name in names:
@@ -204,6 +210,11 @@ CASES = {
     "last observations, no flags": (draw(infer=True, seen=True), {}, None),
     "last observations, given": (draw(flags=True, seen=True), {}, None),
     "last observations, given, no flags": (draw(seen=True), {}, None),
+    "last observations, NaN": (
+        with_nan(mapped(draw(seen=True), [0.5, 1.5, 2.5], pa.float64(), ["action"]), "action"),
+        {},
+        None,
+    ),
     "small steps": (steps_of(lambda step: step + 250, pa.uint8()), {}, None),
     "float steps": (steps_of(float), {}, None),
     "fractional steps": (steps_of(lambda step: step * 1.5), {}, None),
@@ -442,6 +453,13 @@ WRONG = {
     "null action": (replaced(GIVEN, "action", None), {}, None, ValueError, NO_ACTION),
     "null action inside": (
         replaced(INFERRED, "action", None, row=INSIDE),
+        {},
+        None,
+        ValueError,
+        NO_ACTION,
+    ),
+    "null action that leads nowhere": (
+        replaced(replaced(draw(), "action", None, row=INSIDE), "next_state", None, row=INSIDE),
         {},
         None,
         ValueError,
