@@ -932,7 +932,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         duration : array-like of shape (n_transitions,), default=None
             With ``y`` only: time from every row to the next decision, as in a column ``duration``.
         sample_weight : array-like of shape (n_transitions,), default=None
-            How often each row counts.
+            How often each row counts. Of a table, it may be the name of a column.
 
         Returns
         -------

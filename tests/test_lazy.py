@@ -936,6 +936,17 @@ def test_warnings_name_the_line_of_the_user():
         assert {one.filename for one in told} == {__file__}
 
 
+def test_narwhals_may_be_too_old_for_an_engine(monkeypatch):
+    def refuse(*_, **__):
+        raise ModuleNotFoundError("No module named 'duckdb.typing'")
+
+    table = polars_lazy(GIVEN)
+    monkeypatch.setattr(nw, "from_native", refuse)
+    for call in (MarkovPolicyEstimator().fit, POLICY.predict):
+        with pytest.raises(ImportError, match=r"duckdb.typing.*pip install --upgrade narwhals"):
+            call(table)
+
+
 def test_what_an_engine_cannot_do_is_told_as_its_failure():
     """Tables of Arrow that narwhals makes lazy have no window functions."""
     lazy = nw.from_native(INFERRED).lazy()

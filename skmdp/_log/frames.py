@@ -145,7 +145,7 @@ def as_frame(X: Any) -> Table | None:
     if isinstance(X, pd.DataFrame) and X.columns.is_unique:
         return Table(X)
     try:
-        frame = nw.from_native(X, pass_through=True)
+        frame = _as_narwhals(X)
     except DuplicateError as error:
         raise ValueError(
             f"The table has two columns of one name: {shortened(error)}. Rename one."
@@ -155,12 +155,25 @@ def as_frame(X: Any) -> Table | None:
     return Table(frame) if isinstance(frame, nw.DataFrame) else None
 
 
+def _as_narwhals(X: Any) -> Any:
+    """Return a table as narwhals takes it, and what is none as it is."""
+    try:
+        return nw.from_native(X, pass_through=True)
+    except ImportError as error:
+        kind = shortened(f"{type(X).__module__}.{type(X).__name__}")
+        raise ImportError(
+            f"narwhals, which reads tables of all libraries, does not know this {kind} "
+            f"({shortened(error)}). It may be older than the table's library: "
+            "pip install --upgrade narwhals."
+        ) from error
+
+
 def as_lazy(X: Any) -> nw.LazyFrame[Any] | None:
     """Return a lazy table, None where X is none."""
     if isinstance(X, pd.DataFrame | np.ndarray | Table):
         return None
     with suppress(DuplicateError):  # of which as_frame tells
-        frame = nw.from_native(X, pass_through=True)
+        frame = _as_narwhals(X)
         return frame if isinstance(frame, nw.LazyFrame) else None
     return None
 
