@@ -203,11 +203,15 @@ def test_a_number_on_a_border_belongs_to_the_range_above_it():
         assert in_duckdb(to_sql(policy), states) == answers.tolist()
 
 
-def test_missing_numbers_are_filled_in_as_the_imputer_does():
+@pytest.mark.parametrize(
+    "imputer",
+    [SimpleImputer(strategy="median"), SimpleImputer(strategy="constant", fill_value=1.0)],
+)
+def test_missing_numbers_are_filled_in_as_the_imputer_does(imputer):
     log = RAW.assign(heat=RAW["heat"].where(RAW.index % 7 > 0))
     encoder = StateEncoder(
         make_pipeline(
-            SimpleImputer(strategy="median"),
+            imputer,
             KBinsDiscretizer(4, encode="ordinal", quantile_method="linear"),
         ),
         state=["heat", "load"],
@@ -521,3 +525,62 @@ def test_ranges_that_lie_together_are_one_rule():
     always = make_pipeline(encoder, MarkovPolicyEstimator(state="heat")).fit(log.assign(action=1))
     assert to_rules(always) == "always: 1\notherwise: 1"
     assert re.sub(r"\s+", " ", to_sql(always)) == "CASE WHEN TRUE THEN 1 ELSE 1 END"
+
+
+def test_ranges_apart_by_one_are_two_rules():
+    log = pd.DataFrame({"heat": np.linspace(0, 90, 400), "next_heat": np.nan})
+    log["action"] = np.resize([0, 1], 400)
+    inside = (log["heat"] > 30) & (log["heat"] < 60)
+    log["reward"] = np.where((log["action"] == 1) == inside, 1.0, 0.0)
+    encoder = StateEncoder(KBinsDiscretizer(3, encode="ordinal", strategy="uniform"), state="heat")
+    policy = make_pipeline(encoder, MarkovPolicyEstimator(state="heat")).fit(log)
+    assert to_rules(policy).split("\n")[:2] == ["if heat < 30: 0", "if heat >= 60: 0"]
+    assert '"heat" >= 30.0e0' in to_sql(policy)  # a double, not a decimal
+
+
+def test_states_that_are_only_reached_take_no_rule():
+    log = pd.DataFrame({"state": ["a"], "action": ["x"], "next_state": ["end"], "reward": 1.0})
+    card = from_json(to_json(MarkovPolicyEstimator(handle_unknown="most_frequent").fit(log)))
+    assert len(card.rules[0].actions) == 1
+    strict = from_json(to_json(MarkovPolicyEstimator(handle_unknown="error").fit(log)))
+    assert strict.predict(["a", "end"]).tolist() == ["x", "x"]
+
+
+def test_rules_of_states_come_before_those_of_unknown_ones():
+    log = pd.DataFrame(
+        {
+            "house": ["a", "a", "b", "b", "b", "b", "b"],
+            "room": [1, 1, 1, 1, 1, 1, 1],
+            "action": ["y", "z", "x", "x", "x", "y", "y"],
+            "next_house": None,
+            "next_room": None,
+            "reward": [1.0, 2.0, 0.0, 1.0, 3.0, 0.0, 0.0],
+        }
+    )
+    rule = pd.DataFrame({"house": ["a"], "action": ["x"]})
+    policy = MarkovPolicyEstimator(
+        state=["house", "room"], forbidden=rule, handle_unknown="most_frequent"
+    ).fit(log)
+    asked = pd.DataFrame({"house": ["a", "a", "b"], "room": [1, 9, 9]})
+    assert policy.predict(asked).tolist() == ["z", "y", "x"]
+    assert from_json(to_json(policy)).predict(asked).tolist() == ["z", "y", "x"]
+    assert in_duckdb(to_sql(policy), asked) == ["z", "y", "x"]
+
+
+def test_members_that_disagree_on_unknown_states_answer_the_lowest_label():
+    log = pd.DataFrame(
+        {
+            "state": 0,
+            "action": ["x", "y"] * 3,
+            "next_state": None,
+            "episode": range(6),
+            "reward": 0.0,
+        }
+    )
+    single, found = MarkovPolicyEstimator(handle_unknown="most_frequent"), set()
+    for seed in range(8):
+        policies = PolicyBagging(single, 2, bootstrap=True, random_state=seed).fit(log)
+        found.add(tuple(sorted({member.default_action_ for member in policies.estimators_})))
+        answer = policies.predict([7]).tolist()
+        assert from_json(to_json(policies)).predict([7]).tolist() == answer
+    assert ("x", "y") in found

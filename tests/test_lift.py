@@ -63,6 +63,9 @@ def test_what_the_policy_does_not_know_is_left_out():
     table = lift(POLICY, strange)
     share = (strange["action"] == 7).groupby(strange["state"]).mean()
     assert_allclose(table["unknown_share"], share[table["state"]])
+    known = lift(POLICY, strange[strange["action"] != 7]).set_index("state")["gain"]
+    both = table.set_index("state")["gain"].reindex(known.index)
+    assert_allclose(both, known)
     alone = lift(POLICY, NEW.assign(action=7))
     assert alone["gain"].isna().all()
 

@@ -133,8 +133,8 @@ def _measured_by(transformer: Any) -> dict[Any, Column]:
 def _labels(name: Name, categories: Array) -> Labels:
     """Return the categories of a column, in the order of their codes."""
     column = read_labels(pd.Series(categories), name)
-    known = column.codes[column.codes != UNKNOWN]  # a missing one, the last, has no code of its own
-    return Labels(name, column.kind, column.values[known])
+    # A missing one, the last, has no code of its own.
+    return Labels(name, column.kind, column.values)
 
 
 def _not_written(transformer: Any, why: str) -> TypeError:
