@@ -65,7 +65,7 @@ candidates = {
     "duckdb": lambda: connection.sql(bare).to_arrow_table(),
     "through duckdb": lambda: gather(read_lazy(connection.sql("from plain"), Roles())),
     "polars query": lambda: lazy.group_by(keys).agg(
-        pl.len(), pl.col("reward").sum(), (pl.col("reward") ** 2).sum()
+        pl.len(), pl.col("reward").sum(), squares=(pl.col("reward") ** 2).sum()
     ).collect(),
     "through polars": lambda: gather(read_lazy(lazy, Roles())),
 }
@@ -85,20 +85,20 @@ def measure(script, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# (what, beside what, at most). Aimed at are 1.15 beside DuckDB's own query, 1.3 through an engine.
+# (what, beside what, at most). Tables of strings differ by what else the machine does.
 LIMITS = {
     "int": [
         ("pandas", "groupby", 0.75),
-        ("pyarrow without episodes", "duckdb", 1.5),
+        ("pyarrow without episodes", "duckdb", 1.15),
         ("through duckdb", "duckdb", 1.3),
         ("through polars", "polars query", 1.3),
     ],
     "str": [
         ("pandas", "groupby", 1.0),
-        ("polars", "pandas", 1.2),
-        ("pyarrow", "pandas", 1.0),
-        ("through duckdb", "duckdb", 1.9),
-        ("through polars", "polars query", 1.8),
+        ("polars", "pandas", 1.4),
+        ("pyarrow", "pandas", 1.2),
+        ("through duckdb", "duckdb", 1.3),
+        ("through polars", "polars query", 1.5),
     ],
 }
 
