@@ -39,10 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     asked = parser.parse_args(arguments)
-    table = _read(parser, asked.table)
+    table = _read(parser, asked)
     columns = _columns(parser, asked, table)
-    if asked.report is not None and Path(asked.report).exists() and not asked.overwrite:
-        parser.error(f"{shortened(asked.report)} exists; say --overwrite to replace it.")
+    _check_outputs(parser, asked)
     found = audit(table, columns=columns)
     if found.errors:
         _tell(asked, {"audit": _as_records(found)}, repr(found))
@@ -51,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **columns,
         gamma=asked.gamma,
         duration_unit=asked.duration_unit,
+        cv=asked.cv,
         require_gain=asked.require_gain,
         handle_unknown="most_frequent",
     )
@@ -84,6 +84,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check_outputs(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> None:
+    """Stop for a file that cannot be written, or must not be."""
+    for name in (asked.report, asked.policy):
+        if name is None:
+            continue
+        if Path(name).resolve() == Path(asked.table).resolve():
+            parser.error(f"{shortened(name)} is the table itself; choose another file.")
+        if Path(name).exists() and not asked.overwrite:
+            parser.error(f"{shortened(name)} exists; say --overwrite to replace it.")
+        if not Path(name).parent.is_dir():
+            parser.error(
+                f"the folder {shortened(Path(name).parent)} does not exist; make it first."
+            )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m skmdp",
@@ -105,25 +120,52 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report", metavar="FILE", help="write an HTML report")
     parser.add_argument("--policy", metavar="FILE", help="write the policy as JSON")
     parser.add_argument("--title", default="Policy report", help="heading of the report")
-    parser.add_argument("--overwrite", action="store_true", help="replace the report's file")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    parser.add_argument("--cv", type=int, default=5, help="number of folds (default: 5)")
+    parser.add_argument("--separator", default=",", help="between the columns of a CSV")
+    parser.add_argument("--encoding", default="utf-8", help="of the characters of a CSV")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--version", action="version", version=f"skmdp {__version__}")
     return parser
 
 
-def _read(parser: argparse.ArgumentParser, name: str) -> pd.DataFrame:
+def _read(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> pd.DataFrame:
     """Read a table, or stop and say why that cannot be."""
-    path = Path(name)
+    path = Path(asked.table)
     if not path.is_file():
-        parser.error(f"there is no file {shortened(name)}.")
+        parser.error(f"there is no file {shortened(path)}.")
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
-        return pd.read_csv(path)
+        return _read_csv(path, asked)
     except ImportError as error:
         parser.error(f"Parquet needs pyarrow: pip install pyarrow ({shortened(error)}).")
     except (ValueError, UnicodeDecodeError, OSError) as error:
-        parser.error(f"{shortened(name)} cannot be read: {shortened(error)}.")
+        parser.error(
+            f"{shortened(path)} cannot be read: {shortened(error)}. If columns are set apart by "
+            "something else than commas, say --separator ';'; if letters are not in UTF-8, "
+            "--encoding latin-1."
+        )
+
+
+def _read_csv(path: Path, asked: argparse.Namespace) -> pd.DataFrame:
+    """Read a CSV; labels that are no plain numbers stay as they are written: '001' is not '1'."""
+    options = {"sep": asked.separator, "encoding": asked.encoding}
+    states, nexts = asked.state or ["state"], asked.next_state or []
+    labels = {asked.action or "action", asked.episode or "episode", *states, *nexts}
+    labels |= {f"next_{name}" for name in states}
+    table = pd.read_csv(path, dtype=dict.fromkeys(labels, "object"), **options)
+    for name in labels & set(table.columns):
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        known = table[name].notna()
+        if known.any() and (numbers[known].map(_written) == table.loc[known, name]).all():
+            table[name] = numbers
+    return table
+
+
+def _written(number: float) -> str:
+    """Return a number as it is written in short."""
+    return str(int(number)) if number == number and float(number).is_integer() else str(number)
 
 
 def _columns(

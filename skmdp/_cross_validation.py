@@ -23,7 +23,7 @@ from skmdp._evaluation.standard_errors import direct_error
 from skmdp._log.discounting import weighted_discounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
-from skmdp._log.folds import Fold, Part
+from skmdp._log.folds import Fold, Part, deal_episodes, joined, part_of
 from skmdp._log.raw import Measurements
 from skmdp._policy import Policy
 from skmdp._scoring import estimate_on_measurements, set_beside_measurements
@@ -31,6 +31,8 @@ from skmdp._trust import discount_of, fitted_q, in_time_of
 from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
 
+# Parts that a log is dealt to where the folds are none.
+N_PARTS = 5
 # Means that differ by less than this, relative to their size, differ by rounding.
 ROUNDING = 1e-9
 
@@ -53,7 +55,7 @@ class Gain:
     ``unsupported`` is the share of its decisions that the episodes hardly ever take, ``cost`` what
     these may cost where states are measurements: one standard deviation of the rewards for each.
     ``mean_return`` is what the episodes earned, where ``logged`` should say the same (NaN: it
-    answers another question, or is made of it).
+    answers another question, or is made of it), ``n_episodes`` how many were judged on.
     """
 
     value: float
@@ -63,6 +65,7 @@ class Gain:
     cost: float = 0.0
     logged_error: float = np.nan
     mean_return: float = np.nan
+    n_episodes: int = 0
 
     @property
     def difference(self) -> float:
@@ -95,7 +98,6 @@ class CrossValidation:
             discounts = weighted_discounts(log, evidence.discounting)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
         self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts)
-        self._held_out = [HeldOut(self, fold.held_out) for fold in folds]
 
     def rows_of(self, part: Part) -> CountedRows:
         """Return the rows of some episodes as they are judged on: no gamma discounts them."""
@@ -108,27 +110,23 @@ class CrossValidation:
         )
         return replace(self._rows, counts=counts, discounts=None).part(part.rows)
 
-    def score(self, settings: Sequence[Setting]) -> tuple[Floats, list[list[Codes]]]:
-        """Judge every setting on every fold.
+    def score(self, settings: Sequence[Setting]) -> Floats:
+        """Judge every setting on every fold, (n_settings, n_folds).
 
-        Returns the scores, (n_settings, n_folds), and for each fold what each setting advises,
-        (n_states,). A setting whose process has a loop without end when a fold is left out has no
-        score there, NaN.
+        A setting whose process has a loop without end when a fold is left out has no score there,
+        NaN.
         """
         scores = np.full((len(settings), len(self.folds)), np.nan)
-        advice: list[list[Codes]] = []
         last: dict[Setting, Floats] = {}
         failed = None
         for j, fold in enumerate(self.folds):
-            evidence, held_out = self._without(fold.left_out), self._held_out[j]
+            evidence, held_out = self._without(fold.left_out), HeldOut(self, fold.held_out)
             found: dict[bytes, float] = {}  # settings mostly agree
-            advice.append([])
             for i, setting in enumerate(settings):
                 try:
                     policy = self._learn(evidence, setting, last.get(setting))
                 except EndlessLoopError as error:
                     failed = error
-                    advice[j].append(np.empty(0, dtype=np.int32))
                     continue
                 last[setting] = policy.state_values
                 advised = self._advice(policy)
@@ -136,10 +134,9 @@ class CrossValidation:
                 if key not in found:
                     found[key] = held_out.score(advised)
                 scores[i, j] = found[key]
-                advice[j].append(advised)
         if failed is not None and np.isnan(scores).any(axis=1).all():
             raise failed
-        return scores, advice
+        return scores
 
     def _without(self, part: Part) -> Evidence:
         """Return the evidence of all other episodes."""
@@ -168,31 +165,84 @@ class CrossValidation:
         ]
         return advice
 
-    def gain(self, scores: Floats, settings: Sequence[Setting], advice: list[list[Codes]]) -> Gain:
-        """Return what is gained on held-out episodes by choosing among the settings.
+    def gain(self, settings: Sequence[Setting]) -> Gain:
+        """Return what is gained by choosing and learning, on episodes that come after.
 
-        On each fold, the setting judged is the one that the other folds choose: it is not favoured
-        by the luck of being the best of several on these very episodes.
+        The policy that is judged on a part of the log is learned from the parts before it, by the
+        setting that did best on these. So what is judged is never held to what it was made of, and
+        the errors of the parts add up as those of a martingale do. (To judge each fold by what the
+        others teach would not do: one action that is lucky in the whole log wins in all folds, and
+        their mean is its luck.) Measurements need many rows to be told apart, so where these judge,
+        there is one part, of all episodes that were not learned from.
         """
-        gains = []
-        for j in range(len(self.folds)):
-            others = scores + 0.0 * scores[:, [j]]  # without those that cannot be solved here
-            if len(self.folds) > 1:
-                others = np.delete(others, j, axis=1)
-            i = choose(others, settings)
-            gains.append(self._held_out[j].gain(advice[j][i]))
-        n_judged = sum(len(fold.held_out.episodes) for fold in self.folds)
-        n_apart = len(np.unique(np.concatenate([fold.held_out.episodes for fold in self.folds])))
+        tried = np.full((len(settings), 0), np.nan)
+        gains, n_judged = [], 0
+        for learned_from, judged_on, counts in self._steps(len(settings)):
+            evidence, held_out = self._only(learned_from), HeldOut(self, judged_on)
+            advice = [self._advice_by(evidence, setting) for setting in settings]
+            solved = [i for i, advised in enumerate(advice) if advised is not None]
+            if not solved:
+                continue
+            i = solved[0]
+            if tried.shape[1]:
+                i = solved[choose(tried[solved], [settings[j] for j in solved])]
+            if counts:
+                chosen = advice[i]
+                assert chosen is not None
+                gains.append(held_out.gain(chosen))
+                n_judged += len(judged_on.episodes)
+            if len(settings) > 1:
+                found = [np.nan if one is None else held_out.score(one) for one in advice]
+                worst = np.nanmin(found)
+                tried = np.column_stack([tried, np.where(np.isnan(found), worst, found)])
+        if not gains:
+            return Gain(np.nan, np.nan, np.nan, np.nan)
         mean = Gain(*np.mean([astuple(one) for one in gains], axis=0).tolist())
-        # Episodes that are judged on in several folds tell no more than once.
-        n_folds = len(gains) * n_apart / n_judged
-        error = np.sqrt(np.mean([one.error**2 for one in gains]) / n_folds)
-        return replace(mean, error=float(error))
+        error = np.sqrt(np.mean([one.error**2 for one in gains]) / len(gains))
+        return replace(mean, error=float(error), n_episodes=n_judged)
+
+    def _steps(self, n_settings: int) -> list[tuple[Part, Part, bool]]:
+        """Return what is learned from, what is judged on, and whether that counts, in order.
+
+        The first part teaches too little, so what is learned from it alone only tells which setting
+        to go on with.
+        """
+        log, folds = self.log, self.folds
+        if len(folds) == 1 and n_settings == 1:
+            taught = np.setdiff1d(np.arange(len(log.start_codes)), folds[0].left_out.episodes)
+            return [(part_of(log, taught), folds[0].held_out, True)]
+        parts = [fold.held_out for fold in folds]
+        judged = np.concatenate([part.episodes for part in parts])
+        if len(parts) == 1 or len(np.unique(judged)) < len(judged):
+            assert log.episode_lengths is not None
+            n_parts = min(N_PARTS, int(np.count_nonzero(log.episode_lengths)))
+            parts = [fold.held_out for fold in deal_episodes(log, n_parts, None)]
+        if len(parts) == 2:
+            return [(parts[0], parts[1], True)]
+        first = (parts[0], parts[1], False)
+        if self.measured is not None:
+            return [first, (joined(parts[:2]), joined(parts[2:]), True)]
+        return [first, *((joined(parts[:k]), parts[k], True) for k in range(2, len(parts)))]
+
+    def _only(self, part: Part) -> Evidence:
+        """Return the evidence of some episodes."""
+        counts = self._rows.part(part.rows).counts
+        n_rows = int(counts.n_rows.sum())
+        starts = part.starts(self.log)
+        return replace(self.evidence, counts=counts, start_weights=starts, n_transitions=n_rows)
+
+    def _advice_by(self, evidence: Evidence, setting: Setting) -> Codes | None:
+        """Return what a setting advises, None if its process has a loop without end."""
+        try:
+            return self._advice(self._learn(evidence, setting, None))
+        except EndlessLoopError:
+            return None
 
     def gain_of(self, policy: Policy) -> Gain:
         """Return what a policy gains on all episodes, those included that it was learned from."""
         whole = Part(np.arange(len(self.log.start_codes)), np.arange(len(self.log.state_codes)))
-        return HeldOut(self, whole).gain(policy.action_codes, with_error=False)
+        gain = HeldOut(self, whole).gain(policy.action_codes)
+        return replace(gain, n_episodes=len(whole.episodes))
 
 
 def choose(scores: Floats, settings: Sequence[Setting]) -> int:
@@ -242,11 +292,8 @@ class HeldOut:
             return own
         return set_beside_measurements(own, cv.measured, advice, cv.log, part).value
 
-    def gain(self, advice: Codes, *, with_error: bool = True) -> Gain:
-        """Return what a policy earns beyond what was logged, as ``evaluate_policy`` tells it.
-
-        Where states are labels, its error may be left out: it costs most.
-        """
+    def gain(self, advice: Codes) -> Gain:
+        """Return what a policy earns beyond what was logged, as ``evaluate_policy`` tells it."""
         cv = self._cv
         if cv.log.rewards is None:
             return Gain(np.nan, np.nan, np.nan, np.nan)
@@ -255,7 +302,7 @@ class HeldOut:
         choice = choice_of_actions(self._rows.counts, advice)
         one, other = Candidate(self._replay, choice), Candidate(self._replay, None)
         error = np.nan
-        if with_error and cv.log.weights is None:
+        if cv.log.weights is None:
             error = direct_error(one, other, len(self._part.episodes))
         return Gain(one.estimate.value, other.estimate.value, error, one.estimate.thin)
 

@@ -144,6 +144,44 @@ def test_parquet_names_what_it_needs(books, monkeypatch, capsys):
     assert "Parquet needs pyarrow" in capsys.readouterr().err
 
 
+def test_labels_stay_as_they_are_written(tmp_path, capsys):
+    rows = ["episode,state,action,reward"]
+    rows += [f"{i},{'001' if i % 2 else '1'},{i % 3 % 2},{i % 2}" for i in range(40)]
+    (tmp_path / "log.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert main([str(tmp_path / "log.csv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["policy"]
+    assert {row["state"] for row in found} == {"001", "1"}
+    assert {row["action"] for row in found} <= {0, 1}
+
+
+def test_another_separator_and_encoding(tmp_path, capsys):
+    log = make_maintenance_log(20, 6, random_state=0).replace({"condition": {"new": "né"}})
+    log = log.replace({"next_condition": {"new": "né"}})
+    log.to_csv(tmp_path / "log.csv", index=False, sep=";", encoding="latin-1")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "log.csv"), *NAMES])
+    assert "--encoding latin-1" in capsys.readouterr().err
+    asked = [str(tmp_path / "log.csv"), *NAMES, "--separator", ";", "--encoding", "latin-1"]
+    assert main([*asked, "--cv", "3", "--json"]) == 0
+    assert "né" in {row["condition"] for row in json.loads(capsys.readouterr().out)["policy"]}
+
+
+def test_nothing_is_overwritten_or_lost(books, tmp_path, capsys):
+    card = tmp_path / "card.json"
+    card.write_text("mine", encoding="utf-8")
+    for option, name, message in [
+        ("--policy", card, "say --overwrite"),
+        ("--policy", books / "log.csv", "is the table itself"),
+        ("--report", books / "log.csv", "is the table itself"),
+        ("--report", tmp_path / "no" / "r.html", "does not exist; make it first"),
+    ]:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(books / "log.csv"), *NAMES, option, str(name)])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+    assert card.read_text(encoding="utf-8") == "mine"
+
+
 def test_durations_may_be_those_of_steps(tmp_path):
     log = make_maintenance_log(20, 6, random_state=0)
     log.to_csv(tmp_path / "log.csv", index=False)

@@ -1,6 +1,7 @@
 """Counts of a part of a log, and of all but a part; episodes dealt to folds."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,13 +123,28 @@ def test_every_episode_is_held_out_once_and_whole(cv):
         assert len(fold.held_out.rows) == log.episode_lengths[fold.held_out.episodes].sum()
 
 
-def test_long_episodes_are_dealt_evenly():
-    log, folds = folds_of(LOG, 3)
-    lengths = [log.episode_lengths[fold.held_out.episodes] for fold in folds]
-    assert [len(of_fold) for of_fold in lengths] == [10, 10, 10]
-    # The i-th longest of a fold is no longer than the one before it in any other.
-    rows = [of_fold.sum() for of_fold in lengths]
-    assert max(rows) - min(rows) <= log.longest - 1
+def test_folds_are_as_large_but_share_no_luck():
+    """Dealt in the order of their returns, folds would all be as lucky as the whole log."""
+    table = pd.DataFrame({"episode": range(400), "state": "s", "action": "a", "next_state": None})
+    table["reward"] = np.random.default_rng(0).normal(size=400)
+    log, folds = folds_of(table, 4)
+    means = [log.rewards[fold.held_out.rows].mean() for fold in folds]
+    assert [len(fold.held_out.episodes) for fold in folds] == [100] * 4
+    assert np.std(means, ddof=1) > 0.3 / np.sqrt(100)
+
+
+def test_the_lot_hangs_on_the_episodes_not_on_how_they_lie():
+    """The same rows in another order of episodes are dealt to the same folds."""
+    shuffled = LOG.set_index("episode").loc[np.random.default_rng(0).permutation(30)].reset_index()
+    kept = []
+    for table in (LOG, shuffled):
+        log, folds = folds_of(table, 3)
+        (numbers,) = log.beside
+        rows = [numbers.values[numbers.codes][fold.held_out.rows] for fold in folds]
+        kept.append([set(table["episode"].to_numpy()[of_fold]) for of_fold in rows])
+    content = LOG.groupby("episode").agg(list).astype(str).agg("".join, axis=1)
+    for one, other in zip(*kept, strict=True):
+        assert sorted(content[list(one)]) == sorted(content[list(other)])
 
 
 def test_a_seed_deals_at_random():

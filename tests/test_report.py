@@ -162,6 +162,16 @@ def test_states_are_shown_in_measured_units(tmp_path):
     assert re.search(r"\[\d+\.\d, \d+\.\d\)", page.text)
 
 
+def test_a_log_without_rewards_is_reported_without_a_worth(tmp_path):
+    log = LOG.drop(columns="profit")
+    names = {**ROLES, "reward": None}
+    for learner in (MarkovPolicyCV(**names), MarkovPolicyEstimator(**names)):
+        path = tmp_path / f"{type(learner).__name__}.html"
+        page = read(write_report(learner.fit(log), path, log))
+        assert "no rewards" in page.text
+        assert "nan" not in page.text.split("The policy")[0]
+
+
 def test_files_are_not_replaced_unasked(policy, tmp_path):
     path = tmp_path / "report.html"
     path.write_text("mine", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -15,6 +16,9 @@ from skmdp._log.frames import as_frame
 from skmdp._log.labels import LabelColumn
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers
+
+# Of the lot by which episodes are dealt where no seed is given.
+FIXED_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,20 @@ class Part:
         weights = None if log.start_weights is None else log.start_weights[self.episodes]
         started = np.bincount(log.start_codes[self.episodes], weights, minlength=len(log.states))
         return started.astype(np.float64, copy=False)
+
+
+def part_of(log: Transitions, episodes: Integers) -> Part:
+    """Return some episodes, given by position, with their rows."""
+    assert log.episode_lengths is not None
+    which = np.zeros(len(log.episode_lengths), dtype=bool)
+    which[episodes] = True
+    return _part(log.episode_lengths, which)
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Return all episodes of some parts that share none."""
+    episodes = np.sort(np.concatenate([part.episodes for part in parts]))
+    return Part(episodes, np.sort(np.concatenate([part.rows for part in parts])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +69,10 @@ def deal_episodes(
 ) -> list[Fold]:
     """Deal the episodes of a log to folds, whole.
 
-    A number of folds deals them one after the other, the longest first; with a seed, in an order
-    drawn at random. A splitter is asked to split the episodes that have rows, each of which is a
-    row, and a group, to it. Splits that were made before are positions of the rows that the log
-    was read from, whose numbers it holds beside the rest.
+    A number of folds deals them by lot; without a seed, by the same one in every fit. A splitter
+    is asked to split the episodes that have rows, each of which is a row, and a group, to it.
+    Splits that were made before are positions of the rows that the log was read from, whose
+    numbers it holds beside the rest.
     """
     lengths = log.episode_lengths
     assert lengths is not None
@@ -62,7 +80,7 @@ def deal_episodes(
     if hasattr(cv, "split"):
         splits = _split_by(cv, playing, len(lengths))
     elif isinstance(cv, Integral):
-        dealt = _deal(lengths, playing, int(cv), random_state)
+        dealt = _deal(log, playing, int(cv), random_state)
         splits = [(dealt != i, dealt == i) for i in range(int(cv))]
     else:
         splits = [
@@ -82,18 +100,27 @@ def deal_episodes(
     ]
 
 
-def _deal(lengths: Integers, playing: Integers, n_folds: int, random_state: Any) -> Integers:
-    """Return the fold of every episode, (n_episodes,), -1 for those without rows."""
+def _deal(log: Transitions, playing: Integers, n_folds: int, random_state: Any) -> Integers:
+    """Return the fold of every episode, (n_episodes,), -1 for those without rows.
+
+    Dealt by lot: folds that were made alike, by length or return, would share their luck. What is
+    drawn hangs on the episodes, not on the order in which they lie.
+    """
+    lengths = log.episode_lengths
+    assert lengths is not None
     if len(playing) < n_folds:
         raise ValueError(
             f"cv={n_folds} folds need at least {n_folds} episodes, but {len(playing)} hold rows "
             f"that count (n_samples={lengths.sum()} in all). Lower cv, or hand in more episodes; "
             "one long episode cannot be split."
         )
-    if random_state is None:
-        dealt = playing[np.argsort(-lengths[playing], kind="stable")]
-    else:
-        dealt = check_random_state(random_state).permutation(playing)
+    episode = np.repeat(np.arange(len(lengths)), lengths)
+    of_rows = (log.rewards, log.next_codes, log.action_codes, log.state_codes)
+    told: list[Any] = [np.bincount(episode, of, len(lengths)) for of in of_rows if of is not None]
+    content = [of[playing] for of in (*told, log.start_codes, lengths)]
+    ordered = playing[np.lexsort(content)]
+    seed = FIXED_SEED if random_state is None else random_state
+    dealt = check_random_state(seed).permutation(ordered)
     fold_of = np.full(len(lengths), -1)
     fold_of[dealt] = np.arange(len(dealt)) % n_folds
     return fold_of

@@ -184,6 +184,8 @@ def _evaluated(
     """Return what is said in short, and the evaluations on the log by name."""
     evaluations: dict[str, Any] = {}
     in_short = estimator.summary() if isinstance(estimator, MarkovPolicyCV) else ""
+    if not fitted_policy(estimator).evidence.has_rewards:
+        return in_short or "The log has no rewards, so nothing tells what the policy is worth.", {}
     if X is not None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
