@@ -66,6 +66,8 @@ def test_the_blocks_run_and_give_the_policy_of_the_table_in_memory(block, tmp_pa
     monkeypatch.chdir(tmp_path)
     if library(block) == "pyspark":
         spark_session()  # which the block gets, and its settings with it
+        # Its process stays in the folder in which it was started.
+        block = block.replace('"log"', f'"{tmp_path}/log"')
     names = {"MarkovPolicyEstimator": MarkovPolicyEstimator}
     exec(block, names)
     expected = MarkovPolicyEstimator().fit(table)
