@@ -176,30 +176,21 @@ class CrossValidation:
         there is one part, of all episodes that were not learned from.
         """
         tried = np.full((len(settings), 0), np.nan)
-        gains, n_judged = [], 0
+        gains = []
         for learned_from, judged_on, counts in self._steps(len(settings)):
             evidence, held_out = self._only(learned_from), HeldOut(self, judged_on)
             advice = [self._advice_by(evidence, setting) for setting in settings]
-            solved = [i for i, advised in enumerate(advice) if advised is not None]
+            solved = [i for i, advised in enumerate(advice) if len(advised)]
             if not solved:
                 continue
-            i = solved[0]
-            if tried.shape[1]:
-                i = solved[choose(tried[solved], [settings[j] for j in solved])]
             if counts:
-                chosen = advice[i]
-                assert chosen is not None
-                gains.append(held_out.gain(chosen))
-                n_judged += len(judged_on.episodes)
+                i = solved[choose(tried[solved], [settings[j] for j in solved])]
+                gain = held_out.gain(advice[i])
+                gains.append(replace(gain, n_episodes=len(judged_on.episodes)))
             if len(settings) > 1:
-                found = [np.nan if one is None else held_out.score(one) for one in advice]
-                worst = np.nanmin(found)
-                tried = np.column_stack([tried, np.where(np.isnan(found), worst, found)])
-        if not gains:
-            return Gain(np.nan, np.nan, np.nan, np.nan)
-        mean = Gain(*np.mean([astuple(one) for one in gains], axis=0).tolist())
-        error = np.sqrt(np.mean([one.error**2 for one in gains]) / len(gains))
-        return replace(mean, error=float(error), n_episodes=n_judged)
+                found = [held_out.score(one) if len(one) else np.nan for one in advice]
+                tried = np.column_stack([tried, np.nan_to_num(found, nan=np.nanmin(found))])
+        return _mean_gain(gains)
 
     def _steps(self, n_settings: int) -> list[tuple[Part, Part, bool]]:
         """Return what is learned from, what is judged on, and whether that counts, in order.
@@ -231,18 +222,27 @@ class CrossValidation:
         starts = part.starts(self.log)
         return replace(self.evidence, counts=counts, start_weights=starts, n_transitions=n_rows)
 
-    def _advice_by(self, evidence: Evidence, setting: Setting) -> Codes | None:
-        """Return what a setting advises, None if its process has a loop without end."""
+    def _advice_by(self, evidence: Evidence, setting: Setting) -> Codes:
+        """Return what a setting advises, (n_states,); nothing if a loop of it has no end."""
         try:
             return self._advice(self._learn(evidence, setting, None))
         except EndlessLoopError:
-            return None
+            return np.empty(0, dtype=np.int32)
 
     def gain_of(self, policy: Policy) -> Gain:
         """Return what a policy gains on all episodes, those included that it was learned from."""
         whole = Part(np.arange(len(self.log.start_codes)), np.arange(len(self.log.state_codes)))
         gain = HeldOut(self, whole).gain(policy.action_codes)
         return replace(gain, n_episodes=len(whole.episodes))
+
+
+def _mean_gain(gains: Sequence[Gain]) -> Gain:
+    """Return the mean of gains whose errors are those of a martingale, NaN of none."""
+    if not gains:
+        return Gain(np.nan, np.nan, np.nan, np.nan)
+    mean = Gain(*np.mean([astuple(one) for one in gains], axis=0).tolist())
+    error = np.sqrt(np.mean([one.error**2 for one in gains]) / len(gains))
+    return replace(mean, error=float(error), n_episodes=sum(one.n_episodes for one in gains))
 
 
 def choose(scores: Floats, settings: Sequence[Setting]) -> int:
@@ -253,7 +253,7 @@ def choose(scores: Floats, settings: Sequence[Setting]) -> int:
     To prefer small or large ones wherever folds hardly tell them apart was tried on processes of
     known truth: each lost on some of them what it won on others.
     """
-    means = scores.mean(axis=1)
+    means = scores.mean(axis=1) if scores.shape[1] else np.zeros(len(settings))
     best = np.nanmax(means)
     min_counts = np.array([setting.min_count for setting in settings])
     equals = np.flatnonzero(means >= best - ROUNDING * abs(best))

@@ -584,3 +584,15 @@ def test_members_that_disagree_on_unknown_states_answer_the_lowest_label():
         answer = policies.predict([7]).tolist()
         assert from_json(to_json(policies)).predict([7]).tolist() == answer
     assert ("x", "y") in found
+
+
+@pytest.mark.parametrize("write", [to_json, to_sql])
+def test_nanoseconds_are_not_cut_off(write):
+    """Two labels that differ by one would become the same."""
+    times = pd.to_datetime(["2020-01-01 00:00:00.123456789", "2020-01-01 00:00:00.123456788"])
+    table = pd.DataFrame(
+        {"state": times, "action": ["x", "y"], "reward": 1.0, "next_state": pd.NaT}
+    )
+    policy = MarkovPolicyEstimator().fit(table)
+    with pytest.raises(TypeError, match="holds nanoseconds, which would be cut off"):
+        write(policy)

@@ -143,3 +143,16 @@ def _not_written(transformer: Any, why: str) -> TypeError:
         f"what was measured: {why}. Only bins (KBinsDiscretizer, StateEncoder by default) and "
         "labels (OrdinalEncoder) of single columns can."
     )
+
+
+def require_microseconds(labels: Array, where: str) -> None:
+    """Raise for times that differ by less than what they are written to."""
+    if labels.dtype.kind not in "mM":
+        return
+    coarse = labels.astype(f"{labels.dtype.kind}8[us]")
+    if (coarse != labels).any():
+        first = labels[np.flatnonzero(coarse != labels)[0]]
+        raise TypeError(
+            f"{shown(first)} of {where} holds nanoseconds, which would be cut off, so that labels "
+            'fall together. Convert the column to strings before the fit: .astype("string").'
+        )

@@ -13,7 +13,7 @@ from skmdp._log.labels import IN_ZONE, as_scalars, natural
 from skmdp._messages import shortened, shown
 from skmdp._typing import Array
 from skmdp.export._card import PolicyCard, Rules, card_of
-from skmdp.export._columns import RANGES, Column, Labels, Ranges
+from skmdp.export._columns import RANGES, Column, Labels, Ranges, require_microseconds
 
 FORMAT, VERSION = "skmdp policy card", 1
 # Labels that JSON knows, and those that are written as text.
@@ -182,6 +182,7 @@ def _read_column(written: dict[str, Any]) -> Column:
 
 def _written_labels(labels: Array, kind: str, where: str) -> list[Any]:
     """Return labels as JSON holds them."""
+    require_microseconds(labels, where)
     if kind in PLAIN:
         return list(labels.tolist())
     if kind in TIMES or kind.startswith(IN_ZONE):

@@ -12,7 +12,7 @@ from skmdp._log.labels import IN_ZONE, UNKNOWN, as_scalars
 from skmdp._messages import shown
 from skmdp._typing import Array
 from skmdp.export._card import card_of
-from skmdp.export._columns import Column, Ranges
+from skmdp.export._columns import Column, Ranges, require_microseconds
 from skmdp.export._rules import boxes_of
 
 
@@ -105,6 +105,7 @@ def _test(column: Column, literals: list[str], condition: tuple[int, ...]) -> st
 
 def _literals(labels: Array, kind: str, where: str) -> list[str]:
     """Write labels as SQL does."""
+    require_microseconds(labels, where)
     if kind.startswith(IN_ZONE):
         instants = pd.to_datetime(labels, utc=True)
         return [f"TIMESTAMP WITH TIME ZONE '{one.isoformat(sep=' ')}'" for one in instants]

@@ -187,13 +187,7 @@ def _evaluated(
     if not fitted_policy(estimator).evidence.has_rewards:
         return in_short or "The log has no rewards, so nothing tells what the policy is worth.", {}
     if X is not None:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            own = evaluate_policy(policy, X)
-        is_training_log = any(str(one.message).startswith(ON_TRAINING_LOG) for one in caught)
-        for one in caught:
-            if not is_training_log:
-                warnings.warn(one.message, stacklevel=2)
+        own, is_training_log = _judged(policy, X)
         if is_training_log and not in_short:
             in_short = (
                 "Whether the policy is better than what was logged is not known: the log at hand "
@@ -205,6 +199,18 @@ def _evaluated(
     for name, other in policies.items():
         evaluations[name] = evaluate_policy(other, X, columns=_columns(estimator))
     return in_short or "The policy was not compared with what was logged.", evaluations
+
+
+def _judged(policy: Any, X: Any) -> tuple[Any, bool]:
+    """Evaluate a policy on a log, and tell whether it was learned from this very log."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        own = evaluate_policy(policy, X)
+    is_training_log = any(str(one.message).startswith(ON_TRAINING_LOG) for one in caught)
+    for one in caught:
+        if not is_training_log:
+            warnings.warn(one.message, stacklevel=2)
+    return own, is_training_log
 
 
 def _shown_table(policy: Any) -> pd.DataFrame:
