@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engines import NOISE, spark_session
+from engines import NOISE, spark_session, sqlframe_session
 
 from skmdp import MarkovPolicyEstimator
 
@@ -68,6 +68,8 @@ def test_the_blocks_run_and_give_the_policy_of_the_table_in_memory(block, tmp_pa
         spark_session()  # which the block gets, and its settings with it
         # Its process stays in the folder in which it was started.
         block = block.replace('"log"', f'"{tmp_path}/log"')
+    if library(block) == "sqlframe":
+        sqlframe_session()  # likewise: there is one a process, and others put tables there
     names = {"MarkovPolicyEstimator": MarkovPolicyEstimator}
     exec(block, names)
     expected = MarkovPolicyEstimator().fit(table)

@@ -183,7 +183,7 @@ CASES = {
     ),
     "step, a missing row": (
         LINKED.assign(step=[0, 1, 3, 4, 0, 1]),
-        r"step 3 follows step 1 \(row 2.*episode of their own.*'truncated'",
+        r"step 3 follows step 1 \(row 2.*episode of their own.*the one before as truncated",
         {
             "part": (
                 apart(LINKED, 2).assign(
