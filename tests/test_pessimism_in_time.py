@@ -47,6 +47,10 @@ def by_rows(log, gamma, pessimism):
     pairs = {key: rows.index.to_numpy() for key, rows in log.groupby(["state", "action"])}
     n_steps = 150 if gamma > 0.5 else 30
 
+    means = [rewards[rows].mean() for rows in pairs.values()]
+    # No action is worth less than the lowest mean reward, or nothing, for ever.
+    floor = min(0.0, *means) / (1 - discounts.max())
+
     def solve(beta, of_state):
         V = np.zeros(STATES + 1)
         for _ in range(n_steps):
@@ -56,6 +60,8 @@ def by_rows(log, gamma, pessimism):
                 n, spread = len(rows), worth[rows].var()
                 variance = (n * spread + of_state[s]) / (n + 1)
                 Q[s, a] = worth[rows].mean() - beta * np.sqrt(variance / n)
+                if beta > 0:
+                    Q[s, a] = max(Q[s, a], floor)
             V[:STATES] = Q.max(axis=1)
         return V, worth
 
