@@ -23,7 +23,7 @@ from skmdp._evaluation.standard_errors import direct_error
 from skmdp._log.discounting import weighted_discounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
-from skmdp._log.folds import Fold, Part, deal_episodes, joined, part_of
+from skmdp._log.folds import Fold, Part, deal_episodes, joined
 from skmdp._log.raw import Measurements
 from skmdp._policy import Policy
 from skmdp._scoring import estimate_on_measurements, set_beside_measurements
@@ -31,7 +31,7 @@ from skmdp._trust import discount_of, fitted_q, in_time_of
 from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
 
-# Parts that a log is dealt to where the folds are none.
+# Parts that a log is dealt to, each judged by what those before it teach.
 N_PARTS = 5
 # Means that differ by less than this, relative to their size, differ by rounding.
 ROUNDING = 1e-9
@@ -87,7 +87,9 @@ class CrossValidation:
         measured: Measurements | None,
         learn: Learner,
         handle_unknown: str,
+        random_state: int | np.random.RandomState | None,
     ) -> None:
+        self._random_state = random_state
         self.log, self.folds, self.measured = log, folds, measured
         self.evidence, self._learn, self._handle_unknown = evidence, learn, handle_unknown
         self.cut_share = log.cut_share if measured is None else measured.cut_share
@@ -177,7 +179,7 @@ class CrossValidation:
         """
         tried = np.full((len(settings), 0), np.nan)
         gains = []
-        for learned_from, judged_on, counts in self._steps(len(settings)):
+        for learned_from, judged_on, counts in self._steps():
             evidence, held_out = self._only(learned_from), HeldOut(self, judged_on)
             advice = [self._advice_by(evidence, setting) for setting in settings]
             solved = [i for i, advised in enumerate(advice) if len(advised)]
@@ -192,22 +194,17 @@ class CrossValidation:
                 tried = np.column_stack([tried, np.nan_to_num(found, nan=np.nanmin(found))])
         return _mean_gain(gains)
 
-    def _steps(self, n_settings: int) -> list[tuple[Part, Part, bool]]:
+    def _steps(self) -> list[tuple[Part, Part, bool]]:
         """Return what is learned from, what is judged on, and whether that counts, in order.
 
-        The first part teaches too little, so what is learned from it alone only tells which setting
-        to go on with.
+        The parts are dealt by lot, whatever the folds are: folds that somebody made alike would
+        share their luck. The first part teaches too little, so what is learned from it alone only
+        tells which setting to go on with.
         """
-        log, folds = self.log, self.folds
-        if len(folds) == 1 and n_settings == 1:
-            taught = np.setdiff1d(np.arange(len(log.start_codes)), folds[0].left_out.episodes)
-            return [(part_of(log, taught), folds[0].held_out, True)]
-        parts = [fold.held_out for fold in folds]
-        judged = np.concatenate([part.episodes for part in parts])
-        if len(parts) == 1 or len(np.unique(judged)) < len(judged):
-            assert log.episode_lengths is not None
-            n_parts = min(N_PARTS, int(np.count_nonzero(log.episode_lengths)))
-            parts = [fold.held_out for fold in deal_episodes(log, n_parts, None)]
+        assert self.log.episode_lengths is not None
+        n_parts = min(N_PARTS, int(np.count_nonzero(self.log.episode_lengths)))
+        dealt = deal_episodes(self.log, n_parts, self._random_state)
+        parts = [fold.held_out for fold in dealt]
         if len(parts) == 2:
             return [(parts[0], parts[1], True)]
         first = (parts[0], parts[1], False)

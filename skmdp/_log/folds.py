@@ -35,14 +35,6 @@ class Part:
         return started.astype(np.float64, copy=False)
 
 
-def part_of(log: Transitions, episodes: Integers) -> Part:
-    """Return some episodes, given by position, with their rows."""
-    assert log.episode_lengths is not None
-    which = np.zeros(len(log.episode_lengths), dtype=bool)
-    which[episodes] = True
-    return _part(log.episode_lengths, which)
-
-
 def joined(parts: Sequence[Part]) -> Part:
     """Return all episodes of some parts that share none."""
     episodes = np.sort(np.concatenate([part.episodes for part in parts]))

@@ -216,7 +216,7 @@ def _cells(series: pd.Series, sample: Sample) -> Integers | None:
     """Return the cells of state, action and a column, None if it cannot be hashed."""
     try:
         codes, values = pd.factorize(series)
-    except (TypeError, NotImplementedError):
+    except (TypeError, NotImplementedError):  # the latter: types that Arrow cannot hash
         return None
     joined = sample.pair.astype(np.int64) * (len(values) + 1) + codes + 1
     return np.asarray(pd.factorize(joined)[0])
