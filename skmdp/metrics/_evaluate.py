@@ -92,8 +92,9 @@ def evaluate_policy(
         ``X`` has durations that differ, the latter are those within the time T of the longest
         episode instead: each row of duration d goes on with probability exp(-d / T), so the time is
         exponentially distributed with mean T. The methods that only weigh episodes (``"is"``,
-        ``"wis"``, ``"pdis"``, ``"pdwis"``) take each as it was logged, for as long as it was; a
-        given number of steps leaves out what it earned later.
+        ``"wis"``, ``"pdis"``, ``"pdwis"``) take each as it was logged, for as long as it was: it
+        shows nothing of what came after, which is a third of a value that is discounted by
+        exp(-t / T). A given number of steps leaves out what it earned later.
     confidence_level : float, default=0.95
         Of the two-sided intervals.
     prior_strength : float, "auto" or "capped", default="capped"

@@ -108,6 +108,39 @@ def test_the_interval_holds_the_truth(method):
     assert held >= 0.9 * n_logs
 
 
+def stochastic_value(share_run, rate):
+    """Value of a policy that runs on with one probability in all states, from the first state."""
+    shares = np.array([share_run, 1 - share_run])
+    following = np.einsum("a,sa,sat->st", shares, mean_discounts(rate), P)
+    return np.linalg.solve(np.eye(N_STATES) - following, PAID @ shares)[0]
+
+
+@pytest.mark.filterwarnings("ignore:Only .* episodes .effective. follow the policy")
+@pytest.mark.parametrize("share_run", [0.7, 0.8])
+def test_records_as_they_were_logged_say_more_than_discounted_to_a_time_at_random(share_run):
+    """Weighed records cannot be followed for a time at random, since some ends after they do."""
+    policy = pd.DataFrame({"run": share_run, "service": 1 - share_run}, index=range(N_STATES))
+    methods = ["dr", "wdr", "is", "wis", "pdis", "pdwis"]
+    options = {"methods": methods, "n_bootstrap": 0, "columns": {"duration": "step"}}
+    found = []
+    for seed in range(40):
+        log = simulate(100, 7000 + seed)
+        days = (log["step"] - pd.Timestamp("2024-01-01")) / pd.Timedelta(days=1)
+        result = evaluate_policy(policy, log, **options)
+        discounts = np.exp(-days / result.horizon_time)
+        discounted = evaluate_policy(
+            policy, log.assign(reward=log["reward"] * discounts), **options
+        )
+        truth = stochastic_value(share_run, 1 / result.horizon_time)
+        found.append([one.to_frame()["value"] / truth for one in (result, discounted)])
+    as_logged, discounted = np.mean(found, axis=0)
+    for row in zip(methods, as_logged, discounted, strict=True):
+        print("{}: {:.3f} of the truth, {:.3f} if rewards are discounted.".format(*row))
+    assert (np.abs(as_logged[:2] - 1) < 0.02).all()
+    assert (np.abs(as_logged[2:] - 1) < 0.1).all()
+    assert (discounted[2:] < 0.8).all()
+
+
 def test_the_value_per_time_is_that_of_the_plant():
     policy = fitted(1000)
     chosen = np.array([ACTIONS.index(a) for a in policy.predict(np.arange(N_STATES))])
