@@ -30,6 +30,7 @@ from skmdp._scoring import estimate_on_measurements, set_beside_measurements
 from skmdp._trust import discount_of, fitted_q, in_time_of
 from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
+from skmdp.solvers._equations import one_blas_thread
 
 # Parts that a log is dealt to, each judged by what those before it teach.
 N_PARTS = 5
@@ -112,6 +113,7 @@ class CrossValidation:
         )
         return replace(self._rows, counts=counts, discounts=None).part(part.rows)
 
+    @one_blas_thread()
     def score(self, settings: Sequence[Setting]) -> Floats:
         """Judge every setting on every fold, (n_settings, n_folds).
 
@@ -167,6 +169,7 @@ class CrossValidation:
         ]
         return advice
 
+    @one_blas_thread()
     def gain(self, settings: Sequence[Setting]) -> Gain:
         """Return what is gained by choosing and learning, on episodes that come after.
 
@@ -177,22 +180,50 @@ class CrossValidation:
         their mean is its luck.) Measurements need many rows to be told apart, so where these judge,
         there is one part, of all episodes that were not learned from.
         """
-        tried = np.full((len(settings), 0), np.nan)
+        tried = np.zeros((len(settings), 0))
+        last: dict[Setting, Floats] = {}
         gains = []
-        for learned_from, judged_on, counts in self._steps():
+        steps = self._steps()
+        for k, (learned_from, judged_on, counts) in enumerate(steps):
             evidence, held_out = self._only(learned_from), HeldOut(self, judged_on)
-            advice = [self._advice_by(evidence, setting) for setting in settings]
-            solved = [i for i, advised in enumerate(advice) if len(advised)]
-            if not solved:
+            is_last = k == len(steps) - 1
+            advice = self._advice_of_best(evidence, settings, tried, last, only_one=is_last)
+            if not advice:
                 continue
             if counts:
-                i = solved[choose(tried[solved], [settings[j] for j in solved])]
-                gain = held_out.gain(advice[i])
+                gain = held_out.gain(next(iter(advice.values())))
                 gains.append(replace(gain, n_episodes=len(judged_on.episodes)))
-            if len(settings) > 1:
-                found = [held_out.score(one) if len(one) else np.nan for one in advice]
+            if len(settings) > 1 and not is_last:
+                found = np.full(len(settings), np.nan)
+                for i, advised in advice.items():
+                    found[i] = held_out.score(advised)
                 tried = np.column_stack([tried, np.nan_to_num(found, nan=np.nanmin(found))])
         return _mean_gain(gains)
+
+    def _advice_of_best(
+        self,
+        evidence: Evidence,
+        settings: Sequence[Setting],
+        tried: Floats,
+        last: dict[Setting, Floats],
+        *,
+        only_one: bool,
+    ) -> dict[int, Codes]:
+        """Return what settings advise in each state, (n_states,), those first that did best.
+
+        Those that have a loop without end are left out, and all but the first if ``only_one``.
+        """
+        advice: dict[int, Codes] = {}
+        to_ask = list(range(len(settings)))
+        while to_ask and not (only_one and advice):
+            i = to_ask.pop(choose(tried[to_ask], [settings[j] for j in to_ask]))
+            try:
+                policy = self._learn(evidence, settings[i], last.get(settings[i]))
+            except EndlessLoopError:
+                continue
+            last[settings[i]] = policy.state_values
+            advice[i] = self._advice(policy)
+        return advice
 
     def _steps(self) -> list[tuple[Part, Part, bool]]:
         """Return what is learned from, what is judged on, and whether that counts, in order.
@@ -219,13 +250,7 @@ class CrossValidation:
         starts = part.starts(self.log)
         return replace(self.evidence, counts=counts, start_weights=starts, n_transitions=n_rows)
 
-    def _advice_by(self, evidence: Evidence, setting: Setting) -> Codes:
-        """Return what a setting advises, (n_states,); nothing if a loop of it has no end."""
-        try:
-            return self._advice(self._learn(evidence, setting, None))
-        except EndlessLoopError:
-            return np.empty(0, dtype=np.int32)
-
+    @one_blas_thread()
     def gain_of(self, policy: Policy) -> Gain:
         """Return what a policy gains on all episodes, those included that it was learned from."""
         whole = Part(np.arange(len(self.log.start_codes)), np.arange(len(self.log.state_codes)))

@@ -31,6 +31,7 @@ from skmdp._messages import quoted
 from skmdp._policy import check_features, fitted_policy
 from skmdp._trust import Scored, fitted_q, follow_advice, in_time_of, read_behind
 from skmdp._typing import Codes, Floats
+from skmdp.solvers._equations import one_blas_thread
 
 UNCOVERED_WARNING = 0.01
 EXTRAPOLATED_WARNING = 0.10
@@ -70,6 +71,7 @@ def warn_of_unknown_starts(X: Any, roles: Roles, log: Transitions, *, stacklevel
         )
 
 
+@one_blas_thread()
 def evaluate_for_score(
     evidence: Evidence, log: Transitions, choice: Floats, measured: Measurements | None
 ) -> DirectEstimate:

@@ -157,8 +157,9 @@ def prior_rows(
     freedom = np.count_nonzero(n) - len(np.unique(parent[n > 0]))
     if freedom < FEWEST_GROUPS:
         return max(1.0, _kurtosis(squares, each) - 1)
-    rows = np.flatnonzero(n[group])
-    group, squares, each = group[rows], squares[rows], each[rows]
+    if not n.all():
+        rows = np.flatnonzero(n[group])
+        group, squares, each = group[rows], squares[rows], each[rows]
     of_group = divide(sum_by_code(group, each * squares, len(n)), n)
     n_parents = parent.max() + 1
     n_parent = sum_by_code(parent, n, n_parents)

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from skmdp._evaluation.credibility import lacking_variance
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._typing import Floats, Integers
-from skmdp.solvers._equations import thread_pools
+from skmdp.solvers._equations import one_blas_thread
 
 # From so many episodes on, the spread between them gives the standard error; below, that of rows.
 ENOUGH_EPISODES = 20
@@ -88,7 +88,6 @@ def resample_values(
     for i, seed in enumerate(seeds):
         drawn = check_random_state(int(seed)).randint(n, size=n)
         draws[i] = np.bincount(drawn, minlength=n)
-    # Of products this small, threads cost more than they save.
-    with thread_pools().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         found = [candidate.values(methods, draws).T for candidate in candidates]
     return np.array(found).swapaxes(0, 1)

@@ -37,8 +37,17 @@ class Part:
 
 def joined(parts: Sequence[Part]) -> Part:
     """Return all episodes of some parts that share none."""
-    episodes = np.sort(np.concatenate([part.episodes for part in parts]))
-    return Part(episodes, np.sort(np.concatenate([part.rows for part in parts])))
+    return Part(
+        _in_order([part.episodes for part in parts]), _in_order([part.rows for part in parts])
+    )
+
+
+def _in_order(positions: Sequence[Integers]) -> Integers:
+    """Return all positions in ascending order, each of which comes once, without sorting them."""
+    among = np.zeros(max(int(some[-1]) for some in positions if len(some)) + 1, dtype=bool)
+    for some in positions:
+        among[some] = True
+    return np.flatnonzero(among)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from skmdp._typing import Floats
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.metrics._footing import Footing
 from skmdp.metrics._intervals import Estimates, estimate_with_errors
+from skmdp.solvers._equations import one_blas_thread
 
 # What all methods tell of a policy's value, and of its difference to another one.
 FIGURES = ("value", "standard_error", "lower", "upper")
@@ -40,6 +41,7 @@ class Judgement:
     fitted: FittedEstimate | None
 
 
+@one_blas_thread()
 def judge(
     logs: PolicyLogs,
     policies: Sequence[Any],

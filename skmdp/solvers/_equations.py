@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -108,8 +110,7 @@ def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bo
     def operator(product: Multiply | None) -> LinearOperator | None:
         return product and LinearOperator((n, n), product, dtype=np.float64)
 
-    # Sums of a few thousand numbers are no work for more than one thread.
-    with thread_pools().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         x, info = bicgstab(
             operator(multiply),
             right,
@@ -119,6 +120,17 @@ def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bo
             M=operator(precondition),
         )
     return np.asarray(x), info == 0
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread inside.
+
+    Sums of some thousand numbers are no work for more, and where another process keeps a core busy,
+    threads that wait for each other take a hundred times as long.
+    """
+    with thread_pools().limit(limits=1, user_api="blas"):
+        yield
 
 
 @cache
