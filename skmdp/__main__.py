@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -224,11 +225,12 @@ def _in_words(
 
 
 def _tell(asked: argparse.Namespace, result: dict[str, Any], words: str) -> None:
-    """Print what was found, as JSON or in words."""
-    if not asked.json:
-        print(words)
-        return
-    print(json.dumps(_finite(result), indent=2))
+    """Print what was found, as JSON or in words; whoever reads it may stop before the end."""
+    try:
+        print(json.dumps(_finite(result), indent=2) if asked.json else words, flush=True)
+    except BrokenPipeError:
+        # The rest is written to nowhere, or Python would try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _finite(value: Any) -> Any:

@@ -188,6 +188,15 @@ def test_durations_may_be_those_of_steps(tmp_path):
     assert main([str(tmp_path / "log.csv"), *NAMES, "--duration", "step"]) in (0, 1)
 
 
+def test_a_reader_may_stop_before_the_end(books):
+    command = [sys.executable, "-W", "error", "-m", "skmdp", str(books / "log.csv"), *NAMES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.close()
+        said = run.stderr.read()
+    assert said == b""
+    assert run.returncode == 0
+
+
 def test_it_runs_as_a_module(books):
     command = [sys.executable, "-W", "error", "-m", "skmdp", str(books / "log.csv"), *NAMES]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

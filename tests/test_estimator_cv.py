@@ -24,7 +24,7 @@ from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles
 from skmdp.datasets import load_climb, make_search_log
 from skmdp.ensemble import PolicyBagging
-from skmdp.inspection import forbidden_cost, policy_table
+from skmdp.inspection import action_table, explain, forbidden_cost, policy_table
 from skmdp.metrics import evaluate_policy
 from skmdp.model_selection import EpisodeKFold
 from skmdp.preprocessing import StateEncoder
@@ -372,6 +372,9 @@ def test_require_gain_keeps_what_is_usual_where_nothing_is_proven():
     assert not bold.imitates_log_
     assert safe.gain_interval_ == bold.gain_interval_
     assert "the most logged action of every state" in safe.summary()
+    assert "may not be chosen: not what is logged most, and no gain" in str(explain(safe, "s"))
+    assert action_table(safe)["why_not"].tolist().count("") == 1
+    assert (action_table(bold)["why_not"] == "").all()
 
 
 def test_require_gain_takes_a_proven_policy(fitted):

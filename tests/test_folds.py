@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, ShuffleSplit
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, ShuffleSplit, StratifiedKFold
 
 from skmdp._estimation.counts import count_transitions
 from skmdp._estimation.folds import CountedRows
@@ -185,14 +185,30 @@ def test_rows_are_numbered_before_they_are_put_in_order():
     np.testing.assert_array_equal(np.sort(rows), split[1])
 
 
+def test_rows_may_be_marked():
+    """Marks are no positions: True is not the row 1."""
+    first = (LOG["episode"] < 4).to_numpy()
+    _, by_marks = folds_of(LOG, [(~first, first)])
+    _, by_positions = folds_of(LOG, [(np.flatnonzero(~first), np.flatnonzero(first))])
+    np.testing.assert_array_equal(by_marks[0].held_out.rows, by_positions[0].held_out.rows)
+    np.testing.assert_array_equal(by_marks[0].left_out.rows, by_positions[0].left_out.rows)
+
+
+EVERY = np.arange(len(load_climb()))
+
+
 @pytest.mark.parametrize(
     ("cv", "message"),
     [
         (5, r"cv=5 folds need at least 5 episodes, but 4 hold rows that count \(n_samples=\d+"),
         (EpisodeKFold(5), "n_splits=5 folds need at least 5 episodes, but there are 4"),
         ([(np.arange(3), np.arange(3))], "cv cuts episodes"),
-        ([(np.arange(0), np.arange(99))], r"makes a split with 0 episode\(s\) to learn from and 4"),
-        ([(np.arange(99), np.arange(99))], "none may be in both"),
+        ([(np.arange(0), EVERY)], r"makes a split with 0 episode\(s\) to learn from and 4"),
+        ([(EVERY, EVERY)], "none may be in both"),
+        ([(EVERY - 1, EVERY)], "cv must hold positions of rows, whole numbers from 0 on"),
+        ([(EVERY, EVERY.astype(float))], "cv must hold positions of rows"),
+        ([(EVERY, np.ones(3, dtype=bool))], "True or False for each row of the table"),
+        (StratifiedKFold(2), "does not split these 4 episodes: .* without a target"),
     ],
 )
 def test_folds_that_cannot_be(cv, message):

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_frame
 from skmdp._log.labels import LabelColumn
-from skmdp._messages import shown
+from skmdp._messages import shortened, shown
 from skmdp._typing import Bools, Floats, Integers
 
 # Of the lot by which episodes are dealt where no seed is given.
@@ -133,7 +133,14 @@ def _split_by(cv: Any, playing: Integers, n_episodes: int) -> list[tuple[Bools, 
     splits = []
     with warnings.catch_warnings():  # each sample is a group of its own, so that is right
         warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)
-        drawn = list(cv.split(np.empty((n, 0)), None, np.arange(n)))
+        try:
+            drawn = list(cv.split(np.empty((n, 0)), None, np.arange(n)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"cv={shown(cv)} does not split these {n} episodes: {shortened(error)} It is shown "
+                "one sample for each, a group of its own, without a target. Use a number of folds, "
+                "or a splitter such as skmdp.model_selection.EpisodeKFold."
+            ) from error
     for split in drawn:
         learned_from, held_out = np.zeros((2, n_episodes), dtype=bool)
         learned_from[playing[split[0]]] = held_out[playing[split[1]]] = True
@@ -144,7 +151,9 @@ def _split_by(cv: Any, playing: Integers, n_episodes: int) -> list[tuple[Bools, 
 def _episodes_of(log: Transitions, lengths: Integers, rows: Any) -> Bools:
     """Return which episodes some rows of the table make up, (n_episodes,); raise for a part."""
     (numbers,) = log.beside
-    is_among = np.isin(numbers.values[numbers.codes], np.asarray(rows))
+    is_among = np.isin(
+        numbers.values[numbers.codes], _positions(rows, int(numbers.values.max()) + 1)
+    )
     n_among = np.bincount(np.repeat(np.arange(len(lengths)), lengths), is_among, len(lengths))
     if ((n_among > 0) & (n_among < lengths)).any():
         raise ValueError(
@@ -152,6 +161,22 @@ def _episodes_of(log: Transitions, lengths: Integers, rows: Any) -> Bools:
             "splits with skmdp.model_selection.EpisodeKFold, or say a number of folds."
         )
     return np.asarray(n_among > 0)
+
+
+def _positions(rows: Any, n_rows: int) -> Integers:
+    """Return positions of rows of a table of so many or more; of marked rows, those of the marks.
+
+    Rows without weight are not read, so it may have more.
+    """
+    given = np.asarray(rows)
+    if given.dtype == bool and len(given) >= n_rows:
+        return np.flatnonzero(given)
+    if given.dtype.kind not in "iu" or (given < 0).any():
+        raise ValueError(
+            "cv must hold positions of rows, whole numbers from 0 on, or marks, True or False for "
+            f"each row of the table, got {shown(rows)}."
+        )
+    return given
 
 
 def _part(lengths: Integers, which: Bools) -> Part:

@@ -27,6 +27,7 @@ ROUNDING = 1e-10
 # Why an action may not be chosen.
 FORBIDDEN = "forbidden"
 RARE = "fewer rows than min_count"
+UNPROVEN = "not what is logged most, and no gain over the log is shown"
 ADMISSIBLE = ""
 
 
@@ -116,7 +117,10 @@ def pairs_of(policy: Any, *, errors: bool = False) -> Pairs:
         return _pairs_of_ensemble(estimator, transformers, errors=errors)
     if has_policy(estimator):
         own = fitted_policy(estimator)
-        return pairs_of_policy(own, estimator.discount_, transformers, errors=errors)
+        pairs = pairs_of_policy(own, estimator.discount_, transformers, errors=errors)
+        if getattr(estimator, "imitates_log_", False):
+            pairs = replace(pairs, why_not=np.where(pairs.why_not == RARE, UNPROVEN, pairs.why_not))
+        return pairs
     raise not_a_policy(estimator)
 
 
