@@ -231,6 +231,11 @@ def test_every_row_finds_its_triple_and_its_pair(rows):
     logged = {(x, y) for x, y, *_ in rows}
     for state, action, position in zip(states, actions - 1, found, strict=True):
         assert (position >= 0) == ((state, action) in logged)
+    # Many are looked up in another way than few.
+    states, actions = np.divmod(np.arange(24), 6)
+    found = counts.find_pairs(states, actions - 1)
+    one_by_one = [counts.find_pairs(states[[i]], actions[[i]] - 1)[0] for i in range(24)]
+    assert_array_equal(found, one_by_one)
 
 
 def test_codes_stay_small():

@@ -138,6 +138,15 @@ class TransitionCounts:
 
     def find_pairs(self, states: Integers, actions: Integers) -> Integers:
         """Return the position of each (state, action), -1 where it was never logged."""
+        n_cells = self.n_states * self.n_actions
+        if n_cells <= len(states):  # then it is cheaper to look all of them up at once
+            cell = states * np.int64(self.n_actions) + actions
+            cell[(states < 0) | (actions < 0) | (actions >= self.n_actions)] = n_cells
+            place = np.full(n_cells + 1, -1)
+            place[self.pair_state * np.int64(self.n_actions) + self.pair_action] = np.arange(
+                len(self.pair_state)
+            )
+            return np.asarray(place[cell])
         at = bisect(self.pair_action, self._pairs_before, states, actions)
         is_there = (np.append(self.pair_action, -1)[at] == actions) & (states >= 0) & (actions >= 0)
         is_there &= at < self._pairs_before[states + 1]

@@ -76,15 +76,8 @@ class Reading:
     @cached_property
     def pair(self) -> Integers:
         """Position of the state and action of each row that counts among those logged, (n,)."""
-        log, counts = self.log, self.evidence.counts
-        n_cells = len(log.states) * len(log.actions)
-        if n_cells > len(log.state_codes):
-            return counts.find_pairs(log.state_codes, log.action_codes)
-        place = np.zeros(n_cells, dtype=np.int32)
-        place[counts.pair_state * len(log.actions) + counts.pair_action] = np.arange(
-            len(counts.pair_state)
-        )
-        return np.asarray(place[log.state_codes * np.int64(len(log.actions)) + log.action_codes])
+        log = self.log
+        return self.evidence.counts.find_pairs(log.state_codes, log.action_codes)
 
     def finding(
         self,
