@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from skmdp._estimation.counts import count_transitions
-from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance, prior_rows
+from skmdp._evaluation.credibility import Outcomes, Residuals, Spread, lacking_variance
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._evaluation.standard_errors import (
@@ -57,7 +57,7 @@ def test_credibility_is_that_of_buehlmann_and_straub():
     overall = x.mean()
     c = len(x) - (sizes**2).sum() / len(x)
     between = ((sizes * (means - overall) ** 2).sum() - 14 * within) / c
-    assert_allclose(prior_rows(x, group, np.zeros(15, dtype=int)), within / between)
+    assert_allclose(Spread(x, group, 15).prior_rows(np.zeros(15, dtype=int)), within / between)
 
 
 def test_more_parents_compare_groups_within_each():
@@ -66,8 +66,8 @@ def test_more_parents_compare_groups_within_each():
     group = np.repeat(np.arange(40), 200)
     parent = np.repeat([0, 1], 20)
     x = np.where(parent == 0, 1.0, 50.0)[group] * rng.normal(size=len(group)) ** 2
-    assert prior_rows(x, group, np.zeros(40, dtype=int)) < 10
-    assert prior_rows(x, group, parent) > 100
+    assert Spread(x, group, 40).prior_rows(np.zeros(40, dtype=int)) < 10
+    assert Spread(x, group, len(parent)).prior_rows(parent) > 100
 
 
 def test_equal_variances_are_pooled_and_different_ones_are_not():
@@ -75,10 +75,11 @@ def test_equal_variances_are_pooled_and_different_ones_are_not():
     group = np.repeat(np.arange(50), 40)
     noise = rng.normal(size=len(group)) ** 2
     one = np.zeros(50, dtype=int)
-    assert prior_rows(noise, group, one) > 100
-    assert prior_rows(rng.exponential(size=50)[group] * noise, group, one) < 10
-    assert prior_rows(np.ones(len(group)), group, one) == np.inf
-    assert prior_rows(np.where(group == 0, 1.0, 0.0), group, one) == 1  # each tells all of itself
+    assert Spread(noise, group, len(one)).prior_rows(one) > 100
+    assert Spread(rng.exponential(size=50)[group] * noise, group, len(one)).prior_rows(one) < 10
+    assert Spread(np.ones(len(group)), group, len(one)).prior_rows(one) == np.inf
+    of_itself = Spread(np.where(group == 0, 1.0, 0.0), group, len(one))  # each tells all
+    assert of_itself.prior_rows(one) == 1
 
 
 @pytest.mark.parametrize("p", [0.01, 0.1, 0.5])
@@ -88,7 +89,7 @@ def test_few_groups_are_judged_by_the_kurtosis(p):
     x = np.arange(n) < p * n
     squares = (x - p) ** 2
     kurtosis = (1 - p) / p + p / (1 - p) - 1
-    found = prior_rows(squares, np.repeat([0, 1], n // 2), np.zeros(2, dtype=int))
+    found = Spread(squares, np.repeat([0, 1], n // 2), 2).prior_rows(np.zeros(2, dtype=int))
     assert_allclose(found, max(1, kurtosis - 1))
 
 
@@ -97,9 +98,9 @@ def test_groups_of_few_rows_tell_nothing_of_variances():
     group = np.append(np.repeat(np.arange(20), 30), 20 + np.arange(300) // 3)
     squares = np.append(rng.normal(size=600) ** 2, np.full(300, 1e6))
     parent = np.zeros(120, dtype=int)
-    found = prior_rows(squares, group, parent)
-    assert_allclose(found, prior_rows(squares[:600], group[:600], parent[:20]))
-    assert prior_rows(np.zeros(8), np.arange(8), np.zeros(8, dtype=int)) == 1
+    found = Spread(squares, group, len(parent)).prior_rows(parent)
+    assert_allclose(found, Spread(squares[:600], group[:600], 20).prior_rows(parent[:20]))
+    assert Spread(np.zeros(8), np.arange(8), 8).prior_rows(np.zeros(8, dtype=int)) == 1
 
 
 # -------------------------------------------------------------------------------- lacking variance

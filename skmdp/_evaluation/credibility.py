@@ -105,12 +105,11 @@ class Residuals:
         squares = divide(n, n - 1)[self.group] * self.amounts**2
         log_of_groups = np.zeros(len(self.parent), dtype=np.intp)
         log_of_parents = np.zeros(len(self._freedom), dtype=np.intp)
+        of_groups = Spread(squares, self.group, len(self.parent), self.n_rows)
         # Groups of one parent differ no more than those of the log, of which there are more.
-        of_group = max(
-            prior_rows(squares, self.group, self.parent, self.n_rows),
-            prior_rows(squares, self.group, log_of_groups, self.n_rows),
-        )
-        return of_group, prior_rows(squares, self.parent_of_row, log_of_parents, self.n_rows)
+        of_group = max(of_groups.prior_rows(self.parent), of_groups.prior_rows(log_of_groups))
+        of_parents = Spread(squares, self.parent_of_row, len(self._freedom), self.n_rows)
+        return of_group, of_parents.prior_rows(log_of_parents)
 
     def covariances(self, other: Residuals, k: float) -> Floats:
         """Return the mean product of two residuals in the parent of each row, (n_rows,).
@@ -143,43 +142,67 @@ class Outcomes:
     residuals: Residuals
 
 
-def prior_rows(
-    squares: Floats, group: Integers, parent: Integers, n_rows: Floats | None = None
-) -> float:
-    """Return k, the number of rows that a parent's variance counts for in each of its groups.
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Squared residuals of rows, ``squares`` (n_rows,), each in one of ``n_groups`` groups.
 
-    ``squares`` (n_rows,) are squared residuals, ``group`` (n_rows,) and ``parent`` (n_groups,)
-    codes. It is infinite where variances differ by no more than chance.
+    ``group`` and ``n_rows`` as for ``Residuals``.
     """
-    each = np.ones(len(group)) if n_rows is None else n_rows
-    n = sum_by_code(group, each, len(parent))
-    n[n < FEWEST_ROWS] = 0.0
-    freedom = np.count_nonzero(n) - len(np.unique(parent[n > 0]))
-    if freedom < FEWEST_GROUPS:
-        return max(1.0, _kurtosis(squares, each) - 1)
-    if not n.all():
-        rows = np.flatnonzero(n[group])
-        group, squares, each = group[rows], squares[rows], each[rows]
-    of_group = divide(sum_by_code(group, each * squares, len(n)), n)
-    n_parents = parent.max() + 1
-    n_parent = sum_by_code(parent, n, n_parents)
-    of_parent = divide(sum_by_code(parent, n * of_group, n_parents), n_parent)
-    within = each @ (squares - of_group[group]) ** 2 / (n.sum() - np.count_nonzero(n))
-    between = n @ (of_group - of_parent[parent]) ** 2 - freedom * within
-    if between <= 0:
-        return np.inf
-    size = n.sum() - divide(sum_by_code(parent, n**2, n_parents), n_parent).sum()
-    return max(1.0, float(within * size / between))
 
+    squares: Floats
+    group: Integers
+    n_groups: int
+    n_rows: Floats | None = None
 
-def _kurtosis(squares: Floats, n_rows: Floats) -> float:
-    """Return the kurtosis of residuals, given their squares, 1 where they are all 0."""
-    largest = float(squares.max(initial=0.0))
-    if largest == 0:
-        return 1.0
-    shares = squares / largest
-    mean, of_squares = (float(np.average(x, weights=n_rows)) for x in (shares, shares**2))
-    return of_squares / mean**2
+    def prior_rows(self, parent: Integers) -> float:
+        """Return k, the number of rows that a parent's variance counts for in each of its groups.
+
+        ``parent`` (n_groups,) are codes. It is infinite where variances differ by no more than
+        chance.
+        """
+        n = self._n
+        freedom = np.count_nonzero(n) - len(np.unique(parent[n > 0]))
+        if freedom < FEWEST_GROUPS:
+            return max(1.0, self._kurtosis - 1)
+        of_group, within = self._of_groups
+        n_parents = parent.max() + 1
+        n_parent = sum_by_code(parent, n, n_parents)
+        of_parent = divide(sum_by_code(parent, n * of_group, n_parents), n_parent)
+        between = n @ (of_group - of_parent[parent]) ** 2 - freedom * within
+        if between <= 0:
+            return np.inf
+        size = n.sum() - divide(sum_by_code(parent, n**2, n_parents), n_parent).sum()
+        return max(1.0, float(within * size / between))
+
+    @cached_property
+    def _n(self) -> Floats:
+        """Number of rows of each group, (n_groups,), 0 of those with too few to tell a variance."""
+        n = np.bincount(self.group, self.n_rows, self.n_groups).astype(np.float64, copy=False)
+        return np.where(n < FEWEST_ROWS, 0.0, n)
+
+    @cached_property
+    def _of_groups(self) -> tuple[Floats, float]:
+        """Mean square of each group, (n_groups,), and variance of squares within groups."""
+        n, group, squares, n_rows = self._n, self.group, self.squares, self.n_rows
+        if not n.all():
+            rows = np.flatnonzero(n[group])
+            group, squares = group[rows], squares[rows]
+            n_rows = None if n_rows is None else n_rows[rows]
+        weighed = squares if n_rows is None else n_rows * squares
+        of_group = divide(sum_by_code(group, weighed, len(n)), n)
+        apart = squares - of_group[group]
+        weighed = apart if n_rows is None else n_rows * apart
+        return of_group, float(weighed @ apart) / (n.sum() - np.count_nonzero(n))
+
+    @cached_property
+    def _kurtosis(self) -> float:
+        """Kurtosis of the residuals, 1 where they are all 0."""
+        largest = float(self.squares.max(initial=0.0))
+        if largest == 0:
+            return 1.0
+        shares = self.squares / largest
+        mean, of_squares = (np.average(x, weights=self.n_rows) for x in (shares, shares**2))
+        return float(of_squares / mean**2)
 
 
 def _doubt(n: Floats, k: float) -> Floats:
