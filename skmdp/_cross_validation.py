@@ -56,7 +56,8 @@ class Gain:
     ``unsupported`` is the share of its decisions that the episodes hardly ever take, ``cost`` what
     these may cost where states are measurements: one standard deviation of the rewards for each.
     ``mean_return`` is what the episodes earned, where ``logged`` should say the same (NaN: it
-    answers another question, or is made of it), ``n_episodes`` how many were judged on.
+    answers another question, or is made of it), ``n_episodes`` how many were judged on. ``drift``
+    is how much of the gain may be due to rewards that changed over the episodes.
     """
 
     value: float
@@ -67,6 +68,7 @@ class Gain:
     logged_error: float = np.nan
     mean_return: float = np.nan
     n_episodes: int = 0
+    drift: float = 0.0
 
     @property
     def difference(self) -> float:
@@ -254,7 +256,7 @@ class CrossValidation:
     def gain_of(self, policy: Policy) -> Gain:
         """Return what a policy gains on all episodes, those included that it was learned from."""
         whole = Part(np.arange(len(self.log.start_codes)), np.arange(len(self.log.state_codes)))
-        gain = HeldOut(self, whole).gain(policy.action_codes)
+        gain = HeldOut(self, whole).gain(policy.action_codes, with_drift=True)
         return replace(gain, n_episodes=len(whole.episodes))
 
 
@@ -314,21 +316,23 @@ class HeldOut:
             return own
         return set_beside_measurements(own, cv.measured, advice, cv.log, part).value
 
-    def gain(self, advice: Codes) -> Gain:
+    def gain(self, advice: Codes, *, with_drift: bool = False) -> Gain:
         """Return what a policy earns beyond what was logged, as ``evaluate_policy`` tells it."""
         cv = self._cv
         if cv.log.rewards is None:
             return Gain(np.nan, np.nan, np.nan, np.nan)
         if cv.measured is not None:
-            return self._gain_on(cv.measured, advice)
+            return self._gain_on(cv.measured, advice, with_drift=with_drift)
         choice = choice_of_actions(self._rows.counts, advice)
         one, other = Candidate(self._replay, choice), Candidate(self._replay, None)
-        error = np.nan
+        error, drift = np.nan, 0.0
         if cv.log.weights is None:
             error = direct_error(one, other, len(self._part.episodes))
-        return Gain(one.estimate.value, other.estimate.value, error, one.estimate.thin)
+            drift = one.part_of_drift(other, "dm") if with_drift else 0.0
+        values = one.estimate.value, other.estimate.value
+        return Gain(*values, error, one.estimate.thin, drift=drift)
 
-    def _gain_on(self, measured: Measurements, advice: Codes) -> Gain:
+    def _gain_on(self, measured: Measurements, advice: Codes, *, with_drift: bool) -> Gain:
         """Return the gain on what was measured."""
         log, part = self._cv.log, self._part
         asked = fitted_q(measured, part=part)
@@ -345,6 +349,7 @@ class HeldOut:
             cost=estimate.unsupported_decisions * float(asked.log.rewards.std()),
             logged_error=asked.logged.standard_error,
             mean_return=mean_return,
+            drift=estimate.part_of_drift(asked.logged) if with_drift else 0.0,
         )
 
     @cached_property

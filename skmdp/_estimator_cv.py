@@ -127,9 +127,9 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         Share of the policy's decisions for which the log has fewer than five rows; behind a
         ``StateEncoder``, of those that the log hardly ever takes where the policy takes them.
     is_better_ : bool
-        Whether the policy is shown to earn more than was logged: the interval lies above 0 (behind
-        an encoder, above what unsupported decisions may cost), and less than 10 % of the decisions
-        lack support.
+        Whether the policy is shown to earn more than was logged: the interval lies above 0, above
+        what a drift of rewards may account for, and behind an encoder above what unsupported
+        decisions may cost; and less than 10 % of the decisions lack support.
     imitates_log_ : bool
         Whether ``require_gain`` has put the most logged actions in place of the policy.
 
@@ -156,6 +156,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     gain of the policy itself on all episodes, if that is larger: too large rather than too small,
     since the policy was chosen on them. It tells of chance alone, not of causes of both decisions
     and rewards that the log hides, nor of outcomes too rare for it to hold.
+
+    Where rewards change over the episodes, in the order in which the log holds them, ``is_better_``
+    asks for more than that may account for (``drift_gain`` of ``evaluate_policy``): an action that
+    was taken more often in good times is no better for it.
 
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.
@@ -490,6 +494,7 @@ def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict
         logged_error=on_all.logged_error,
         mean_return=on_all.mean_return,
         unknown_time_share=unknown_time_share,
+        drift=on_all.drift,
     )
 
 

@@ -38,6 +38,7 @@ from scipy.sparse import csr_array, diags_array
 
 from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import follow_values, follow_visits
+from skmdp._evaluation.drift import Drift
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import meetings
@@ -107,6 +108,11 @@ class FittedEstimate:
         n = len(self.start_values)
         of_episodes = np.bincount(self.episode, self.of_rows, minlength=n)
         return np.asarray(n * of_episodes + self.start_values - self.value)
+
+    def part_of_drift(self, other: FittedEstimate) -> float:
+        """Return how much of the difference to another policy a drift may account for."""
+        drift = Drift.of(self.outcomes.residuals, self.episode, len(self.start_values))
+        return drift.part_of(self.outcomes, other.outcomes)
 
     @property
     def standard_error(self) -> float:

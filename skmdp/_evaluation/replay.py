@@ -22,6 +22,7 @@ from skmdp._evaluation.direct import (
     evaluate_directly,
     pair_process_values,
 )
+from skmdp._evaluation.drift import Drift
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
     EpisodeWeights,
@@ -163,6 +164,13 @@ class Replay:
         return Residuals.of_outcomes(self.rewards, pair, self.counts.pair_state, self.n_rows)
 
     @cached_property
+    def drift(self) -> Drift | None:
+        """How rewards drift over the episodes, None where these are unknown."""
+        if self.lengths is None:
+            return None
+        return Drift.of(self.residuals, self.episode, len(self.lengths))
+
+    @cached_property
     def returns(self) -> Floats:
         """Return of each episode, (n_episodes,)."""
         assert self.lengths is not None
@@ -251,6 +259,13 @@ class Candidate:
     def outcomes(self, method: str) -> Outcomes:
         """Return how the rewards of rows move the estimate of a method."""
         return Outcomes(self._weights_by(method), self.replay.residuals)
+
+    def part_of_drift(self, other: Candidate, method: str) -> float:
+        """Return how much of the difference to another estimate a drift may account for."""
+        drift = self.replay.drift
+        return (
+            0.0 if drift is None else drift.part_of(self.outcomes(method), other.outcomes(method))
+        )
 
     def _weights_by(self, method: str) -> Floats:
         """Return by how much the reward of each row moves the estimate of a method, (n,)."""

@@ -25,7 +25,8 @@ class Verdict:
     cost (0: unknown). ``mean_return`` is what the logged episodes earned, where ``logged`` should
     say the same (NaN: it answers another question), ``logged_error`` the error of the latter.
     ``unknown_time_share`` is the share of the decisions that are left out since nobody knows how
-    long they took.
+    long they took. ``drift`` is how much of the difference may be due to rewards that changed from
+    episode to episode.
     """
 
     value: float
@@ -37,6 +38,7 @@ class Verdict:
     logged_error: float = np.nan
     mean_return: float = np.nan
     unknown_time_share: float = 0.0
+    drift: float = 0.0
 
     @property
     def _rounding(self) -> float:
@@ -54,7 +56,8 @@ class Verdict:
         """Whether the policy is shown to earn more than the logged one."""
         is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
         is_whole = self.unknown_time_share <= MOST_LEFT_OUT
-        return bool(self.lower > max(self.cost, self._rounding) and is_supported and is_whole)
+        doubted = max(self.cost + self.drift, self._rounding)
+        return bool(self.lower > doubted and is_supported and is_whole)
 
     def sentence(self, by: str) -> str:
         """Say what may be concluded; ``by`` tells how the interval came about."""
@@ -88,9 +91,14 @@ class Verdict:
             )
         if self.unknown_share >= MOST_UNKNOWN:
             return f"the log has too little on {self.unknown_share:.0%} of its decisions"
-        if self._rounding < self.lower <= self.cost:
-            return (
-                f"the difference is {self.lower:.4g} at least, but decisions that the log hardly "
-                f"ever takes may cost {self.cost:.4g}"
-            )
+        if self._rounding < self.lower <= self.cost + self.drift:
+            reasons = []
+            if self.cost > 0:
+                reasons.append(f"decisions that the log hardly ever takes may cost {self.cost:.4g}")
+            if self.drift > 0:
+                reasons.append(
+                    "rewards change over the episodes, and its actions were logged more often when "
+                    f"they were high, which may account for {self.drift:.4g}"
+                )
+            return f"the difference is {self.lower:.4g} at least, but {'; '.join(reasons)}"
         return None

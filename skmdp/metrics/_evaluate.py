@@ -189,7 +189,10 @@ def evaluate_policy(
     number of steps; with ``"fqe"`` on the same measurements, by all others each in its own states,
     the logged policy likewise. An interval covers chance only, not what is wrong with the states or
     the columns, and no method notices a hidden confounder: a cause of both action and outcome that
-    is not in the log.
+    is not in the log. One such cause is looked for, time: where rewards of rows that are alike
+    change over the episodes, in the order in which ``X`` holds them, ``drift_gain`` is what that
+    may account for in the difference, by two-way effects of up to ten blocks of episodes, plus two
+    of its standard errors. ``is_better`` asks for more than that.
 
     Rely on ``fqe`` where states are made of measurements. ``dm`` looks at these states, and is far
     too high where they put together what has different consequences. On simulated processes with
@@ -299,6 +302,7 @@ def _result(
         horizon=logs.horizon,
         cut_share=logs.cut_share,
         unknown_time_share=logs.unknown_time_share,
+        drift_gain=found.drift_gain,
         horizon_time=logs.horizon_time,
         duration_unit=logs.duration_unit,
         gamma=gamma,

@@ -31,7 +31,8 @@ class Judgement:
     ``rows`` holds a dict of figures for each method, those of the reference the last two.
     ``direct`` and ``fitted`` are the estimates
     that they rest on, each None where no method needs it. ``behavior_value`` and its error are
-    those of the reference by the first of fqe and dm that was computed.
+    those of the reference by the first of fqe and dm that was computed. ``drift_gain`` is how much
+    of the difference a drift of rewards may account for, by the method that decides.
     """
 
     rows: list[dict[str, Any]]
@@ -39,6 +40,7 @@ class Judgement:
     behavior_standard_error: float
     direct: DirectEstimate | None
     fitted: FittedEstimate | None
+    drift_gain: float
 
 
 @one_blas_thread()
@@ -72,7 +74,8 @@ def judge(
                 figures, logged = stated.figures(policy, i, z), stated.of_reference(policy, i)
             rows.append({"method": name, **figures, **shared, **_as_reference(*logged)})
         of_reference = stated.direct_reference(policy) if fitted is None else fitted.of_reference()
-        found.append(Judgement(rows, *of_reference, direct, estimate))
+        drift = stated.drift(policy) if fitted is None else fitted.drift(policy)
+        found.append(Judgement(rows, *of_reference, direct, estimate, drift))
     return found
 
 
@@ -136,6 +139,11 @@ class OnMeasurements:
             self._interval(own.value - other.value, own, other, z),
             np.nan,
         )
+
+    def drift(self, policy: Any) -> float:
+        """Return how much of the difference to the reference a drift may account for."""
+        own, other = self.estimate(policy), self.estimate(self._reference)
+        return own.part_of_drift(other) if self._has_errors else 0.0
 
     def of_reference(self) -> tuple[float, float]:
         """Return value and standard error of the reference."""
@@ -226,6 +234,13 @@ class InStates:
         """Return value and standard error of the reference by method i, in a policy's states."""
         found = self._interval(0.0, self._pairs[id(policy)][2])
         return float(found["value"][i]), float(found["standard_error"][i])
+
+    def drift(self, policy: Any) -> float:
+        """Return how much of the difference to the reference a drift may account for."""
+        _, beside, reference = (self._candidates[j] for j in self._pairs[id(policy)])
+        assert self._found is not None
+        method = "dm" if "dm" in self._found.names else self._found.names[0]
+        return beside.part_of_drift(reference, method)
 
     def direct_reference(self, policy: Any) -> tuple[float, float]:
         """Return value and standard error of the reference by the direct method, likewise."""

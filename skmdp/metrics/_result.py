@@ -65,6 +65,11 @@ class PolicyEvaluation:
     unknown_time_share : float
         Share of the decisions that are left out because their record breaks off before they were
         over, where decisions take different times; else 0. More of the long ones are among them.
+    drift_gain : float
+        How much of the difference to the logged policy may be due to rewards that changed over the
+        episodes, in the order in which ``X`` holds them: an action that was logged more often in
+        good times looks better than it is. 0 where rewards are not seen to change, and without
+        episodes.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
@@ -105,6 +110,7 @@ class PolicyEvaluation:
     horizon: int
     cut_share: float
     unknown_time_share: float
+    drift_gain: float
     horizon_time: float | None
     duration_unit: str | None
     gamma: float
@@ -169,18 +175,19 @@ class PolicyEvaluation:
             logged_error=row["behavior_standard_error"],
             mean_return=self.mean_return if on_measurements else np.nan,
             unknown_time_share=self.unknown_time_share,
+            drift=self.drift_gain,
         )
 
     @property
     def is_better(self) -> bool:
         """Whether the policy earns more than the logged one, as far as the log can tell.
 
-        True if the interval of the difference lies above 0, for ``"fqe"`` by more than
-        ``unsupported_cost``, and less than 10 % of the policy's decisions lack support: for
-        ``"fqe"`` those that the log hardly ever takes, for the other methods those with fewer than
-        five rows. False otherwise, also where nothing is known, or where it is not known how long
-        more than 1 % of the decisions took. The interval is that of ``"fqe"``
-        if it was asked for, else that of ``"dm"``, else that of the first method.
+        True if the interval of the difference lies above 0 by more than ``drift_gain`` (for
+        ``"fqe"`` that and ``unsupported_cost``), and less than 10 % of the policy's decisions lack
+        support: for ``"fqe"`` those that the log hardly ever takes, for the other methods those
+        with fewer than five rows. False otherwise, also where nothing is known, or where it is not
+        known how long more than 1 % of the decisions took. The interval is that of ``"fqe"`` if it
+        was asked for, else that of ``"dm"``, else that of the first method.
         """
         return self._verdict.is_better
 

@@ -1,0 +1,153 @@
+"""Rewards that change over the episodes, and policies that only look better by that."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from skmdp import MarkovPolicyCV
+from skmdp._evaluation.credibility import Outcomes, Residuals
+from skmdp._evaluation.drift import Drift
+from skmdp.metrics import evaluate_policy
+
+N_LOGS = 20
+
+
+def shares_of_new(n_episodes, shape):
+    """How often the new action is taken in each episode."""
+    t = np.arange(n_episodes) / n_episodes
+    return {
+        "even": np.full(n_episodes, 0.5),
+        "rising": 0.2 + 0.6 * t,
+        "late": 0.1 + 0.8 * (t > 0.5),
+    }[shape]
+
+
+def two_actions(seed, shape, drift, *, better=0.0, n_episodes=300, n_steps=3):
+    """A log in which rewards rise by ``drift``, and one of two actions pays ``better`` more."""
+    rng = np.random.default_rng(seed)
+    episode = np.repeat(np.arange(n_episodes), n_steps)
+    n = len(episode)
+    t = episode / n_episodes
+    is_new = rng.random(n) < shares_of_new(n_episodes, shape)[episode]
+    path = rng.normal(size=(n_episodes, n_steps + 1))
+    x, following = path[:, :-1].ravel(), path[:, 1:].ravel()
+    rises = drift * (t > 0.5 if shape == "late" else t)
+    return pd.DataFrame(
+        {
+            "episode": episode,
+            "step": np.tile(np.arange(n_steps), n_episodes),
+            "state": np.where(x > 0, "high", "low"),
+            "next_state": np.where(following > 0, "high", "low"),
+            "x": x,
+            "next_x": following,
+            "action": np.where(is_new, "new", "old"),
+            "reward": rises + better * is_new + np.tanh(x) + rng.normal(size=n),
+        }
+    )
+
+
+def judge(log, policy="new"):
+    return evaluate_policy(policy, log, methods="dm")
+
+
+def judge_on_measurements(log, policy="new"):
+    log = log.drop(columns=["state", "next_state"])
+    return evaluate_policy(policy, log, methods="fqe", columns={"state": ["x"]})
+
+
+@pytest.mark.parametrize("look", [judge, judge_on_measurements])
+@pytest.mark.parametrize("shape", ["rising", "late"])
+def test_a_drift_is_not_taken_for_a_gain(look, shape):
+    found = [look(two_actions(seed, shape, drift=1.5)) for seed in range(N_LOGS // 2)]
+    gains = [one.to_frame()["difference_lower"].iloc[0] for one in found]
+    assert np.mean(np.array(gains) > 0) > 0.5  # so it looks
+    assert sum(one.is_better for one in found) <= 1
+    doubted = [one for one, gain in zip(found, gains, strict=True) if gain > 0]
+    assert any("rewards change over the episodes" in one.conclusion for one in doubted)
+
+
+@pytest.mark.parametrize("shape", ["rising", "late"])
+def test_cross_validation_is_not_taken_in(shape):
+    found = []
+    for seed in range(N_LOGS):
+        found.append(MarkovPolicyCV().fit(two_actions(100 + seed, shape, drift=2.0)))
+    assert sum(one.gain_interval_[0] > 0 for one in found) > N_LOGS / 2
+    assert sum(one.is_better_ for one in found) <= 1
+
+
+@pytest.mark.parametrize("look", [judge, judge_on_measurements])
+def test_what_is_better_is_found_in_spite_of_a_drift(look):
+    """Where actions are taken as often early as late, a drift says nothing of them."""
+    for seed in range(3):
+        even = look(two_actions(seed, "even", drift=2.0, better=1.0))
+        assert even.is_better
+        assert even.drift_gain < 0.3
+        rising = look(two_actions(seed, "rising", drift=1.0, better=1.0))
+        assert rising.is_better
+        assert 0.2 < rising.drift_gain < 0.7  # in truth .3 for three decisions
+
+
+def test_rewards_that_do_not_drift_are_not_said_to():
+    found = [judge(two_actions(seed, "rising", drift=0.0)).drift_gain for seed in range(100)]
+    assert np.count_nonzero(found) <= 2
+
+
+def test_the_log_itself_owes_nothing_to_a_drift():
+    assert judge(two_actions(0, "rising", drift=3.0), "behavior").drift_gain == 0
+
+
+def test_without_episodes_nothing_is_known_of_a_drift():
+    log = two_actions(0, "rising", drift=3.0).drop(columns=["episode", "step"])
+    assert judge(log).drift_gain == 0
+
+
+def drift_of(rewards, group, episode):
+    """The drift of rewards in groups that all belong to one parent."""
+    n_episodes = int(episode.max()) + 1
+    parent = np.zeros(int(group.max()) + 1, dtype=int)
+    return Drift.of(Residuals.of_outcomes(rewards, group, parent, None), episode, n_episodes)
+
+
+def test_two_way_effects_are_found_exactly():
+    """Of rewards that are the sum of a group's and a block's, those of the blocks come back."""
+    rng = np.random.default_rng(0)
+    episode = np.repeat(np.arange(200), 3)
+    group = rng.integers(0, 5, 600)
+    block = episode // 20
+    of_group, of_block = rng.normal(size=5), rng.normal(size=10)
+    found = drift_of(of_group[group] + of_block[block], group, episode)
+    np.testing.assert_array_equal(found.block, block)
+    assert_allclose(found.effects, of_block - of_block.mean(), rtol=1e-9)
+
+
+def test_what_a_drift_accounts_for_is_the_sum_over_rows():
+    rng = np.random.default_rng(1)
+    episode = np.repeat(np.arange(200), 3)
+    group = rng.integers(0, 5, 600)
+    of_block = np.linspace(-1, 1, 10)
+    rewards = rng.normal(size=5)[group] + of_block[episode // 20]
+    drift = drift_of(rewards, group, episode)
+    residuals = Residuals.of_outcomes(rewards, group, np.zeros(5, dtype=int), None)
+    early, late = (Outcomes(1.0 * part, residuals) for part in (episode < 100, episode >= 100))
+    due = 300 * (of_block[5:].mean() - of_block[:5].mean())
+    assert drift.part_of(late, early) >= due
+    assert drift.part_of(late, early) < 1.5 * due
+    assert drift.part_of(early, late) == 0  # then it is the gain that is too small
+    assert drift.part_of(late, late) == 0
+
+
+@pytest.mark.parametrize("n_episodes", [1, 2, 39])
+def test_few_episodes_tell_of_no_drift(n_episodes):
+    rng = np.random.default_rng(2)
+    found = drift_of(
+        np.arange(n_episodes) + 0.0, rng.integers(0, 2, n_episodes), np.arange(n_episodes)
+    )
+    assert not found.effects.any()
+
+
+def test_rows_that_are_alone_tell_of_no_drift():
+    n = 100
+    assert not drift_of(np.arange(n) + 0.0, np.arange(n), np.arange(n)).effects.any()
+    constant = drift_of(np.ones(n), np.zeros(n, dtype=int), np.arange(n))
+    assert not constant.effects.any()
