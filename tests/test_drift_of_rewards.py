@@ -69,9 +69,8 @@ def test_a_drift_is_not_taken_for_a_gain(look, shape):
 
 @pytest.mark.parametrize("shape", ["rising", "late"])
 def test_cross_validation_is_not_taken_in(shape):
-    found = []
-    for seed in range(N_LOGS):
-        found.append(MarkovPolicyCV().fit(two_actions(100 + seed, shape, drift=2.0)))
+    logs = [two_actions(100 + seed, shape, drift=2.0) for seed in range(N_LOGS)]
+    found = [MarkovPolicyCV().fit(log) for log in logs]
     assert sum(one.gain_interval_[0] > 0 for one in found) > N_LOGS / 2
     assert sum(one.is_better_ for one in found) <= 1
 

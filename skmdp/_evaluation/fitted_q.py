@@ -111,8 +111,8 @@ class FittedEstimate:
 
     def part_of_drift(self, other: FittedEstimate) -> float:
         """Return how much of the difference to another policy a drift may account for."""
-        drift = Drift.of(self.outcomes.residuals, self.episode, len(self.start_values))
-        return drift.part_of(self.outcomes, other.outcomes)
+        of_log = self.outcomes.residuals, self.episode, len(self.start_values)
+        return Drift.of(*of_log).part_of(self.outcomes, other.outcomes)
 
     @property
     def standard_error(self) -> float:
@@ -307,11 +307,8 @@ class FittedQ:
         code = (np.cumsum(used) - 1).astype(np.int32)
         per_row = np.zeros(n_rows, dtype=np.intp)
         per_row[goes_on] = np.diff(next_choice.indptr)
-        bounds, n_leaves, n_trees = (
-            np.append(0, np.cumsum(per_row)),
-            len(averages.sizes),
-            self.leaves.n_trees,
-        )
+        bounds = np.append(0, np.cumsum(per_row))
+        n_leaves, n_trees = len(averages.sizes), self.leaves.n_trees
         reached = incidence(code[next_codes], bounds, n_leaves, next_choice.data / n_trees)
         begun = incidence(
             code[start_codes], start_choice.indptr, n_leaves, start_choice.data / n_trees

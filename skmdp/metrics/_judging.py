@@ -73,9 +73,8 @@ def judge(
                 i = in_states.index(name)
                 figures, logged = stated.figures(policy, i, z), stated.of_reference(policy, i)
             rows.append({"method": name, **figures, **shared, **_as_reference(*logged)})
-        of_reference = stated.direct_reference(policy) if fitted is None else fitted.of_reference()
-        drift = stated.drift(policy) if fitted is None else fitted.drift(policy)
-        found.append(Judgement(rows, *of_reference, direct, estimate, drift))
+        value, error, drift = (stated if fitted is None else fitted).what_decides(policy)
+        found.append(Judgement(rows, value, error, direct, estimate, drift))
     return found
 
 
@@ -140,10 +139,10 @@ class OnMeasurements:
             np.nan,
         )
 
-    def drift(self, policy: Any) -> float:
-        """Return how much of the difference to the reference a drift may account for."""
+    def what_decides(self, policy: Any) -> tuple[float, float, float]:
+        """Return value and error of the reference, and what a drift may account for."""
         own, other = self.estimate(policy), self.estimate(self._reference)
-        return own.part_of_drift(other) if self._has_errors else 0.0
+        return *self.of_reference(), own.part_of_drift(other) if self._has_errors else 0.0
 
     def of_reference(self) -> tuple[float, float]:
         """Return value and standard error of the reference."""
@@ -235,20 +234,19 @@ class InStates:
         found = self._interval(0.0, self._pairs[id(policy)][2])
         return float(found["value"][i]), float(found["standard_error"][i])
 
-    def drift(self, policy: Any) -> float:
-        """Return how much of the difference to the reference a drift may account for."""
+    def what_decides(self, policy: Any) -> tuple[float, float, float]:
+        """Return value and error of the reference by the direct method, and a drift's part.
+
+        That is how much of the difference to it a drift of rewards may account for.
+        """
         _, beside, reference = (self._candidates[j] for j in self._pairs[id(policy)])
         assert self._found is not None
         method = "dm" if "dm" in self._found.names else self._found.names[0]
-        return beside.part_of_drift(reference, method)
-
-    def direct_reference(self, policy: Any) -> tuple[float, float]:
-        """Return value and standard error of the reference by the direct method, likewise."""
         place = self._pairs[id(policy)][2]
-        reference = self._candidates[place]
         if place not in self._direct_errors:
             self._direct_errors[place] = direct_error(reference, None, self.logs.n_episodes)
-        return reference.estimate.value, self._direct_errors[place]
+        drift = beside.part_of_drift(reference, method)
+        return reference.estimate.value, self._direct_errors[place], drift
 
     def _interval(self, z: float, j: int, against: int | None = None) -> dict[str, Floats]:
         key = (z, j, against)
