@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from skmdp._estimation.folds import CountedRows
+from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
 from skmdp._evaluation.direct import choice_of_actions, direct_value
 from skmdp._evaluation.replay import Candidate, Replay
@@ -23,7 +24,7 @@ from skmdp._evaluation.standard_errors import direct_error
 from skmdp._log.discounting import weighted_discounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
-from skmdp._log.folds import Fold, Part, deal_episodes, joined
+from skmdp._log.folds import Fold, Part, deal_episodes, joined, lots_of
 from skmdp._log.raw import Measurements
 from skmdp._policy import Policy
 from skmdp._scoring import estimate_on_measurements, set_beside_measurements
@@ -99,7 +100,7 @@ class CrossValidation:
             assert evidence.discounting is not None
             discounts = weighted_discounts(log, evidence.discounting)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
-        self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts)
+        self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts, log.sums)
 
     def rows_of(self, part: Part) -> CountedRows:
         """Return the rows of some episodes as they are judged on: no gamma discounts them."""
@@ -201,8 +202,7 @@ class CrossValidation:
         share their luck. The first part teaches too little, so what is learned from it alone only
         tells which setting to go on with.
         """
-        assert self.log.episode_lengths is not None
-        n_parts = min(N_PARTS, int(np.count_nonzero(self.log.episode_lengths)))
+        n_parts = min(N_PARTS, int(np.count_nonzero(lots_of(self.log).lengths)))
         dealt = deal_episodes(self.log, n_parts, self._random_state)
         parts = [fold.held_out for fold in dealt]
         if len(parts) == 2:
@@ -228,7 +228,7 @@ class CrossValidation:
 
     def gain_of(self, policy: Policy) -> Gain:
         """Return what a policy gains on all episodes, those included that it was learned from."""
-        whole = Part(np.arange(len(self.log.start_codes)), np.arange(len(self.log.state_codes)))
+        whole = Part.of(self.log, np.ones(len(lots_of(self.log).lengths), dtype=bool))
         gain = HeldOut(self, whole).gain(policy.action_codes)
         return replace(gain, n_episodes=len(whole.episodes))
 
@@ -299,7 +299,7 @@ class HeldOut:
         choice = choice_of_actions(self._rows.counts, advice)
         one, other = Candidate(self._replay, choice), Candidate(self._replay, None)
         error = np.nan
-        if cv.log.weights is None:
+        if cv.log.weights is None or self._amounts is not None:
             error = direct_error(one, other, len(self._part.episodes))
         return Gain(one.estimate.value, other.estimate.value, error, one.estimate.thin)
 
@@ -322,6 +322,12 @@ class HeldOut:
             mean_return=mean_return,
         )
 
+    @property
+    def _amounts(self) -> RowSums | None:
+        """What tells rewards and numbers of rows in place of those of each entry, if anything."""
+        sums = self._rows.sums
+        return None if sums is None or sums.amounts is None else sums
+
     @cached_property
     def _ways(self) -> list[tuple[float, Replay]]:
         """The ways in which policies are followed, each with the share of cases it is for."""
@@ -332,18 +338,24 @@ class HeldOut:
         cv, part, log, rows = self._cv, self._part, self._cv.log, self._rows
         in_time = in_time_of(log, cv.cut_share)
         gamma, durations = discount_of(log, 1.0)  # the score is undiscounted
-        assert rows.rewards is not None
-        assert log.episode_lengths is not None
+        lots, triple, rewards = lots_of(log), rows.triple, rows.rewards
+        assert rewards is not None
+        lengths, n_rows = lots.lengths[part.episodes], None
+        if self._amounts is not None:
+            triple, rewards, n_rows, lengths = self._amounts.spread(triple, lengths)
         return Replay.of_rows(
             rows.counts,
-            rows.triple,
-            rows.rewards,
+            triple,
+            rewards,
             None,
             longest=log.longest,
             cut_share=cv.cut_share,
             horizon=None,
-            start_codes=log.start_codes[part.episodes],
-            lengths=log.episode_lengths[part.episodes],
+            start_codes=log.start_codes[part.firsts],
+            start_weights=None if log.start_weights is None else log.start_weights[part.firsts],
+            start_lengths=lots.start_lengths[part.episodes],
+            lengths=lengths,
+            n_rows=n_rows,
             gamma=gamma,
             durations=None if durations is None else durations[part.rows],
             prior_strength=min(cv.prior_strength, STRONGEST_OF_ESTIMATES),

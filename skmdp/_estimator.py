@@ -612,6 +612,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         *,
         is_whole: bool = False,
         beside: Sequence[LabelColumn] = (),
+        lot: tuple[int, ...] | None = None,
         tell: Tell | None = None,
     ) -> tuple[Transitions, Evidence]:
         """Read and count a log; squares of rewards are kept where variances are needed.
@@ -619,6 +620,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         ``handed`` is what came beside ``X`` and ``y``, by the parameters of ``fit``.
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
         must count something. One that is not counts time in the unit of ``earlier`` batches.
+        ``lot`` deals the episodes of a lazy table to lots.
         """
         unit = self.duration_unit
         if unit is None and earlier is not None and earlier.n_transitions:
@@ -635,6 +637,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             duration_unit=unit,
             may_count_nothing=not is_whole,
             gamma=self.gamma,
+            lot=lot,
             tell=tell,
         )
         evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)

@@ -22,7 +22,8 @@ from skmdp._learning import require_counts_of_rows
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows
 from skmdp._log.forbidden import Forbidden, read_forbidden
-from skmdp._log.frames import require_eager
+from skmdp._log.frames import as_lazy, is_lazy_error
+from skmdp._log.lots import N_LOTS, draw_coefficients
 from skmdp._messages import shown
 from skmdp._policy import Policy
 from skmdp._trust import read_behind
@@ -353,15 +354,18 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         self, X: Any, y: Any, handed: Mapping[str, Any]
     ) -> tuple[CrossValidation, Forbidden | None]:
         """Read a log and deal it to folds; tell what is forbidden, too."""
-        require_eager(X, "MarkovPolicyCV deals the rows of episodes to folds")
         cv = 5 if self.cv is None else self.cv
+        is_lazy, lot = as_lazy(X) is not None, None
+        if is_lazy:
+            _require_lots(X, cv)
+            lot = draw_coefficients(self.random_state)
         are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
         beside = [number_rows(X)] if are_rows else []
-        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside)
+        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside, lot=lot)
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)
-        is_measured = y is None and handed["sample_weight"] is None
+        is_measured = y is None and handed["sample_weight"] is None and not is_lazy
         measured = read_behind(X, self._roles()) if is_measured else None
 
         def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
@@ -471,11 +475,23 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         return f"{written}\n{self.summary()}" if hasattr(self, "_conclusion") else written
 
 
+def _require_lots(X: Any, cv: Any) -> None:
+    """Raise unless a lazy table, whose episodes are dealt to lots, is to be dealt to folds."""
+    if not isinstance(cv, Integral):
+        why = f"cv={shown(cv)} makes splits of single episodes or rows, as a number would not"
+        raise is_lazy_error(X, why)
+    if int(cv) > N_LOTS:
+        raise ValueError(
+            f"cv={cv} is more than the {N_LOTS} lots that the episodes of a lazy table are dealt "
+            "to. Lower cv, or collect the table."
+        )
+
+
 def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict:
     """Return what may be claimed, given the gain on held-out episodes and that on all of them."""
     z = float(ndtri((1 + CONFIDENCE) / 2))
     # Few rows of each action tell a spread that is too small; all episodes tell it better.
-    of_all = on_all.error * np.sqrt(on_all.n_episodes / max(held_out.n_episodes, 1))
+    of_all = on_all.error * float(np.sqrt(on_all.n_episodes / max(held_out.n_episodes, 1)))
     error = max(held_out.error, of_all)
     size = max(abs(held_out.value), abs(held_out.logged))
     if max(error, abs(held_out.difference), abs(on_all.difference)) <= ROUNDING * size:

@@ -153,7 +153,7 @@ def prior_rows(
     """
     each = np.ones(len(group)) if n_rows is None else n_rows
     n = sum_by_code(group, each, len(parent))
-    n[n < FEWEST_ROWS] = 0.0
+    n[n < FEWEST_ROWS - 0.5] = 0.0  # whole numbers, but for rounding
     freedom = np.count_nonzero(n) - len(np.unique(parent[n > 0]))
     if freedom < FEWEST_GROUPS:
         return max(1.0, _kurtosis(squares, each) - 1)

@@ -56,7 +56,8 @@ class Replay:
     cut off (None: for a number of decisions). In one of the ways they are followed for the mean
     time ``mean_time``, and the counts hold how likely each row goes on. Of a lazy table each entry
     stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
-    ``start_weights`` (None: one each).
+    ``start_weights`` (None: one each). Where its episodes were dealt to lots, ``lengths`` and
+    ``start_lengths`` are the entries and the starts of each lot (None: one start each).
     """
 
     counts: TransitionCounts
@@ -75,6 +76,7 @@ class Replay:
     mean_time: float | None = None
     n_rows: Floats | None = None
     start_weights: Floats | None = None
+    start_lengths: Integers | None = None
 
     @classmethod
     def of_rows(
@@ -110,6 +112,13 @@ class Replay:
         if self.lengths is None:
             return np.arange(len(self.triple))
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    @cached_property
+    def episode_of_starts(self) -> Integers:
+        """Episode of each start, (n_starts,)."""
+        if self.start_lengths is None:
+            return np.arange(len(self.start_codes))
+        return np.repeat(np.arange(len(self.start_lengths)), self.start_lengths)
 
     @cached_property
     def discounts(self) -> Floats:

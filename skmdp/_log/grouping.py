@@ -23,6 +23,7 @@ from skmdp._typing import Name, Names
 
 _LISTS = ("List", "Array", "Struct", "Map", "Object")
 FLAGS = ("terminated", "truncated")
+POWERS = ("power1", "power2", "power3", "power4")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Asked:
     """What a lazy table has of what it is asked for.
 
     ``next_state`` None: read off the following row. ``is_ordered`` tells whether episodes and steps
-    are known. Rows that agree in all but the reward are one group unless ``by_reward``.
+    are known. Rows that agree in all but the reward are one group unless ``by_reward``, and rows of
+    all episodes unless these are ``dealt`` to lots.
     """
 
     roles: Roles
@@ -39,6 +41,7 @@ class Asked:
     weight: Name | None
     schema: Mapping[str, Any]
     by_reward: bool = False
+    dealt: bool = False
 
     def has(self, role: str) -> bool:
         """Whether the table has the columns of a role."""
@@ -60,8 +63,7 @@ class Asked:
         n = len(self.roles.state)
         keys = [f"{role}{j}" for role in ("state", "next") for j in range(n)] + ["action"]
         keys += [flag for flag in FLAGS if self.has(flag)]
-        if self.by_reward:
-            keys.append("reward")
+        keys += ["reward"] * self.by_reward + ["lot"] * self.dealt
         if self.is_ordered:
             keys += ["goes_on", "is_kept", "is_first", "is_last", "is_before_seen"]
             keys += ["terminated_after"] * self.has("terminated")
@@ -221,13 +223,21 @@ def _bounds(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
 
 
 def group(
-    rows: nw.LazyFrame[Any], asked: Asked, discount: tuple[float, float] | None
+    rows: nw.LazyFrame[Any],
+    asked: Asked,
+    discount: tuple[float, float] | None,
+    scale: tuple[float, float] | None,
 ) -> nw.LazyFrame[Any]:
     """Group the rows that agree, with the sums of all others; nothing is run yet.
 
-    ``discount`` is gamma and the shortest duration, where decisions take time.
+    ``discount`` is gamma and the shortest duration, where decisions take time. ``scale`` is the
+    origin and the unit of rewards of which powers are to be added up (None: none are).
     """
     made, summed = _amounts(asked, discount)
+    if scale is not None:
+        powers = _powers(*scale)
+        made |= powers
+        summed = [*summed, *powers]
     rows = rows.with_columns(**made) if made else rows
     aggregates = [nw.len().alias("n_rows")]
     aggregates += [nw.col(name).sum().alias(f"sum_{name}") for name in summed]
@@ -240,6 +250,9 @@ def group(
         aggregates.append(nw.col("length").max().alias("longest"))
     if asked.is_timed:
         aggregates.append(nw.col("duration").count().alias("n_durations"))
+    if scale is not None:
+        aggregates.append(nw.col("power1").min().alias("least"))
+        aggregates.append(nw.col("power1").max().alias("largest"))
     return rows.group_by(*asked.keys(), drop_null_keys=False).agg(*aggregates)
 
 
@@ -258,6 +271,9 @@ def _amounts(
         made["squares"] = nw.col("reward") * nw.col("reward") * weight
     if discount is not None:
         made["discounts"] = _discounts(*discount) * weight
+        made["discount_squares"] = _discounts(*discount) * _discounts(*discount) * weight
+        if asked.roles.reward is not None:
+            made["reward_discounts"] = nw.col("reward") * _discounts(*discount) * weight
     summed = list(made)
     if asked.weight is not None:
         summed.append("weight")
@@ -267,6 +283,13 @@ def _amounts(
         summed += marks
         summed += ["episode_weight"] * (asked.weight is not None)
     return made, summed
+
+
+def _powers(origin: float, unit: float) -> dict[str, nw.Expr]:
+    """Return the first four powers of the reward, counted from an origin in a unit."""
+    amount = (nw.col("reward") - nw.lit(origin)) / nw.lit(unit)
+    square = amount * amount
+    return dict(zip(POWERS, (amount, square, square * amount, square * square), strict=True))
 
 
 def _discounts(gamma: float, shortest: float) -> nw.Expr:
