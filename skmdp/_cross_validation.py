@@ -21,7 +21,7 @@ from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prio
 from skmdp._evaluation.direct import choice_of_actions, direct_value
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._evaluation.standard_errors import direct_error
-from skmdp._log.discounting import weighted_discounts
+from skmdp._log.discounting import sums_in_time, weighted_discounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import Fold, Part, deal_episodes, joined, lots_of
@@ -94,13 +94,14 @@ class CrossValidation:
         self.log, self.folds, self.measured = log, folds, measured
         self.evidence, self._learn, self._handle_unknown = evidence, learn, handle_unknown
         self.cut_share = log.cut_share if measured is None else measured.cut_share
-        counts, discounts = evidence.counts, None
+        counts, discounts, sums = evidence.counts, None, log.sums
         self.prior_strength = choose_prior_strength(counts)
         if counts.discount_sums is not None:
             assert evidence.discounting is not None
             discounts = weighted_discounts(log, evidence.discounting)
+            sums = sums_in_time(log, evidence.discounting)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
-        self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts, log.sums)
+        self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts, sums)
 
     def rows_of(self, part: Part) -> CountedRows:
         """Return the rows of some episodes as they are judged on: no gamma discounts them."""
@@ -338,11 +339,13 @@ class HeldOut:
         cv, part, log, rows = self._cv, self._part, self._cv.log, self._rows
         in_time = in_time_of(log, cv.cut_share)
         gamma, durations = discount_of(log, 1.0)  # the score is undiscounted
-        lots, triple, rewards = lots_of(log), rows.triple, rows.rewards
-        assert rewards is not None
-        lengths, n_rows = lots.lengths[part.episodes], None
+        lots = lots_of(log)
+        assert rows.rewards is not None
+        lengths, position = lots.lengths[part.episodes], part.rows
+        triple, rewards, n_rows = rows.triple, rows.rewards, rows.weights
         if self._amounts is not None:
-            triple, rewards, n_rows, lengths = self._amounts.spread(triple, lengths)
+            entry, rewards, n_rows, lengths = self._amounts.spread(lengths)
+            triple, position = triple[entry], position[entry]
         return Replay.of_rows(
             rows.counts,
             triple,
@@ -357,7 +360,7 @@ class HeldOut:
             lengths=lengths,
             n_rows=n_rows,
             gamma=gamma,
-            durations=None if durations is None else durations[part.rows],
+            durations=None if durations is None else durations[position],
             prior_strength=min(cv.prior_strength, STRONGEST_OF_ESTIMATES),
-            in_time=None if in_time is None else in_time.part(part.rows),
+            in_time=None if in_time is None else in_time.part(position),
         )

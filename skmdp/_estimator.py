@@ -620,7 +620,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         ``handed`` is what came beside ``X`` and ``y``, by the parameters of ``fit``.
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
         must count something. One that is not counts time in the unit of ``earlier`` batches.
-        ``lot`` deals the episodes of a lazy table to lots.
+        ``lot`` deals the episodes of a lazy table to lots, on which policies are judged.
         """
         unit = self.duration_unit
         if unit is None and earlier is not None and earlier.n_transitions:
@@ -637,6 +637,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             duration_unit=unit,
             may_count_nothing=not is_whole,
             gamma=self.gamma,
+            times="never" if lot is None else "if cut",
             lot=lot,
             tell=tell,
         )

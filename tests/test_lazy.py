@@ -788,15 +788,33 @@ def test_a_table_without_order_is_collected_by_the_line_that_is_named(name):
     assert len(collected) == len(INFERRED)
 
 
-@drawn_at_random
-def test_time_is_told_row_by_row(engine):
-    """Where records break off, policies are followed for a time."""
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("lacking", [False, True])
+def test_where_records_break_off_policies_are_followed_for_a_time(engine, lacking):
+    """The same time as in memory, where rows that lead nowhere may lack their duration."""
     table = timed(draw(flags=True))
-    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(engine(table))
-    with pytest.raises(ValueError, match=r"different times.*whole episodes.*duration=None"):
-        policy.score(engine(table))
-    with pytest.raises(ValueError, match=r"gamma discounts by time.*'duration': None"):
-        evaluate_policy(policy, engine(timed(GIVEN)), gamma=0.9)
+    if lacking:
+        values = zip(table["duration"].to_pylist(), table["next_state"].to_pylist(), strict=True)
+        table = with_column(table, "duration", [d if s is not None else None for d, s in values])
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
+    assert policy.score(engine(table)) == pytest.approx(policy.score(table), rel=1e-9)
+    eager, lazy = (evaluate_policy(policy, X, methods="dm") for X in (table, engine(table)))
+    assert lazy.horizon_time == pytest.approx(eager.horizon_time, rel=1e-12)
+    assert_allclose(lazy.to_frame()["value"], eager.to_frame()["value"], rtol=1e-9)
+    without = policy.score(table.drop_columns(["duration"]))
+    assert policy.score(table) != pytest.approx(without, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_errors_know_of_times(engine):
+    """Of rows without episodes the error in memory is that of rows as well."""
+    table = timed(GIVEN)
+    eager, lazy = (
+        evaluate_policy(POLICY, X, methods="dm", gamma=0.9).to_frame()
+        for X in (table, engine(table))
+    )
+    numbers = eager.columns.drop("method")
+    assert_allclose(lazy[numbers].astype(float), eager[numbers].astype(float), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -189,6 +189,11 @@ def timed(table, *, alike=False):
     return table.assign(duration=duration)
 
 
+def cut_at_random(table):
+    last = table.groupby("episode")["step"].transform("max") == table["step"]
+    return last & (table["reward"] > 0)
+
+
 CASES = {
     "few": (draw(12), {"cv": 3}),
     "under twenty to a part": (draw(60), {}),
@@ -204,6 +209,12 @@ CASES = {
     "durations": (timed(draw(100)), {"gamma": 0.8}),
     "pessimism": (draw(100), {"pessimism": 0.5}),
     "pessimism in time": (timed(draw(100)), {"pessimism": 0.5}),
+    "cut in time": (timed(draw(100, ends=False)), {}),
+    "cut in time, inferred": (
+        timed(draw(100, longest=12).drop(columns="next_state").assign(truncated=cut_at_random)),
+        {},
+    ),
+    "cut in time, pessimism": (timed(draw(100, ends=False)), {"pessimism": 0.5}),
     "no rewards": (draw(100).drop(columns="reward"), {"reward": None}),
     "nothing differs": (draw(100).assign(reward=0.3), {}),
     "large rewards": (draw(100).assign(reward=lambda t: 1e6 + t["reward"]), {}),
@@ -230,6 +241,13 @@ def test_weights_are_a_column(fit_alike):
     assert lazy.gain_ != 0
     assert np.isnan(lazy.gain_interval_).all()
     assert not lazy.is_better_
+
+
+def test_weights_count_in_time(fit_alike):
+    table = timed(draw(100, ends=False))
+    table = table.assign(n=np.random.default_rng(0).integers(1, 4, len(table)).astype(float))
+    lazy = MarkovPolicyCV().fit(polars_lazy(arrow(table)), sample_weight="n")
+    same(lazy, fit_alike(MarkovPolicyCV(), table, sample_weight="n"))
 
 
 def test_episodes_of_weight_zero_are_judged_by_nobody():

@@ -59,21 +59,19 @@ class RowSums:
             none if self.reward_discounts is None else self.reward_discounts
         )
 
-    def spread(
-        self, triple: Integers, lengths: Integers
-    ) -> tuple[Integers, Floats, Floats, Integers]:
-        """Return the triple, the reward and the number of rows of all that stands for the entries.
+    def spread(self, lengths: Integers) -> tuple[Integers, Floats, Floats, Integers]:
+        """Return the entry, the reward and the number of rows of all that stands for the entries.
 
-        And how much of that there is in each lot, given the triple of each entry, and how many
-        entries there are in each lot, which lie one after the other.
+        And how much of that there is in each lot, given how many entries there are in each, which
+        lie one after the other.
         """
         assert self.amounts is not None
         assert self.amount_rows is not None
         is_met = self.amount_rows > 0
         n_met = is_met.sum(axis=1)
         before = np.append(0, np.cumsum(n_met))[np.append(0, np.cumsum(lengths))]
-        rewards, n_rows = self.amounts[is_met], self.amount_rows[is_met]
-        return np.repeat(triple, n_met), rewards, n_rows, np.diff(before)
+        entry = np.repeat(np.arange(len(n_met)), n_met)
+        return entry, self.amounts[is_met], self.amount_rows[is_met], np.diff(before)
 
 
 def packing_rows(weights: Floats | None, rewards: Floats | None) -> Callable[..., Packed]:

@@ -133,6 +133,10 @@ class Replay:
             return None
         return self._discounts_of(self.durations)
 
+    def _of_all_rows(self, amounts: Floats) -> Floats:
+        """Return what all rows of each entry add up to, given what it is for one."""
+        return amounts if self.n_rows is None else amounts * self.n_rows
+
     def _discounts_of(self, times: Floats) -> Floats:
         discounts = self.gamma**times
         return discounts if self.mean_time is None else discounts * np.exp(-times / self.mean_time)
@@ -142,7 +146,7 @@ class Replay:
         """The counts of rows that discount what follows, each by its own time."""
         if self._following is None or (self.mean_time is not None and self.gamma == 1):
             return self.counts
-        return self.counts.discounted(self.triple, self._following)
+        return self.counts.discounted(self.triple, self._of_all_rows(self._following))
 
     @property
     def rate(self) -> float:
@@ -182,7 +186,8 @@ class Replay:
         assert self.in_time is not None
         assert self.longest is not None
         plain = replace(self, in_time=None)
-        counts = self.counts.discounted(self.triple, self.in_time.going_on)
+        going_on = self._of_all_rows(self.in_time.going_on)
+        counts = self.counts.discounted(self.triple, going_on)
         # How many decisions a time has room for is no question of loops.
         timed = replace(plain, counts=counts, mean_time=self.in_time.mean_time, longest=None)
         return [

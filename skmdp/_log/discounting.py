@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._estimation.packing import RowSums
 from skmdp._log.episodes import Transitions
 from skmdp._log.refusals import refusal
 from skmdp._messages import shown
@@ -70,6 +71,19 @@ def weighted_discounts(log: Transitions, discounting: Discounting) -> Floats:
     return np.asarray(discounts if log.weights is None else discounts * log.weights)
 
 
+def sums_in_time(log: Transitions, discounting: Discounting) -> RowSums | None:
+    """Return what is known of the rows of entries, and how they discount; None of single rows."""
+    if log.sums is None or log.sums.discounts is not None:
+        return log.sums
+    squares, products = _squares_of_rows(log, discounting)
+    return replace(
+        log.sums,
+        discounts=weighted_discounts(log, discounting),
+        discount_squares=squares,
+        reward_discounts=products,
+    )
+
+
 def _lasting(
     counts: TransitionCounts, triple: Integers, durations: Floats, weights: Floats | None
 ) -> TransitionCounts:
@@ -86,7 +100,7 @@ def _with_squares(
     log: Transitions, counts: TransitionCounts, triple: Integers, discounting: Discounting
 ) -> TransitionCounts:
     """Return counts that keep squares of discounts, and their products with rewards."""
-    if log.sums is None:
+    if log.sums is None or (log.durations is not None and not log.durations.are_extremes):
         squares, products = _squares_of_rows(log, discounting)
     else:
         assert log.weights is not None

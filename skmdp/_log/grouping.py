@@ -31,8 +31,9 @@ class Asked:
     """What a lazy table has of what it is asked for.
 
     ``next_state`` None: read off the following row. ``is_ordered`` tells whether episodes and steps
-    are known. Rows that agree in all but the reward are one group unless ``by_reward``, and rows of
-    all episodes unless these are ``dealt`` to lots.
+    are known. Rows that agree in all but the reward are one group unless ``by_reward``, in all but
+    the duration unless ``by_duration``, and rows of all episodes unless these are ``dealt`` to
+    lots.
     """
 
     roles: Roles
@@ -42,6 +43,7 @@ class Asked:
     schema: Mapping[str, Any]
     by_reward: bool = False
     dealt: bool = False
+    by_duration: bool = False
 
     def has(self, role: str) -> bool:
         """Whether the table has the columns of a role."""
@@ -63,7 +65,8 @@ class Asked:
         n = len(self.roles.state)
         keys = [f"{role}{j}" for role in ("state", "next") for j in range(n)] + ["action"]
         keys += [flag for flag in FLAGS if self.has(flag)]
-        keys += ["reward"] * self.by_reward + ["lot"] * self.dealt
+        keys += ["reward"] * self.by_reward + ["duration"] * self.by_duration
+        keys += ["lot"] * self.dealt
         if self.is_ordered:
             keys += ["goes_on", "is_kept", "is_first", "is_last", "is_before_seen"]
             keys += ["terminated_after"] * self.has("terminated")

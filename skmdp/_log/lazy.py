@@ -8,6 +8,7 @@ is refused as it is in ``reading``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -36,7 +37,8 @@ from skmdp._log.roles import (
     nothing_follows,
     warn_of_near_names,
 )
-from skmdp._messages import quoted, shown
+from skmdp._log.taken import Taken, Times, find_taken, with_durations
+from skmdp._messages import quoted
 from skmdp._typing import Bools, Codes, Floats, Names
 
 
@@ -48,16 +50,18 @@ def read_lazy(
     gamma: float | None = None,
     duration_unit: str | None = None,
     by_reward: bool = False,
+    times: Times = "never",
     lot: tuple[int, ...] | None = None,
     may_count_nothing: bool = False,
     tell: Tell | None = None,
 ) -> Transitions:
-    """Read a lazy table by one group-by on its engine.
+    """Read a lazy table by a group-by on its engine.
 
     ``sample_weight`` names a column. Durations are added up as the discounts that ``gamma`` makes
-    of them (None leaves them out). ``by_reward`` keeps rows apart that agree in all but the reward.
-    Episodes are dealt to lots by the coefficients ``lot`` (None: they are not). ``tell`` is told of
-    each stage; the others are as in ``read_table``.
+    of them (None leaves them out). ``by_reward`` keeps rows apart that agree in all but the reward,
+    ``times`` says whether those that agree in all but the duration: if records break off, by a
+    second group-by. Episodes are dealt to lots by the coefficients ``lot`` (None: they are not).
+    ``tell`` is told of each stage; the others are as in ``read_table``.
     """
     lazy = as_lazy(X)
     assert lazy is not None
@@ -65,10 +69,32 @@ def read_lazy(
     warn_of_near_names(roles, list(asked.schema))
     with stage_of(lazy, "writing the query"):
         rows = canonical(lazy, asked)
-    span = _find_span(rows, asked, duration_unit, tell)
-    discount = None
-    if gamma is not None and span is not None and span[0] < span[1] and gamma < 1:
-        discount = gamma, span[0]
+    taken = find_taken(rows, asked, duration_unit, tell)
+    differ = taken is not None and taken.shortest < taken.longest
+
+    def count(asked: Asked) -> Transitions:
+        return _count(
+            lazy, rows, asked, taken, gamma, lot, tell, may_count_nothing=may_count_nothing
+        )
+
+    by_duration = replace(asked, by_duration=differ)
+    log = count(by_duration if times == "always" else asked)
+    return count(by_duration) if times == "if cut" and differ and log.cut_share > 0 else log
+
+
+def _count(
+    lazy: nw.LazyFrame[Any],
+    rows: nw.LazyFrame[Any],
+    asked: Asked,
+    taken: Taken | None,
+    gamma: float | None,
+    lot: tuple[int, ...] | None,
+    tell: Tell | None,
+    *,
+    may_count_nothing: bool,
+) -> Transitions:
+    """Group the rows that agree in what is asked for, and link what comes back."""
+    discount = None if taken is None or asked.by_duration else taken.discount(gamma)
     scale = _find_scale(rows, asked, tell)
     with stage_of(lazy, "writing the query"):
         dealt = deal(rows, asked.episodes, lot) if asked.dealt and lot is not None else rows
@@ -79,7 +105,9 @@ def read_lazy(
     with counting_groups():
         entries = read_groups(found, asked)
     marks = _find_marks(rows, found, asked, tell)
-    log = _link(entries, asked, found, span, marks, scale)
+    log = _link(entries, asked, found, marks, scale)
+    if taken is not None:
+        log = with_durations(log, rows, asked, taken, tell)
     if not (may_count_nothing or len(log.state_codes)):
         raise_as_nothing_counts(log)
     return log
@@ -137,37 +165,6 @@ def _check_weight(sample_weight: Any, columns: list[str]) -> None:
     require_weights(sample_weight, columns)
 
 
-def _find_span(
-    rows: nw.LazyFrame[Any], asked: Asked, unit: str | None, tell: Tell | None
-) -> tuple[float, float] | None:
-    """Return the shortest and the longest duration, None where decisions take no time."""
-    if not asked.is_timed:
-        return None
-    if unit is not None:
-        raise ValueError(
-            f"duration_unit={shown(unit)} is for timedeltas and datetimes, but durations of a lazy "
-            "table are numbers. Say duration_unit=None: gamma is then per unit of these numbers."
-        )
-    taken = nw.col("duration")
-    found = collect(
-        rows.select(taken.min().alias("shortest"), taken.max().alias("longest")),
-        "looking for the shortest duration",
-        tell,
-    )
-    shortest, longest = (
-        float(found.column(name).to_numpy(np.float64, na_value=np.nan)[0])
-        for name in ("shortest", "longest")
-    )
-    if shortest <= 0 or np.isinf(longest):
-        name = asked.roles.duration
-        raise ValueError(
-            f"Column {shown(name)} holds {shown(shortest if shortest <= 0 else longest)}, but the "
-            "time until the next decision is finite and above 0. Correct it; of decisions at one "
-            "time make one. Say duration=None if the column means something else."
-        )
-    return shortest, longest
-
-
 def _find_scale(
     rows: nw.LazyFrame[Any], asked: Asked, tell: Tell | None
 ) -> tuple[float, float] | None:
@@ -219,7 +216,6 @@ def _link(
     entries: Entries,
     asked: Asked,
     found: Groups,
-    span: tuple[float, float] | None,
     marks: EpisodeMarks | None,
     scale: tuple[float, float] | None,
 ) -> Transitions:
@@ -233,6 +229,9 @@ def _link(
     counts: Any = slice(None) if left_out is None else ~left_out
     sums = _sums(found, asked, scale)
     weights = sums.n_rows if asked.weight is None else found.numbers("sum_weight")
+    durations = None
+    if asked.by_duration:
+        durations = Durations(found.numbers("duration")[counts], None)
     rewards = None
     if asked.roles.reward is not None:
         rewards = found.numbers("reward") if asked.by_reward else sums.rewards / weights
@@ -264,7 +263,7 @@ def _link(
         next_states_given=asked.next_state is not None,
         ends_told=is_told,
         episode_marks=marks,
-        durations=None if span is None else Durations(np.array(span), None, are_extremes=True),
+        durations=durations,
         sums=sums[counts],
         lots=_lots(found, counts) if asked.dealt else None,
         **{**_NO_EPISODES, **ends},
