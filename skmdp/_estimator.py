@@ -252,8 +252,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
     rows that lead elsewhere counting as 0: a semi-Markov process. Of equal durations d that is
     ``gamma ** d``, so durations of 1 change nothing. An untried action takes as long as the
     state's rows do. ``prior_strength="auto"`` looks at the transitions alone. With ``pessimism``,
-    r + gamma ** duration V(s') of a row is what varies; that needs whole sample weights, and rows
-    that are not lazy.
+    r + gamma ** duration V(s') of a row is what varies; that needs whole sample weights.
 
     Fitting hashes every label column once and sorts the codes, O(n_transitions log), and solves
     in O(distinct transitions) per sweep. Memory is O(n_transitions + distinct transitions); the

@@ -19,6 +19,7 @@ from skmdp._cross_validation import CrossValidation, Gain, Setting, choose
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
+from skmdp._log.engines import Tell
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows
 from skmdp._log.forbidden import Forbidden, read_forbidden
@@ -26,6 +27,7 @@ from skmdp._log.frames import as_lazy, is_lazy_error
 from skmdp._log.lots import N_LOTS, draw_coefficients
 from skmdp._messages import shown
 from skmdp._policy import Policy
+from skmdp._telling import stage_teller
 from skmdp._trust import read_behind
 from skmdp._typing import Floats, Name
 
@@ -50,7 +52,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     prior_strengths : sequence of float or "auto", default=("auto",)
         Candidates for ``prior_strength``. ``"auto"`` is the one that the whole log chooses.
     cv : int, splitter, iterable or None, default=5
-        Number of folds, at least 2, to which whole episodes are dealt (None: 5). Or a splitter,
+        Number of folds, at least 2, to which whole episodes are dealt (None: 5); for a lazy table
+        at most 200, and nothing but a number. Or a splitter,
         such as ``skmdp.model_selection.EpisodeShuffleSplit``: it is shown one sample for each
         episode that has rows which count, so that any of scikit-learn's keeps them whole. Or an
         iterable of positions of rows to learn from and to judge on, which must keep them whole.
@@ -61,7 +64,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     random_state : int, RandomState instance or None, default=None
         Seed of the lots by which episodes are dealt to the folds, and to the parts that the gain
         is measured on. None takes the same lots in every fit, whatever the order of the rows.
-        Splitters have seeds of their own.
+        Splitters have seeds of their own. The episodes of a lazy table are dealt in the order of
+        their labels, so other lots fall than in memory, but the same on every engine.
     state : str, int or sequence of them, default="state"
         As in ``MarkovPolicyEstimator``, like all that follow.
     action : str or int, default="action"
@@ -103,7 +107,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     handle_unknown : {"warn", "most_frequent", "error", "nearest"}, default="warn"
         How to answer in a state not seen in fit.
     verbose : int, default=0
-        If positive, print a line per iteration of the solver in the last fit.
+        If positive, print a line per iteration of the solver in the last fit, and one per stage of
+        what the engine of a lazy table does.
 
     Attributes
     ----------
@@ -162,6 +167,14 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     measurements need many rows to be told apart.
 
     With ``sample_weight`` the gain has no interval, NaN, and ``is_better_`` is False.
+
+    The episodes of a lazy table are dealt on its engine to 200 lots, or one each where there are
+    fewer, and folds and parts are made of lots. So up to 200 groups of rows come to memory for each
+    distinct transition, never more than there are rows, and no single reward: sums of its first
+    four powers are all that estimates and errors need. The standard error is that between lots,
+    which is that by episode up to chance: of 120 lots, some 6 %. The table needs a column ``step``.
+    Where records break off and durations differ, rows of different durations are groups of their
+    own, by a second query; round durations that hardly ever agree.
 
     Reading is as in ``MarkovPolicyEstimator``. Then each candidate costs one solution and one
     evaluation over the distinct transitions for each fold, and about as much again for the gain.
@@ -266,7 +279,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         Parameters
         ----------
         X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
-            As in ``MarkovPolicyEstimator.fit``; a table must tell episodes.
+            As in ``MarkovPolicyEstimator.fit``; a table must tell episodes, and a lazy one their
+            steps.
         y : array-like of shape (n_transitions,), default=None
             The logged actions, where ``X`` holds features.
         reward : array-like of shape (n_transitions,), default=None
@@ -287,8 +301,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ------
         ValueError, TypeError
             As in ``MarkovPolicyEstimator.fit``; if a grid is empty or holds invalid values, or if
-            there are fewer episodes than folds or no episodes at all. The estimator is then left as
-            it was.
+            there are fewer episodes than folds or no episodes at all; if ``cv`` of a lazy table is
+            no number, or its rows have no steps. The estimator is then left as it was.
+        RuntimeError
+            If the engine of a lazy table fails, as in ``MarkovPolicyEstimator.fit``.
         EndlessLoopError
             As in ``MarkovPolicyEstimator.fit``.
 
@@ -315,8 +331,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ValueError: cv=3 folds need at least 3 episodes, but 1 hold rows...
         """
         grid = self._grid()
+        task = self._begin(X, y)
         handed = {"reward": reward, "episode": episode, "duration": duration}
-        judge, forbidden = self._deal(X, y, {**handed, "sample_weight": sample_weight})
+        handed["sample_weight"] = sample_weight
+        judge, forbidden = self._deal(X, y, handed, stage_teller(self, task))
         evidence = judge.evidence
         if any(prior_strength == "auto" for _, prior_strength in grid):
             require_counts_of_rows(evidence)
@@ -330,7 +348,6 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         scores = judge.score(settings)
         chosen = settings[choose(scores, settings)]
         held_out = judge.gain(settings)
-        task = self._begin(X, y)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
         verdict = _verdict(held_out, judge.gain_of(policy), judge.log.unknown_time_share)
         imitates = self.require_gain and not verdict.is_better
@@ -351,7 +368,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         return self
 
     def _deal(
-        self, X: Any, y: Any, handed: Mapping[str, Any]
+        self, X: Any, y: Any, handed: Mapping[str, Any], tell: Tell
     ) -> tuple[CrossValidation, Forbidden | None]:
         """Read a log and deal it to folds; tell what is forbidden, too."""
         cv = 5 if self.cv is None else self.cv
@@ -361,7 +378,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             lot = draw_coefficients(self.random_state)
         are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
         beside = [number_rows(X)] if are_rows else []
-        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside, lot=lot)
+        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside, lot=lot, tell=tell)
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)

@@ -373,6 +373,20 @@ def test_what_is_wrong_with_a_table_is_refused(engine, column, value, message):
         MarkovPolicyCV().fit(engine(arrow(table)))
 
 
+def test_stages_are_told(capsys):
+    policy = MarkovPolicyCV(verbose=1).fit(polars_lazy(arrow(timed(draw(60, ends=False)))))
+    printed = capsys.readouterr().out.splitlines()
+    stages = [
+        "looking for the shortest duration",
+        *["looking for the mean reward", "counting the rows", "grouping the rows"],
+        "listing the episodes",
+    ]
+    again = [*stages[1:], "looking for the usual duration", "looking for the longest record"]
+    told = [f"MarkovPolicyCV: {stage}" for stage in (*stages, *again)]
+    assert printed[: len(told)] == told
+    assert len(printed) == len(told) + policy.n_iter_
+
+
 def test_an_empty_table_is_refused(engine):
     with pytest.raises(ValueError, match="empty: it has 0 rows"):
         MarkovPolicyCV().fit(engine(arrow(draw(40)).slice(0, 0)))
