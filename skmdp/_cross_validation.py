@@ -56,7 +56,8 @@ class Gain:
     ``unsupported`` is the share of its decisions that the episodes hardly ever take, ``cost`` what
     these may cost where states are measurements: one standard deviation of the rewards for each.
     ``mean_return`` is what the episodes earned, where ``logged`` should say the same (NaN: it
-    answers another question, or is made of it), ``n_episodes`` how many were judged on.
+    answers another question, or is made of it), ``n_episodes`` how many episodes, or lots of a
+    lazy table, were judged on.
     """
 
     value: float

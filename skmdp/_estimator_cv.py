@@ -172,7 +172,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     fewer, and folds and parts are made of lots. So up to 200 groups of rows come to memory for each
     distinct transition, never more than there are rows, and no single reward: sums of its first
     four powers are all that estimates and errors need. The standard error is that between lots,
-    which is that by episode up to chance: of 120 lots, some 6 %. The table needs a column ``step``.
+    which is that by episode up to chance (of 120 lots, some 6 %), and no smaller than that of rows
+    where lots hold several episodes. The table needs a column ``step``.
     Where records break off and durations differ, rows of different durations are groups of their
     own, by a second query; round durations that hardly ever agree.
 

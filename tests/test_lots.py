@@ -304,6 +304,16 @@ def test_an_error_by_rows_would_be_too_small():
     assert error_of(policy) > 1.3 * by_rows / np.sqrt(0.6)
 
 
+def test_errors_of_lots_are_no_smaller_than_those_of_rows():
+    """Where what one row of an episode gains the next one loses, episodes differ less than rows."""
+    table = draw(3000, longest=2)
+    table["reward"] += np.where(table["action"] == 1, 3.0, -3.0) * np.where(table["step"], 1, -1)
+    options = {"min_counts": [0], "prior_strengths": [0.0]}
+    eager = MarkovPolicyCV(**options).fit(table.sort_values(["episode", "step"]))
+    lazy = MarkovPolicyCV(**options).fit(polars_lazy(arrow(table)))
+    assert error_of(lazy) > 1.5 * error_of(eager)
+
+
 def test_without_any_gain_nothing_is_claimed():
     claims = 0
     for seed in range(20):

@@ -84,17 +84,19 @@ def shown_error(
 ) -> float:
     """Return the standard error that the rows of a log show, by episode where these are known.
 
-    Of a lazy table ``n_episodes`` may be the number of lots, each of as many episodes.
+    Of a lazy table ``n_episodes`` is the number of lots. Of several episodes each, they tell the
+    error up to chance, which must not make it too small: it is no smaller than that of rows.
     """
     if log.n_rows is None or log.start_weights is None:
         return standard_error(of_rows, start_values, log.episode, n_episodes)
     n_rows, n_starts = log.n_rows, log.start_weights
+    by_rows = standard_error_of_rows(of_rows, start_values, n_rows, n_starts)
     if log.lengths is None or n_episodes is None or n_episodes < ENOUGH_EPISODES:
-        return standard_error_of_rows(of_rows, start_values, n_rows, n_starts)
-    of_entries = n_rows * of_rows
-    return standard_error_of_lots(
-        of_entries, start_values, n_starts, log.episode, log.episode_of_starts
+        return by_rows
+    by_lots = standard_error_of_lots(
+        n_rows * of_rows, start_values, n_starts, log.episode, log.episode_of_starts
     )
+    return by_lots if n_starts.sum() <= n_episodes else max(by_lots, by_rows)
 
 
 def lacking_error(method: str, one: Candidate, other: Candidate | None) -> float:
