@@ -453,7 +453,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         off the following row, the table must have one; else, without one, nobody knows where
         episodes start, and ``initial_distribution_`` is the share of rows. Where a table has both
         and only next states are wanted, ``step=None`` spares its engine the sorting. Durations
-        must be numbers, and labels with a time zone may come back in UTC.
+        are numbers, or with ``duration="step"`` differences of dates or of times in UTC;
+        timedeltas where the engine measures them, as polars and DuckDB do. Labels with a time zone
+        may come back in UTC.
 
         Rows that were aggregated elsewhere give the same policy if they hold the mean reward of
         each transition, and ``sample_weight`` the number of its rows.

@@ -226,6 +226,16 @@ CASES = {
         {"duration": "step", "terminated": None},
         None,
     ),
+    "durations from times": (
+        steps_of(lambda step: NOON - step**2 * datetime.timedelta(days=300, hours=7, seconds=1)),
+        {"duration": "step", "terminated": None},
+        None,
+    ),
+    "durations from dates": (
+        steps_of(lambda step: datetime.date(1999, 1, 1) + step**3 * datetime.timedelta(days=70)),
+        {"duration": "step", "terminated": None, "duration_unit": "week"},
+        None,
+    ),
     "two columns of episodes": (
         with_column(draw(infer=True), "day", draw(infer=True)["episode"]),
         {"episode": ["day", "episode"]},
@@ -671,13 +681,6 @@ WRONG = {
         ValueError,
         "duration_unit=None",
     ),
-    "durations of times": (
-        steps_of(lambda step: NOON + step * datetime.timedelta(hours=7)),
-        {"duration": "step"},
-        None,
-        TypeError,
-        "takes differences of steps",
-    ),
     "nearest": (
         GIVEN,
         {"handle_unknown": "nearest"},
@@ -971,6 +974,38 @@ def test_what_an_engine_cannot_do_is_told_as_its_failure():
     with pytest.raises(RuntimeError, match="pyarrow failed while writing the query: NotImpl"):
         MarkovPolicyEstimator().fit(lazy)
     same(MarkovPolicyEstimator().fit(nw.from_native(GIVEN).lazy()), POLICY)
+
+
+@drawn_at_random
+@pytest.mark.parametrize("name", ["polars", "duckdb"])
+@pytest.mark.parametrize("unit", [None, "hour"])
+def test_spans_of_time_are_numbers_of_a_unit(name, unit):
+    table = timed(draw(flags=True))
+    spans = [datetime.timedelta(days=days) for days in table["duration"].to_pylist()]
+    table = with_column(table, "duration", spans, pa.duration("us"))
+    eager, lazy = (
+        MarkovPolicyEstimator(duration_unit=unit, pessimism=0.1, gamma=0.99).fit(X)
+        for X in (table, ENGINES[name](table))
+    )
+    same(lazy, eager)
+    assert lazy.__skmdp_policy__().evidence.discounting.unit == (unit or "day")
+
+
+def test_spans_that_an_engine_does_not_measure_are_refused():
+    table = with_column(
+        GIVEN, "duration", [datetime.timedelta(days=1)] * len(GIVEN), pa.duration("us")
+    )
+    with pytest.raises(TypeError, match=r"'duration' must hold numbers.*number of seconds or days"):
+        MarkovPolicyEstimator().fit(ENGINES["ibis"](table))
+
+
+def test_local_times_tell_no_durations():
+    """An hour comes twice when clocks are put back."""
+    table = steps_of(
+        lambda step: NOON + step * datetime.timedelta(hours=7), pa.timestamp("us", "Europe/Berlin")
+    )
+    with pytest.raises(TypeError, match=r"takes differences of steps.*Make it a time in UTC"):
+        MarkovPolicyEstimator(duration="step").fit(polars_lazy(table))
 
 
 def test_small_steps_may_lie_far_apart(engine):

@@ -18,6 +18,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._log.roles import FROM_STEPS, Roles
+from skmdp._log.ticks import is_instant, knows_spans, ticks
 from skmdp._messages import shortened, shown
 from skmdp._typing import Name, Names
 
@@ -56,6 +57,15 @@ class Asked:
         return self.has("duration") or (self.roles.duration == FROM_STEPS and self.is_ordered)
 
     @property
+    def time_dtype(self) -> Any:
+        """Type of the times that tell durations, None where these are numbers."""
+        if not self.is_timed:
+            return None
+        of_steps = self.roles.duration == FROM_STEPS
+        dtype = self.schema[str(self.roles.step if of_steps else self.roles.duration)]
+        return None if dtype.is_numeric() else dtype
+
+    @property
     def episodes(self) -> list[str]:
         """Our names of the columns that tell episodes."""
         return [f"episode{j}" for j in range(len(self.roles.names("episode")))]
@@ -75,16 +85,13 @@ class Asked:
         return keys
 
 
-def check_types(asked: Asked) -> None:
+def check_types(lazy: nw.LazyFrame[Any], asked: Asked) -> None:
     """Raise for columns whose type, which a lazy table tells beforehand, is none for their role."""
     roles, schema = asked.roles, asked.schema
     for name in (*roles.state, *(asked.next_state or ()), roles.action):
-        if _kind(schema[str(name)]) in _LISTS:
-            raise TypeError(
-                f"Column {shown(name)} holds values of type {shortened(schema[str(name)], 60)}, "
-                "which are no labels. For a state of several parts use one column for each."
-            )
-    numbers = {role: roles.names(role) for role in ("reward", "duration") if asked.has(role)}
+        _require_labels(name, schema[str(name)])
+    amounts = ["reward"] if _are_spans(lazy, asked) else ["reward", "duration"]
+    numbers = {role: roles.names(role) for role in amounts if asked.has(role)}
     numbers["sample_weight"] = () if asked.weight is None else (asked.weight,)
     numbers |= {flag: roles.names(flag) for flag in FLAGS if asked.has(flag)}
     for role, names in numbers.items():
@@ -94,8 +101,17 @@ def check_types(asked: Asked) -> None:
         _check_step(roles, schema[str(roles.step)])
 
 
-def _kind(dtype: Any) -> str:
-    return type(dtype).__name__
+def _are_spans(lazy: nw.LazyFrame[Any], asked: Asked) -> bool:
+    """Whether durations are spans of time that the engine measures."""
+    return asked.time_dtype == nw.Duration and knows_spans(lazy, str(asked.roles.duration))
+
+
+def _require_labels(name: Name, dtype: Any) -> None:
+    if type(dtype).__name__ in _LISTS:
+        raise TypeError(
+            f"Column {shown(name)} holds values of type {shortened(dtype, 60)}, which are no "
+            "labels. For a state of several parts use one column for each."
+        )
 
 
 def _require_numbers(name: Name, role: str, dtype: Any) -> None:
@@ -116,11 +132,11 @@ def _require_numbers(name: Name, role: str, dtype: Any) -> None:
 
 def _check_step(roles: Roles, dtype: Any) -> None:
     is_number = dtype.is_integer() or dtype.is_float()
-    if roles.duration == FROM_STEPS and not is_number:
+    if roles.duration == FROM_STEPS and not (is_number or is_instant(dtype)):
         raise TypeError(
             f"duration='step' takes differences of steps, but column {shown(roles.step)} of this "
-            f"lazy table is of type {shortened(dtype, 60)}. Make it a number of seconds or days in "
-            "a query of the table's own engine."
+            f"lazy table is of type {shortened(dtype, 60)}. Make it a time in UTC, or a number of "
+            "seconds or days, in a query of the table's own engine."
         )
     if not (is_number or dtype.is_temporal()):
         raise TypeError(
@@ -149,10 +165,21 @@ def _columns(asked: Asked) -> dict[str, nw.Expr]:
     if asked.weight is not None:
         numbers["weight"] = asked.weight
     columns |= {role: nw.col(str(name)).cast(nw.Float64) for role, name in numbers.items()}
+    columns |= _spans(asked)
     if asked.is_ordered:
         columns |= _numbered("episode", roles.names("episode"))
         columns["step"] = _as_step(roles.step, asked.schema[str(roles.step)])
+        columns["time"] = columns["step"]
+        if roles.duration == FROM_STEPS and asked.time_dtype is not None:
+            columns["time"] = ticks(str(roles.step), asked.time_dtype)
     return columns
+
+
+def _spans(asked: Asked) -> dict[str, nw.Expr]:
+    """Return the column of durations where these are spans of time, in ticks."""
+    if asked.time_dtype != nw.Duration:
+        return {}
+    return {"duration": ticks(str(asked.roles.duration), asked.time_dtype)}
 
 
 def _numbered(own: str, names: Names) -> dict[str, nw.Expr]:
@@ -193,8 +220,8 @@ def _following(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
         is_kept = is_kept & (nw.col("weight") > 0)
     rows = rows.with_columns(is_kept=is_kept)
     if asked.roles.duration == FROM_STEPS:
-        gap = nw.col("step_after") - nw.col("step")
-        rows = rows.with_columns(duration=gap.cast(nw.Float64))
+        taken = after("time") - nw.col("time")
+        rows = rows.with_columns(duration=taken.cast(nw.Float64))
     return rows
 
 

@@ -69,7 +69,7 @@ def read_lazy(
     warn_of_near_names(roles, list(asked.schema))
     with stage_of(lazy, "writing the query"):
         rows = canonical(lazy, asked)
-    taken = find_taken(rows, asked, duration_unit, tell)
+    rows, taken = find_taken(rows, asked, duration_unit, tell)
     differ = taken is not None and taken.shortest < taken.longest
 
     def count(asked: Asked) -> Transitions:
@@ -132,7 +132,7 @@ def _ask(
     asked = Asked(
         roles, nexts, is_ordered, sample_weight, schema, by_reward, dealt=dealt and is_ordered
     )
-    check_types(asked)
+    check_types(lazy, asked)
     return asked
 
 
