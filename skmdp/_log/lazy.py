@@ -18,7 +18,7 @@ from skmdp._estimation.moments import three_amounts
 from skmdp._estimation.packing import RowSums
 from skmdp._log.durations import Durations
 from skmdp._log.ends import settle_ends, tells_ends
-from skmdp._log.engines import Tell, collect, require_affordable, stage_of
+from skmdp._log.engines import Tell, collect, collect_numbers, require_affordable, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, line_to_collect
 from skmdp._log.grouping import POWERS, Asked, canonical, check_types, group
@@ -176,14 +176,10 @@ def _find_scale(
     if not asked.dealt or asked.weight is not None or asked.roles.reward is None:
         return None
     paid = nw.col("reward")
-    found = collect(
+    mean, low, high = collect_numbers(
         rows.select(paid.mean().alias("mean"), paid.min().alias("low"), paid.max().alias("high")),
         "looking for the mean reward",
         tell,
-    )
-    mean, low, high = (
-        float(found.column(name).to_numpy(np.float64, na_value=np.nan)[0])
-        for name in ("mean", "low", "high")
     )
     size = max(high - mean, mean - low)
     return (mean, size) if np.isfinite(size) and size > 0 else (0.0, 1.0)

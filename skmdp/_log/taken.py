@@ -9,7 +9,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._log.durations import UNITS, Durations, usual_unit
-from skmdp._log.engines import Tell, collect
+from skmdp._log.engines import Tell, collect_numbers
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked
 from skmdp._log.roles import FROM_STEPS
@@ -53,7 +53,7 @@ def find_taken(
             "table are numbers. Say duration_unit=None: gamma is then per unit of these numbers."
         )
     taken = nw.col("duration")
-    shortest, longest = _numbers(
+    shortest, longest = collect_numbers(
         rows.select(taken.min().alias("shortest"), taken.max().alias("longest")),
         "looking for the shortest duration",
         tell,
@@ -82,7 +82,7 @@ def _in_one_unit(
 def _median(rows: nw.LazyFrame[Any], tell: Tell | None) -> float:
     """Return the median duration, 1 where none is known."""
     median = rows.select(nw.col("duration").median().alias("median"))
-    found = _numbers(median, "looking for the usual duration", tell)[0]
+    found = collect_numbers(median, "looking for the usual duration", tell)[0]
     return 1.0 if np.isnan(found) else found
 
 
@@ -111,17 +111,9 @@ def with_durations(
     filled = nw.when(of_rows.is_null()).then(nw.lit(median)).otherwise(of_rows)
     kept = rows.filter(nw.col("is_kept")).with_columns(time=filled)
     records = kept.group_by(*asked.episodes).agg(nw.col("time").sum().alias("time"))
-    (longest,) = _numbers(
+    (longest,) = collect_numbers(
         records.select(nw.col("time").max().alias("longest")),
         "looking for the longest record",
         tell,
     )
     return replace(log, longest_time=longest)
-
-
-def _numbers(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> list[float]:
-    """Run a query for one row of numbers, and return these, NaN where one is missing."""
-    found = collect(lazy, doing, tell)
-    return [
-        float(found.column(name).to_numpy(np.float64, na_value=np.nan)[0]) for name in found.columns
-    ]
