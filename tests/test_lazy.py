@@ -26,6 +26,7 @@ from skmdp._log import lazy as lazy_tables
 from skmdp._log.lazy import read_lazy
 from skmdp._log.reading import read_table
 from skmdp._log.roles import ROLES, Roles
+from skmdp._log.ticks import ticks
 from skmdp.datasets import load_climb
 from skmdp.ensemble import PolicyBagging
 from skmdp.metrics import compare_policies, evaluate_policy
@@ -1024,3 +1025,14 @@ def test_small_steps_may_lie_far_apart(engine):
     lazy = MarkovPolicyEstimator(**roles).fit(engine(table))
     assert lazy.discount_ == pytest.approx(0.99**200)
     same(lazy, MarkovPolicyEstimator(**roles).fit(table))
+
+
+def test_instants_are_counted_as_the_calendar_does(engine):
+    """Leap years and centuries included: durations are those of numpy."""
+    days = np.array(["0004-02-28", "1900-02-28", "1970-01-01", "1999-12-31", "2000-02-29"], "M8[D]")
+    times = days.repeat(2) + np.tile([np.timedelta64(0, "D"), np.timedelta64(400, "D")], 5)
+    frame = nw.from_native(engine(pa.table({"day": pa.array(times.astype("M8[us]"))})))
+    counted = frame.select(t=ticks("day", frame.collect_schema()["day"])).collect()
+    found = np.sort(np.array(counted["t"].to_list()))
+    expected = np.sort(times.astype("M8[us]")).astype(np.int64)
+    assert_array_equal(found - found[0], expected - expected[0])

@@ -66,13 +66,20 @@ def deal(
 
     Episodes are told by columns of these names.
     """
-    number = nw.col("number").cast(nw.Int64)
     episodes = rows.group_by(*names, drop_null_keys=True).agg(nw.len().alias("n_rows"))
     episodes = (
-        episodes.select(*names)
-        .with_row_index("number", order_by=names)
-        .with_columns(drawn=polynomial(number, coefficients))
-        .with_row_index("place", order_by=["drawn", "number"])
-        .select(*names, lot=nw.col("place").cast(nw.Int64) % N_LOTS)
+        episodes.select(*names, one=nw.lit(1))
+        .with_columns(number=_rank(names))
+        .with_columns(drawn=polynomial(nw.col("number"), coefficients))
+        .with_columns(place=_rank(["drawn", "number"]))
+        .select(*names, lot=nw.col("place") % N_LOTS)
     )
     return rows.join(episodes, on=names, how="left")
+
+
+def _rank(names: list[str]) -> nw.Expr:
+    """Return how many rows come before each in the order of some columns, beside a ``one``.
+
+    As a sum, since the row index of old versions of narwhals is that of another row.
+    """
+    return nw.col("one").cum_sum().over("one", order_by=names).cast(nw.Int64) - 1
