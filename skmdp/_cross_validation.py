@@ -16,14 +16,15 @@ from functools import cached_property
 import numpy as np
 
 from skmdp._estimation.folds import CountedRows
+from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
 from skmdp._evaluation.direct import choice_of_actions, direct_value
 from skmdp._evaluation.replay import Candidate, Replay
 from skmdp._evaluation.standard_errors import direct_error
-from skmdp._log.discounting import weighted_discounts
+from skmdp._log.discounting import sums_in_time, weighted_discounts
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
-from skmdp._log.folds import Fold, Part, deal_episodes, joined
+from skmdp._log.folds import Fold, Part, deal_episodes, joined, lots_of
 from skmdp._log.raw import Measurements
 from skmdp._policy import Policy
 from skmdp._scoring import estimate_on_measurements, set_beside_measurements
@@ -56,8 +57,9 @@ class Gain:
     ``unsupported`` is the share of its decisions that the episodes hardly ever take, ``cost`` what
     these may cost where states are measurements: one standard deviation of the rewards for each.
     ``mean_return`` is what the episodes earned, where ``logged`` should say the same (NaN: it
-    answers another question, or is made of it), ``n_episodes`` how many were judged on. ``drift``
-    is how much of the gain may be due to rewards that changed over the episodes.
+    answers another question, or is made of it), ``n_episodes`` how many episodes, or lots of a
+    lazy table, were judged on. ``drift`` is how much of the gain may be due to rewards that changed
+    over the episodes.
     """
 
     value: float
@@ -96,13 +98,14 @@ class CrossValidation:
         self.log, self.folds, self.measured = log, folds, measured
         self.evidence, self._learn, self._handle_unknown = evidence, learn, handle_unknown
         self.cut_share = log.cut_share if measured is None else measured.cut_share
-        counts, discounts = evidence.counts, None
+        counts, discounts, sums = evidence.counts, None, log.sums
         self.prior_strength = choose_prior_strength(counts)
         if counts.discount_sums is not None:
             assert evidence.discounting is not None
             discounts = weighted_discounts(log, evidence.discounting)
+            sums = sums_in_time(log, evidence.discounting)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
-        self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts)
+        self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts, sums)
 
     def rows_of(self, part: Part) -> CountedRows:
         """Return the rows of some episodes as they are judged on: no gamma discounts them."""
@@ -234,8 +237,7 @@ class CrossValidation:
         share their luck. The first part teaches too little, so what is learned from it alone only
         tells which setting to go on with.
         """
-        assert self.log.episode_lengths is not None
-        n_parts = min(N_PARTS, int(np.count_nonzero(self.log.episode_lengths)))
+        n_parts = min(N_PARTS, int(np.count_nonzero(lots_of(self.log).lengths)))
         dealt = deal_episodes(self.log, n_parts, self._random_state)
         parts = [fold.held_out for fold in dealt]
         if len(parts) == 2:
@@ -255,7 +257,7 @@ class CrossValidation:
     @one_blas_thread()
     def gain_of(self, policy: Policy) -> Gain:
         """Return what a policy gains on all episodes, those included that it was learned from."""
-        whole = Part(np.arange(len(self.log.start_codes)), np.arange(len(self.log.state_codes)))
+        whole = Part.of(self.log, np.ones(len(lots_of(self.log).lengths), dtype=bool))
         gain = HeldOut(self, whole).gain(policy.action_codes, with_drift=True)
         return replace(gain, n_episodes=len(whole.episodes))
 
@@ -326,7 +328,7 @@ class HeldOut:
         choice = choice_of_actions(self._rows.counts, advice)
         one, other = Candidate(self._replay, choice), Candidate(self._replay, None)
         error, drift = np.nan, 0.0
-        if cv.log.weights is None:
+        if cv.log.weights is None or self._amounts is not None:
             error = direct_error(one, other, len(self._part.episodes))
             drift = one.part_of_drift(other, "dm") if with_drift else 0.0
         values = one.estimate.value, other.estimate.value
@@ -352,6 +354,12 @@ class HeldOut:
             drift=estimate.part_of_drift(asked.logged) if with_drift else 0.0,
         )
 
+    @property
+    def _amounts(self) -> RowSums | None:
+        """What tells rewards and numbers of rows in place of those of each entry, if anything."""
+        sums = self._rows.sums
+        return None if sums is None or sums.amounts is None else sums
+
     @cached_property
     def _ways(self) -> list[tuple[float, Replay]]:
         """The ways in which policies are followed, each with the share of cases it is for."""
@@ -362,20 +370,28 @@ class HeldOut:
         cv, part, log, rows = self._cv, self._part, self._cv.log, self._rows
         in_time = in_time_of(log, cv.cut_share)
         gamma, durations = discount_of(log, 1.0)  # the score is undiscounted
+        lots = lots_of(log)
         assert rows.rewards is not None
-        assert log.episode_lengths is not None
+        lengths, position = lots.lengths[part.episodes], part.rows
+        triple, rewards, n_rows = rows.triple, rows.rewards, rows.weights
+        if self._amounts is not None:
+            entry, rewards, n_rows, lengths = self._amounts.spread(lengths)
+            triple, position = triple[entry], position[entry]
         return Replay.of_rows(
             rows.counts,
-            rows.triple,
-            rows.rewards,
+            triple,
+            rewards,
             None,
             longest=log.longest,
             cut_share=cv.cut_share,
             horizon=None,
-            start_codes=log.start_codes[part.episodes],
-            lengths=log.episode_lengths[part.episodes],
+            start_codes=log.start_codes[part.firsts],
+            start_weights=None if log.start_weights is None else log.start_weights[part.firsts],
+            start_lengths=lots.start_lengths[part.episodes],
+            lengths=lengths,
+            n_rows=n_rows,
             gamma=gamma,
-            durations=None if durations is None else durations[part.rows],
+            durations=None if durations is None else durations[position],
             prior_strength=min(cv.prior_strength, STRONGEST_OF_ESTIMATES),
-            in_time=None if in_time is None else in_time.part(part.rows),
+            in_time=None if in_time is None else in_time.part(position),
         )

@@ -252,8 +252,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
     rows that lead elsewhere counting as 0: a semi-Markov process. Of equal durations d that is
     ``gamma ** d``, so durations of 1 change nothing. An untried action takes as long as the
     state's rows do. ``prior_strength="auto"`` looks at the transitions alone. With ``pessimism``,
-    r + gamma ** duration V(s') of a row is what varies; that needs whole sample weights, and rows
-    that are not lazy.
+    r + gamma ** duration V(s') of a row is what varies; that needs whole sample weights.
 
     Fitting hashes every label column once and sorts the codes, O(n_transitions log), and solves
     in O(distinct transitions) per sweep. Memory is O(n_transitions + distinct transitions); the
@@ -454,7 +453,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         off the following row, the table must have one; else, without one, nobody knows where
         episodes start, and ``initial_distribution_`` is the share of rows. Where a table has both
         and only next states are wanted, ``step=None`` spares its engine the sorting. Durations
-        must be numbers, and labels with a time zone may come back in UTC.
+        are numbers, or with ``duration="step"`` differences of dates or of times in UTC;
+        timedeltas where the engine measures them, as polars and DuckDB do. Labels with a time zone
+        may come back in UTC.
 
         Rows that were aggregated elsewhere give the same policy if they hold the mean reward of
         each transition, and ``sample_weight`` the number of its rows.
@@ -612,6 +613,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         *,
         is_whole: bool = False,
         beside: Sequence[LabelColumn] = (),
+        lot: tuple[int, ...] | None = None,
         tell: Tell | None = None,
     ) -> tuple[Transitions, Evidence]:
         """Read and count a log; squares of rewards are kept where variances are needed.
@@ -619,6 +621,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         ``handed`` is what came beside ``X`` and ``y``, by the parameters of ``fit``.
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
         must count something. One that is not counts time in the unit of ``earlier`` batches.
+        ``lot`` deals the episodes of a lazy table to lots, on which policies are judged.
         """
         unit = self.duration_unit
         if unit is None and earlier is not None and earlier.n_transitions:
@@ -635,6 +638,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             duration_unit=unit,
             may_count_nothing=not is_whole,
             gamma=self.gamma,
+            times="never" if lot is None else "if cut",
+            lot=lot,
             tell=tell,
         )
         evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)

@@ -19,12 +19,15 @@ from skmdp._cross_validation import CrossValidation, Gain, Setting, choose
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
+from skmdp._log.engines import Tell
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows
 from skmdp._log.forbidden import Forbidden, read_forbidden
-from skmdp._log.frames import require_eager
+from skmdp._log.frames import as_lazy, is_lazy_error
+from skmdp._log.lots import N_LOTS, draw_coefficients
 from skmdp._messages import shown
 from skmdp._policy import Policy
+from skmdp._telling import stage_teller
 from skmdp._trust import read_behind
 from skmdp._typing import Floats, Name
 
@@ -49,7 +52,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     prior_strengths : sequence of float or "auto", default=("auto",)
         Candidates for ``prior_strength``. ``"auto"`` is the one that the whole log chooses.
     cv : int, splitter, iterable or None, default=5
-        Number of folds, at least 2, to which whole episodes are dealt (None: 5). Or a splitter,
+        Number of folds, at least 2, to which whole episodes are dealt (None: 5); for a lazy table
+        at most 200, and nothing but a number. Or a splitter,
         such as ``skmdp.model_selection.EpisodeShuffleSplit``: it is shown one sample for each
         episode that has rows which count, so that any of scikit-learn's keeps them whole. Or an
         iterable of positions of rows to learn from and to judge on, which must keep them whole.
@@ -60,7 +64,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     random_state : int, RandomState instance or None, default=None
         Seed of the lots by which episodes are dealt to the folds, and to the parts that the gain
         is measured on. None takes the same lots in every fit, whatever the order of the rows.
-        Splitters have seeds of their own.
+        Splitters have seeds of their own. The episodes of a lazy table are dealt in the order of
+        their labels, so other lots fall than in memory, but the same on every engine.
     state : str, int or sequence of them, default="state"
         As in ``MarkovPolicyEstimator``, like all that follow.
     action : str or int, default="action"
@@ -102,7 +107,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     handle_unknown : {"warn", "most_frequent", "error", "nearest"}, default="warn"
         How to answer in a state not seen in fit.
     verbose : int, default=0
-        If positive, print a line per iteration of the solver in the last fit.
+        If positive, print a line per iteration of the solver in the last fit, and one per stage of
+        what the engine of a lazy table does.
 
     Attributes
     ----------
@@ -165,6 +171,15 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     measurements need many rows to be told apart.
 
     With ``sample_weight`` the gain has no interval, NaN, and ``is_better_`` is False.
+
+    The episodes of a lazy table are dealt on its engine to 200 lots, or one each where there are
+    fewer, and folds and parts are made of lots. So up to 200 groups of rows come to memory for each
+    distinct transition, never more than there are rows, and no single reward: sums of its first
+    four powers are all that estimates and errors need. The standard error is that between lots,
+    which is that by episode up to chance (of 120 lots, some 6 %), and no smaller than that of rows
+    where lots hold several episodes. The table needs a column ``step``.
+    Where records break off and durations differ, rows of different durations are groups of their
+    own, by a second query; round durations that hardly ever agree.
 
     Reading is as in ``MarkovPolicyEstimator``. Then each candidate costs one solution and one
     evaluation over the distinct transitions for each fold, and about as much again for the gain.
@@ -269,7 +284,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         Parameters
         ----------
         X : table of shape (n_transitions, n_columns), or (n_transitions, n_features)
-            As in ``MarkovPolicyEstimator.fit``; a table must tell episodes.
+            As in ``MarkovPolicyEstimator.fit``; a table must tell episodes, and a lazy one their
+            steps.
         y : array-like of shape (n_transitions,), default=None
             The logged actions, where ``X`` holds features.
         reward : array-like of shape (n_transitions,), default=None
@@ -290,8 +306,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ------
         ValueError, TypeError
             As in ``MarkovPolicyEstimator.fit``; if a grid is empty or holds invalid values, or if
-            there are fewer episodes than folds or no episodes at all. The estimator is then left as
-            it was.
+            there are fewer episodes than folds or no episodes at all; if ``cv`` of a lazy table is
+            no number, or its rows have no steps. The estimator is then left as it was.
+        RuntimeError
+            If the engine of a lazy table fails, as in ``MarkovPolicyEstimator.fit``.
         EndlessLoopError
             As in ``MarkovPolicyEstimator.fit``.
 
@@ -318,8 +336,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ValueError: cv=3 folds need at least 3 episodes, but 1 hold rows...
         """
         grid = self._grid()
+        task = self._begin(X, y)
         handed = {"reward": reward, "episode": episode, "duration": duration}
-        judge, forbidden = self._deal(X, y, {**handed, "sample_weight": sample_weight})
+        handed["sample_weight"] = sample_weight
+        judge, forbidden = self._deal(X, y, handed, stage_teller(self, task))
         evidence = judge.evidence
         if any(prior_strength == "auto" for _, prior_strength in grid):
             require_counts_of_rows(evidence)
@@ -333,7 +353,6 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         scores = judge.score(settings)
         chosen = settings[choose(scores, settings)]
         held_out = judge.gain(settings)
-        task = self._begin(X, y)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
         verdict = _verdict(held_out, judge.gain_of(policy), judge.log.unknown_time_share)
         imitates = self.require_gain and not verdict.is_better
@@ -354,18 +373,21 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         return self
 
     def _deal(
-        self, X: Any, y: Any, handed: Mapping[str, Any]
+        self, X: Any, y: Any, handed: Mapping[str, Any], tell: Tell
     ) -> tuple[CrossValidation, Forbidden | None]:
         """Read a log and deal it to folds; tell what is forbidden, too."""
-        require_eager(X, "MarkovPolicyCV deals the rows of episodes to folds")
         cv = 5 if self.cv is None else self.cv
+        is_lazy, lot = as_lazy(X) is not None, None
+        if is_lazy:
+            _require_lots(X, cv)
+            lot = draw_coefficients(self.random_state)
         are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
         beside = [number_rows(X)] if are_rows else []
-        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside)
+        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside, lot=lot, tell=tell)
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)
-        is_measured = y is None and handed["sample_weight"] is None
+        is_measured = y is None and handed["sample_weight"] is None and not is_lazy
         measured = read_behind(X, self._roles()) if is_measured else None
 
         def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
@@ -475,11 +497,23 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         return f"{written}\n{self.summary()}" if hasattr(self, "_conclusion") else written
 
 
+def _require_lots(X: Any, cv: Any) -> None:
+    """Raise unless a lazy table, whose episodes are dealt to lots, is to be dealt to folds."""
+    if not isinstance(cv, Integral):
+        why = f"cv={shown(cv)} makes splits of single episodes or rows, as a number would not"
+        raise is_lazy_error(X, why)
+    if int(cv) > N_LOTS:
+        raise ValueError(
+            f"cv={cv} is more than the {N_LOTS} lots that the episodes of a lazy table are dealt "
+            "to. Lower cv, or collect the table."
+        )
+
+
 def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict:
     """Return what may be claimed, given the gain on held-out episodes and that on all of them."""
     z = float(ndtri((1 + CONFIDENCE) / 2))
     # Few rows of each action tell a spread that is too small; all episodes tell it better.
-    of_all = on_all.error * np.sqrt(on_all.n_episodes / max(held_out.n_episodes, 1))
+    of_all = on_all.error * float(np.sqrt(on_all.n_episodes / max(held_out.n_episodes, 1)))
     error = max(held_out.error, of_all)
     size = max(abs(held_out.value), abs(held_out.logged))
     if max(error, abs(held_out.difference), abs(on_all.difference)) <= ROUNDING * size:

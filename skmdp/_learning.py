@@ -50,9 +50,9 @@ def learn_policy(
         gamma = evidence.discounting.discount
     if pessimism > 0 and not knows_spread_of_discounts(evidence.counts):
         raise ValueError(
-            "pessimism needs the squares of discounts, which are not kept of lazy tables, nor by "
-            "earlier versions, nor where sample weights are fractions. Collect the rows and call "
-            "fit, or use prior_strength or min_count instead."
+            "pessimism needs the squares of discounts, which are not kept by earlier versions, nor "
+            "where sample weights are fractions. Call fit with whole weights, or use "
+            "prior_strength or min_count instead."
         )
     mdp, pair_weights = estimate_mdp(
         evidence.counts,

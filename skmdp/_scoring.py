@@ -193,7 +193,7 @@ def read_log_to_score(
     policy = fitted_policy(estimator)
     check_form(estimator, X, y)
     reader = type(estimator).__name__
-    log = read_log(X, y, policy.roles, beside=beside, reader=reader, **handed)
+    log = read_log(X, y, policy.roles, beside=beside, reader=reader, times="if cut", **handed)
     had_rewards = policy.evidence.has_rewards
     if had_rewards != (log.rewards is not None):
         fitted, here, request = (

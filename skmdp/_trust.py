@@ -110,8 +110,6 @@ def in_time_of(log: Transitions, cut_share: float) -> InTime | None:
     """
     if log.durations is None or cut_share == 0 or log.durations.are_equal:
         return None
-    if log.durations.are_extremes:
-        raise asks_for_rows("records of X were cut off, and policies followed for a time")
     if log.longest_time is None:
         return None
     return InTime.of_durations(log.durations.numbers, log.longest_time, cut_share)
@@ -126,20 +124,10 @@ def discount_of(log: Transitions, gamma: float) -> tuple[float, Floats | None]:
         return gamma, None
     if log.durations.are_equal:
         return float(gamma ** log.durations.numbers[0]), None
-    if log.durations.are_extremes:
-        if gamma < 1:
-            raise asks_for_rows("gamma discounts by time")
+    if log.durations.are_extremes:  # nobody asked for times
+        assert gamma == 1
         return gamma, None
     return gamma, log.durations.numbers
-
-
-def asks_for_rows(why: str) -> ValueError:
-    """Return the error of a lazy table where each row has a say of its own."""
-    return ValueError(
-        f"Decisions take different times and {why}, but a lazy table is not read row by row. "
-        "Collect whole episodes of it, or say duration=None, beside a policy "
-        "columns={'duration': None}, to count decisions instead of time."
-    )
 
 
 def read_behind(

@@ -16,6 +16,7 @@ from skmdp._evaluation.standard_errors import (
     direct_error,
     lacking_error,
     standard_error,
+    standard_error_of_lots,
     standard_error_of_rows,
 )
 
@@ -302,3 +303,26 @@ def test_constant_rewards_leave_nothing_to_chance(method):
     choice = choice_of_actions(counts, np.array([0, 1, 2]))
     assert_allclose(lacking_error(method, Candidate(constant, choice), None), 0, atol=1e-12)
     assert_allclose(direct_error(Candidate(constant, choice), None, 10_000), 0, atol=1e-12)
+
+
+def test_lots_of_one_episode_give_the_error_by_episode():
+    """Of lots of several, it is that of their sums; rows and starts may lie in any order."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 6, 60)
+    episode = np.repeat(np.arange(60), lengths)
+    of_rows, starts = rng.normal(size=len(episode)), rng.normal(size=60)
+    expected = standard_error(of_rows, starts, episode, 60)
+    found = standard_error_of_lots(of_rows, starts, np.ones(60), episode, np.arange(60))
+    assert found == pytest.approx(expected, rel=1e-12)
+    lot = np.arange(60) // 2
+    moved = np.bincount(lot, 60 * np.bincount(episode, of_rows) + starts) / 2
+    of_pairs = standard_error_of_lots(of_rows, starts, np.ones(60), lot[episode], lot)
+    assert of_pairs == pytest.approx(moved.std(ddof=1) / np.sqrt(30), rel=1e-12)
+
+
+def test_lots_may_hold_unequal_numbers_of_episodes():
+    """A value that is the same for all episodes has no error, however lots are made."""
+    lot = np.repeat([0, 1, 2], [1, 5, 2])
+    same = np.full(8, 3.0)
+    found = standard_error_of_lots(np.zeros(8), same, np.ones(8), lot, lot)
+    assert found == pytest.approx(0, abs=1e-12)

@@ -6,7 +6,6 @@ from unittest import SkipTest
 
 import numpy as np
 import pandas as pd
-import polars
 import pytest
 import sklearn
 from scipy.stats import rankdata
@@ -610,11 +609,6 @@ def test_fractions_of_rows_need_a_number():
         MarkovPolicyCV().fit(LOG, sample_weight=weights)
     policy = MarkovPolicyCV(prior_strengths=[1.0]).fit(LOG, sample_weight=weights)
     assert policy.prior_strength_ == 1
-
-
-def test_rows_on_an_engine_are_collected_first():
-    with pytest.raises(TypeError, match="deals the rows of episodes to folds, but this is a lazy"):
-        MarkovPolicyCV().fit(polars.from_pandas(LOG).lazy())
 
 
 def loops(n_episodes):

@@ -26,6 +26,7 @@ from skmdp._log import lazy as lazy_tables
 from skmdp._log.lazy import read_lazy
 from skmdp._log.reading import read_table
 from skmdp._log.roles import ROLES, Roles
+from skmdp._log.ticks import ticks
 from skmdp.datasets import load_climb
 from skmdp.ensemble import PolicyBagging
 from skmdp.metrics import compare_policies, evaluate_policy
@@ -224,6 +225,16 @@ CASES = {
     "durations from steps": (
         steps_of(lambda step: step**2 * 0.5),
         {"duration": "step", "terminated": None},
+        None,
+    ),
+    "durations from times": (
+        steps_of(lambda step: NOON - step**2 * datetime.timedelta(days=300, hours=7, seconds=1)),
+        {"duration": "step", "terminated": None},
+        None,
+    ),
+    "durations from dates": (
+        steps_of(lambda step: datetime.date(1999, 1, 1) + step**3 * datetime.timedelta(days=70)),
+        {"duration": "step", "terminated": None, "duration_unit": "week"},
         None,
     ),
     "two columns of episodes": (
@@ -671,13 +682,6 @@ WRONG = {
         ValueError,
         "duration_unit=None",
     ),
-    "durations of times": (
-        steps_of(lambda step: NOON + step * datetime.timedelta(hours=7)),
-        {"duration": "step"},
-        None,
-        TypeError,
-        "takes differences of steps",
-    ),
     "nearest": (
         GIVEN,
         {"handle_unknown": "nearest"},
@@ -788,15 +792,33 @@ def test_a_table_without_order_is_collected_by_the_line_that_is_named(name):
     assert len(collected) == len(INFERRED)
 
 
-@drawn_at_random
-def test_time_is_told_row_by_row(engine):
-    """Where records break off, policies are followed for a time."""
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("lacking", [False, True])
+def test_where_records_break_off_policies_are_followed_for_a_time(engine, lacking):
+    """The same time as in memory, where rows that lead nowhere may lack their duration."""
     table = timed(draw(flags=True))
-    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(engine(table))
-    with pytest.raises(ValueError, match=r"different times.*whole episodes.*duration=None"):
-        policy.score(engine(table))
-    with pytest.raises(ValueError, match=r"gamma discounts by time.*'duration': None"):
-        evaluate_policy(policy, engine(timed(GIVEN)), gamma=0.9)
+    if lacking:
+        values = zip(table["duration"].to_pylist(), table["next_state"].to_pylist(), strict=True)
+        table = with_column(table, "duration", [d if s is not None else None for d, s in values])
+    policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
+    assert policy.score(engine(table)) == pytest.approx(policy.score(table), rel=1e-9)
+    eager, lazy = (evaluate_policy(policy, X, methods="dm") for X in (table, engine(table)))
+    assert lazy.horizon_time == pytest.approx(eager.horizon_time, rel=1e-12)
+    assert_allclose(lazy.to_frame()["value"], eager.to_frame()["value"], rtol=1e-9)
+    without = policy.score(table.drop_columns(["duration"]))
+    assert policy.score(table) != pytest.approx(without, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_errors_know_of_times(engine):
+    """Of rows without episodes the error in memory is that of rows as well."""
+    table = timed(GIVEN)
+    eager, lazy = (
+        evaluate_policy(POLICY, X, methods="dm", gamma=0.9).to_frame()
+        for X in (table, engine(table))
+    )
+    numbers = eager.columns.drop("method")
+    assert_allclose(lazy[numbers].astype(float), eager[numbers].astype(float), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -955,6 +977,38 @@ def test_what_an_engine_cannot_do_is_told_as_its_failure():
     same(MarkovPolicyEstimator().fit(nw.from_native(GIVEN).lazy()), POLICY)
 
 
+@drawn_at_random
+@pytest.mark.parametrize("name", ["polars", "duckdb"])
+@pytest.mark.parametrize("unit", [None, "hour"])
+def test_spans_of_time_are_numbers_of_a_unit(name, unit):
+    table = timed(draw(flags=True))
+    spans = [datetime.timedelta(days=days) for days in table["duration"].to_pylist()]
+    table = with_column(table, "duration", spans, pa.duration("us"))
+    eager, lazy = (
+        MarkovPolicyEstimator(duration_unit=unit, pessimism=0.1, gamma=0.99).fit(X)
+        for X in (table, ENGINES[name](table))
+    )
+    same(lazy, eager)
+    assert lazy.__skmdp_policy__().evidence.discounting.unit == (unit or "day")
+
+
+def test_spans_that_an_engine_does_not_measure_are_refused():
+    table = with_column(
+        GIVEN, "duration", [datetime.timedelta(days=1)] * len(GIVEN), pa.duration("us")
+    )
+    with pytest.raises(TypeError, match=r"'duration' must hold numbers.*number of seconds or days"):
+        MarkovPolicyEstimator().fit(ENGINES["ibis"](table))
+
+
+def test_local_times_tell_no_durations():
+    """An hour comes twice when clocks are put back."""
+    table = steps_of(
+        lambda step: NOON + step * datetime.timedelta(hours=7), pa.timestamp("us", "Europe/Berlin")
+    )
+    with pytest.raises(TypeError, match=r"takes differences of steps.*Make it a time in UTC"):
+        MarkovPolicyEstimator(duration="step").fit(polars_lazy(table))
+
+
 def test_small_steps_may_lie_far_apart(engine):
     """Their difference is larger than their type holds."""
     n = 60
@@ -971,3 +1025,14 @@ def test_small_steps_may_lie_far_apart(engine):
     lazy = MarkovPolicyEstimator(**roles).fit(engine(table))
     assert lazy.discount_ == pytest.approx(0.99**200)
     same(lazy, MarkovPolicyEstimator(**roles).fit(table))
+
+
+def test_instants_are_counted_as_the_calendar_does(engine):
+    """Leap years and centuries included: durations are those of numpy."""
+    days = np.array(["0004-02-28", "1900-02-28", "1970-01-01", "1999-12-31", "2000-02-29"], "M8[D]")
+    times = days.repeat(2) + np.tile([np.timedelta64(0, "D"), np.timedelta64(400, "D")], 5)
+    frame = nw.from_native(engine(pa.table({"day": pa.array(times.astype("M8[us]"))})))
+    counted = frame.select(t=ticks("day", frame.collect_schema()["day"])).collect()
+    found = np.sort(np.array(counted["t"].to_list()))
+    expected = np.sort(times.astype("M8[us]")).astype(np.int64)
+    assert_array_equal(found - found[0], expected - expected[0])

@@ -151,12 +151,16 @@ def test_whole_weights_are_numbers_of_rows():
         learner(pessimism=0.5).fit(log, sample_weight=times + 0.5)
 
 
-def test_lazy_tables_keep_too_little():
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("reward", ["reward", None])
+def test_lazy_tables_add_up_what_variances_need(alike, reward):
     log = random_log(7)
     log["next_state"] = log["next_state"].astype("float")
-    with pytest.raises(ValueError, match="squares of discounts, which are not kept of lazy tables"):
-        learner(pessimism=0.5, episode=None).fit(pl.from_pandas(log).lazy())
-    learner(episode=None).fit(pl.from_pandas(log).lazy())
+    if alike:
+        log["duration"] = 1.5
+    of_rows = learner(pessimism=0.5, episode=None, reward=reward).fit(log)
+    lazy = learner(pessimism=0.5, episode=None, reward=reward).fit(pl.from_pandas(log).lazy())
+    assert_allclose(lazy.q_values_, of_rows.q_values_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

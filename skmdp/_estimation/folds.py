@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._estimation.packing import RowSums
 from skmdp._typing import Bools, Floats, Integers
 
 
@@ -16,7 +17,8 @@ class CountedRows:
     """Counts, and the rows (n,) that were counted.
 
     ``triple`` is the position of each row in the counts. ``discounts`` (n,), weighted, are how far
-    rows discount what follows them (None: the counts do not tell).
+    rows discount what follows them (None: the counts do not tell). Of a lazy table each is an entry
+    of which ``sums`` tell what its rows add up to.
     """
 
     counts: TransitionCounts
@@ -24,6 +26,7 @@ class CountedRows:
     weights: Floats | None
     rewards: Floats | None
     discounts: Floats | None = None
+    sums: RowSums | None = None
 
     def part(self, rows: Integers) -> CountedRows:
         """Return some rows, given by position, and the counts of these alone."""
@@ -34,6 +37,7 @@ class CountedRows:
             _some(self.weights, rows),
             _some(self.rewards, rows),
             _some(self.discounts, rows),
+            None if self.sums is None else self.sums[rows],
         )
 
     def without(self, rows: Integers) -> TransitionCounts:
@@ -46,7 +50,35 @@ class CountedRows:
 
     def _sums(self, rows: Integers) -> dict[str, Floats]:
         """Return what the rows add to each sum that is kept of a triple, (n_triples,) each."""
-        counts, triple = self.counts, self.triple[rows]
+        per_row = (
+            self._of_rows(rows) if self.sums is None else self._of_entries(rows, self.sums[rows])
+        )
+        triple, n = self.triple[rows], len(self.counts.weights)
+        return {name: sum_by_code(triple, each, n) for name, each in per_row.items()}
+
+    def _of_entries(self, rows: Integers, sums: RowSums) -> dict[str, Floats]:
+        """Return what entries add to each sum that is kept, (n_entries,) each."""
+        assert self.weights is not None
+        counts, weights = self.counts, self.weights[rows]
+        squares, products = sums.squared_discounts(weights)
+        known: dict[str, Floats | None] = {
+            "weights": weights,
+            "n_rows": None if counts.n_rows is counts.weights else sums.n_rows,
+            "reward_sums": sums.rewards,
+            "reward_squares": sums.squares,
+            "discount_sums": sums.discounts,
+            "discount_squares": squares,
+            "reward_discounts": products,
+        }
+        return {
+            name: each
+            for name, each in known.items()
+            if each is not None and getattr(counts, name) is not None
+        }
+
+    def _of_rows(self, rows: Integers) -> dict[str, Floats]:
+        """Return what rows add to each sum that is kept, (n,) each."""
+        counts = self.counts
         weights = np.ones(len(rows)) if self.weights is None else self.weights[rows]
         per_row: dict[str, Floats] = {"weights": weights}
         if counts.n_rows is not counts.weights:
@@ -63,8 +95,7 @@ class CountedRows:
             per_row["discount_squares"] = weights * relative**2
             paid = 0.0 if self.rewards is None else self.rewards[rows]
             per_row["reward_discounts"] = weights * relative * paid
-        n = len(counts.weights)
-        return {name: sum_by_code(triple, each, n) for name, each in per_row.items()}
+        return per_row
 
     def _with(self, sums: dict[str, Floats]) -> tuple[TransitionCounts, Bools]:
         """Return the counts with other sums, and of which triples rows are left: these alone."""

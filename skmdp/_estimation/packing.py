@@ -27,8 +27,10 @@ class RowSums:
     """What the rows add up to that each entry of an aggregated log stands for, all (n,).
 
     ``rewards`` and ``squares`` are weighted sums, ``discounts`` those by how far each row discounts
-    what follows it (None: nothing is discounted). ``weights_count_rows`` says whether the weight of
-    each single row is a whole number.
+    what follows it, ``discount_squares`` those of their squares and ``reward_discounts`` those of
+    their products with the reward (None: nothing is discounted). ``weights_count_rows`` says
+    whether the weight of each single row is a whole number. ``amounts`` and ``amount_rows`` (n, 3)
+    are rewards, and numbers of rows, in place of those of each entry (None: nobody asked).
     """
 
     n_rows: Floats
@@ -36,6 +38,10 @@ class RowSums:
     squares: Floats
     weights_count_rows: bool = True
     discounts: Floats | None = None
+    discount_squares: Floats | None = None
+    reward_discounts: Floats | None = None
+    amounts: Floats | None = None
+    amount_rows: Floats | None = None
 
     def __getitem__(self, entries: Any) -> RowSums:
         """Return the sums of some entries."""
@@ -43,6 +49,29 @@ class RowSums:
         return replace(
             self, **{name: x[entries] for name, x in arrays.items() if isinstance(x, np.ndarray)}
         )
+
+    def squared_discounts(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return the sums of squared discounts, and of their products with rewards, both (n,)."""
+        if self.discount_squares is None:  # all rows discount alike
+            return weights, self.rewards
+        none = np.zeros(len(weights))
+        return self.discount_squares, (
+            none if self.reward_discounts is None else self.reward_discounts
+        )
+
+    def spread(self, lengths: Integers) -> tuple[Integers, Floats, Floats, Integers]:
+        """Return the entry, the reward and the number of rows of all that stands for the entries.
+
+        And how much of that there is in each lot, given how many entries there are in each, which
+        lie one after the other.
+        """
+        assert self.amounts is not None
+        assert self.amount_rows is not None
+        is_met = self.amount_rows > 0
+        n_met = is_met.sum(axis=1)
+        before = np.append(0, np.cumsum(n_met))[np.append(0, np.cumsum(lengths))]
+        entry = np.repeat(np.arange(len(n_met)), n_met)
+        return entry, self.amounts[is_met], self.amount_rows[is_met], np.diff(before)
 
 
 def packing_rows(weights: Floats | None, rewards: Floats | None) -> Callable[..., Packed]:

@@ -178,7 +178,7 @@ class Spread:
     def _n(self) -> Floats:
         """Number of rows of each group, (n_groups,), 0 of those with too few to tell a variance."""
         n = np.bincount(self.group, self.n_rows, self.n_groups).astype(np.float64, copy=False)
-        return np.where(n < FEWEST_ROWS, 0.0, n)
+        return np.where(n < FEWEST_ROWS - 0.5, 0.0, n)  # whole numbers, but for rounding
 
     @cached_property
     def _of_groups(self) -> tuple[Floats, float]:

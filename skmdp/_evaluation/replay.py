@@ -57,7 +57,8 @@ class Replay:
     cut off (None: for a number of decisions). In one of the ways they are followed for the mean
     time ``mean_time``, and the counts hold how likely each row goes on. Of a lazy table each entry
     stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
-    ``start_weights`` (None: one each).
+    ``start_weights`` (None: one each). Where its episodes were dealt to lots, ``lengths`` and
+    ``start_lengths`` are the entries and the starts of each lot (None: one start each).
     """
 
     counts: TransitionCounts
@@ -76,6 +77,7 @@ class Replay:
     mean_time: float | None = None
     n_rows: Floats | None = None
     start_weights: Floats | None = None
+    start_lengths: Integers | None = None
 
     @classmethod
     def of_rows(
@@ -113,6 +115,13 @@ class Replay:
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     @cached_property
+    def episode_of_starts(self) -> Integers:
+        """Episode of each start, (n_starts,)."""
+        if self.start_lengths is None:
+            return np.arange(len(self.start_codes))
+        return np.repeat(np.arange(len(self.start_lengths)), self.start_lengths)
+
+    @cached_property
     def discounts(self) -> Floats:
         """By how much each row is discounted from the start of its episode, (n,)."""
         assert self.lengths is not None
@@ -125,6 +134,10 @@ class Replay:
             return None
         return self._discounts_of(self.durations)
 
+    def _of_all_rows(self, amounts: Floats) -> Floats:
+        """Return what all rows of each entry add up to, given what it is for one."""
+        return amounts if self.n_rows is None else amounts * self.n_rows
+
     def _discounts_of(self, times: Floats) -> Floats:
         discounts = self.gamma**times
         return discounts if self.mean_time is None else discounts * np.exp(-times / self.mean_time)
@@ -134,7 +147,7 @@ class Replay:
         """The counts of rows that discount what follows, each by its own time."""
         if self._following is None or (self.mean_time is not None and self.gamma == 1):
             return self.counts
-        return self.counts.discounted(self.triple, self._following)
+        return self.counts.discounted(self.triple, self._of_all_rows(self._following))
 
     @property
     def rate(self) -> float:
@@ -165,8 +178,8 @@ class Replay:
 
     @cached_property
     def drift(self) -> Drift | None:
-        """How rewards drift over the episodes, None where these are unknown."""
-        if self.lengths is None:
+        """How rewards drift over the episodes, None where these or their order are unknown."""
+        if self.lengths is None or self.n_rows is not None:
             return None
         return Drift.of(self.residuals, self.episode, len(self.lengths))
 
@@ -181,7 +194,8 @@ class Replay:
         assert self.in_time is not None
         assert self.longest is not None
         plain = replace(self, in_time=None)
-        counts = self.counts.discounted(self.triple, self.in_time.going_on)
+        going_on = self._of_all_rows(self.in_time.going_on)
+        counts = self.counts.discounted(self.triple, going_on)
         # How many decisions a time has room for is no question of loops.
         timed = replace(plain, counts=counts, mean_time=self.in_time.mean_time, longest=None)
         return [

@@ -34,6 +34,26 @@ def standard_error(
     return float(np.sqrt(moved @ moved / (n * (n - 1))))
 
 
+def standard_error_of_lots(
+    of_rows: Floats,
+    start_values: Floats,
+    n_starts: Floats,
+    lot: Integers,
+    lot_of_starts: Integers,
+) -> float:
+    """Return the standard error from the spread between lots of episodes.
+
+    ``of_rows`` is what all rows of an entry move together, ``n_starts`` how many episodes start in
+    each way. Lots of one episode each give the standard error by episode.
+    """
+    n, size = float(n_starts.sum()), np.bincount(lot_of_starts, n_starts)
+    moved = n * np.bincount(lot, of_rows, minlength=len(size))
+    moved += np.bincount(lot_of_starts, n_starts * start_values)
+    moved -= size * (moved.sum() / n)
+    n_lots = np.count_nonzero(size)
+    return float(np.sqrt(n_lots / (n_lots - 1) * (moved @ moved)) / n)
+
+
 def standard_error_of_rows(
     of_rows: Floats, start_values: Floats, n_rows: Floats, n_starts: Floats
 ) -> float:
@@ -62,10 +82,21 @@ def direct_error(one: Candidate, other: Candidate | None, n_episodes: int | None
 def shown_error(
     log: Replay, of_rows: Floats, start_values: Floats, n_episodes: int | None
 ) -> float:
-    """Return the standard error that the rows of a log show, by episode where these are known."""
+    """Return the standard error that the rows of a log show, by episode where these are known.
+
+    Of a lazy table ``n_episodes`` is the number of lots. Of several episodes each, they tell the
+    error up to chance, which must not make it too small: it is no smaller than that of rows.
+    """
     if log.n_rows is None or log.start_weights is None:
         return standard_error(of_rows, start_values, log.episode, n_episodes)
-    return standard_error_of_rows(of_rows, start_values, log.n_rows, log.start_weights)
+    n_rows, n_starts = log.n_rows, log.start_weights
+    by_rows = standard_error_of_rows(of_rows, start_values, n_rows, n_starts)
+    if log.lengths is None or n_episodes is None or n_episodes < ENOUGH_EPISODES:
+        return by_rows
+    by_lots = standard_error_of_lots(
+        n_rows * of_rows, start_values, n_starts, log.episode, log.episode_of_starts
+    )
+    return by_lots if n_starts.sum() <= n_episodes else max(by_lots, by_rows)
 
 
 def lacking_error(method: str, one: Candidate, other: Candidate | None) -> float:

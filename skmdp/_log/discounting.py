@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._estimation.packing import RowSums
 from skmdp._log.episodes import Transitions
 from skmdp._log.refusals import refusal
 from skmdp._messages import shown
@@ -38,8 +39,8 @@ def discount_rows(
 ) -> tuple[TransitionCounts, Discounting]:
     """Let rows discount what follows by their durations, relative to the shortest one.
 
-    Counts also keep how long rows took and, on demand, what variances need of their discounts,
-    unless rows are added up already.
+    Counts also keep how long rows took, unless these are added up already, and on demand what
+    variances need of their discounts.
     """
     assert log.durations is not None
     durations, unit = log.durations.numbers, log.durations.unit
@@ -54,20 +55,33 @@ def discount_rows(
     triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
     if not log.durations.are_extremes:
         counts = _lasting(counts, triple, durations, log.weights)
-        if keep_squares:
-            counts = _with_squares(log, counts, triple, discounting)
+    if keep_squares:
+        counts = _with_squares(log, counts, triple, discounting)
     if log.durations.are_equal or gamma == 1:
         return counts, discounting
-    if log.sums is not None and log.sums.discounts is not None:
-        return counts.discounted(triple, log.sums.discounts), discounting
     return counts.discounted(triple, weighted_discounts(log, discounting)), discounting
 
 
 def weighted_discounts(log: Transitions, discounting: Discounting) -> Floats:
     """Return weight times gamma ** (duration - shortest) of every row, (n,)."""
+    if log.sums is not None and log.sums.discounts is not None:
+        return log.sums.discounts
     assert log.durations is not None
     discounts = discounting.gamma ** (log.durations.numbers - discounting.shortest)
     return np.asarray(discounts if log.weights is None else discounts * log.weights)
+
+
+def sums_in_time(log: Transitions, discounting: Discounting) -> RowSums | None:
+    """Return what is known of the rows of entries, and how they discount; None of single rows."""
+    if log.sums is None or log.sums.discounts is not None:
+        return log.sums
+    squares, products = _squares_of_rows(log, discounting)
+    return replace(
+        log.sums,
+        discounts=weighted_discounts(log, discounting),
+        discount_squares=squares,
+        reward_discounts=products,
+    )
 
 
 def _lasting(
@@ -86,15 +100,25 @@ def _with_squares(
     log: Transitions, counts: TransitionCounts, triple: Integers, discounting: Discounting
 ) -> TransitionCounts:
     """Return counts that keep squares of discounts, and their products with rewards."""
-    assert log.durations is not None
-    n, discounts = len(counts.weights), weighted_discounts(log, discounting)
-    relative = discounts if log.weights is None else discounts / log.weights
-    rewards = np.zeros(len(triple)) if log.rewards is None else log.rewards
+    if log.sums is None or (log.durations is not None and not log.durations.are_extremes):
+        squares, products = _squares_of_rows(log, discounting)
+    else:
+        assert log.weights is not None
+        squares, products = log.sums.squared_discounts(log.weights)
+    n = len(counts.weights)
     return replace(
         counts,
-        discount_squares=sum_by_code(triple, discounts * relative, n),
-        reward_discounts=sum_by_code(triple, discounts * rewards, n),
+        discount_squares=sum_by_code(triple, squares, n),
+        reward_discounts=sum_by_code(triple, products, n),
     )
+
+
+def _squares_of_rows(log: Transitions, discounting: Discounting) -> tuple[Floats, Floats]:
+    """Return the squared discount of each row, and its product with the reward, weighted, (n,)."""
+    discounts = weighted_discounts(log, discounting)
+    relative = discounts if log.weights is None else discounts / log.weights
+    rewards = np.zeros(len(discounts)) if log.rewards is None else log.rewards
+    return discounts * relative, discounts * rewards
 
 
 def discount_alike(

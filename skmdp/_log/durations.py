@@ -171,6 +171,11 @@ def differences(times: Amounts, following: Integers) -> Amounts:
     return Amounts(times.name, numbers, times.per_second)
 
 
+def usual_unit(seconds: float) -> str:
+    """Return the largest usual unit that a duration has at least one of, else the smallest."""
+    return next((name for name in USUAL_UNITS if seconds >= UNITS[name]), USUAL_UNITS[-1])
+
+
 def settle(amounts: Amounts, leads_on: Bools, unit: str | None, *, of_steps: bool) -> Durations:
     """Return durations in one unit; rows that lead nowhere may lack theirs, and get the median.
 
@@ -206,6 +211,5 @@ def settle(amounts: Amounts, leads_on: Bools, unit: str | None, *, of_steps: boo
             )
         return Durations(numbers, None)
     if unit is None:
-        seconds = median / amounts.per_second
-        unit = next((name for name in USUAL_UNITS if seconds >= UNITS[name]), USUAL_UNITS[-1])
+        unit = usual_unit(median / amounts.per_second)
     return Durations(numbers / (amounts.per_second * UNITS[unit]), unit)

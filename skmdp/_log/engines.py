@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
 
 from skmdp._log.frames import Table
 from skmdp._messages import shortened
@@ -37,15 +38,23 @@ def collect(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> Table:
         return Table(lazy.collect())
 
 
+def collect_numbers(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> list[float]:
+    """Run a query for one row of numbers, and return these, NaN where one is missing."""
+    found = collect(lazy, doing, tell)
+    return [
+        float(found.column(name).to_numpy(np.float64, na_value=np.nan)[0]) for name in found.columns
+    ]
+
+
 def require_affordable(
     rows: nw.LazyFrame[Any], groups: nw.LazyFrame[Any], tell: Tell | None
 ) -> int:
     """Return the number of rows; raise, before memory is taken, if too many of them differ."""
-    n_rows = _only_number(rows.select(nw.len().alias("n")), "counting the rows", tell)
+    n_rows = int(*collect_numbers(rows.select(nw.len().alias("n")), "counting the rows", tell))
     if n_rows <= MOST_GROUPS:
         return n_rows
     many = groups.select(nw.len().alias("n"))
-    n_groups = _only_number(many, "counting the distinct transitions", tell)
+    n_groups = int(*collect_numbers(many, "counting the distinct transitions", tell))
     if n_groups > MOST_GROUPS:
         raise ValueError(
             f"The table holds {n_groups:,} distinct transitions, of {n_rows:,} rows, and no more "
@@ -53,7 +62,3 @@ def require_affordable(
             "out columns of the state that name single rows, such as times."
         )
     return n_rows
-
-
-def _only_number(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> int:
-    return int(collect(lazy, doing, tell).column("n").iloc[0])

@@ -17,6 +17,7 @@ from skmdp._log.durations import Amounts, Durations, differences, settle
 from skmdp._log.ends import settle_ends, tells_ends
 from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
+from skmdp._log.lots import Lots
 from skmdp._log.marks import EpisodeMarks
 from skmdp._log.order import (
     NO_ROW,
@@ -54,7 +55,8 @@ class Transitions:
 
     Of a lazy table an entry stands for all rows that agree: ``weights`` are then those of these
     rows together, and ``sums`` tells what else they add up to (None: nothing but rows that agree in
-    the reward as well).
+    the reward as well). Entries lie lot by lot where episodes were dealt to ``lots`` (None: they
+    were not), and so do starts.
     """
 
     states: LabelIndex
@@ -83,6 +85,7 @@ class Transitions:
     longest_time: float | None = None
     beside: tuple[LabelColumn, ...] = ()
     sums: RowSums | None = None
+    lots: Lots | None = None
 
     @property
     def n_rows(self) -> int:

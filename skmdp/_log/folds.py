@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
@@ -14,37 +14,54 @@ from sklearn.utils import check_random_state
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_frame
 from skmdp._log.labels import LabelColumn
+from skmdp._log.lots import FIXED_SEED, Lots
 from skmdp._messages import shortened, shown
 from skmdp._typing import Bools, Floats, Integers
-
-# Of the lot by which episodes are dealt where no seed is given.
-FIXED_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some of the episodes of a log, and their rows, by position."""
+    """Some of the episodes of a log, and their rows and starts, by position.
+
+    Of a lazy table, lots of episodes.
+    """
 
     episodes: Integers
     rows: Integers
+    firsts: Integers
+
+    @classmethod
+    def of(cls, log: Transitions, which: Bools) -> Part:
+        """Return those that are marked, (n_episodes,)."""
+        lots = lots_of(log)
+        rows, firsts = (np.repeat(which, n) for n in (lots.lengths, lots.start_lengths))
+        return cls(*(np.flatnonzero(part) for part in (which, rows, firsts)))
 
     def starts(self, log: Transitions) -> Floats:
         """Return the weight of these episodes that start in each state, (n_states,)."""
-        weights = None if log.start_weights is None else log.start_weights[self.episodes]
-        started = np.bincount(log.start_codes[self.episodes], weights, minlength=len(log.states))
+        weights = None if log.start_weights is None else log.start_weights[self.firsts]
+        started = np.bincount(log.start_codes[self.firsts], weights, minlength=len(log.states))
         return started.astype(np.float64, copy=False)
+
+
+def lots_of(log: Transitions) -> Lots:
+    """Return the lots that the episodes of a log were dealt to, each its own in memory."""
+    if log.lots is not None:
+        return log.lots
+    assert log.episode_lengths is not None
+    return Lots(log.episode_lengths, np.ones(len(log.episode_lengths), dtype=np.int64))
 
 
 def joined(parts: Sequence[Part]) -> Part:
     """Return all episodes of some parts that share none."""
-    return Part(
-        _in_order([part.episodes for part in parts]), _in_order([part.rows for part in parts])
-    )
+    together = ([getattr(part, field.name) for part in parts] for field in fields(Part))
+    return Part(*map(_in_order, together))
 
 
 def _in_order(positions: Sequence[Integers]) -> Integers:
     """Return all positions in ascending order, each of which comes once, without sorting them."""
-    among = np.zeros(max(int(some[-1]) for some in positions if len(some)) + 1, dtype=bool)
+    last = max((int(some[-1]) for some in positions if len(some)), default=-1)
+    among = np.zeros(last + 1, dtype=bool)
     for some in positions:
         among[some] = True
     return np.flatnonzero(among)
@@ -68,15 +85,14 @@ def number_rows(X: Any) -> LabelColumn:
 def deal_episodes(
     log: Transitions, cv: Any, random_state: int | np.random.RandomState | None
 ) -> list[Fold]:
-    """Deal the episodes of a log to folds, whole.
+    """Deal the episodes of a log, or the lots of them, to folds, whole.
 
     A number of folds deals them by lot; without a seed, by the same one in every fit. A splitter
     is asked to split the episodes that have rows, each of which is a row, and a group, to it.
     Splits that were made before are positions of the rows that the log was read from, whose
     numbers it holds beside the rest.
     """
-    lengths = log.episode_lengths
-    assert lengths is not None
+    lengths = lots_of(log).lengths
     playing = np.flatnonzero(lengths)
     if hasattr(cv, "split"):
         splits = _split_by(cv, playing, len(lengths))
@@ -96,7 +112,7 @@ def deal_episodes(
                 "a number of folds, or a splitter such as skmdp.model_selection.EpisodeKFold."
             )
     return [
-        Fold(_part(lengths, held_out), _part(lengths, ~learned_from))
+        Fold(Part.of(log, held_out), Part.of(log, ~learned_from))
         for learned_from, held_out in splits
     ]
 
@@ -105,26 +121,31 @@ def _deal(log: Transitions, playing: Integers, n_folds: int, random_state: Any) 
     """Return the fold of every episode, (n_episodes,), -1 for those without rows.
 
     Dealt by lot: folds that were made alike, by length or return, would share their luck. What is
-    drawn hangs on the episodes, not on the order in which they lie.
+    drawn hangs on the episodes, not on the order in which they lie. Lots are in an order already
+    that hangs on nothing else, and their sums of rewards on the way in which they were added up.
     """
-    lengths = log.episode_lengths
-    assert lengths is not None
+    lengths = lots_of(log).lengths
     if len(playing) < n_folds:
         raise ValueError(
             f"cv={n_folds} folds need at least {n_folds} episodes, but {len(playing)} hold rows "
-            f"that count (n_samples={lengths.sum()} in all). Lower cv, or hand in more episodes; "
+            f"that count (n_samples={log.n_rows} in all). Lower cv, or hand in more episodes; "
             "one long episode cannot be split."
         )
-    episode = np.repeat(np.arange(len(lengths)), lengths)
-    of_rows = (log.rewards, log.next_codes, log.action_codes, log.state_codes)
-    told: list[Any] = [np.bincount(episode, of, len(lengths)) for of in of_rows if of is not None]
-    content = [of[playing] for of in (*told, log.start_codes, lengths)]
-    ordered = playing[np.lexsort(content)]
+    ordered = playing if log.lots is not None else _by_content(log, playing, lengths)
     seed = FIXED_SEED if random_state is None else random_state
     dealt = check_random_state(seed).permutation(ordered)
     fold_of = np.full(len(lengths), -1)
     fold_of[dealt] = np.arange(len(dealt)) % n_folds
     return fold_of
+
+
+def _by_content(log: Transitions, playing: Integers, lengths: Integers) -> Integers:
+    """Return the episodes that have rows, in an order that their rows tell."""
+    episode = np.repeat(np.arange(len(lengths)), lengths)
+    of_rows = (log.rewards, log.next_codes, log.action_codes, log.state_codes)
+    told: list[Any] = [np.bincount(episode, of, len(lengths)) for of in of_rows if of is not None]
+    content = [of[playing] for of in (*told, log.start_codes, lengths)]
+    return playing[np.lexsort(content)]
 
 
 def _split_by(cv: Any, playing: Integers, n_episodes: int) -> list[tuple[Bools, Bools]]:
@@ -177,8 +198,3 @@ def _positions(rows: Any, n_rows: int) -> Integers:
             f"each row of the table, got {shown(rows)}."
         )
     return given
-
-
-def _part(lengths: Integers, which: Bools) -> Part:
-    """Return some of the episodes, (n_episodes,), of which so many rows lie one after the other."""
-    return Part(np.flatnonzero(which), np.flatnonzero(np.repeat(which, lengths)))

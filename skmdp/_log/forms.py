@@ -14,6 +14,7 @@ from skmdp._log.labels import LabelColumn
 from skmdp._log.lazy import read_lazy
 from skmdp._log.reading import read_features, read_table
 from skmdp._log.roles import Roles
+from skmdp._log.taken import Times
 from skmdp._messages import shown
 
 
@@ -31,6 +32,8 @@ def read_log(
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
     gamma: float | None = None,
+    times: Times = "never",
+    lot: tuple[int, ...] | None = None,
     tell: Tell | None = None,
 ) -> Transitions:
     """Read a log in the form that ``y`` decides: without it a table, with it features.
@@ -38,8 +41,8 @@ def read_log(
     ``beside`` are columns read before, put in the order of the transitions; ``reader`` is the name
     of the estimator that an error speaks of; ``duration_unit`` is that of durations which are
     times, None chooses one; ``may_count_nothing`` is for one batch of many. Rows of a lazy table
-    are added up while they are read: by ``gamma`` where they have durations, and ``tell`` is told
-    of its stages.
+    are added up while they are read: by ``gamma`` where they have durations, by these as ``times``
+    says, and lot by lot where coefficients deal episodes to these; ``tell`` is told of its stages.
     """
     if as_lazy(X) is not None:
         if beside or any(part is not None for part in (y, reward, episode, duration)):
@@ -49,6 +52,8 @@ def read_log(
             roles,
             sample_weight,
             gamma=gamma,
+            times=times,
+            lot=lot,
             duration_unit=duration_unit,
             may_count_nothing=may_count_nothing,
             tell=tell,

@@ -18,11 +18,13 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._log.roles import FROM_STEPS, Roles
+from skmdp._log.ticks import is_instant, knows_spans, ticks
 from skmdp._messages import shortened, shown
 from skmdp._typing import Name, Names
 
 _LISTS = ("List", "Array", "Struct", "Map", "Object")
 FLAGS = ("terminated", "truncated")
+POWERS = ("power1", "power2", "power3", "power4")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class Asked:
     """What a lazy table has of what it is asked for.
 
     ``next_state`` None: read off the following row. ``is_ordered`` tells whether episodes and steps
-    are known. Rows that agree in all but the reward are one group unless ``by_reward``.
+    are known. Rows that agree in all but the reward are one group unless ``by_reward``, in all but
+    the duration unless ``by_duration``, and rows of all episodes unless these are ``dealt`` to
+    lots.
     """
 
     roles: Roles
@@ -39,6 +43,8 @@ class Asked:
     weight: Name | None
     schema: Mapping[str, Any]
     by_reward: bool = False
+    dealt: bool = False
+    by_duration: bool = False
 
     def has(self, role: str) -> bool:
         """Whether the table has the columns of a role."""
@@ -51,6 +57,15 @@ class Asked:
         return self.has("duration") or (self.roles.duration == FROM_STEPS and self.is_ordered)
 
     @property
+    def time_dtype(self) -> Any:
+        """Type of the times that tell durations, None where these are numbers."""
+        if not self.is_timed:
+            return None
+        of_steps = self.roles.duration == FROM_STEPS
+        dtype = self.schema[str(self.roles.step if of_steps else self.roles.duration)]
+        return None if dtype.is_numeric() else dtype
+
+    @property
     def episodes(self) -> list[str]:
         """Our names of the columns that tell episodes."""
         return [f"episode{j}" for j in range(len(self.roles.names("episode")))]
@@ -60,8 +75,8 @@ class Asked:
         n = len(self.roles.state)
         keys = [f"{role}{j}" for role in ("state", "next") for j in range(n)] + ["action"]
         keys += [flag for flag in FLAGS if self.has(flag)]
-        if self.by_reward:
-            keys.append("reward")
+        keys += ["reward"] * self.by_reward + ["duration"] * self.by_duration
+        keys += ["lot"] * self.dealt
         if self.is_ordered:
             keys += ["goes_on", "is_kept", "is_first", "is_last", "is_before_seen"]
             keys += ["terminated_after"] * self.has("terminated")
@@ -70,16 +85,13 @@ class Asked:
         return keys
 
 
-def check_types(asked: Asked) -> None:
+def check_types(lazy: nw.LazyFrame[Any], asked: Asked) -> None:
     """Raise for columns whose type, which a lazy table tells beforehand, is none for their role."""
     roles, schema = asked.roles, asked.schema
     for name in (*roles.state, *(asked.next_state or ()), roles.action):
-        if _kind(schema[str(name)]) in _LISTS:
-            raise TypeError(
-                f"Column {shown(name)} holds values of type {shortened(schema[str(name)], 60)}, "
-                "which are no labels. For a state of several parts use one column for each."
-            )
-    numbers = {role: roles.names(role) for role in ("reward", "duration") if asked.has(role)}
+        _require_labels(name, schema[str(name)])
+    amounts = ["reward"] if _are_spans(lazy, asked) else ["reward", "duration"]
+    numbers = {role: roles.names(role) for role in amounts if asked.has(role)}
     numbers["sample_weight"] = () if asked.weight is None else (asked.weight,)
     numbers |= {flag: roles.names(flag) for flag in FLAGS if asked.has(flag)}
     for role, names in numbers.items():
@@ -89,8 +101,17 @@ def check_types(asked: Asked) -> None:
         _check_step(roles, schema[str(roles.step)])
 
 
-def _kind(dtype: Any) -> str:
-    return type(dtype).__name__
+def _are_spans(lazy: nw.LazyFrame[Any], asked: Asked) -> bool:
+    """Whether durations are spans of time that the engine measures."""
+    return asked.time_dtype == nw.Duration and knows_spans(lazy, str(asked.roles.duration))
+
+
+def _require_labels(name: Name, dtype: Any) -> None:
+    if type(dtype).__name__ in _LISTS:
+        raise TypeError(
+            f"Column {shown(name)} holds values of type {shortened(dtype, 60)}, which are no "
+            "labels. For a state of several parts use one column for each."
+        )
 
 
 def _require_numbers(name: Name, role: str, dtype: Any) -> None:
@@ -111,11 +132,11 @@ def _require_numbers(name: Name, role: str, dtype: Any) -> None:
 
 def _check_step(roles: Roles, dtype: Any) -> None:
     is_number = dtype.is_integer() or dtype.is_float()
-    if roles.duration == FROM_STEPS and not is_number:
+    if roles.duration == FROM_STEPS and not (is_number or is_instant(dtype)):
         raise TypeError(
             f"duration='step' takes differences of steps, but column {shown(roles.step)} of this "
-            f"lazy table is of type {shortened(dtype, 60)}. Make it a number of seconds or days in "
-            "a query of the table's own engine."
+            f"lazy table is of type {shortened(dtype, 60)}. Make it a time in UTC, or a number of "
+            "seconds or days, in a query of the table's own engine."
         )
     if not (is_number or dtype.is_temporal()):
         raise TypeError(
@@ -144,10 +165,21 @@ def _columns(asked: Asked) -> dict[str, nw.Expr]:
     if asked.weight is not None:
         numbers["weight"] = asked.weight
     columns |= {role: nw.col(str(name)).cast(nw.Float64) for role, name in numbers.items()}
+    columns |= _spans(asked)
     if asked.is_ordered:
         columns |= _numbered("episode", roles.names("episode"))
         columns["step"] = _as_step(roles.step, asked.schema[str(roles.step)])
+        columns["time"] = columns["step"]
+        if roles.duration == FROM_STEPS and asked.time_dtype is not None:
+            columns["time"] = ticks(str(roles.step), asked.time_dtype)
     return columns
+
+
+def _spans(asked: Asked) -> dict[str, nw.Expr]:
+    """Return the column of durations where these are spans of time, in ticks."""
+    if asked.time_dtype != nw.Duration:
+        return {}
+    return {"duration": ticks(str(asked.roles.duration), asked.time_dtype)}
 
 
 def _numbered(own: str, names: Names) -> dict[str, nw.Expr]:
@@ -188,8 +220,8 @@ def _following(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
         is_kept = is_kept & (nw.col("weight") > 0)
     rows = rows.with_columns(is_kept=is_kept)
     if asked.roles.duration == FROM_STEPS:
-        gap = nw.col("step_after") - nw.col("step")
-        rows = rows.with_columns(duration=gap.cast(nw.Float64))
+        taken = after("time") - nw.col("time")
+        rows = rows.with_columns(duration=taken.cast(nw.Float64))
     return rows
 
 
@@ -221,13 +253,21 @@ def _bounds(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
 
 
 def group(
-    rows: nw.LazyFrame[Any], asked: Asked, discount: tuple[float, float] | None
+    rows: nw.LazyFrame[Any],
+    asked: Asked,
+    discount: tuple[float, float] | None,
+    scale: tuple[float, float] | None,
 ) -> nw.LazyFrame[Any]:
     """Group the rows that agree, with the sums of all others; nothing is run yet.
 
-    ``discount`` is gamma and the shortest duration, where decisions take time.
+    ``discount`` is gamma and the shortest duration, where decisions take time. ``scale`` is the
+    origin and the unit of rewards of which powers are to be added up (None: none are).
     """
     made, summed = _amounts(asked, discount)
+    if scale is not None:
+        powers = _powers(*scale)
+        made |= powers
+        summed = [*summed, *powers]
     rows = rows.with_columns(**made) if made else rows
     aggregates = [nw.len().alias("n_rows")]
     aggregates += [nw.col(name).sum().alias(f"sum_{name}") for name in summed]
@@ -240,6 +280,9 @@ def group(
         aggregates.append(nw.col("length").max().alias("longest"))
     if asked.is_timed:
         aggregates.append(nw.col("duration").count().alias("n_durations"))
+    if scale is not None:
+        aggregates.append(nw.col("power1").min().alias("least"))
+        aggregates.append(nw.col("power1").max().alias("largest"))
     return rows.group_by(*asked.keys(), drop_null_keys=False).agg(*aggregates)
 
 
@@ -258,6 +301,9 @@ def _amounts(
         made["squares"] = nw.col("reward") * nw.col("reward") * weight
     if discount is not None:
         made["discounts"] = _discounts(*discount) * weight
+        made["discount_squares"] = _discounts(*discount) * _discounts(*discount) * weight
+        if asked.roles.reward is not None:
+            made["reward_discounts"] = nw.col("reward") * _discounts(*discount) * weight
     summed = list(made)
     if asked.weight is not None:
         summed.append("weight")
@@ -267,6 +313,13 @@ def _amounts(
         summed += marks
         summed += ["episode_weight"] * (asked.weight is not None)
     return made, summed
+
+
+def _powers(origin: float, unit: float) -> dict[str, nw.Expr]:
+    """Return the first four powers of the reward, counted from an origin in a unit."""
+    amount = (nw.col("reward") - nw.lit(origin)) / nw.lit(unit)
+    square = amount * amount
+    return dict(zip(POWERS, (amount, square, square * amount, square * square), strict=True))
 
 
 def _discounts(gamma: float, shortest: float) -> nw.Expr:

@@ -21,16 +21,16 @@ from skmdp._log.missing import Remedies
 from skmdp._log.numbers import read_flags
 from skmdp._log.reading import require_together
 from skmdp._messages import quoted, shown
-from skmdp._typing import Bools, Floats, Name
+from skmdp._typing import Bools, Floats, Integers, Name
 
 
 class Groups:
     """The groups of a lazy table in memory, each an entry that stands for rows that agree.
 
-    ``selected`` are those to look at, None for all.
+    ``selected`` are those to look at, by position, None for all.
     """
 
-    def __init__(self, table: Table, selected: Bools | None = None) -> None:
+    def __init__(self, table: Table, selected: Integers | None = None) -> None:
         self._table, self._selected = table, selected
         self.n_rows = self.numbers("n_rows")
 
@@ -41,9 +41,17 @@ class Groups:
             return np.ones(len(self.n_rows), dtype=bool)
         return self.flags("is_kept")
 
-    def kept(self) -> Groups:
-        """Return the groups of rows that hold a decision, with weight."""
-        return Groups(self._table, self.is_kept)
+    @property
+    def kept_groups(self) -> npt.NDArray[np.intp]:
+        """Positions of the groups of rows that hold a decision, with weight; lot by lot."""
+        kept = np.flatnonzero(self.is_kept)
+        if not self.has("lot"):
+            return kept
+        return np.asarray(kept[np.argsort(self.numbers("lot")[kept], kind="stable")])
+
+    def select(self, groups: Integers) -> Groups:
+        """Return some of the groups, given by position."""
+        return Groups(self._table, groups)
 
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""
@@ -93,10 +101,8 @@ class Entries:
     terminated: Bools | None
     truncated: Bools | None
 
-    def select(self, rows: npt.NDArray[np.int64]) -> Entries:
+    def select(self, rows: npt.NDArray[np.intp]) -> Entries:
         """Return some of the groups."""
-        if len(rows) == len(self.action.codes):
-            return self
         flags = (self.terminated, self.truncated)
         return Entries(
             [column.take(rows) for column in self.states],

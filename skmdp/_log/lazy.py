@@ -8,22 +8,25 @@ is refused as it is in ``reading``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 
+from skmdp._estimation.moments import three_amounts
 from skmdp._estimation.packing import RowSums
 from skmdp._log.durations import Durations
 from skmdp._log.ends import settle_ends, tells_ends
-from skmdp._log.engines import Tell, collect, require_affordable, stage_of
+from skmdp._log.engines import Tell, collect, collect_numbers, require_affordable, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, line_to_collect
-from skmdp._log.grouping import Asked, canonical, check_types, group
+from skmdp._log.grouping import POWERS, Asked, canonical, check_types, group
 from skmdp._log.groups import Entries, Groups, counting_groups, read_groups
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, join_columns
+from skmdp._log.lots import Lots, deal
 from skmdp._log.marks import MOST_EPISODES, EpisodeMarks
 from skmdp._log.numbers import require_weights
 from skmdp._log.reading import no_rows, raise_as_nothing_counts
@@ -34,8 +37,9 @@ from skmdp._log.roles import (
     nothing_follows,
     warn_of_near_names,
 )
-from skmdp._messages import quoted, shown
-from skmdp._typing import Bools, Codes
+from skmdp._log.taken import Taken, Times, find_taken, with_durations
+from skmdp._messages import quoted
+from skmdp._typing import Bools, Codes, Floats, Names
 
 
 def read_lazy(
@@ -46,40 +50,72 @@ def read_lazy(
     gamma: float | None = None,
     duration_unit: str | None = None,
     by_reward: bool = False,
+    times: Times = "never",
+    lot: tuple[int, ...] | None = None,
     may_count_nothing: bool = False,
     tell: Tell | None = None,
 ) -> Transitions:
-    """Read a lazy table by one group-by on its engine.
+    """Read a lazy table by a group-by on its engine.
 
     ``sample_weight`` names a column. Durations are added up as the discounts that ``gamma`` makes
-    of them (None leaves them out). ``by_reward`` keeps rows apart that agree in all but the reward.
+    of them (None leaves them out). ``by_reward`` keeps rows apart that agree in all but the reward,
+    ``times`` says whether those that agree in all but the duration: if records break off, by a
+    second group-by. Episodes are dealt to lots by the coefficients ``lot`` (None: they are not).
     ``tell`` is told of each stage; the others are as in ``read_table``.
     """
     lazy = as_lazy(X)
     assert lazy is not None
-    asked = _ask(lazy, roles, sample_weight, by_reward=by_reward)
+    asked = _ask(lazy, roles, sample_weight, by_reward=by_reward, dealt=lot is not None)
     warn_of_near_names(roles, list(asked.schema))
     with stage_of(lazy, "writing the query"):
         rows = canonical(lazy, asked)
-    span = _find_span(rows, asked, duration_unit, tell)
-    discount = None
-    if gamma is not None and span is not None and span[0] < span[1] and gamma < 1:
-        discount = gamma, span[0]
+    rows, taken = find_taken(rows, asked, duration_unit, tell)
+    differ = taken is not None and taken.shortest < taken.longest
+
+    def count(asked: Asked) -> Transitions:
+        return _count(
+            lazy, rows, asked, taken, gamma, lot, tell, may_count_nothing=may_count_nothing
+        )
+
+    by_duration = replace(asked, by_duration=differ)
+    log = count(by_duration if times == "always" else asked)
+    return count(by_duration) if times == "if cut" and differ and log.cut_share > 0 else log
+
+
+def _count(
+    lazy: nw.LazyFrame[Any],
+    rows: nw.LazyFrame[Any],
+    asked: Asked,
+    taken: Taken | None,
+    gamma: float | None,
+    lot: tuple[int, ...] | None,
+    tell: Tell | None,
+    *,
+    may_count_nothing: bool,
+) -> Transitions:
+    """Group the rows that agree in what is asked for, and link what comes back."""
+    discount = None if taken is None or asked.by_duration else taken.discount(gamma)
+    scale = _find_scale(rows, asked, tell)
     with stage_of(lazy, "writing the query"):
-        groups = group(rows, asked, discount)
+        dealt = deal(rows, asked.episodes, lot) if asked.dealt and lot is not None else rows
+        groups = group(dealt, asked, discount, scale)
     if not require_affordable(lazy, groups, tell) and not may_count_nothing:
         raise no_rows()
     found = Groups(collect(groups, "grouping the rows", tell))
     with counting_groups():
         entries = read_groups(found, asked)
     marks = _find_marks(rows, found, asked, tell)
-    log = _link(entries, asked, found, span, marks)
+    log = _link(entries, asked, found, marks, scale)
+    if taken is not None:
+        log = with_durations(log, rows, asked, taken, tell)
     if not (may_count_nothing or len(log.state_codes)):
         raise_as_nothing_counts(log)
     return log
 
 
-def _ask(lazy: nw.LazyFrame[Any], roles: Roles, sample_weight: Any, *, by_reward: bool) -> Asked:
+def _ask(
+    lazy: nw.LazyFrame[Any], roles: Roles, sample_weight: Any, *, by_reward: bool, dealt: bool
+) -> Asked:
     """Find out what a lazy table has, and refuse one that lacks what is needed."""
     with stage_of(lazy, "reading the names and types of the columns"):
         schema = dict(lazy.collect_schema())
@@ -91,16 +127,29 @@ def _ask(lazy: nw.LazyFrame[Any], roles: Roles, sample_weight: Any, *, by_reward
     is_ordered = has_episodes and roles.step is not None and roles.step in columns
     if nexts is None and not has_episodes:
         raise nothing_follows(roles, columns)
-    if nexts is None and not is_ordered:
-        raise ValueError(
-            "Next states are read off the following row, but the rows of a lazy table have no order"
-            f" without a column of steps ({quoted(roles.names('step')) or None}). Name one with "
-            "step=..., add next-state column(s), or collect the table: "
-            f"{line_to_collect(lazy)}. It has the column(s) {quoted(columns)}."
-        )
-    asked = Asked(roles, nexts, is_ordered, sample_weight, schema, by_reward)
-    check_types(asked)
+    if not is_ordered:
+        _require_no_order(lazy, roles, columns, nexts, judged=dealt and has_episodes)
+    asked = Asked(
+        roles, nexts, is_ordered, sample_weight, schema, by_reward, dealt=dealt and is_ordered
+    )
+    check_types(lazy, asked)
     return asked
+
+
+def _require_no_order(
+    lazy: nw.LazyFrame[Any], roles: Roles, columns: list[str], nexts: Names | None, *, judged: bool
+) -> None:
+    """Raise where rows need an order, and there is none."""
+    if nexts is not None and not judged:
+        return
+    why, remedy = "Next states are read off the following row", "add next-state column(s), "
+    if nexts is not None:
+        why, remedy = "Policies are followed from the first rows of held-out episodes on", ""
+    raise ValueError(
+        f"{why}, but the rows of a lazy table have no order without a column of steps "
+        f"({quoted(roles.names('step')) or None}). Name one with step=..., {remedy}or collect the "
+        f"table: {line_to_collect(lazy)}. It has the column(s) {quoted(columns)}."
+    )
 
 
 def _check_weight(sample_weight: Any, columns: list[str]) -> None:
@@ -116,35 +165,24 @@ def _check_weight(sample_weight: Any, columns: list[str]) -> None:
     require_weights(sample_weight, columns)
 
 
-def _find_span(
-    rows: nw.LazyFrame[Any], asked: Asked, unit: str | None, tell: Tell | None
+def _find_scale(
+    rows: nw.LazyFrame[Any], asked: Asked, tell: Tell | None
 ) -> tuple[float, float] | None:
-    """Return the shortest and the longest duration, None where decisions take no time."""
-    if not asked.is_timed:
+    """Return the mean reward and the largest distance from it, where powers are to be added up.
+
+    None where nobody asks for their spread, which is unknown with weights; 1 if all are alike, or
+    if some are no numbers, which is refused later.
+    """
+    if not asked.dealt or asked.weight is not None or asked.roles.reward is None:
         return None
-    if unit is not None:
-        raise ValueError(
-            f"duration_unit={shown(unit)} is for timedeltas and datetimes, but durations of a lazy "
-            "table are numbers. Say duration_unit=None: gamma is then per unit of these numbers."
-        )
-    taken = nw.col("duration")
-    found = collect(
-        rows.select(taken.min().alias("shortest"), taken.max().alias("longest")),
-        "looking for the shortest duration",
+    paid = nw.col("reward")
+    mean, low, high = collect_numbers(
+        rows.select(paid.mean().alias("mean"), paid.min().alias("low"), paid.max().alias("high")),
+        "looking for the mean reward",
         tell,
     )
-    shortest, longest = (
-        float(found.column(name).to_numpy(np.float64, na_value=np.nan)[0])
-        for name in ("shortest", "longest")
-    )
-    if shortest <= 0 or np.isinf(longest):
-        name = asked.roles.duration
-        raise ValueError(
-            f"Column {shown(name)} holds {shown(shortest if shortest <= 0 else longest)}, but the "
-            "time until the next decision is finite and above 0. Correct it; of decisions at one "
-            "time make one. Say duration=None if the column means something else."
-        )
-    return shortest, longest
+    size = max(high - mean, mean - low)
+    return (mean, size) if np.isfinite(size) and size > 0 else (0.0, 1.0)
 
 
 # ------------------------------------------------------------------------------------- transitions
@@ -174,18 +212,22 @@ def _link(
     entries: Entries,
     asked: Asked,
     found: Groups,
-    span: tuple[float, float] | None,
     marks: EpisodeMarks | None,
+    scale: tuple[float, float] | None,
 ) -> Transitions:
     """Give labels their numbers, and tell what is known of the episodes."""
-    found, entries = found.kept(), entries.select(np.flatnonzero(found.is_kept))
+    kept = found.kept_groups
+    found, entries = found.select(kept), entries.select(kept)
     states, (state_codes, next_codes) = index_labels(entries.states, entries.next_states)
     actions, (action_codes,) = index_labels([entries.action])
     terminated, truncated = entries.terminated, entries.truncated
     left_out = settle_ends(terminated, truncated, next_codes)
     counts: Any = slice(None) if left_out is None else ~left_out
-    sums = _sums(found, asked)
+    sums = _sums(found, asked, scale)
     weights = sums.n_rows if asked.weight is None else found.numbers("sum_weight")
+    durations = None
+    if asked.by_duration:
+        durations = Durations(found.numbers("duration")[counts], None)
     rewards = None
     if asked.roles.reward is not None:
         rewards = found.numbers("reward") if asked.by_reward else sums.rewards / weights
@@ -217,8 +259,9 @@ def _link(
         next_states_given=asked.next_state is not None,
         ends_told=is_told,
         episode_marks=marks,
-        durations=None if span is None else Durations(np.array(span), None, are_extremes=True),
+        durations=durations,
         sums=sums[counts],
+        lots=_lots(found, counts) if asked.dealt else None,
         **{**_NO_EPISODES, **ends},
     )
 
@@ -233,7 +276,13 @@ _NO_EPISODES = {
 }
 
 
-def _sums(found: Groups, asked: Asked) -> RowSums:
+def _lots(found: Groups, counts: Any) -> Lots:
+    """Return how many entries that count belong to each lot, and how many starts."""
+    lot = found.numbers("lot").astype(np.int64)
+    return Lots.of_entries(lot[counts], lot[found.flags("is_first")])
+
+
+def _sums(found: Groups, asked: Asked, scale: tuple[float, float] | None) -> RowSums:
     """Return what the rows of each group add up to."""
     has_rewards = asked.roles.reward is not None
     nothing = np.zeros(len(found.n_rows))
@@ -242,8 +291,25 @@ def _sums(found: Groups, asked: Asked) -> RowSums:
         rewards=found.numbers("sum_rewards") if has_rewards else nothing,
         squares=found.numbers("sum_squares") if has_rewards else nothing,
         weights_count_rows=asked.weight is None or not found.total("sum_fractions"),
-        discounts=found.numbers("sum_discounts") if found.has("sum_discounts") else None,
+        **{
+            name: found.numbers(f"sum_{name}")
+            for name in ("discounts", "discount_squares", "reward_discounts")
+            if found.has(f"sum_{name}")
+        },
+        **({} if scale is None else _spread(found, scale[1])),
     )
+
+
+def _spread(found: Groups, unit: float) -> dict[str, Floats]:
+    """Return rewards in place of those of each group, and their numbers of rows, (n_groups, 3)."""
+    n = found.n_rows
+    powers = np.stack([found.numbers(f"sum_{name}") for name in POWERS])
+    distances, shares = three_amounts(n, powers, found.numbers("least"), found.numbers("largest"))
+    means = found.numbers("sum_rewards") / n
+    return {
+        "amounts": means[:, np.newaxis] + unit * distances,
+        "amount_rows": n[:, np.newaxis] * shares,
+    }
 
 
 def _find_ends(found: Groups, asked: Asked, state_codes: Codes) -> dict[str, Any]:

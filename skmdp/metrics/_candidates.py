@@ -22,6 +22,7 @@ from skmdp._log.lazy import read_lazy
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
 from skmdp._log.raw import Measurements, read_measurements
 from skmdp._log.reading import read_table
+from skmdp._log.taken import Times
 from skmdp._messages import quoted
 from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns
@@ -65,6 +66,7 @@ class PolicyLogs:
         regressor: Any,
         methods: Sequence[str] | None,
         duration_unit: str | None = None,
+        compares_times: bool = False,
     ) -> None:
         for policy in policies:
             for step in unwrap(policy)[0]:
@@ -74,7 +76,7 @@ class PolicyLogs:
         self._policies = policies
         self._behavior = behavior
         self._gamma, self._horizon, self._prior_strength = gamma, horizon, prior_strength
-        self._unit = duration_unit
+        self._unit, self._compares_times = duration_unit, compares_times
         self._regressor = regressor
         self._columns = ColumnsRead(X, policies, columns or {})
         self._some_behind = any(map(is_behind_transformers, policies))
@@ -240,7 +242,8 @@ class PolicyLogs:
         """Read the log in the states of a policy."""
         roles = self._columns.roles_of(policy)
         if self._is_lazy:
-            log = read_lazy(self._X, roles, duration_unit=self._unit, by_reward=True)
+            times: Times = "always" if self._gamma < 1 or self._compares_times else "if cut"
+            log = read_lazy(self._X, roles, duration_unit=self._unit, by_reward=True, times=times)
             warn_of_unknown_starts(self._X, roles, log, stacklevel=2)
         else:
             X = transform(unwrap(policy)[0], self._X)

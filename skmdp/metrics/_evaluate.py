@@ -71,8 +71,10 @@ def evaluate_policy(
     X : table of shape (n_transitions, n_columns)
         A log of other episodes than the policy was learned from, with rewards. Of a lazy table
         (see ``MarkovPolicyEstimator.fit``) rows that agree in all, the reward included, are
-        counted on its engine; round rewards that hardly ever agree. It is judged by ``"dm"`` alone,
-        and standard errors are those of rows, which takes the states for Markov.
+        counted on its engine, and where ``gamma`` or cut records (see ``horizon``) make time
+        matter, the duration included; round rewards and durations that hardly ever agree. It is
+        judged by ``"dm"`` alone, and standard errors are those of rows, which takes the states for
+        Markov.
     methods : str or sequence of str, default=None
         Any of the methods below. None: for policies on states that are labels ``("dm", "wis",
         "wdr")``, or ``"dm"`` alone where they are followed for a time (see ``horizon``), about

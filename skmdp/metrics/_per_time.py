@@ -21,7 +21,6 @@ from skmdp._evaluation.standard_errors import shown_error
 from skmdp._log.durations import UNITS
 from skmdp._log.episodes import Transitions
 from skmdp._messages import shown
-from skmdp._trust import asks_for_rows
 from skmdp._typing import Floats, Integers
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.metrics._doubts import told_once
@@ -157,6 +156,7 @@ def value_per_time(
             behavior=None,
             gamma=1.0,
             duration_unit=duration_unit,
+            compares_times=True,
             horizon=None,
             prior_strength=prior_strength,
             regressor=None,
@@ -224,8 +224,6 @@ def _durations(log: Transitions) -> Floats:
         return np.ones(len(log.state_codes))
     if log.durations.are_equal:
         return np.full(len(log.state_codes), log.durations.numbers[0])
-    if log.durations.are_extremes:
-        raise asks_for_rows("a value per time compares them")
     return log.durations.numbers
 
 
