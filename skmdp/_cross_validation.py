@@ -18,8 +18,9 @@ import numpy as np
 from skmdp._estimation.folds import CountedRows
 from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
+from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.direct import choice_of_actions, direct_value
-from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.replay import Replay
 from skmdp._evaluation.standard_errors import direct_error
 from skmdp._log.discounting import sums_in_time, weighted_discounts
 from skmdp._log.episodes import Transitions

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from skmdp._estimation.counts import count_transitions
+from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import Outcomes, Residuals, Spread, lacking_variance
 from skmdp._evaluation.direct import choice_of_actions
-from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.replay import Replay
 from skmdp._evaluation.standard_errors import (
     direct_error,
     lacking_error,

@@ -18,6 +18,7 @@ from sklearn.linear_model import Ridge
 from sklearn.tree import DecisionTreeRegressor
 
 from skmdp._estimation.counts import count_transitions
+from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import lacking_variance
 from skmdp._evaluation.direct import choice_of_actions
 from skmdp._evaluation.fitted_q import FittedQ, sample_actions
@@ -26,7 +27,7 @@ from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import grow_leaves
 from skmdp._evaluation.raw import RawLog, Scale
 from skmdp._evaluation.relevance import relevant_columns
-from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.replay import Replay
 from skmdp._evaluation.standard_errors import standard_error
 from skmdp._evaluation.support import Propensities, estimate_propensities, leave_out
 from skmdp._evaluation.tails import Tail

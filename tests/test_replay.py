@@ -13,6 +13,7 @@ from test_evaluation import random_log
 from test_importance import HAND
 
 from skmdp import MarkovPolicyEstimator
+from skmdp._evaluation.candidate import METHODS, Candidate
 from skmdp._evaluation.direct import (
     choice_of_actions,
     evaluate_directly,
@@ -21,7 +22,7 @@ from skmdp._evaluation.direct import (
     policy_process,
 )
 from skmdp._evaluation.horizon import Horizon
-from skmdp._evaluation.replay import METHODS, Candidate, Replay
+from skmdp._evaluation.replay import Replay
 from skmdp._evaluation.standard_errors import resample_values, standard_error
 from skmdp._log.evidence import gather
 from skmdp._log.reading import read_table
@@ -108,7 +109,7 @@ def candidate(table, **options):
 
 def assert_influence_is_the_derivative(log, choice, monkeypatch):
     """By the weight of an episode; the share of cut episodes, which says what is asked, stays."""
-    monkeypatch.setattr("skmdp._evaluation.replay.TOLERANCE", 1e-14)
+    monkeypatch.setattr("skmdp._evaluation.candidate.TOLERANCE", 1e-14)
     asked = Candidate(log, choice)
     of_rows, starts = asked.influence
     n = len(starts)
@@ -217,7 +218,7 @@ def backed_up_anew(asked, draws, *, normalized):
 @pytest.mark.parametrize("kappa", [0.0, 2.0])
 @pytest.mark.parametrize(("gamma", "cut"), [(0.9, None), (1.0, 3)])
 def test_resamples_of_corrected_estimates_move_by_their_derivative(kappa, gamma, cut, monkeypatch):
-    monkeypatch.setattr("skmdp._evaluation.replay.TOLERANCE", 1e-14)
+    monkeypatch.setattr("skmdp._evaluation.candidate.TOLERANCE", 1e-14)
     table = random_log(10, n_episodes=40, cut=cut).assign(chance=1 / 3)
     log = replay(table, kappa=kappa, gamma=gamma, propensities="chance")
     asked = Candidate(log, chance_of_each(log, [0.2, 0.5, 0.3]))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import lacking_variance
-from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.replay import Replay
 from skmdp._typing import Floats, Integers
 from skmdp.solvers._equations import one_blas_thread
 

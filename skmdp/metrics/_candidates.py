@@ -11,10 +11,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
+from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.direct import choice_of_rows
 from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
-from skmdp._evaluation.replay import Candidate, Replay
+from skmdp._evaluation.replay import Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
 from skmdp._log.frames import as_lazy, as_table

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skmdp._evaluation.candidate import MODEL_METHODS
 from skmdp._evaluation.direct import DirectEstimate
 from skmdp._evaluation.horizon import HORIZON_WITHOUT_EPISODES
-from skmdp._evaluation.replay import MODEL_METHODS
 from skmdp._evaluation.verdict import MOST_UNKNOWN, ROUNDING
 from skmdp._log.oddities import warn_if_long_ones_are_missing
 from skmdp._messages import quoted

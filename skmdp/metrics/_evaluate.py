@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from skmdp._evaluation import replay
+from skmdp._evaluation import candidate
 from skmdp._log.durations import UNITS
 from skmdp._messages import quoted
 from skmdp.metrics._candidates import PolicyLogs
@@ -21,7 +21,7 @@ from skmdp.metrics._judging import Judgement, judge
 from skmdp.metrics._policies import BEHAVIOR
 from skmdp.metrics._result import PolicyEvaluation
 
-METHODS = ("fqe", *replay.METHODS)
+METHODS = ("fqe", *candidate.METHODS)
 
 _CONSTRAINTS: dict[str, Any] = {
     "methods": ["array-like", StrOptions(set(METHODS)), None],

@@ -12,8 +12,8 @@ from scipy.special import ndtr
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import Outcomes, lacking_variance
-from skmdp._evaluation.replay import Candidate
 from skmdp._evaluation.standard_errors import direct_error, resample_values
 from skmdp._typing import Floats, Integers
 

@@ -12,11 +12,11 @@ from scipy.special import ndtri
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skmdp._estimation.counts import sum_by_code
+from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import Outcomes, lacking_variance
 from skmdp._evaluation.direct import policy_process
 from skmdp._evaluation.influence import influence_of_rows
 from skmdp._evaluation.long_run import rate_per_time, reached_states
-from skmdp._evaluation.replay import Candidate
 from skmdp._evaluation.standard_errors import shown_error
 from skmdp._log.durations import UNITS
 from skmdp._log.episodes import Transitions
