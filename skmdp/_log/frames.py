@@ -337,7 +337,11 @@ def as_series(values: Any, name: Name, *, warn: bool = False) -> pd.Series:
         else:
             labels = column_or_1d(np.asarray(values, dtype=object), warn=warn)
         return pd.Series(labels, name=name, dtype=object)
-    array = column_or_1d(values, warn=warn)
+    return array_series(column_or_1d(values, warn=warn), name)
+
+
+def array_series(array: npt.NDArray[Any], name: Name) -> pd.Series:
+    """Take a 1-D array as a pandas Series, objects as they are."""
     dtype = array.dtype if array.dtype == object else None
     return pd.Series(array, name=name, dtype=dtype, copy=False)
 

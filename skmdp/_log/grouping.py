@@ -231,8 +231,6 @@ def group(
     rows = rows.with_columns(**made) if made else rows
     aggregates = [nw.len().alias("n_rows")]
     aggregates += [nw.col(name).sum().alias(f"sum_{name}") for name in summed]
-    if asked.roles.reward is not None:
-        aggregates.append(nw.col("rewards").count().alias("n_rewards"))
     if asked.weight is not None:
         aggregates.append(nw.col("weight").min().alias("least_weight"))
         aggregates.append(nw.col("weight").count().alias("n_weights"))
@@ -254,8 +252,9 @@ def _amounts(
         whole = nw.col("weight").cast(nw.Int64).cast(nw.Float64)
         made["fractions"] = (whole != nw.col("weight")).cast(nw.Float64)
     if asked.roles.reward is not None:
-        made["rewards"] = nw.col("reward") * weight
-        made["squares"] = nw.col("reward") * nw.col("reward") * weight
+        reward = _reward(asked)
+        made["rewards"] = reward * weight
+        made["squares"] = reward * reward * weight
     if discount is not None:
         made["discounts"] = _discounts(*discount) * weight
     summed = list(made)
@@ -267,6 +266,17 @@ def _amounts(
         summed += marks
         summed += ["episode_weight"] * (asked.weight is not None)
     return made, summed
+
+
+def _reward(asked: Asked) -> nw.Expr:
+    """Return rewards of which a missing one makes its sum NaN: one amount less to add up.
+
+    A last observation, which lacks the action, may lack the reward as well.
+    """
+    is_missing = nw.col("reward").is_null()
+    if asked.is_ordered:
+        is_missing = is_missing & ~nw.col("lacks_action")
+    return nw.when(is_missing).then(nw.lit(float("nan"))).otherwise(nw.col("reward"))
 
 
 def _discounts(gamma: float, shortest: float) -> nw.Expr:

@@ -43,7 +43,8 @@ class Groups:
 
     def kept(self) -> Groups:
         """Return the groups of rows that hold a decision, with weight."""
-        return Groups(self._table, self.is_kept)
+        is_kept = self.is_kept
+        return self if is_kept.all() else Groups(self._table, is_kept)
 
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""
@@ -183,7 +184,7 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
     sums, counted = found.numbers("sum_rewards"), ~seen
     if asked.by_reward:
         sums = found.numbers("reward") + np.where(np.isfinite(sums), 0.0, sums)
-    lacking = ((found.numbers("n_rewards") < found.n_rows) | ~np.isfinite(sums)) & counted
+    lacking = ~np.isfinite(sums) & counted
     if lacking.any():
         raise ValueError(
             f"Column {shown(roles.reward)} contains NaN, None or infinity (inf), or adds up to "
