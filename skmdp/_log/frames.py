@@ -259,7 +259,9 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     if series.implementation.is_pandas():
         return _decoded(series.to_native())
     arrow = None
-    if series.dtype != nw.Object:
+    if series.implementation.is_pyarrow() and series.dtype != nw.Categorical:
+        arrow = series.to_native()  # of which to_arrow would make a copy, in one chunk
+    elif series.dtype != nw.Object:
         # polars without pyarrow, or a type that Arrow lacks (128-bit integers)
         with suppress(ModuleNotFoundError, ValueError):
             arrow = series.to_arrow()
