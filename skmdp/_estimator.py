@@ -772,8 +772,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
 
         Notes
         -----
-        O(n_samples), with about a millisecond for checks per call: predict many states at
-        once, or use ``policy_map`` to look up one at a time.
+        O(n_samples), with some tenths of a millisecond for checks per call: predict many states at
+        once, or use ``policy_map`` to look up one at a time. The first call also hashes the known
+        states, O(n_states).
 
         Examples
         --------
