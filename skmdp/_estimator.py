@@ -23,6 +23,7 @@ from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.frames import require_eager
 from skmdp._log.labels import LabelColumn
+from skmdp._log.lookup import look_up
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
 from skmdp._policy import Policy, read_states, require_numbers
@@ -776,8 +777,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
 
         Notes
         -----
-        O(n_samples), with about a millisecond for checks per call: predict many states at
-        once, or use ``policy_map`` to look up one at a time.
+        O(n_samples), with some tenths of a millisecond for checks per call: predict many states at
+        once, or use ``policy_map`` to look up one at a time. The first call also hashes the known
+        states, O(n_states).
 
         Examples
         --------
@@ -788,7 +790,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         array(['climb', 'climb'], dtype=object)
         """
         actions = self._decide(X)
-        return self.actions_[actions]
+        return look_up(self.actions_, actions)
 
     def predict_proba(self, X: Any) -> Floats:
         """Return the policy's probability of each action.

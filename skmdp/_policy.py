@@ -28,6 +28,7 @@ from skmdp._log.evidence import Evidence
 from skmdp._log.forbidden import Forbidden
 from skmdp._log.frames import as_frame, is_one_dimensional, refuse_one_row
 from skmdp._log.labels import NUMERIC_KINDS, UNKNOWN, LabelColumn, label_of_row
+from skmdp._log.lookup import look_up
 from skmdp._log.reading import read_feature_columns, read_state_columns, read_state_labels
 from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shown
@@ -87,7 +88,7 @@ class Policy:
 
     def decide(self, codes: Codes, columns: Sequence[LabelColumn], handle_unknown: str) -> Codes:
         """Return the action code of each state, (n,), by ``handle_unknown`` where UNKNOWN."""
-        actions = np.append(self.action_codes, np.int32(self.default_code))[codes]
+        actions = look_up(np.append(self.action_codes, np.int32(self.default_code)), codes)
         unknown = np.flatnonzero(codes == UNKNOWN)
         if not len(unknown):
             return actions

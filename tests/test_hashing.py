@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from skmdp._log import hashing
+from skmdp._log import lookup
 from skmdp._log.hashing import number_values
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import by_appearance
@@ -33,7 +33,7 @@ def test_numbers_lead_back_to_the_values(drawn, nullable):
     values = np.array([min(low + step, limits.max) for step in steps], dtype=name)
     series = pd.Series(values, dtype=name.replace("i", "I").replace("u", "U") if nullable else name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hashing, "_AT_ONCE", 7)
+        patch.setattr(lookup, "AT_ONCE", 7)
         codes, uniques = number_values(series)
     assert codes.dtype == np.int32
     assert_array_equal(np.asarray(uniques)[codes], values)

@@ -433,6 +433,13 @@ WRONG = {
         ValueError,
         "'reward' contains NaN, None.*Fill it in",
     ),
+    "null reward in an episode": (
+        replaced(INFERRED, "reward", None),
+        {},
+        None,
+        ValueError,
+        "'reward' contains NaN, None.*sample_weight 0",
+    ),
     "infinite reward": (
         replaced(GIVEN, "reward", float("inf")),
         {},

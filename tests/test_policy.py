@@ -25,6 +25,16 @@ from skmdp.model_selection import EpisodeKFold
 from skmdp.preprocessing import StateEncoder
 
 
+def test_looking_states_up_leaves_no_trace_in_a_file():
+    log = pd.DataFrame({"state": [*"ab"], "room": [1, 2], "action": 0, "reward": [0.0, 1.0]})
+    log = log.assign(next_state=None, next_room=None)
+    policy = MarkovPolicyEstimator(state=["state", "room"]).fit(log)
+    stored = pickle.dumps(policy)
+    advice = policy.predict(log)
+    assert pickle.dumps(policy) == stored
+    assert_array_equal(pickle.loads(stored).predict(log), advice)
+
+
 def pumps(seed=0, n_episodes=60, n_steps=8):
     """Wear rises; a service sets it to 0; running worn is dear. The record breaks off."""
     rng = np.random.default_rng(seed)

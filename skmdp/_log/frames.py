@@ -31,6 +31,9 @@ _COLLECTED = {
     "dask": (".partitions[0]", ".compute()"),
 }
 
+# What is known to be no table: narwhals takes as long to find that out as reading a row takes.
+_NO_TABLES = (np.ndarray, list, tuple, pd.Series)
+
 # More entries than a row of a table has.
 MOST_COLUMNS = 1000
 
@@ -115,7 +118,7 @@ class Table:
 
 def is_one_dimensional(X: Any) -> bool:
     """Whether X is a list, array or column of labels."""
-    if isinstance(nw.from_native(X, pass_through=True, allow_series=True), nw.Series):
+    if isinstance(_as_column(X), pd.Series | nw.Series):
         return True
     return np.ndim(X if hasattr(X, "ndim") else np.asarray(X, dtype=object)) == 1
 
@@ -157,6 +160,8 @@ def as_frame(X: Any) -> Table | None:
 
 def _as_narwhals(X: Any) -> Any:
     """Return a table as narwhals takes it, and what is none as it is."""
+    if isinstance(X, _NO_TABLES):
+        return X
     try:
         return nw.from_native(X, pass_through=True)
     except ImportError as error:
@@ -168,9 +173,16 @@ def _as_narwhals(X: Any) -> Any:
         ) from error
 
 
+def _as_column(X: Any) -> Any:
+    """Return a column as one of pandas or as narwhals takes it, and what is none as it is."""
+    if isinstance(X, _NO_TABLES):
+        return X
+    return nw.from_native(X, pass_through=True, allow_series=True)
+
+
 def as_lazy(X: Any) -> nw.LazyFrame[Any] | None:
     """Return a lazy table, None where X is none."""
-    if isinstance(X, pd.DataFrame | np.ndarray | Table):
+    if isinstance(X, pd.DataFrame | Table):
         return None
     with suppress(DuplicateError):  # of which as_frame tells
         frame = _as_narwhals(X)
@@ -247,7 +259,9 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     if series.implementation.is_pandas():
         return _decoded(series.to_native())
     arrow = None
-    if series.dtype != nw.Object:
+    if series.implementation.is_pyarrow() and series.dtype != nw.Categorical:
+        arrow = series.to_native()  # of which to_arrow would make a copy, in one chunk
+    elif series.dtype != nw.Object:
         # polars without pyarrow, or a type that Arrow lacks (128-bit integers)
         with suppress(ModuleNotFoundError, ValueError):
             arrow = series.to_arrow()
@@ -291,9 +305,12 @@ def _plain_array(series: pd.Series) -> npt.NDArray[Any]:
 
 def _beside_each_other(before: dict[Name, Any], table: pd.DataFrame, after: dict[Name, Any]) -> Any:
     """Return a table with columns before and after its own."""
-    first, last = (pd.DataFrame(columns, index=table.index) for columns in (before, after))
-    # An empty table has names of no kind of its own, which must not win.
-    return pd.concat([part for part in (first, table, last) if part.shape[1]], axis=1)
+    parts = [pd.DataFrame(before, index=table.index)] if before else []
+    if table.shape[1]:  # an empty one has names of no kind of its own, which must not win
+        parts.append(table)
+    if after:
+        parts.append(pd.DataFrame(after, index=table.index))
+    return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)
 
 
 def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
@@ -310,9 +327,11 @@ def _spread(values: npt.NDArray[Any], present: Bools) -> npt.NDArray[Any]:
 
 def as_series(values: Any, name: Name, *, warn: bool = False) -> pd.Series:
     """Bring a 1-D list, array or column to a pandas Series."""
-    native = nw.from_native(values, pass_through=True, allow_series=True)
-    if isinstance(native, nw.Series):
-        return _pandas_series(native)
+    column = _as_column(values)
+    if isinstance(column, pd.Series):
+        return _decoded(column)
+    if isinstance(column, nw.Series):
+        return _pandas_series(column)
     values = without_mask(values, name)
     if isinstance(values, list | tuple):  # of which numpy makes one type, or a second dimension
         if values and isinstance(values[0], tuple):
@@ -320,8 +339,13 @@ def as_series(values: Any, name: Name, *, warn: bool = False) -> pd.Series:
         else:
             labels = column_or_1d(np.asarray(values, dtype=object), warn=warn)
         return pd.Series(labels, name=name, dtype=object)
-    array = column_or_1d(values, warn=warn)
-    return pd.Series(array, name=name, dtype=array.dtype if array.dtype == object else None)
+    return array_series(column_or_1d(values, warn=warn), name)
+
+
+def array_series(array: npt.NDArray[Any], name: Name) -> pd.Series:
+    """Take a 1-D array as a pandas Series, objects as they are."""
+    dtype = array.dtype if array.dtype == object else None
+    return pd.Series(array, name=name, dtype=dtype, copy=False)
 
 
 def without_mask(values: Any, name: Name) -> Any:

@@ -51,7 +51,8 @@ class Groups:
 
     def select(self, groups: Integers) -> Groups:
         """Return some of the groups, given by position."""
-        return Groups(self._table, groups)
+        everything = np.arange(len(self.n_rows))
+        return self if np.array_equal(groups, everything) else Groups(self._table, groups)
 
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""
@@ -189,7 +190,7 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
     sums, counted = found.numbers("sum_rewards"), ~seen
     if asked.by_reward:
         sums = found.numbers("reward") + np.where(np.isfinite(sums), 0.0, sums)
-    lacking = ((found.numbers("n_rewards") < found.n_rows) | ~np.isfinite(sums)) & counted
+    lacking = ~np.isfinite(sums) & counted
     if lacking.any():
         raise ValueError(
             f"Column {shown(roles.reward)} contains NaN, None or infinity (inf), or adds up to "

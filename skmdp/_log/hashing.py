@@ -8,10 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from skmdp._typing import Array, Codes
-
-# Rows looked at together: a bound on what is held beside a long column.
-_AT_ONCE = 2**20
+from skmdp._log.lookup import blocks_of
+from skmdp._typing import Array, Codes, Integers
 
 
 def number_values(series: pd.Series) -> tuple[Codes, Any]:
@@ -46,23 +44,24 @@ def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
 
 def _whole_numbers(series: pd.Series) -> npt.NDArray[Any] | None:
     """Return a column of integers, none missing, as an array; None for any other column."""
-    if series.dtype.kind not in "iu" or not len(series) or series.hasnans:
+    if series.dtype.kind not in "iu" or not len(series):
         return None
-    return np.asarray(series.to_numpy())
+    may_lack = not isinstance(series.dtype, np.dtype)
+    return None if may_lack and series.hasnans else np.asarray(series.to_numpy())
 
 
 def _number_by_table(numbers: Array, low: int, high: int) -> tuple[Codes, Array]:
     """Give integers from ``low`` to ``high`` numbers in their order, block by block."""
-    codes = np.empty(len(numbers), dtype=np.int32)
-    occurs = np.zeros(high - low + 1, dtype=bool)
-    blocks = [slice(start, start + _AT_ONCE) for start in range(0, len(numbers), _AT_ONCE)]
-    for block in blocks:
+
+    def places(block: slice) -> Integers:
         # In 64 bits, as differences of small integers would wrap.
-        np.subtract(numbers[block], low, out=codes[block], dtype=np.int64, casting="unsafe")
-        occurs[codes[block]] = True
-    values = np.flatnonzero(occurs) + low
-    if len(values) < len(occurs):
-        rank = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
-        for block in blocks:
-            codes[block] = rank[codes[block]]
-    return codes, values
+        return np.subtract(numbers[block], low, dtype=np.int64, casting="unsafe")
+
+    occurs = np.zeros(high - low + 1, dtype=bool)
+    for block in blocks_of(len(numbers)):
+        occurs[places(block)] = True
+    rank = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+    codes = np.empty(len(numbers), dtype=np.int32)
+    for block in blocks_of(len(numbers)):
+        rank.take(places(block), out=codes[block], mode="wrap")
+    return codes, np.flatnonzero(occurs) + low

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cmp_to_key
+from functools import cached_property, cmp_to_key
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,6 +20,7 @@ from skmdp._log.labels import (
     natural,
     require_no_missing,
 )
+from skmdp._log.lookup import look_up
 from skmdp._messages import shown
 from skmdp._typing import Codes, Names
 
@@ -78,9 +79,7 @@ def _recode(codes: Codes, rank: Codes) -> Codes:
     """Look codes up in place, block by block: of a long log a second array would show."""
     if np.array_equal(rank[:-1], np.arange(len(rank) - 1)):  # in order already
         return codes
-    for start in range(0, len(codes), 2**20):
-        block = codes[start : start + 2**20]
-        block[:] = rank[block]
+    look_up(rank, codes, out=codes)
     return codes
 
 
@@ -96,9 +95,9 @@ def _hash_keys(
     return codes, np.asarray(uniques)
 
 
-def _hashed(values: npt.NDArray[Any]) -> pd.Index:
+def _as_index(values: npt.NDArray[Any]) -> pd.Index:
     """Return distinct values as pandas looks them up; objects stay what they are."""
-    return pd.Index(values, dtype=values.dtype)
+    return pd.Index(values, dtype=values.dtype, copy=False)
 
 
 def _as_objects(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -133,6 +132,16 @@ class LabelIndex:
     kinds: tuple[str, ...]
     columns: tuple[npt.NDArray[Any], ...]
     keys: tuple[npt.NDArray[np.int64], ...]
+
+    @cached_property
+    def _hashed(self) -> list[tuple[pd.Index, pd.Index]]:
+        """Each column's values, and the keys up to it, as they are looked up: hashed once."""
+        keys = (np.empty(0, dtype=np.int64), *self.keys)
+        return [(_as_index(x), _as_index(y)) for x, y in zip(self.columns, keys, strict=True)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of a file what is made of the rest."""
+        return {name: value for name, value in vars(self).items() if name != "_hashed"}
 
     def __len__(self) -> int:
         return len(self.keys[-1] if self.keys else self.columns[0])
@@ -191,16 +200,17 @@ class LabelIndex:
             require_no_missing(column)
             known = f"{shown(self.names[j])} {where}"
             matched = match_kind(column, self.kinds[j], other=known, fractional="keep")
-            values = self.columns[j]
-            part = _hashed(values).get_indexer(_hashed(matched.values))[matched.codes]
+            among, among_keys = self._hashed[j]
+            known_codes = among.get_indexer(_as_index(matched.values)).astype(np.int32)
+            part = look_up(known_codes, matched.codes)
             if codes is None:
                 codes = part
                 continue
-            key = codes.astype(np.int64) * len(values) + part
+            key = codes.astype(np.int64) * len(among) + part
             key[(codes == UNKNOWN) | (part == UNKNOWN)] = UNKNOWN
-            codes = pd.Index(self.keys[j - 1]).get_indexer(key)
+            codes = among_keys.get_indexer(key).astype(np.int32)
         assert codes is not None
-        return codes.astype(np.int32)
+        return codes
 
     def numbers(self) -> npt.NDArray[np.float64]:
         """Return the labels as points, (n_labels, n_columns), for columns of numbers."""

@@ -19,7 +19,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from skmdp._log.durations import Amounts, read_durations, read_times
 from skmdp._log.episodes import LogRows, Transitions, find_last_observations, link_rows
-from skmdp._log.frames import Table, as_frame, as_series, as_table, without_mask
+from skmdp._log.frames import Table, array_series, as_frame, as_series, as_table, without_mask
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import (
     MISSING,
@@ -222,7 +222,7 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
     array = check_array(without_mask(X, "X"), dtype=None, input_name="X")
     if array.dtype.kind in "USf" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # numpy made strings or floats of everything
-    return [read_labels(pd.Series(array[:, j]), f"x{j}") for j in range(array.shape[1])]
+    return [read_labels(array_series(column, f"x{j}"), f"x{j}") for j, column in enumerate(array.T)]
 
 
 def read_state_columns(frame: Table, names: Sequence[Name]) -> list[LabelColumn]:

@@ -103,29 +103,6 @@ def test_fit_against_groupby(log):
     assert fit / groupby <= 3
 
 
-@pytest.mark.parametrize("kind", ["str", "object", "int"])
-def test_predict_against_an_index(log, kind):
-    policy = MarkovPolicyEstimator().fit(log)
-    states = pd.Series(policy.policy_map()).index.to_series()
-    X = states.sample(1_000_000, replace=True, random_state=0).reset_index(drop=True)
-    if kind == "object":
-        X = X.to_numpy(dtype=object)
-    elif kind == "int":
-        table = log.assign(state=pd.factorize(log["state"])[0], next_state=None)
-        policy.fit(table)
-        X = pd.Series(np.random.default_rng(0).integers(len(states), size=1_000_000))
-    index = pd.Index(policy.states_)
-
-    def by_hand():
-        return policy.policy_.take(index.get_indexer(X))
-
-    predict, bare = in_turn(lambda: policy.predict(X), by_hand)
-    assert_array_equal(policy.predict(X), by_hand())
-    print(f"\npredict 1e6 {kind}: {predict:.3f} s, index {bare:.3f} s: {predict / bare:.2f} times")
-    if kind != "int":  # integers need hardly any hashing, so checks and passes show
-        assert predict / bare <= 3
-
-
 def test_score_against_fit(log):
     policy = MarkovPolicyEstimator(gamma=0.99).fit(log)
     score, fit = in_turn(lambda: policy.score(log), lambda: policy.fit(log))
