@@ -1,6 +1,7 @@
 """What the loops that numba compiles have in common.
 
-Files in which compiled loops are kept do not notice when this module changes: touch the others then.
+Files in which compiled loops are kept do not notice when this module changes: after such a change,
+touch the others.
 """
 
 from __future__ import annotations
