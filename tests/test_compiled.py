@@ -20,10 +20,12 @@ from skmdp.mdp import MDP
 from skmdp.solvers import _compiled as compiled
 from skmdp.solvers import modified_policy_iteration, policy_iteration, value_iteration
 from skmdp.solvers._bounds import discount
-from skmdp.solvers._compiled import CompiledPairs, load, n_threads
+from skmdp.solvers._compiled import load, n_threads
+from skmdp.solvers._compiled_pairs import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_krylov
-from skmdp.solvers._kernels import ArrayPairs
+from skmdp.solvers._kernels import ArrayPairs, ArrayPolicy
 from skmdp.solvers._search import Search, acting_first
+from skmdp.solvers._ties import count_undecided
 
 SOLVERS = [modified_policy_iteration, policy_iteration, value_iteration]
 PROCESSES = st.builds(
@@ -34,14 +36,24 @@ PROCESSES = st.builds(
     uniform=st.booleans(),
     shared=st.booleans(),
 )
-LOOPS = ["pack", "improve", "follow", "predecessors", "backward_order", "relabel", "keep"]
+LOOPS = [
+    "pack",
+    "expected",
+    "improve",
+    "follow",
+    "predecessors",
+    "backward_order",
+    "relabel",
+    "keep",
+]
 
 
 def interpreted(patch):
     """Let the same loops run as Python, where every line can be seen."""
     kernels = load()
-    patch.setattr(kernels, "index", int)
-    patch.setattr(kernels, "ONE", 1)
+    for module in (kernels, sys.modules["skmdp.solvers._numba"]):
+        patch.setattr(module, "index", int)
+        patch.setattr(module, "ONE", 1)
     for name in [*LOOPS, "count_near"]:
         patch.setattr(kernels, name, getattr(kernels, name).py_func)
 
@@ -192,10 +204,11 @@ def test_loops_that_can_be_written_nowhere_are_compiled_all_the_same(monkeypatch
     def njit(**_):
         raise RuntimeError("cannot cache function")
 
-    kernels = load()
-    assert kernels.may_be_kept()
-    monkeypatch.setattr(kernels, "njit", njit)
-    assert not kernels.may_be_kept()
+    load()
+    common = sys.modules["skmdp.solvers._numba"]
+    assert common.may_be_kept()
+    monkeypatch.setattr(common, "njit", njit)
+    assert not common.may_be_kept()
 
 
 def test_slow_processes_are_worked_on_in_place(monkeypatch):
@@ -273,6 +286,7 @@ def test_pairs_are_dropped_by_how_far_they_are_from_best_and_nothing_else(monkey
     mdp = mdp.unchecked(rewards=mdp.rewards + offset)
     compile_all(monkeypatch)
     monkeypatch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
+    monkeypatch.setattr("skmdp.solvers._compiled_pairs.TIMES_TO_DROP", 1)
     search = Search(mdp, 0.8, discount(mdp, 0.8))
     is_left = np.ones(len(mdp.rewards), dtype=bool)
     for _ in range(8):
@@ -311,10 +325,10 @@ def test_large_processes_use_the_compiled_loops_and_small_ones_only_when_they_ar
 ):
     small, tiny = random_process(0, n_states=500), random_process(0, n_states=100)
     load()
-    assert isinstance(compiled.pairs_of(small, 0.9), CompiledPairs)
-    assert isinstance(compiled.pairs_of(tiny, 0.9), ArrayPairs)
+    assert isinstance(pairs_of(small, 0.9), CompiledPairs)
+    assert isinstance(pairs_of(tiny, 0.9), ArrayPairs)
     monkeypatch.delitem(sys.modules, compiled.KERNELS)
-    assert isinstance(compiled.pairs_of(small, 0.9), ArrayPairs)
+    assert isinstance(pairs_of(small, 0.9), ArrayPairs)
 
 
 def test_what_is_learned_does_not_depend_on_what_was_solved_before():
@@ -338,7 +352,7 @@ def test_without_numba_whole_arrays_do_the_work(monkeypatch, reason):
     load.cache_clear()
     try:
         assert load() is None
-        assert isinstance(compiled.pairs_of(random_process(0), 0.9), ArrayPairs)
+        assert isinstance(pairs_of(random_process(0), 0.9), ArrayPairs)
     finally:
         load.cache_clear()
 
@@ -361,3 +375,93 @@ def test_skmdp_imports_no_numba_and_compiles_once(tmp_path):
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / place)}
         subprocess.run(run, check=True, env=environment)
     assert any((tmp_path / "cache").rglob("*.nbi"))
+
+
+@pytest.mark.parametrize("form", [compiled.PLAIN, compiled.UNEVEN, compiled.LONG])
+def test_rows_of_every_form_and_length_are_summed_in_full(monkeypatch, form):
+    """No entries, fewer than are summed at once, and more; at the beginning and at the end."""
+    rng = np.random.default_rng(0)
+    lengths = np.array([0, 1, 2, 3, 4, 5, 7, 8, 9, 30, 31, 1, 0])
+    n = len(lengths)
+    P = np.zeros((n, 40))
+    for row, length in zip(P, lengths, strict=True):
+        row[rng.permutation(40)[:length]] = rng.dirichlet(np.ones(length)) if length else 0
+    mdp = MDP(csr_array(P), rng.normal(size=n), np.arange(n), np.zeros(n, int), 40, 1)
+    monkeypatch.setattr("skmdp.solvers._compiled.form_of", lambda _: form)
+    monkeypatch.setattr("skmdp.solvers._compiled_pairs.form_of", lambda _: form)
+    pairs = CompiledPairs.of_process(mdp, 0.9)
+    V = pairs.vector(rng.normal(size=n))
+    Q = mdp.pair_values(V, 0.9)
+    pairs.improve(V.copy(), 0.0)
+    assert_allclose(pairs.TV[:n], Q, rtol=1e-14, atol=1e-14)
+    assert_allclose(pairs.policy().apply(V)[0][:n], Q, rtol=1e-14, atol=1e-14)
+    assert_allclose(pairs.all_q_values(V[:n]), Q, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "form"),
+    [([5] * 9, "PLAIN"), ([2] * 9, "PLAIN"), ([1, 1, 4] * 9, "UNEVEN"), ([30] * 9, "LONG")],
+)
+def test_the_form_of_rows_is_seen_from_their_lengths(lengths, form):
+    indptr = np.append(0, np.cumsum(lengths))
+    assert compiled.form_of(indptr) == getattr(compiled, form)
+    assert compiled.form_of(np.zeros(4, int)) == compiled.PLAIN  # nothing could be read
+
+
+def in_place_policy(mdp, gamma):
+    """Return the policy that is greedy by rewards, in place, and its values in that order."""
+    pairs = CompiledPairs.of_process(mdp, gamma)
+    pairs.improve(pairs.vector(np.zeros(pairs.n_acting)), 0.0)
+    P = gamma * dense(mdp)[pairs.chosen]
+    values = np.linalg.solve(np.eye(len(P)) - P, mdp.rewards[pairs.chosen])
+    inner, order, _ = pairs.in_place()
+    inner.improve(inner.vector(np.zeros(inner.n_acting)), np.inf)
+    return inner.policy(), values[order]
+
+
+def test_a_wave_goes_further_than_sweeps_that_cost_as_much_and_not_beyond_the_policy():
+    """From below, with steps back on the way to the one reward: a sweep makes up for one."""
+    n = 400
+    P = np.zeros((n, n))
+    P[np.arange(n), np.minimum(np.arange(n) + 1, n - 1)] += 0.6
+    P[np.arange(n), np.maximum(np.arange(n) - 1, 0)] += 0.4
+    rewards = np.where(np.arange(n) == n - 1, 1.0, 0.0)
+    mdp = MDP(csr_array(P), rewards, np.arange(n), np.zeros(n, int), n, 1)
+    policy, values = in_place_policy(mdp, 0.999)
+    waved = policy.wave(np.zeros(n))
+    V, swept = np.zeros(n), []
+    for _ in range(2 * compiled.N_WAVES * compiled.SWEEPS_OF_PART):
+        V, _, _ = policy.sweep(V)
+        swept.append(V.copy())
+    assert (waved >= swept[compiled.N_WAVES - 1] * (1 - 1e-12)).all()
+    assert (waved <= values * (1 + 1e-12)).all()
+    far = slice(n // 2, n)
+    assert (waved[far] > 1e6 * swept[-1][far]).all()
+
+
+def test_no_waves_where_states_lead_anywhere_or_stay_in_the_order_given():
+    mdp = random_process(0, n_states=400)
+    assert in_place_policy(mdp, 0.9)[0].wave(np.zeros(400)) is None
+    pairs = CompiledPairs.of_process(mdp, 0.9)
+    pairs.improve(pairs.vector(np.zeros(400)), 0.0)
+    assert pairs.policy().wave(np.zeros(400)) is None
+    assert ArrayPolicy(mdp.restrict(mdp.first_pairs), 0.9).wave(np.zeros(400)) is None
+
+
+@given(PROCESSES, st.sampled_from([0.5, 0.95]), st.floats(1e-12, 1.0), st.booleans())
+def test_what_is_undecided_is_counted_as_by_whole_arrays(mdp, gamma, bound, has_dropped):
+    with pytest.MonkeyPatch.context() as patch:
+        compile_all(patch)
+        patch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
+        search = Search(mdp, gamma, discount(mdp, gamma))
+        for _ in range(8 if has_dropped else 1):
+            search.improve()
+            search.evaluate()
+        V = exact_values(mdp, gamma)
+        Q = search.all_q_values(V)
+        assert_allclose(Q, mdp.pair_values(V, gamma), rtol=1e-12, atol=1e-12)
+        best, n_undecided, share = search.undecided(V, Q, bound, 2 * bound)
+    truth = count_undecided(mdp, gamma, V, Q, bound=bound, spread=2 * bound)
+    assert n_undecided == truth[0]
+    assert_allclose(share, truth[1], rtol=1e-6)
+    assert_array_equal(Q[best], np.maximum.reduceat(Q, mdp.first_pairs))

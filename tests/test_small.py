@@ -53,7 +53,8 @@ def by_whole_arrays(mdp, gamma, **options):
 def interpreted(patch):
     """Let the loop run as Python, where every line can be seen."""
     load_small()
-    modules = [sys.modules[f"skmdp.solvers._{name}_numba"] for name in ("kernels", "ties", "small")]
+    names = ("numba", "kernels_numba", "ties_numba", "small_numba")
+    modules = [sys.modules[f"skmdp.solvers._{name}"] for name in names]
     for module in modules:
         for name, found in list(vars(module).items()):
             if hasattr(found, "py_func"):
@@ -245,7 +246,7 @@ def test_without_numba_others_do_the_work(monkeypatch):
 
 def test_the_loop_takes_no_more_than_it_is_made_for(monkeypatch):
     hubs = random_process(0, n_states=20, shared=True)
-    assert by_the_loop(random_process(0, n_states=501), 0.9) is None
+    assert by_the_loop(random_process(0, n_states=small.MOST_STATES + 1), 0.9) is None
     assert by_the_loop(process({(0, 0): (1.0, {0: 1 + 1e-9})}), 1 - 1e-10) is None
     monkeypatch.setattr(small, "MOST_ENTRIES", hubs.transitions.nnz)
     assert by_the_loop(hubs, 0.9) is None

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_q_values, exact_values, process, random_process, solve_exactly
-from scipy.sparse import coo_array, csr_array, eye_array
+from scipy.sparse import coo_array, csr_array, diags_array, eye_array
 from sklearn.exceptions import ConvergenceWarning
 from ways import WAYS, follow_only
 
@@ -636,6 +636,28 @@ def test_bands_are_taken_where_narrow_and_refused_where_wide():
         if is_narrow:
             assert_allclose(equations @ x, d, atol=1e-10)
     assert solve_band(csr_array(np.eye(30) - 0.02), np.ones(30)) is None  # rows too full
+
+
+def test_a_band_may_cost_more_where_more_sweeps_are_to_come():
+    """A lattice of 30 x 80: its band is refused at first, and taken instead of many sweeps."""
+    side = 80
+    n = 30 * side
+    near = [-side, -1, 0, 1, side]
+    P = csr_array(diags_array([0.2] * 5, offsets=near, shape=(n, n)))
+    rewards = np.random.default_rng(0).normal(size=n)
+    mdp = MDP(P, rewards, np.arange(n), np.zeros(n, dtype=int), n, 1)
+    policy = ArrayPolicy(mdp, 0.999)
+    evaluator = Evaluator(discount(mdp, 0.999), AS_GIVEN, may_solve=True)
+    equations = equations_of(policy.transitions())
+    d = mdp.rewards
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp.solvers._equations.CHEAP_BAND", 1e6)
+        patch.setattr("skmdp.solvers._equations.BAND_PER_ENTRY", 1)
+        assert evaluator._in_band(policy, d, 10.0, 0.0) is None
+        assert evaluator._in_band(policy, d, 10.0, 0.0) is None
+        assert evaluator._in_band(policy, d, 1e4, 1.0) is None  # the policy will be another
+        x = evaluator._in_band(policy, d, 1e4, 0.0)
+    assert_allclose(equations @ x, d, atol=1e-9)
 
 
 def test_backward_order_goes_away_from_the_seeds():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs, maximize
+from skmdp.mdp._bellman import maximize
 from skmdp.solvers._bounds import UNBOUNDED, Discounting, Proof, discount
 from skmdp.solvers._given import read_state_values
 from skmdp.solvers._loops import best_total_rewards
@@ -190,24 +190,16 @@ def _solution(
     relative_values, relative = search.values(), search.q_values()
     level, bound, spread = proof.level, proof.bound, proof.spread_bound
     if relative is None:
-        relative = mdp.pair_values(relative_values, gamma)
+        relative = search.all_q_values(relative_values)
         level *= gamma
     else:  # Q is that of the values before the last step, which moved them by lo to hi
         moved = (proof.lo + proof.hi) / 2 if search.forgets_level else 0.0
         bound += max(abs(proof.lo - moved), abs(proof.hi - moved)) + proof.noise
         spread += proof.hi - proof.lo + 2 * proof.noise
+    best, n_undecided, share = search.undecided(relative_values, relative, bound, spread)
     Q = relative + level
     actions = np.full(mdp.n_states, -1)
-    best = greedy_pairs(mdp.first_pairs, relative)
-    actions[mdp.pair_state[best]] = mdp.pair_action[best]
-    n_undecided, share = count_undecided(
-        mdp,
-        gamma,
-        relative_values,
-        relative,
-        bound=bound,
-        spread=spread,
-    )
+    actions[mdp.acting_states] = mdp.pair_action[best]
     solution = Solution(
         state_values=maximize(mdp, Q),
         q_values=Q,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
@@ -14,16 +14,19 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import LinearOperator, bicgstab
 from threadpoolctl import ThreadpoolController
 
-from skmdp._typing import Floats
-from skmdp.solvers._kernels import Multiply
+from skmdp._typing import Floats, Integers
 
-# Multiplications that a band may cost: in all, and for each entry of the equations.
-CHEAP_BAND = 1e7
+Multiply = Callable[[Floats], Floats]
+Steps = tuple[Integers, Integers, Integers]
+# Multiplications that a band may cost: in any case, at most, and for each entry of the equations.
+CHEAP_BAND, MOST_BAND = 1e7, 1e8
 BAND_PER_ENTRY = 200
 # Entries of a row, on average, from which no band is looked for.
 MOST_PER_ROW = 20
-# Steps that are looked ahead to see whether a band can be narrow.
+# Steps that are looked ahead to see whether a band can be narrow, and the states from which: how
+# many there are before them.
 MOST_STEPS = 40
+LOOKS = (1 / 2, 1 / 4)
 # Iterations of the Krylov method.
 MOST_KRYLOV = 40
 
@@ -39,8 +42,18 @@ class Policy(Protocol):
     def sweep(self, V: Floats) -> tuple[Floats, float, float]:
         """Do the same, or the like that converges faster, perhaps in V itself."""
 
+    def wave(self, V: Floats, /) -> Floats | None:
+        """Sweep over some states again and again, then over the next; None where that is no use."""
+
     def transitions(self, *, with_hubs: bool = True) -> Any:
         """Return gamma P over the acting states, CSR; None if hubs would fill it."""
+
+    @property
+    def n_entries(self) -> int:
+        """Number of entries of P."""
+
+    def spreads(self, most: float) -> bool:
+        """Return whether it is seen, without much work, that no band of P costs so little."""
 
     def system(self, d: Floats) -> tuple[Multiply, Floats, Multiply | None]:
         """Return a matrix A and a vector b such that A x = b where x = d + gamma P x.
@@ -56,11 +69,17 @@ def solve_dense(P: Floats, d: Floats) -> Floats:
     return np.asarray(np.linalg.solve(equations, d))
 
 
-def solve_band(equations: Any, d: Floats) -> Floats | None:
-    """Solve by elimination in the narrowest band at hand; None if that is too wide."""
+def solve_band(
+    equations: Any, d: Floats, most: float | None = None, is_narrow: bool = False
+) -> Floats | None:
+    """Solve by elimination in the narrowest band at hand; None if that is too wide.
+
+    It may cost so many multiplications at ``most``; None: what is cheap. If it ``is_narrow``, as
+    far as is known, an order is looked for at once.
+    """
     n = len(d)
-    most = max(CHEAP_BAND, BAND_PER_ENTRY * equations.nnz)
-    if equations.nnz > MOST_PER_ROW * n or spreads(equations, math.sqrt(most / n / 2)):
+    most = cheap_band(equations.nnz) if most is None else most
+    if not is_narrow and spreads([starts_of(equations), starts_of(equations.tocsc())], most):
         return None
     order = reverse_cuthill_mckee(equations)
     place = np.empty(n, dtype=np.intp)
@@ -74,32 +93,65 @@ def solve_band(equations: Any, d: Floats) -> Floats | None:
     band = np.zeros((below + above + 1, n))
     band[above - offset, column] = entries.data
     x = np.empty(n)
-    x[order] = solve_banded(
-        (below, above), band, d[order], overwrite_ab=True, overwrite_b=True, check_finite=False
-    )
+    # A narrow band is no work for more than one thread.
+    with thread_pools().limit(limits=1, user_api="blas"):
+        x[order] = solve_banded(
+            (below, above), band, d[order], overwrite_ab=True, overwrite_b=True, check_finite=False
+        )
     return x
 
 
-def spreads(equations: Any, widest: float) -> bool:
-    """Return whether a band of entries so far from the diagonal at most is seen not to be enough.
+def cheap_band(n_entries: int, n_sweeps: float = 0.0) -> float:
+    """Return how many multiplications a band may cost that is worth so many sweeps."""
+    most = max(CHEAP_BAND, BAND_PER_ENTRY * n_entries)
+    return max(most, min(n_entries * n_sweeps, MOST_BAND))
 
-    In a band, no more than ``2 * widest * r`` other states are within r steps, forth or back.
+
+def starts_of(P: Any) -> Steps:
+    """Return where rows of a CSR array begin and stop, and its columns; of CSC the other way."""
+    return P.indptr[:-1], P.indptr[1:], P.indices
+
+
+def spreads(graphs: Sequence[Steps], most: float) -> bool:
+    """Return whether it is seen that no band costs so few multiplications.
+
+    In a band of entries so far from the diagonal at most, no more than twice as many states times r
+    are within r steps. From state s steps lead to the columns from ``begin[s]`` to ``stop[s]`` of
+    each graph; columns behind the states do not count.
     """
-    steps = (equations + equations.T).tocsr()
-    seen = np.zeros(steps.shape[0], dtype=bool)
-    reached = np.array([len(seen) // 2])
-    seen[reached] = True
+    begin, stop, _ = graphs[0]
+    n = len(begin)
+    if int(stop.sum(dtype=np.int64) - begin.sum(dtype=np.int64)) > MOST_PER_ROW * n:
+        return True
+    widest = math.sqrt(most / n / 2)
+    return any(reaches_more(graphs, int(share * n), 2 * widest) for share in LOOKS)
+
+
+def reaches_more(graphs: Sequence[Steps], start: int, per_step: float) -> bool:
+    """Return whether some number of steps is seen to lead to more states than so many for each."""
+    seen = np.zeros(len(graphs[0][0]), dtype=bool)
+    reached = np.array([start])
+    seen[start] = True
     n_seen = 1
     for n_steps in range(1, MOST_STEPS + 1):
-        following = np.unique(steps[reached].indices)
-        reached = following[~seen[following]]
+        following = np.concatenate([successors(reached, *graph) for graph in graphs])
+        following = following[following < len(seen)]
+        reached = np.unique(following[~seen[following]])
         seen[reached] = True
         n_seen += len(reached)
-        if n_seen - 1 > 2 * widest * n_steps:
+        if n_seen - 1 > per_step * n_steps:
             return True
         if len(reached) <= n_steps / 2:  # a path, or nearly so
             return False
     return False
+
+
+def successors(states: Integers, begin: Integers, stop: Integers, columns: Integers) -> Integers:
+    """Return the columns of the rows of some states, one row after the other."""
+    lengths = stop[states].astype(np.int64) - begin[states]
+    before = np.append(0, lengths.cumsum())
+    at = np.arange(before[-1]) + np.repeat(begin[states] - before[:-1], lengths)
+    return np.asarray(columns[at])
 
 
 def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bool]:

@@ -5,7 +5,6 @@ Processes have their acting states first, so V is their values, (n_acting,), the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +14,8 @@ from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
+from skmdp.solvers._equations import Multiply, spreads, starts_of
 
-Multiply = Callable[[Floats], Floats]
 # Share of the largest reward within which rewards count as largest.
 NEARLY = 1e-3
 # Entries that hubs may add to the rows of a policy: for each of its own, and in any case.
@@ -189,6 +188,9 @@ class ArrayPolicy:
     # Whole arrays are as fast one after the other as in place.
     sweep = apply
 
+    def wave(self, _: Floats, /) -> None:
+        """Return None: sweeps are not in place."""
+
     def transitions(self, *, with_hubs: bool = True) -> Any:
         """Return gamma P over the acting states, CSR; None if hubs would fill it."""
         process, n = self._process, len(self.rewards)
@@ -198,6 +200,17 @@ class ArrayPolicy:
         if with_hubs:
             P = process.all_transitions(max(MOST_ADDED * (P.nnz + n), FEW_ENTRIES))
         return None if P is None else self._gamma * P[:, :n]
+
+    @property
+    def n_entries(self) -> int:
+        """Number of entries of P."""
+        P = self._process.transitions
+        return int(P.size if isinstance(P, np.ndarray) else P.nnz)
+
+    def spreads(self, most: float) -> bool:
+        """Return whether it is seen, without much work, that no band of P costs so little."""
+        P = self._process.transitions
+        return not isinstance(P, np.ndarray) and spreads([starts_of(P)], most)
 
     def system(self, d: Floats) -> tuple[Multiply, Floats, Multiply | None]:
         """Return I - gamma P and d, preconditioned by sweeps in place."""

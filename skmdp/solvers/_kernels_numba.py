@@ -10,30 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64, njit, types, uint32, uint64, void
+from numba import boolean, float64, int64, njit, uint32, uint64, void
 
-
-def read_only(dtype: Any) -> Any:
-    return types.Array(dtype, 1, "C", readonly=True)
-
-
-tuple_of: Any = types.Tuple
-CODES, NUMBERS = read_only(uint32), read_only(float64)
-# Signed indices would be checked for negative ones.
-index = np.uint64
-ONE = index(1)
-
-
-def may_be_kept() -> bool:
-    """Return whether there is a place to which compiled loops can be written."""
-    try:
-        njit(cache=True)(read_only)
-    except RuntimeError:
-        return False
-    return True
-
-
-OPTIONS: dict[str, Any] = {"cache": may_be_kept(), "nogil": True, "error_model": "numpy"}
+from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
 
 
 @njit(**OPTIONS)
@@ -85,7 +64,7 @@ def pack(
         *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, float64),
         *(NUMBERS, float64[::1], float64[::1], uint32[::1], boolean, boolean, boolean),
         *(uint64, CODES, CODES, NUMBERS, CODES, uint32[::1], uint32[::1], float64[::1]),
-        float64[::1],
+        *(float64[::1], int64),
     ),
     **OPTIONS,
 )
@@ -115,6 +94,7 @@ def improve(
     columns: Any,
     entries: Any,
     policy_rewards: Any,
+    form: Any,
 ) -> Any:
     """Apply T to the states from ``begin`` to ``end``, and choose and pack a pair of each.
 
@@ -129,8 +109,8 @@ def improve(
         for pair in range(start, last):
             x = 0.0
             if not is_start:
-                for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
-                    x += data[j] * V[indices[j]]
+                i, j = index(indptr[pair]), index(indptr[pair + ONE])
+                x = expected(i, j, indices, data, V, form)
             x = rewards[pair] + gamma * x
             Q[pair] = x
             # No branch: which pair is best cannot be foretold.
@@ -170,7 +150,8 @@ def improve(
 
 @njit(
     tuple_of((float64, float64))(
-        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, float64[::1])
+        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, float64[::1]),
+        int64,
     ),
     **OPTIONS,
 )
@@ -185,13 +166,13 @@ def follow(
     gamma: Any,
     V: Any,
     out: Any,
+    form: Any,
 ) -> Any:
     """Set ``out`` to rewards + gamma P V, row by row; return the least and the largest change."""
     lo, hi = np.inf, -np.inf
     for s in range(begin, end):
-        x = 0.0
-        for j in range(index(room[s]), index(stop[s])):
-            x += entries[j] * V[columns[j]]
+        i, j = index(room[s]), index(stop[s])
+        x = expected(i, j, columns, entries, V, form)
         x = rewards[s] + gamma * x
         d = x - V[s]
         lo, hi = min(lo, d), max(hi, d)

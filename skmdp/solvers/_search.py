@@ -6,6 +6,7 @@ import numpy as np
 
 from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
+from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers._bounds import (
     UNBOUNDED,
     Discounting,
@@ -14,9 +15,10 @@ from skmdp.solvers._bounds import (
     prove,
     shared_part,
 )
-from skmdp.solvers._compiled import CompiledPairs, pairs_of
+from skmdp.solvers._compiled_pairs import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
-from skmdp.solvers._sweeps import IN_PLACE, Evaluator, until_slow
+from skmdp.solvers._sweeps import IN_PLACE, STILL, Evaluator, until_slow
+from skmdp.solvers._ties import count_undecided
 
 # Improvements after which the width must have fallen to a share for work to go on as it is.
 FEW_IMPROVEMENTS, LEAST_PROGRESS = 24, 0.5
@@ -27,6 +29,8 @@ TINY_STATES = 64
 TINY_ENTRIES = 100_000
 # Share of the pairs that must be left for pairs that are not best to be worth keeping.
 MOST_LEFT = 0.7
+# Sweeps over a policy that are done in any case.
+FEW_SWEEPS = 3
 
 
 def acting_first(mdp: MDP) -> MDP:
@@ -66,14 +70,15 @@ class Search:
         process = acting_first(mdp)
         self.pairs = self._given = pairs_of(process, gamma)
         n = self.pairs.n_acting
-        self._n_cheap = len(mdp.rewards) // n + 3
+        # Of a policy that is nearly still, as many as cost as much as an improvement.
+        self._n_cheap = len(mdp.rewards) // n + FEW_SWEEPS
         is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
         self._full: Floats | None = None
         if isinstance(process.transitions, np.ndarray) and is_solvable:
             self._full = gamma * process.transitions[:, :n]
         self._may_solve = is_solvable and self._full is None
         self._may_change, self._evaluation = may_change, evaluation
-        self._work_as_given()
+        self._work_as_given(None)
         is_compiled = isinstance(self.pairs, CompiledPairs)
         if is_compiled and may_change and evaluation.leaves and discounting.most < MOST_IN_PLACE:
             pace = until_slow(len(mdp.rewards) / n)
@@ -83,12 +88,14 @@ class Search:
         self._slack = 0.0
         self._widths: list[float] = []
 
-    def _work_as_given(self) -> None:
+    def _work_as_given(self, before: Evaluator | None) -> None:
         self.pairs, self._factor = self._given, 1.0
         self.order: Integers | None = None
         self._evaluator = self._evaluation(
             self._discounting, self._evaluation.as_given, may_solve=self._may_solve
         )
+        if before is not None:
+            self._evaluator.recall(before)
 
     def _work_in_place(self, given: CompiledPairs) -> None:
         """Put states in an order in which values spread fast, and go on there."""
@@ -133,7 +140,7 @@ class Search:
             self._proven_by = self._given
             if self._step.is_rounding:
                 self._step = self._proof
-                self._work_as_given()
+                self._work_as_given(self._evaluator)
         return self._proof
 
     def values(self) -> Floats:
@@ -155,6 +162,22 @@ class Search:
         Q = self._proven_by.q_values()
         return None if Q is None else Q + self._proof.moved
 
+    def all_q_values(self, values: Floats) -> Floats:
+        """Return Q of all pairs from values of all states."""
+        if isinstance(self._given, CompiledPairs):
+            return self._given.all_q_values(values[self._mdp.acting_states])
+        return self._mdp.pair_values(values, self._gamma)
+
+    def undecided(
+        self, values: Floats, Q: Floats, bound: float, spread: float
+    ) -> tuple[Integers, int, float]:
+        """Return the best pair of every acting state, and what ``count_undecided`` returns."""
+        mdp, given = self._mdp, self._given
+        if isinstance(given, CompiledPairs):
+            return given.undecided(mdp, values[mdp.acting_states], Q, bound, spread)
+        found = count_undecided(mdp, self._gamma, values, Q, bound=bound, spread=spread)
+        return greedy_pairs(mdp.first_pairs, Q), *found
+
     def evaluate(self) -> None:
         """Move V towards the values of the improved policy."""
         step, n = self._step, self.pairs.n_acting
@@ -165,9 +188,9 @@ class Search:
             self.pairs.eliminate(step.spread_bound + 2 * step.noise, MOST_LEFT)
         V = self.pairs.TV
         V[:n] += step.moved
-        self.V = self._evaluator.evaluate(
-            policy, V, step, cheap=self._n_cheap, is_new=self.n_changed / n
-        )
+        is_new = self.n_changed / n
+        cheap = self._n_cheap if is_new <= STILL else FEW_SWEEPS
+        self.V = self._evaluator.evaluate(policy, V, step, cheap=cheap, is_new=is_new)
         self._widths.append(self._evaluator.discounting.width(step.lo, step.hi))
         if self._evaluator.stops and len(self._widths) > FEW_IMPROVEMENTS:
             before = self._widths[-1 - FEW_IMPROVEMENTS]

@@ -12,13 +12,13 @@ from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.mdp._mdp import renumber_columns
 from skmdp.solvers._bounds import UNBOUNDED, Discounting
-from skmdp.solvers._compiled import are_at_hand, as_codes
+from skmdp.solvers._compiled import are_at_hand, as_codes, form_of
 from skmdp.solvers._solution import Solution
 
 # How a search ends: too slow for the loop; proven; at max_iter; where float64 can prove no more.
 UNSOLVED, PROVEN, STOPPED, FINAL = range(4)
 # States, and entries of P, up to which a process is small.
-MOST_STATES, MOST_ENTRIES = 500, 50_000
+MOST_STATES, MOST_ENTRIES = 2_000, 200_000
 # States up to which the equations of a policy are solved by elimination.
 FEW_STATES = 200
 # Improvements of a policy, and sweeps over it after each of them.
@@ -46,7 +46,7 @@ class Structure(NamedTuple):
     indptr: Integers
     indices: Integers
     rounding: float
-    n_roundings: Floats
+    n_roundings: Integers
 
 
 class Numbers(NamedTuple):
@@ -125,7 +125,7 @@ def structure_of(mdp: MDP, P: Any) -> Structure:
         as_codes(P.indptr),
         as_codes(P.indices),
         mdp.rounding,
-        mdp.n_roundings.astype(np.float64),
+        mdp.n_roundings.astype(np.int64),
     )
 
 
@@ -154,13 +154,15 @@ def search_each(
         gamma,
         tol,
         int(min(max_iter, MOST_ITERATIONS)),
+        form_of(structure.indptr.view(np.int32)),
         *results,
         *details,
         room,
         room[1:].copy(),
-        np.empty(room[-1], np.uint32),
+        np.zeros(room[-1], np.uint32),  # of rows that are empty, too
         np.empty(room[-1]),
         np.empty(n_acting),
+        np.empty(n_acting, np.uint32),
         np.empty(n_acting, np.uint32),
         np.empty((4, n)),
         np.empty(MOST_SWEEPS),

@@ -17,15 +17,9 @@ from numba import boolean, float64, int8, int64, njit, types, uint32, uint64, vo
 from skmdp.solvers import _bounds, _sweeps
 from skmdp.solvers._driver import LARGEST_SHARE
 from skmdp.solvers._kernels import Change
-from skmdp.solvers._kernels_numba import (
-    CODES,
-    NUMBERS,
-    ONE,
-    OPTIONS,
-    follow,
-    improve,
-    index,
-)
+from skmdp.solvers._kernels_numba import follow, improve
+from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, index, read_only
+from skmdp.solvers._search import FEW_SWEEPS
 from skmdp.solvers._small import PROVEN, UNSOLVED
 from skmdp.solvers._ties_numba import INNER, conclude
 
@@ -33,6 +27,7 @@ from skmdp.solvers._ties_numba import INNER, conclude
 MANY_SWEEPS = 100
 # Steps of elimination, of which there are n^3 / 3, that take as long as one of a sweep, times 3.
 FASTER = 12
+STILL = _sweeps.STILL
 TOLERANCE, STILL_TOLERANCE = _sweeps.AS_GIVEN.tolerance, _sweeps.AS_GIVEN.still_tolerance
 NO_CHOICE = np.uint32(2**32 - 1)
 
@@ -115,6 +110,8 @@ def evaluate(
     proof: Any,
     is_still: Any,
     cheap: Any,
+    many: Any,
+    form: Any,
     V: Any,
     spare: Any,
     widths: Any,
@@ -131,16 +128,14 @@ def evaluate(
     enough = 2 * proof.noise * most
     low, up = interval_of(least, most, proof.lo, proof.hi, 0.0)
     goal = max((STILL_TOLERANCE if is_still else TOLERANCE) * (up - low), enough)
-    # What is worth more than so many sweeps: elimination, or that others do the work.
-    many = float(n) ** 3 / (FASTER * len(policy[2]) + 1) if len(A) else MANY_SWEEPS
     for k in range(len(widths)):
-        lo, hi = follow(index(0), n, *policy, gamma, V, spare)
+        lo, hi = follow(index(0), n, *policy, gamma, V, spare, form)
         V, spare = spare, V
         low, up = interval_of(least, most, lo, hi, 0.0)
         widths[k] = up - low
         if up - low <= (goal if k + 1 >= cheap else enough):
             break
-        if sweeps_to_come(widths[: k + 1], goal) > many:
+        if many < FEW_SWEEPS or sweeps_to_come(widths[: k + 1], goal) > many:
             is_fast = len(A) > 0 and solve(policy, gamma, least == most, spare, V, d, A)
             break
     if least == most:
@@ -158,9 +153,11 @@ def search(
     n_roundings: Any,
     tol: Any,
     max_iter: Any,
+    form: Any,
     policy: Any,
     room: Any,
     chosen: Any,
+    greedy: Any,
     vectors: Any,
     is_start: Any,
     widths: Any,
@@ -177,14 +174,18 @@ def search(
     least, most, heaviest = mass
     n, n_states = index(len(chosen)), index(len(V))
     d, no_codes, no_numbers = vectors[3][:n], room[:0], widths[:0]
-    cheap = len(Q) // len(chosen) + 3
+    cheap = len(Q) // len(chosen) + FEW_SWEEPS
+    # What is worth more than so many sweeps: elimination, or that others do the work.
+    many = float(n) ** 3 / (FASTER * len(policy[2]) + 1)
+    if not len(A):  # see ``_sweeps.until_slow``
+        many = max(MANY_SWEEPS, float(cheap) ** 2)
     slack, n_iter, wanted, was_rounding = 0.0, 0, np.inf, False
     while True:
         is_zero = is_start & (n_iter == 0)
         lo, hi, least_value, most_value, n_changed = improve(
             *(index(0), n, *rows, gamma, slack, V, TV, Q, chosen),
             *(is_zero, n_iter > 0, False),
-            *(n_states, no_codes, no_codes, no_numbers, room, *policy[1:]),
+            *(n_states, no_codes, no_codes, no_numbers, room, *policy[1:], form),
         )
         change = Change(lo, hi, least_value, most_value)
         noise = noise_of(rounding, largest_reward, change)
@@ -199,14 +200,17 @@ def search(
         is_last = is_final or n_iter >= max_iter
         if is_last or (is_proven and proof.spread_bound <= wanted):
             n_undecided, share = conclude(
-                rows, gamma, heaviest, proof, n_roundings, TV, values, Q, weight
+                *(rows, gamma, heaviest, proof, largest_reward, rounding, n_roundings),
+                *(TV, values, V, Q, weight, greedy),
             )
             if is_last or n_undecided == 0:
                 how = PROVEN + is_last + is_final
                 return how, n_iter, is_proven, target, proof, n_undecided
             wanted = min(share, LARGEST_SHARE) * proof.spread_bound
+        n_sweeps = cheap if n_changed <= STILL * n else FEW_SWEEPS
         V, TV, is_fast = evaluate(
-            policy, gamma, least, most, proof, n_changed == 0, cheap, TV, V, widths, d, A
+            *(policy, gamma, least, most, proof, n_changed == 0, n_sweeps, many, form),
+            *(TV, V, widths, d, A),
         )
         if not is_fast:
             return UNSOLVED, n_iter, is_proven, target, proof, index(0)
@@ -245,11 +249,11 @@ TABLE = types.Array(float64, 2, "C", readonly=True)
 
 @njit(
     void(
-        *(uint64, uint64, CODES, CODES, CODES, CODES, CODES, float64, NUMBERS),
-        *(TABLE, TABLE, TABLE, NUMBERS, TABLE, float64, float64, int64),
+        *(uint64, uint64, CODES, CODES, CODES, CODES, CODES, float64, read_only(int64)),
+        *(TABLE, TABLE, TABLE, NUMBERS, TABLE, float64, float64, int64, int64),
         *(float64[:, ::1], int64[:, ::1], float64[::1], boolean[::1], int64[::1], int64[::1]),
         *(int8[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1]),
-        *(CODES, uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1]),
+        *(CODES, uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1], uint32[::1]),
         *(float64[:, ::1], float64[::1], float64[:, ::1]),
     ),
     **OPTIONS,
@@ -272,6 +276,7 @@ def search_each(
     gamma: Any,
     tol: Any,
     max_iter: Any,
+    form: Any,
     state_values: Any,
     policy: Any,
     bounds: Any,
@@ -290,6 +295,7 @@ def search_each(
     entries: Any,
     policy_rewards: Any,
     chosen: Any,
+    greedy: Any,
     vectors: Any,
     widths: Any,
     A: Any,
@@ -320,9 +326,11 @@ def search_each(
             n_roundings,
             tol,
             max_iter,
+            form,
             packed,
             room,
             chosen,
+            greedy,
             vectors,
             is_start,
             widths,

@@ -122,10 +122,11 @@ def solve_many(
 
     Notes
     -----
-    Processes of up to 500 states and 50,000 transitions are solved by a compiled loop, on as many
-    threads as OpenMP would use; results do not depend on their number. Larger ones, those that take
-    many sweeps, all of them where numba is not installed, and few small ones in a program that has
-    not used numba so far, are solved one after the other as by ``solve``, which is slow.
+    Processes of up to 2,000 states and 200,000 transitions are solved by a compiled loop, on as
+    many threads as OpenMP would use; results do not depend on their number. Larger ones, those
+    that take many sweeps, all of them where numba is not installed, and few small ones in a
+    program that has not used numba so far, are solved one after the other as by ``solve``, which
+    is slow.
 
     Memory is O(n_sets (n_states + n_pairs + n_nonzero)).
 

@@ -10,7 +10,13 @@ import numpy as np
 
 from skmdp._typing import Floats
 from skmdp.solvers._bounds import Discounting, Proof, shared_part
-from skmdp.solvers._equations import Policy, solve_band, solve_dense, solve_krylov
+from skmdp.solvers._equations import (
+    Policy,
+    cheap_band,
+    solve_band,
+    solve_dense,
+    solve_krylov,
+)
 from skmdp.solvers._kernels import equations_of
 
 # Every so many sweeps, from the second time on, the number of those to come is predicted.
@@ -72,9 +78,17 @@ class Evaluator:
     def __init__(self, discounting: Discounting, pace: Pace, *, may_solve: bool) -> None:
         self.discounting = discounting
         self._pace, self._may_solve, self.stops = pace, may_solve, pace.stops
-        self._n_refusals = self.n_sweeps = 0
+        # How often a band was too wide, what it could have cost the last time, and whether the last
+        # was narrow.
+        self._n_refusals, self._refused, self._is_narrow = 0, math.inf, False
+        self.n_sweeps = 0
         self._many_sweeps = pace.very_many_sweeps
         self.is_slow = False
+
+    def recall(self, before: Evaluator) -> None:
+        """Take over what was seen of bands before."""
+        self._n_refusals, self._refused = before._n_refusals, before._refused
+        self._is_narrow = before._is_narrow
 
     def evaluate(
         self,
@@ -111,8 +125,9 @@ class Evaluator:
                 break
             if not is_tried:
                 is_tried = True
-                solved = self.solve(policy, V, goal, to_come, is_new)
-                V = V if solved is None else solved
+                V, is_done = self._leap(policy, V, goal, to_come, is_new)
+                if is_done:
+                    break
         else:
             self.is_slow = pace.stops
         self.n_sweeps = len(widths)
@@ -120,6 +135,16 @@ class Evaluator:
             n = len(policy.rewards)  # rounding is relative to what is left
             V[:n] -= shared_part(V[:n])
         return V
+
+    def _leap(
+        self, policy: Policy, V: Floats, goal: float, to_come: float, is_new: float
+    ) -> tuple[Floats, bool]:
+        """Return V moved by equations, or else by waves, and whether no sweeps should follow."""
+        solved = self.solve(policy, V, goal, to_come, is_new)
+        if solved is not None:
+            return solved, False
+        waved = policy.wave(V)
+        return (V, False) if waved is None else (waved, True)
 
     def solve(
         self, policy: Policy, V: Floats, goal: float, to_come: float, is_new: float
@@ -151,7 +176,7 @@ class Evaluator:
         self, policy: Policy, d: Floats, goal: float, to_come: float, is_new: float
     ) -> Floats | None:
         """Return the solution of the policy's equations for d, None if that is too much work."""
-        x = self._directly(policy, d, is_new)
+        x = self._directly(policy, d, to_come, is_new)
         if x is not None or not (to_come > self._many_sweeps and is_new <= STILL):
             return x
         x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
@@ -159,21 +184,32 @@ class Evaluator:
             self._many_sweeps *= 10
         return x
 
-    def _directly(self, policy: Policy, d: Floats, is_new: float) -> Floats | None:
-        """Return the solution by elimination, None if that is too much work.
+    def _directly(self, policy: Policy, d: Floats, to_come: float, is_new: float) -> Floats | None:
+        """Return the solution by elimination, None if that is too much work."""
+        x = self._in_band(policy, d, to_come, is_new)
+        if x is not None or len(d) > FEW_STATES:
+            return x
+        P = policy.transitions()
+        return None if P is None else solve_dense(P.toarray(), d)
 
-        A band is looked for at once, and once more when the policy is nearly still.
+    def _in_band(self, policy: Policy, d: Floats, to_come: float, is_new: float) -> Floats | None:
+        """Return the solution by elimination in a band, None if that is too wide.
+
+        A band is looked for at once, once more when the policy is nearly still, and whenever it may
+        cost twice as much as the last that was refused.
         """
-        n_allowed = MOST_REFUSALS if is_new <= STILL else min(MOST_REFUSALS, 1)
-        may_be_narrow, is_few = self._n_refusals < n_allowed, len(d) <= FEW_STATES
-        P = policy.transitions() if may_be_narrow or is_few else None
-        if P is None:
+        is_still = is_new <= STILL
+        most = cheap_band(policy.n_entries + len(d), to_come if is_still else 0.0)
+        n_allowed = MOST_REFUSALS if is_still else min(MOST_REFUSALS, 1)
+        if self._n_refusals >= n_allowed and not most > 2 * self._refused:
             return None
-        x = None
-        if may_be_narrow:
-            x = solve_band(equations_of(P), d)
-            self._n_refusals += x is None
-        return solve_dense(P.toarray(), d) if x is None and is_few else x
+        is_wide = not self._is_narrow and policy.spreads(most)
+        P = None if is_wide else policy.transitions()
+        x = None if P is None else solve_band(equations_of(P), d, most, self._is_narrow)
+        self._is_narrow = x is not None
+        if x is None:
+            self._n_refusals, self._refused = self._n_refusals + 1, most
+        return x
 
 
 def sweeps_to_come(widths: list[float], goal: float) -> float:

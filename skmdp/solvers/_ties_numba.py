@@ -1,4 +1,4 @@
-"""The last step of the search in small processes, compiled by numba: Q, and what is not decided.
+"""The last step of the search, compiled by numba: Q of all pairs, and what is not decided.
 
 See ``_ties`` for the formulas.
 """
@@ -8,9 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import float64, int64, njit, uint32, uint64
 
-from skmdp.solvers._kernels_numba import ONE, index
+from skmdp.solvers._numba import (
+    CODES,
+    NUMBERS,
+    ONE,
+    OPTIONS,
+    index,
+    read_only,
+    tuple_of,
+)
 from skmdp.solvers._ties import EPS, NEGLIGIBLE
 
 # What is called by compiled code only needs no place of its own.
@@ -19,6 +27,36 @@ INNER: dict[str, Any] = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }
+
+
+@njit(
+    tuple_of((float64, float64))(
+        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, float64[::1]),
+    ),
+    **OPTIONS,
+)
+def pair_values(
+    begin: Any,
+    end: Any,
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    rewards: Any,
+    gamma: Any,
+    V: Any,
+    Q: Any,
+) -> Any:
+    """Set Q of the pairs of the states from ``begin`` to ``end``; return the least and the most."""
+    least, most = np.inf, -np.inf
+    for pair in range(index(first[begin]), index(first[end])):
+        x = 0.0
+        for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+            x += data[j] * V[indices[j]]
+        x = rewards[pair] + gamma * x
+        Q[pair] = x
+        least, most = min(least, x), max(most, x)
+    return least, most
 
 
 @njit(**INNER)
@@ -39,27 +77,35 @@ def difference(pair: Any, best: Any, indptr: Any, indices: Any, data: Any, weigh
 
 @njit(**INNER)
 def share_that_decides(
-    s: Any, rows: Any, gamma: Any, Q: Any, V: Any, limits: Any, n_roundings: Any, weight: Any
+    s: Any,
+    best: Any,
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    rewards: Any,
+    gamma: Any,
+    sizes: Any,
+    Q: Any,
+    n_roundings: Any,
+    limits: Any,
+    weight: Any,
 ) -> Any:
     """Return the share of the errors that would prove the best action of state s, 1 if they do.
 
-    ``weight`` (n_states,) holds zeros.
+    ``weight`` holds zeros.
     """
-    first, indptr, indices, data, rewards = rows
-    heaviest, bound, spread, span = limits
+    loosest, bound, spread, span = limits
     start, last = index(first[s]), index(first[s + ONE])
-    best, largest, rounding, share = start, 0.0, 0.0, 1.0
+    largest, rounding, share = 0.0, 0.0, 1.0
     for pair in range(start, last):
         size = 0.0
         for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
-            size += data[j] * abs(V[indices[j]])
+            size += data[j] * sizes[indices[j]]
         size = abs(rewards[pair]) + gamma * size
         largest = max(largest, size)
         rounding = max(rounding, 2 * EPS * (n_roundings[pair] * size + abs(rewards[pair])))
-        if Q[pair] > Q[best]:
-            best = index(pair)
     tolerated = NEGLIGIBLE * min(span, largest) + rounding
-    loosest = gamma * heaviest * max(bound, spread)
     for pair in range(start, last):
         enough = max(tolerated, Q[best] - Q[pair] - tolerated)
         if pair != best and loosest > enough:
@@ -70,41 +116,91 @@ def share_that_decides(
     return share
 
 
+@njit(
+    tuple_of((int64, float64))(
+        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, NUMBERS),
+        *(read_only(int64), float64, float64, float64, float64, float64, float64[::1]),
+        uint32[::1],
+    ),
+    **OPTIONS,
+)
+def look_for_ties(
+    begin: Any,
+    end: Any,
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    rewards: Any,
+    gamma: Any,
+    sizes: Any,
+    Q: Any,
+    n_roundings: Any,
+    loosest: Any,
+    bound: Any,
+    spread: Any,
+    span: Any,
+    rounding: Any,
+    weight: Any,
+    greedy: Any,
+) -> Any:
+    """Set ``greedy`` to the best pairs; return the number of states where that is not decided.
+
+    The second number is the share of the errors that would leave none. ``sizes`` are those of V;
+    ``loosest`` is the largest error of a difference of two Q, ``span`` their range, ``rounding``
+    more than what rounding changes; ``weight`` holds zeros.
+    """
+    n_undecided, least_share = 0, 1.0
+    far = loosest + NEGLIGIBLE * span + rounding
+    limits = loosest, bound, spread, span
+    for s in range(begin, end):
+        best = index(first[s])
+        top, second = Q[best], -np.inf
+        for pair in range(best + ONE, index(first[s + ONE])):
+            # No branch: which pair is best cannot be foretold.
+            x = Q[pair]
+            second = max(second, min(x, top))
+            best = index(pair) if x > top else best
+            top = max(top, x)
+        greedy[s] = best
+        if top - second <= far:
+            rows = first, indptr, indices, data, rewards
+            share = share_that_decides(s, best, *rows, gamma, sizes, Q, n_roundings, limits, weight)
+            n_undecided += share < 1.0
+            least_share = min(least_share, share)
+    return n_undecided, least_share
+
+
 @njit(**INNER)
 def conclude(
     rows: Any,
     gamma: Any,
     heaviest: Any,
     proof: Any,
+    largest_reward: Any,
+    rounding: Any,
     n_roundings: Any,
     TV: Any,
     values: Any,
+    sizes: Any,
     Q: Any,
     weight: Any,
+    greedy: Any,
 ) -> Any:
     """Apply T once more, to the values proven; return the number of undecided states.
 
     The second number is the share of the errors that would leave none.
     """
-    first, indptr, indices, data, rewards = rows
-    n = index(len(first)) - ONE
+    n, largest = index(len(greedy)), 0.0
     for s in range(n):
         values[s] = TV[s] + proof.moved
-    least, most = np.inf, -np.inf
-    for pair in range(index(len(rewards))):
-        x = 0.0
-        for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
-            x += data[j] * values[indices[j]]
-        x = rewards[pair] + gamma * x
-        Q[pair] = x
-        least, most = min(least, x), max(most, x)
+    for s in range(index(len(values))):
+        sizes[s] = abs(values[s])
+        largest = max(largest, sizes[s])
+    least, most = pair_values(index(0), n, *rows, gamma, values, Q)
     if not most - least < np.inf:  # values have overflown
         return n, 0.0
-    limits = heaviest, proof.bound, proof.spread_bound, most - least
-    n_undecided, least_share = index(0), 1.0
-    for s in range(n):
-        share = share_that_decides(s, rows, gamma, Q, values, limits, n_roundings, weight)
-        if share < 1.0:
-            n_undecided += ONE
-            least_share = min(least_share, share)
-    return n_undecided, least_share
+    loosest = gamma * heaviest * max(proof.bound, proof.spread_bound)
+    rounded = 4 * (rounding + EPS) * (largest_reward + gamma * largest)
+    limits = loosest, proof.bound, proof.spread_bound, most - least, rounded
+    return look_for_ties(index(0), n, *rows, gamma, sizes, Q, n_roundings, *limits, weight, greedy)

@@ -26,11 +26,10 @@ from skmdp.solvers import Solution, _compiled, solve
 
 @dataclass(frozen=True)
 class Run:
-    """CPU and wall seconds of one solve, and of its part until the values were proven."""
+    """CPU and wall seconds of one solve."""
 
     cpu: float
     wall: float
-    cpu_to_proof: float
     solution: Solution
 
 
@@ -41,22 +40,29 @@ def timed(function):
     return found, time.process_time() - cpu, time.perf_counter() - wall
 
 
-def solve_once(process, tol):
+def solve_once(process, tol, **options):
     """Solve a process that skmdp has not seen before, and return the run."""
-    mdp, at = process.mdp(), []
+    mdp = process.mdp()
     with warnings.catch_warnings():
         # Ties that float64 cannot tell apart are said to be undecided; only values count here.
         warnings.simplefilter("ignore", UserWarning)
-        begin = time.process_time()
-        solution, cpu, wall = timed(
-            lambda: solve(
-                mdp, process.gamma, tol=tol, callback=lambda _: at.append(time.process_time())
-            )
-        )
+        solution, cpu, wall = timed(lambda: solve(mdp, process.gamma, tol=tol, **options))
+    return Run(cpu, wall, solution)
+
+
+def share_to_proof(process, tol):
+    """Return the share of the CPU time until the values are proven.
+
+    It is that of a run that is looked at, which is not that of the loop for small processes.
+    """
+    at = [time.process_time()]
+    run = solve_once(process, tol, callback=lambda _: at.append(time.process_time()))
+    at.append(time.process_time())
+    solution = run.solution
     target = tol * max(np.abs(process.rewards).max(), np.abs(solution.state_values).max())
     proven = np.flatnonzero(solution.history <= 1.0001 * target)
-    to_proof = at[proven[0]] - begin if len(proven) and len(at) > proven[0] else cpu
-    return Run(cpu, wall, to_proof, solution)
+    after = at[1 + proven[0]] if len(proven) else at[-1]
+    return (after - at[0]) / (at[-1] - at[0])
 
 
 class CountedLoops:

@@ -1,0 +1,263 @@
+"""The pairs of a process for the compiled loops."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import hstack
+
+from skmdp._typing import Floats, Integers
+from skmdp.mdp import MDP
+from skmdp.solvers import _compiled
+from skmdp.solvers._compiled import CompiledPolicy, Hubs, Threads, as_codes, form_of, part_of
+from skmdp.solvers._equations import successors
+from skmdp.solvers._kernels import NEARLY, ArrayPairs, Change
+from skmdp.solvers._ties import EPS
+
+# States that are looked at to see whether all lead to near ones, and the share that has to.
+N_LOOKS, LOCAL = 5_000, 0.9
+# Entries that have a number of 31 bits, which are enough for pointers.
+MOST_ENTRIES = 2**31
+# Times that pairs could have been dropped until they are.
+TIMES_TO_DROP = 2
+NO_CHOICE = np.iinfo(np.uint32).max
+
+
+def pairs_of(process: MDP, gamma: float) -> ArrayPairs | CompiledPairs:
+    """Return the pairs of a process, its acting states first, for the loops that suit it."""
+    P = process.transitions
+    enough = _compiled.ENOUGH_TO_USE if _compiled.are_at_hand() else _compiled.ENOUGH_TO_LOAD
+    is_fit = process.is_linear and not isinstance(P, np.ndarray) and P.nnz >= enough
+    if is_fit and max(P.nnz, *P.shape) < MOST_ENTRIES and _compiled.load() is not None:
+        return CompiledPairs.of_process(process, gamma)
+    return ArrayPairs(process, gamma)
+
+
+class Rows(NamedTuple):
+    """Rows of pairs: where those of each state begin, CSR, and rewards."""
+
+    first: Integers
+    indptr: Integers
+    indices: Integers
+    data: Floats
+    rewards: Floats
+
+    def like(self) -> Rows:
+        """Return room for a copy."""
+        first, indptr, indices = (np.empty_like(part) for part in self[:3])
+        data, rewards = np.empty_like(self.data), np.empty_like(self.rewards)
+        return Rows(first, indptr, indices, data, rewards)
+
+    def up_to(self, n_pairs: int) -> Rows:
+        """Return the rows of the first pairs, without the room behind them."""
+        n_entries = self.indptr[n_pairs]
+        return Rows(
+            self.first,
+            self.indptr[: n_pairs + 1],
+            self.indices[:n_entries],
+            self.data[:n_entries],
+            self.rewards[:n_pairs],
+        )
+
+
+def are_local(rows: Rows) -> bool:
+    """Return whether states lead to near ones, in their order."""
+    n = len(rows.first) - 1
+    states = np.arange(0, n, max(1, n // N_LOOKS))
+    pairs = rows.first[states].astype(np.intp)
+    lengths = rows.indptr.view(np.int32)[pairs + 1] - rows.indptr.view(np.int32)[pairs]
+    columns = successors(pairs, rows.indptr[:-1], rows.indptr[1:], rows.indices)
+    distances = np.abs(columns.astype(np.int64) - np.repeat(states, lengths))
+    return bool(np.mean(distances <= part_of(n)) > LOCAL) if len(distances) else False
+
+
+class CompiledPairs:
+    """The pairs of a process, improved on by the compiled loops; as ``ArrayPairs``.
+
+    ``in_place``: every state sees the new values of the states before it.
+    """
+
+    def __init__(self, rows: Rows, hubs: Hubs, gamma: float, *, in_place: bool = False) -> None:
+        self._rows, self._hubs, self._gamma = rows, hubs, gamma
+        self._all = rows
+        self.is_in_place = in_place
+        self.n_acting = self.n_changed = len(rows.first) - 1
+        lengths = np.diff(rows.indptr.view(np.int32)).astype(np.int64)
+        if len(hubs.lengths):
+            more = np.append(np.zeros(hubs.n_states, np.int64), np.maximum(hubs.lengths - 1, 0))
+            before = np.append(0, np.cumsum(more[rows.indices]))
+            lengths += np.diff(before[rows.indptr])
+        longest = np.maximum.reduceat(lengths, rows.first[:-1])
+        room = as_codes(np.append(0, np.cumsum(longest)))
+        self.chosen: Integers = np.full(self.n_acting, NO_CHOICE, np.uint32)
+        self._policy = CompiledPolicy(room, hubs, gamma, in_place=in_place)
+        self._room = room
+        self._Q = np.empty(len(rows.rewards))
+        self._spare = hubs.vector()
+        self._is_packed, self._is_whole, self._n_times = False, not in_place, 0
+        self._reward_range = float(np.ptp(rows.rewards))
+        self._share_out()
+        self._all_threads = self._threads
+
+    @classmethod
+    def of_process(cls, process: MDP, gamma: float) -> CompiledPairs:
+        """Return the pairs of a process whose acting states come first."""
+        hub_mass, hub_transitions = process.hubs
+        P = process.transitions
+        if hub_transitions.shape[0]:
+            P = hstack([P, hub_mass], format="csr")
+        first = as_codes(np.append(process.first_pairs, len(process.rewards)))
+        rewards = np.ascontiguousarray(process.rewards, dtype=np.float64)
+        data = np.ascontiguousarray(P.data, dtype=np.float64)
+        rows = Rows(first, as_codes(P.indptr), as_codes(P.indices), data, rewards)
+        return cls(rows, Hubs(hub_transitions), gamma)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs that may still be best."""
+        return len(self._rows.rewards)
+
+    @property
+    def first(self) -> Integers:
+        """First pair of every acting state, and the number of pairs, (n_acting + 1,)."""
+        return self._rows.first
+
+    def _share_out(self) -> None:
+        rows = self._rows
+        self._threads = Threads(rows.indptr[rows.first])
+        self._form = form_of(rows.indptr.view(np.int32))
+
+    def vector(self, values: Floats) -> Floats:
+        """Return values of the acting states, (n_acting,), as V that can be worked on."""
+        V = self._hubs.vector()
+        V[: self.n_acting] = values
+        return V
+
+    def improve(self, V: Floats, slack: float) -> Change:
+        """Apply T, and choose pairs.
+
+        A pair stays chosen as long as no other is better by more than the slack.
+        """
+        self._hubs.refresh(V, only_long=False)
+        is_start = not self.is_in_place and not V.any()
+        out = V
+        if not self.is_in_place:
+            out, self._spare = self._spare, V
+        policy = self._policy
+        found = self._threads.run(
+            _compiled.load().improve,
+            (
+                *(*self._rows, self._gamma, slack, V, out, self._Q, self.chosen),
+                *(
+                    is_start,
+                    self._is_packed,
+                    self.is_in_place,
+                    self._hubs.n_states,
+                    *self._hubs.short,
+                    self._room,
+                ),
+                *(policy.stop, policy.columns, policy.entries, policy.rewards, self._form),
+            ),
+            alone=out is V,
+        )
+        self._is_packed = True
+        lo, hi, least, most, n_changed = zip(*found, strict=True)
+        self.n_changed = sum(n_changed)
+        self.TV = out
+        return Change(min(lo), max(hi), min(least), max(most))
+
+    def q_values(self) -> Floats | None:
+        """Return Q under the V of the last improvement, (n_pairs,), unless pairs were dropped."""
+        return self._Q if self._is_whole else None
+
+    def all_q_values(self, values: Floats) -> Floats:
+        """Return Q of all pairs, dropped ones too, from values of the acting states."""
+        V, Q = self.vector(values), np.empty(len(self._all.rewards))
+        self._hubs.refresh(V, only_long=False)
+        arguments = *self._all, self._gamma, V, Q
+        self._all_threads.run(_compiled.load_ties().pair_values, arguments, alone=False)
+        return Q
+
+    def undecided(
+        self, mdp: MDP, values: Floats, Q: Floats, bound: float, spread: float
+    ) -> tuple[Integers, int, float]:
+        """Return the best pair of every acting state, and what ``count_undecided`` returns.
+
+        ``values`` are those of the acting states, ``Q`` that of all pairs; ``mdp`` is the process.
+        """
+        sizes = self.vector(np.abs(values))
+        self._hubs.refresh(sizes, only_long=False)
+        span, largest = np.ptp(Q), mdp.largest_reward + self._gamma * sizes.max()
+        greedy = np.empty(self.n_acting, np.uint32)
+        numbers = (
+            *(*self._all, self._gamma, sizes, Q, mdp.n_roundings.astype(np.int64, copy=False)),
+            self._gamma * float(mdp.mass.max()) * max(bound, spread),
+            *(bound, spread, span, 4 * (mdp.rounding + EPS) * largest),
+        )
+
+        def look(begin: int, end: int) -> tuple[int, float]:
+            weight = np.zeros(len(sizes))
+            n_undecided, share = _compiled.load_ties().look_for_ties(
+                begin, end, *numbers, weight, greedy
+            )
+            return n_undecided, share
+
+        found = self._all_threads.run(look, (), alone=False)
+        if not np.isfinite([span, bound, spread]).all():  # values have overflown
+            return greedy, self.n_acting, 0.0
+        return greedy, sum(n for n, _ in found), min(share for _, share in found)
+
+    def policy(self) -> CompiledPolicy:
+        """Return the policy that takes the pairs chosen."""
+        return self._policy
+
+    def n_near(self, margin: float) -> int:
+        """Return the number of pairs that are at most so far from best."""
+        values = self.TV[: self.n_acting]
+        return int(_compiled.load().count_near(self._rows.first, self._Q, values, margin))
+
+    def eliminate(self, margin: float, most_left: float) -> None:
+        """Drop the pairs that are further from best, unless more than that share would be left.
+
+        Where that was the last improvement but one it would not pay, so it is put off.
+        """
+        values = self.TV[: self.n_acting]
+        widest = self._reward_range + max(0.0, values.max()) - min(0.0, values.min())
+        # Nothing is known of values that have overflown: no gap compares with them.
+        is_near = not margin < widest
+        if is_near or not self.n_acting <= self.n_near(margin) <= most_left * self.n_pairs:
+            return
+        self._n_times += 1
+        if self._n_times < TIMES_TO_DROP:
+            return
+        rows, chosen = self._rows.like(), np.empty_like(self.chosen)
+        n = _compiled.load().keep(*self._rows, self._Q, values, margin, self.chosen, *rows, chosen)
+        self._rows = rows.up_to(n)
+        self._Q = np.empty(n)
+        self._is_whole = False
+        self.chosen = chosen
+        self._share_out()
+
+    def in_place(self) -> tuple[CompiledPairs, Integers, float]:
+        """Return the same pairs for sweeps in place, their states in another order.
+
+        Values then spread from the largest rewards of the policy in one sweep. The order of the
+        states is returned, and the largest factor by which solved loops make rewards larger.
+        """
+        rows, rewards = self._rows, self._policy.rewards
+        seeds = rewards >= rewards.max() - NEARLY * np.abs(rewards).max()
+        order = np.empty(self.n_acting, np.uint32)
+        seeds = np.flatnonzero(seeds).astype(np.uint32)
+        _compiled.load().backward_order(rows.first, rows.indptr, rows.indices, seeds, order)
+        code = np.arange(len(self._spare), dtype=np.uint32)
+        code[order] = np.arange(self.n_acting, dtype=np.uint32)
+        copy, chosen = rows.like(), np.empty_like(self.chosen)
+        factor = _compiled.load().relabel(
+            order, code, self._gamma, *rows, self.chosen, *copy, chosen
+        )
+        copy, hubs = copy.up_to(len(rows.rewards)), self._hubs.renumbered(code)
+        pairs = CompiledPairs(copy, hubs, 1.0, in_place=True)
+        pairs._policy.is_local = are_local(copy)
+        pairs.chosen = chosen
+        return pairs, order, factor

@@ -1,0 +1,66 @@
+"""What the loops that numba compiles have in common.
+
+Files in which compiled loops are kept do not notice when this module changes: after such a change,
+touch the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import float64, njit, types, uint32
+
+from skmdp.solvers._compiled import LONG, UNEVEN
+
+
+def read_only(dtype: Any) -> Any:
+    return types.Array(dtype, 1, "C", readonly=True)
+
+
+tuple_of: Any = types.Tuple
+CODES, NUMBERS = read_only(uint32), read_only(float64)
+# Signed indices would be checked for negative ones.
+index = np.uint64
+ONE, FOUR = index(1), index(4)
+
+
+def may_be_kept() -> bool:
+    """Return whether there is a place to which compiled loops can be written."""
+    try:
+        njit(cache=True)(read_only)
+    except RuntimeError:
+        return False
+    return True
+
+
+OPTIONS: dict[str, Any] = {"cache": may_be_kept(), "nogil": True, "error_model": "numpy"}
+
+
+@njit(inline="always", error_model="numpy")
+def expected(start: Any, last: Any, columns: Any, entries: Any, V: Any, form: Any) -> Any:
+    """Return the expected value after one row, whose entries are from ``start`` to ``last``.
+
+    ``form`` is that of the rows. Where they are uneven, no branch depends on their lengths for the
+    first two entries; there is one entry at least in all. Where they are long, there are four sums,
+    since each addition to one of them waits for the last.
+    """
+    x = 0.0
+    if form == UNEVEN:
+        one, two = min(start, index(len(entries)) - ONE), start + ONE
+        two = two if two < last else one
+        x, y = entries[one] * V[columns[one]], entries[two] * V[columns[two]]
+        x = (x if start < last else 0.0) + (y if start + ONE < last else 0.0)
+        start += ONE + ONE
+    elif form == LONG:
+        y, z, w = 0.0, 0.0, 0.0
+        while start + FOUR <= last:
+            x += entries[start] * V[columns[start]]
+            y += entries[start + ONE] * V[columns[start + ONE]]
+            z += entries[start + ONE + ONE] * V[columns[start + ONE + ONE]]
+            w += entries[start + ONE + ONE + ONE] * V[columns[start + ONE + ONE + ONE]]
+            start += FOUR
+        x = (x + y) + (z + w)
+    for j in range(start, last):
+        x += entries[j] * V[columns[j]]
+    return x
