@@ -165,7 +165,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
 
     Where rewards change over the episodes, in the order in which the log holds them, ``is_better_``
     asks for more than that may account for (``drift_gain`` of ``evaluate_policy``): an action that
-    was taken more often in good times is no better for it.
+    was taken more often in good times is no better for it. The rows of a lazy table have no order,
+    so there a drift goes unnoticed.
 
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.

@@ -68,8 +68,8 @@ class PolicyEvaluation:
     drift_gain : float
         How much of the difference to the logged policy may be due to rewards that changed over the
         episodes, in the order in which ``X`` holds them: an action that was logged more often in
-        good times looks better than it is. 0 where rewards are not seen to change, and without
-        episodes.
+        good times looks better than it is. 0 where rewards are not seen to change, without
+        episodes, and for lazy tables, whose rows have no order.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
