@@ -163,10 +163,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     since the policy was chosen on them. It tells of chance alone, not of causes of both decisions
     and rewards that the log hides, nor of outcomes too rare for it to hold.
 
-    Where rewards change over the episodes, in the order in which the log holds them, ``is_better_``
-    asks for more than that may account for (``drift_gain`` of ``evaluate_policy``): an action that
-    was taken more often in good times is no better for it. The rows of a lazy table have no order,
-    so there a drift goes unnoticed.
+    Where rewards change over the episodes, in the order in which the log holds them, or over their
+    steps, ``is_better_`` asks for more than that may account for (``drift_gain`` of
+    ``evaluate_policy``): an action that was taken more often in good times is no better for it. The
+    rows of a lazy table have no order, so there a drift goes unnoticed.
 
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.

@@ -54,6 +54,7 @@ def interpreted(patch):
     for module in (kernels, sys.modules["skmdp.solvers._numba"]):
         patch.setattr(module, "index", int)
         patch.setattr(module, "ONE", 1)
+    patch.setattr(module, "FOUR", 4)
     for name in [*LOOPS, "count_near"]:
         patch.setattr(kernels, name, getattr(kernels, name).py_func)
 

@@ -64,7 +64,7 @@ def test_a_drift_is_not_taken_for_a_gain(look, shape):
     assert np.mean(np.array(gains) > 0) > 0.5  # so it looks
     assert sum(one.is_better for one in found) <= 1
     doubted = [one for one, gain in zip(found, gains, strict=True) if gain > 0]
-    assert any("rewards change over the episodes" in one.conclusion for one in doubted)
+    assert any("rewards change over time" in one.conclusion for one in doubted)
 
 
 @pytest.mark.parametrize("shape", ["rising", "late"])
@@ -89,7 +89,7 @@ def test_what_is_better_is_found_in_spite_of_a_drift(look):
 
 def test_rewards_that_do_not_drift_are_not_said_to():
     found = [judge(two_actions(seed, "rising", drift=0.0)).drift_gain for seed in range(100)]
-    assert np.count_nonzero(found) <= 2
+    assert np.count_nonzero(found) <= 10  # 4 are expected: two looks at 2 % each
 
 
 def test_the_log_itself_owes_nothing_to_a_drift():
@@ -101,11 +101,64 @@ def test_without_episodes_nothing_is_known_of_a_drift():
     assert judge(log).drift_gain == 0
 
 
-def drift_of(rewards, group, episode):
-    """The drift of rewards in groups that all belong to one parent."""
-    n_episodes = int(episode.max()) + 1
+def over_steps(seed, drift, *, is_even=False, better=0.0, n_episodes=100, n_steps=20):
+    """Records of the same time, in the course of which rewards rise and an action spreads."""
+    rng = np.random.default_rng(seed)
+    step = np.tile(np.arange(n_steps), n_episodes)
+    t = step / n_steps
+    is_new = rng.random(len(t)) < (0.5 if is_even else 0.2 + 0.6 * t)
+    path = rng.choice(["a", "b"], (n_episodes, n_steps + 1))
+    return pd.DataFrame(
+        {
+            "episode": np.repeat(np.arange(n_episodes), n_steps),
+            "step": step,
+            "state": path[:, :-1].ravel(),
+            "next_state": path[:, 1:].ravel(),
+            "action": np.where(is_new, "new", "old"),
+            "reward": drift * t + better * is_new + rng.normal(size=len(t)),
+        }
+    )
+
+
+def test_a_drift_over_steps_is_not_taken_for_a_gain():
+    found = [judge(over_steps(seed, drift=1.0)) for seed in range(N_LOGS)]
+    looks = [one.to_frame()["difference_lower"].iloc[0] > 0 for one in found]
+    assert sum(looks) > N_LOGS / 2
+    assert sum(one.is_better for one in found) <= 1
+    for drift, is_even in [(0.0, False), (1.0, True)]:
+        truly = [over_steps(s, drift, is_even=is_even, better=0.3) for s in range(5)]
+        assert all(judge(log).is_better for log in truly)
+
+
+@pytest.mark.parametrize("look", [judge, judge_on_measurements])
+def test_before_and_after_tell_nothing_of_an_action(look):
+    """Where an action replaced another one, time is as good a reason as the action."""
+    log = two_actions(0, "even", drift=0.0, better=1.0)
+    log["action"] = np.where(log["episode"] < 150, "old", "new")
+    log["reward"] += np.where(log["episode"] < 150, 0.0, 1.0)
+    found = look(log)
+    assert found.to_frame()["difference_lower"].iloc[0] > 0
+    assert found.drift_gain == np.inf
+    assert not found.is_better
+    assert "its actions and the others were logged at different times" in found.conclusion
+
+
+def test_states_that_hold_the_step_keep_actions_apart_in_time():
+    """Within such a state all actions are taken at the same step, so steps say nothing."""
+    log = over_steps(0, drift=1.0, better=0.5, n_episodes=300, n_steps=5)
+    log["state"] = log["state"] + log["step"].astype(str)
+    log["next_state"] = log["next_state"] + (log["step"] + 1).astype(str)
+    found = judge(log)
+    assert found.drift_gain == 0
+    assert found.is_better
+
+
+def drift_of(rewards, group, episode, *, steps=False):
+    """The drift of rewards in groups that are actions of one state."""
     parent = np.zeros(int(group.max()) + 1, dtype=int)
-    return Drift.of(Residuals.of_outcomes(rewards, group, parent, None), episode, n_episodes)
+    residuals = Residuals.of_outcomes(rewards, group, parent, None)
+    look = Drift.of_steps if steps else Drift.of_episodes
+    return look(residuals, np.zeros(len(group), dtype=int), episode)
 
 
 def test_two_way_effects_are_found_exactly():
@@ -113,30 +166,40 @@ def test_two_way_effects_are_found_exactly():
     rng = np.random.default_rng(0)
     episode = np.repeat(np.arange(200), 3)
     group = rng.integers(0, 5, 600)
-    block = episode // 20
-    of_group, of_block = rng.normal(size=5), rng.normal(size=10)
+    block = episode // 10
+    of_group, of_block = rng.normal(size=5), rng.normal(size=20)
     found = drift_of(of_group[group] + of_block[block], group, episode)
     np.testing.assert_array_equal(found.block, block)
     assert_allclose(found.effects, of_block - of_block.mean(), rtol=1e-9)
+
+
+def test_steps_are_blocks_of_as_many_rows():
+    rng = np.random.default_rng(0)
+    episode = np.repeat(np.arange(200), 3)
+    group = rng.integers(0, 5, 600)
+    of_step = np.array([0.0, 1.0, 5.0])
+    found = drift_of(rng.normal(size=5)[group] + np.tile(of_step, 200), group, episode, steps=True)
+    np.testing.assert_array_equal(found.block, np.tile(np.arange(3), 200))
+    assert_allclose(found.effects, of_step - 2, rtol=1e-9)
 
 
 def test_what_a_drift_accounts_for_is_the_sum_over_rows():
     rng = np.random.default_rng(1)
     episode = np.repeat(np.arange(200), 3)
     group = rng.integers(0, 5, 600)
-    of_block = np.linspace(-1, 1, 10)
-    rewards = rng.normal(size=5)[group] + of_block[episode // 20]
+    of_block = np.linspace(-1, 1, 20)
+    rewards = rng.normal(size=5)[group] + of_block[episode // 10]
     drift = drift_of(rewards, group, episode)
     residuals = Residuals.of_outcomes(rewards, group, np.zeros(5, dtype=int), None)
     early, late = (Outcomes(1.0 * part, residuals) for part in (episode < 100, episode >= 100))
-    due = 300 * (of_block[5:].mean() - of_block[:5].mean())
-    assert drift.part_of(late, early) >= due
-    assert drift.part_of(late, early) < 1.5 * due
+    due = 300 * (of_block[10:].mean() - of_block[:10].mean())
+    assert drift.part_of(late, early, must_tell=False) >= due
+    assert drift.part_of(late, early, must_tell=False) < 1.5 * due
     assert drift.part_of(early, late) == 0  # then it is the gain that is too small
     assert drift.part_of(late, late) == 0
 
 
-@pytest.mark.parametrize("n_episodes", [1, 2, 39])
+@pytest.mark.parametrize("n_episodes", [1, 2, 19])
 def test_few_episodes_tell_of_no_drift(n_episodes):
     rng = np.random.default_rng(2)
     found = drift_of(

@@ -205,6 +205,8 @@ EVERY = np.arange(len(load_climb()))
         ([(np.arange(3), np.arange(3))], "cv cuts episodes"),
         ([(np.arange(0), EVERY)], r"makes a split with 0 episode\(s\) to learn from and 4"),
         ([(EVERY, EVERY)], "none may be in both"),
+        ([], "cv must hold pairs of rows to learn from and rows to judge on"),
+        ([(1, 2, 3)], "cv must hold pairs of rows to learn from and rows to judge on"),
         ([(EVERY - 1, EVERY)], "cv must hold positions of rows, whole numbers from 0 on"),
         ([(EVERY, EVERY.astype(float))], "cv must hold positions of rows"),
         ([(EVERY, np.ones(3, dtype=bool))], "True or False for each row of the table"),

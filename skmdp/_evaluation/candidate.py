@@ -96,10 +96,8 @@ class Candidate:
 
     def part_of_drift(self, other: Candidate, method: str) -> float:
         """Return how much of the difference to another estimate a drift may account for."""
-        drift = self.replay.drift
-        return (
-            0.0 if drift is None else drift.part_of(self.outcomes(method), other.outcomes(method))
-        )
+        of_both = self.outcomes(method), other.outcomes(method)
+        return sum(drift.part_of(*of_both) for drift in self.replay.drifts)
 
     def _weights_by(self, method: str) -> Floats:
         """Return by how much the reward of each row moves the estimate of a method, (n,)."""

@@ -38,7 +38,7 @@ from scipy.sparse import csr_array, diags_array
 
 from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import follow_values, follow_visits
-from skmdp._evaluation.drift import Drift
+from skmdp._evaluation.drift import drifts_of
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import meetings
@@ -111,8 +111,11 @@ class FittedEstimate:
 
     def part_of_drift(self, other: FittedEstimate) -> float:
         """Return how much of the difference to another policy a drift may account for."""
-        of_log = self.outcomes.residuals, self.episode, len(self.start_values)
-        return Drift.of(*of_log).part_of(self.outcomes, other.outcomes)
+        one_state = np.zeros(len(self.episode), dtype=np.intp)
+        episodes, steps = drifts_of(self.outcomes.residuals, one_state, self.episode)
+        # Policies that go elsewhere use other steps; that alone is no reason for doubt.
+        over_steps = steps.part_of(self.outcomes, other.outcomes, must_tell=False)
+        return episodes.part_of(self.outcomes, other.outcomes) + over_steps
 
     @property
     def standard_error(self) -> float:

@@ -16,7 +16,7 @@ from skmdp._evaluation.credibility import Residuals
 from skmdp._evaluation.direct import (
     divide,
 )
-from skmdp._evaluation.drift import Drift
+from skmdp._evaluation.drift import Drift, drifts_of
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
     discounted_returns,
@@ -157,11 +157,12 @@ class Replay:
         return Residuals.of_outcomes(self.rewards, pair, self.counts.pair_state, self.n_rows)
 
     @cached_property
-    def drift(self) -> Drift | None:
-        """How rewards drift over the episodes, None where these or their order are unknown."""
+    def drifts(self) -> tuple[Drift, ...]:
+        """How rewards drift over time, nothing where that is unknown."""
         if self.lengths is None or self.n_rows is not None:
-            return None
-        return Drift.of(self.residuals, self.episode, len(self.lengths))
+            return ()
+        state = self.counts.pair_state[self.residuals.group]
+        return drifts_of(self.residuals, state, self.episode)
 
     @cached_property
     def returns(self) -> Floats:

@@ -8,6 +8,8 @@ import numpy as np
 
 # Share of a policy's decisions that the log tells too little of, from which on nothing is claimed.
 MOST_UNKNOWN = 0.10
+# Fewer episodes do not show how much they differ, by what no column tells.
+ENOUGH_EPISODES = 20
 # Share of the decisions of which it may be unknown how long they took.
 MOST_LEFT_OUT = 0.01
 # A difference below this, relative to the values, is one of rounding.
@@ -26,7 +28,8 @@ class Verdict:
     say the same (NaN: it answers another question), ``logged_error`` the error of the latter.
     ``unknown_time_share`` is the share of the decisions that are left out since nobody knows how
     long they took. ``drift`` is how much of the difference may be due to rewards that changed from
-    episode to episode.
+    episode to episode. ``n_episodes`` is how many there are (None: unknown, or the error allows for
+    few).
     """
 
     value: float
@@ -39,6 +42,7 @@ class Verdict:
     mean_return: float = np.nan
     unknown_time_share: float = 0.0
     drift: float = 0.0
+    n_episodes: int | None = None
 
     @property
     def _rounding(self) -> float:
@@ -52,10 +56,14 @@ class Verdict:
         return bool(apart > CONTRADICTION * error)
 
     @property
+    def _has_few_episodes(self) -> bool:
+        return self.n_episodes is not None and self.n_episodes < ENOUGH_EPISODES
+
+    @property
     def is_better(self) -> bool:
         """Whether the policy is shown to earn more than the logged one."""
         is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
-        is_whole = self.unknown_time_share <= MOST_LEFT_OUT
+        is_whole = self.unknown_time_share <= MOST_LEFT_OUT and not self._has_few_episodes
         doubted = max(self.cost + self.drift, self._rounding)
         return bool(self.lower > doubted and is_supported and is_whole)
 
@@ -79,6 +87,8 @@ class Verdict:
         """Return what stands in the way of a conclusion, None if nothing does."""
         if not np.isfinite([self.lower, self.upper]).all():
             return "no interval"
+        if self._has_few_episodes:
+            return f"{self.n_episodes} episodes are too few, at least {ENOUGH_EPISODES} are needed"
         if self.unknown_time_share > MOST_LEFT_OUT:
             return (
                 f"it is not known how long {self.unknown_time_share:.0%} of the decisions took, "
@@ -95,10 +105,12 @@ class Verdict:
             reasons = []
             if self.cost > 0:
                 reasons.append(f"decisions that the log hardly ever takes may cost {self.cost:.4g}")
-            if self.drift > 0:
+            if np.isinf(self.drift):
+                reasons.append("its actions and the others were logged at different times")
+            elif self.drift > 0:
                 reasons.append(
-                    "rewards change over the episodes, and its actions were logged more often when "
-                    f"they were high, which may account for {self.drift:.4g}"
+                    "rewards change over time, and its actions were logged more often when they "
+                    f"were high, which may account for {self.drift:.4g}"
                 )
             return f"the difference is {self.lower:.4g} at least, but {'; '.join(reasons)}"
         return None

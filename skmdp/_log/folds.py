@@ -100,9 +100,15 @@ def deal_episodes(
         dealt = _deal(log, playing, int(cv), random_state)
         splits = [(dealt != i, dealt == i) for i in range(int(cv))]
     else:
+        listed = list(cv)
+        if not listed or any(len(split) != 2 for split in listed):
+            raise ValueError(
+                "cv must hold pairs of rows to learn from and rows to judge on, got "
+                f"{shown(listed)}."
+            )
         splits = [
             (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test))
-            for train, test in cv
+            for train, test in listed
         ]
     for learned_from, held_out in splits:
         if not (learned_from.any() and held_out.any()) or (learned_from & held_out).any():

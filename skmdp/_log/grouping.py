@@ -271,6 +271,8 @@ def group(
     rows = rows.with_columns(**made) if made else rows
     aggregates = [nw.len().alias("n_rows")]
     aggregates += [nw.col(name).sum().alias(f"sum_{name}") for name in summed]
+    if asked.roles.reward is not None:
+        aggregates.append(nw.col("rewards").count().alias("n_rewards"))
     if asked.weight is not None:
         aggregates.append(nw.col("weight").min().alias("least_weight"))
         aggregates.append(nw.col("weight").count().alias("n_weights"))
@@ -295,9 +297,8 @@ def _amounts(
         whole = nw.col("weight").cast(nw.Int64).cast(nw.Float64)
         made["fractions"] = (whole != nw.col("weight")).cast(nw.Float64)
     if asked.roles.reward is not None:
-        reward = _reward(asked)
-        made["rewards"] = reward * weight
-        made["squares"] = reward * reward * weight
+        made["rewards"] = nw.col("reward") * weight
+        made["squares"] = nw.col("reward") * nw.col("reward") * weight
     if discount is not None:
         made["discounts"] = _discounts(*discount) * weight
         made["discount_squares"] = _discounts(*discount) * _discounts(*discount) * weight
@@ -319,17 +320,6 @@ def _powers(origin: float, unit: float) -> dict[str, nw.Expr]:
     amount = (nw.col("reward") - nw.lit(origin)) / nw.lit(unit)
     square = amount * amount
     return dict(zip(POWERS, (amount, square, square * amount, square * square), strict=True))
-
-
-def _reward(asked: Asked) -> nw.Expr:
-    """Return rewards of which a missing one makes its sum NaN: one amount less to add up.
-
-    A last observation, which lacks the action, may lack the reward as well.
-    """
-    is_missing = nw.col("reward").is_null()
-    if asked.is_ordered:
-        is_missing = is_missing & ~nw.col("lacks_action")
-    return nw.when(is_missing).then(nw.lit(float("nan"))).otherwise(nw.col("reward"))
 
 
 def _discounts(gamma: float, shortest: float) -> nw.Expr:

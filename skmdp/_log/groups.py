@@ -190,7 +190,7 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
     sums, counted = found.numbers("sum_rewards"), ~seen
     if asked.by_reward:
         sums = found.numbers("reward") + np.where(np.isfinite(sums), 0.0, sums)
-    lacking = ~np.isfinite(sums) & counted
+    lacking = ((found.numbers("n_rewards") < found.n_rows) | ~np.isfinite(sums)) & counted
     if lacking.any():
         raise ValueError(
             f"Column {shown(roles.reward)} contains NaN, None or infinity (inf), or adds up to "

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import narwhals.stable.v2 as nw
+from narwhals import __version__ as narwhals_version
 
 from skmdp._typing import Name
 
 PER_SECOND = 1e6
+# From this version on narwhals tells more of DuckDB's spans than minutes and parts of one.
+WHOLE_SPANS = (2, 28)
 # Of other zones engines tell the local time, of which some hours come twice a year.
 _UTC = (None, "UTC", "Etc/UTC")
 
@@ -22,6 +25,9 @@ def is_instant(dtype: Any) -> bool:
 
 def knows_spans(lazy: nw.LazyFrame[Any], name: Name) -> bool:
     """Whether the engine tells how long the spans of time of a column are."""
+    version = tuple(map(int, narwhals_version.split(".")[:2]))
+    if lazy.implementation.is_duckdb() and version < WHOLE_SPANS:
+        return False
     try:
         lazy.select(nw.col(str(name)).dt.total_microseconds())
     except NotImplementedError:

@@ -192,9 +192,10 @@ def evaluate_policy(
     the logged policy likewise. An interval covers chance only, not what is wrong with the states or
     the columns, and no method notices a hidden confounder: a cause of both action and outcome that
     is not in the log. One such cause is looked for, time: where rewards of rows that are alike
-    change over the episodes, in the order in which ``X`` holds them, ``drift_gain`` is what that
-    may account for in the difference, by two-way effects of up to ten blocks of episodes, plus two
-    of its standard errors. ``is_better`` asks for more than that.
+    change over the episodes, in the order in which ``X`` holds them, or over their steps,
+    ``drift_gain`` is what that may account for in the difference, by two-way effects of up to 30
+    blocks of time, plus two of its standard errors. ``is_better`` asks for more than that. Changes
+    within a block, or of some states only, go unnoticed.
 
     Rely on ``fqe`` where states are made of measurements. ``dm`` looks at these states, and is far
     too high where they put together what has different consequences. On simulated processes with

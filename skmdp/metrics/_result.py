@@ -66,10 +66,11 @@ class PolicyEvaluation:
         Share of the decisions that are left out because their record breaks off before they were
         over, where decisions take different times; else 0. More of the long ones are among them.
     drift_gain : float
-        How much of the difference to the logged policy may be due to rewards that changed over the
-        episodes, in the order in which ``X`` holds them: an action that was logged more often in
-        good times looks better than it is. 0 where rewards are not seen to change, without
-        episodes, and for lazy tables, whose rows have no order.
+        How much of the difference to the logged policy may be due to rewards that changed over
+        time, be it over the episodes, in the order in which ``X`` holds them, or over their steps:
+        an action that was logged more often in good times looks better than it is. 0 where rewards
+        are not seen to change, without episodes, and for lazy tables, whose rows have no order;
+        infinite where its actions were logged at other times than the others.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
@@ -176,6 +177,7 @@ class PolicyEvaluation:
             mean_return=self.mean_return if on_measurements else np.nan,
             unknown_time_share=self.unknown_time_share,
             drift=self.drift_gain,
+            n_episodes=self.n_episodes,
         )
 
     @property
@@ -185,9 +187,9 @@ class PolicyEvaluation:
         True if the interval of the difference lies above 0 by more than ``drift_gain`` (for
         ``"fqe"`` that and ``unsupported_cost``), and less than 10 % of the policy's decisions lack
         support: for ``"fqe"`` those that the log hardly ever takes, for the other methods those
-        with fewer than five rows. False otherwise, also where nothing is known, or where it is not
-        known how long more than 1 % of the decisions took. The interval is that of ``"fqe"`` if it
-        was asked for, else that of ``"dm"``, else that of the first method.
+        with fewer than five rows. False otherwise, also where nothing is known, below 20 episodes,
+        or where it is not known how long more than 1 % of the decisions took. The interval is that
+        of ``"fqe"`` if it was asked for, else that of ``"dm"``, else that of the first method.
         """
         return self._verdict.is_better
 
