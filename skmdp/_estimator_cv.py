@@ -184,7 +184,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
 
     Reading is as in ``MarkovPolicyEstimator``. Then each candidate costs one solution and one
     evaluation over the distinct transitions for each fold, and about as much again for the gain.
-    Eight candidates and five folds cost 12 to 21 fits of a log with a million rows.
+    Eight candidates and five folds cost 10 to 20 fits of a log with a million rows.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from skmdp import MarkovPolicyCV
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.drift import Drift
-from skmdp.metrics import evaluate_policy
+from skmdp.metrics import compare_policies, evaluate_policy
 
 N_LOGS = 20
 
@@ -90,6 +90,12 @@ def test_what_is_better_is_found_in_spite_of_a_drift(look):
 def test_rewards_that_do_not_drift_are_not_said_to():
     found = [judge(two_actions(seed, "rising", drift=0.0)).drift_gain for seed in range(100)]
     assert np.count_nonzero(found) <= 10  # 4 are expected: two looks at 2 % each
+
+
+def test_a_comparison_tells_of_a_drift_as_well():
+    log = two_actions(0, "rising", drift=1.5)
+    table = compare_policies({"today": "behavior", "new": "new"}, log, methods="dm")
+    assert table["drift_gain"].tolist() == [0.0, judge(log).drift_gain]
 
 
 def test_the_log_itself_owes_nothing_to_a_drift():

@@ -100,16 +100,7 @@ def deal_episodes(
         dealt = _deal(log, playing, int(cv), random_state)
         splits = [(dealt != i, dealt == i) for i in range(int(cv))]
     else:
-        listed = list(cv)
-        if not listed or any(len(split) != 2 for split in listed):
-            raise ValueError(
-                "cv must hold pairs of rows to learn from and rows to judge on, got "
-                f"{shown(listed)}."
-            )
-        splits = [
-            (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test))
-            for train, test in listed
-        ]
+        splits = _split_by_rows(log, lengths, list(cv))
     for learned_from, held_out in splits:
         if not (learned_from.any() and held_out.any()) or (learned_from & held_out).any():
             raise ValueError(
@@ -173,6 +164,17 @@ def _split_by(cv: Any, playing: Integers, n_episodes: int) -> list[tuple[Bools, 
         learned_from[playing[split[0]]] = held_out[playing[split[1]]] = True
         splits.append((learned_from, held_out))
     return splits
+
+
+def _split_by_rows(log: Transitions, lengths: Integers, cv: list[Any]) -> list[tuple[Bools, Bools]]:
+    """Return the same, given pairs of rows to learn from and rows to judge on."""
+    if not cv or any(len(split) != 2 for split in cv):
+        raise ValueError(
+            f"cv must hold pairs of rows to learn from and rows to judge on, got {shown(cv)}."
+        )
+    return [
+        (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test)) for train, test in cv
+    ]
 
 
 def _episodes_of(log: Transitions, lengths: Integers, rows: Any) -> Bools:

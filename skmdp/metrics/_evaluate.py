@@ -305,7 +305,7 @@ def _result(
         horizon=logs.horizon,
         cut_share=logs.cut_share,
         unknown_time_share=logs.unknown_time_share,
-        drift_gain=found.drift_gain,
+        drift_gain=shared["drift_gain"],
         horizon_time=logs.horizon_time,
         duration_unit=logs.duration_unit,
         gamma=gamma,

@@ -31,8 +31,7 @@ class Judgement:
     ``rows`` holds a dict of figures for each method, those of the reference the last two.
     ``direct`` and ``fitted`` are the estimates
     that they rest on, each None where no method needs it. ``behavior_value`` and its error are
-    those of the reference by the first of fqe and dm that was computed. ``drift_gain`` is how much
-    of the difference a drift of rewards may account for, by the method that decides.
+    those of the reference by the first of fqe and dm that was computed.
     """
 
     rows: list[dict[str, Any]]
@@ -40,7 +39,6 @@ class Judgement:
     behavior_standard_error: float
     direct: DirectEstimate | None
     fitted: FittedEstimate | None
-    drift_gain: float
 
 
 @one_blas_thread()
@@ -64,7 +62,8 @@ def judge(
     for policy in policies:
         direct = stated.direct(policy) if in_states else None
         estimate = None if fitted is None else fitted.estimate(policy)
-        shared = _shared(stated, policy, direct, estimate)
+        value, error, drift = (stated if fitted is None else fitted).what_decides(policy)
+        shared = {**_shared(stated, policy, direct, estimate), "drift_gain": drift}
         rows = []
         for name in logs.methods:
             if fitted is not None and name == "fqe":
@@ -73,8 +72,7 @@ def judge(
                 i = in_states.index(name)
                 figures, logged = stated.figures(policy, i, z), stated.of_reference(policy, i)
             rows.append({"method": name, **figures, **shared, **_as_reference(*logged)})
-        value, error, drift = (stated if fitted is None else fitted).what_decides(policy)
-        found.append(Judgement(rows, value, error, direct, estimate, drift))
+        found.append(Judgement(rows, value, error, direct, estimate))
     return found
 
 

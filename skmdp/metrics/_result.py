@@ -220,8 +220,8 @@ class PolicyEvaluation:
             ``effective_sample_size`` (NaN for ``"dm"`` and ``"fqe"``); ``difference`` to the logged
             policy with ``difference_standard_error``, ``difference_lower`` and
             ``difference_upper``; ``n_episodes``, ``zero_weight_share``, ``untried_share``,
-            ``thin_share``, ``unsupported_share`` and ``effective_rows``, which all methods share;
-            the logged policy by the same method (``behavior_value``,
+            ``thin_share``, ``unsupported_share``, ``effective_rows`` and ``drift_gain``, which all
+            methods share; the logged policy by the same method (``behavior_value``,
             ``behavior_standard_error``).
 
         Examples
