@@ -99,7 +99,8 @@ def same(lazy, eager, rtol=1e-7):
     for name, scores in lazy.cv_results_.items():
         if name.endswith("test_score") and name != "rank_test_score":
             assert_allclose(scores, eager.cv_results_[name], rtol=rtol, atol=1e-9)
-    assert lazy.summary() == eager.summary()
+    # A table in memory tells of time as well.
+    assert lazy.summary().replace("; drift over time not looked for", "") == eager.summary()
 
 
 # ------------------------------------------------------------------------------------- the deal

@@ -95,7 +95,12 @@ class Candidate:
         return Outcomes(self._weights_by(method), self.replay.residuals)
 
     def part_of_drift(self, other: Candidate, method: str) -> float:
-        """Return how much of the difference to another estimate a drift may account for."""
+        """Return how much of the difference to another estimate a drift may account for.
+
+        NaN where the order of episodes is unknown.
+        """
+        if not self.replay.drifts:
+            return np.nan
         of_both = self.outcomes(method), other.outcomes(method)
         return sum(drift.part_of(*of_both) for drift in self.replay.drifts)
 

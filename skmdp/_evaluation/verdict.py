@@ -27,9 +27,9 @@ class Verdict:
     cost (0: unknown). ``mean_return`` is what the logged episodes earned, where ``logged`` should
     say the same (NaN: it answers another question), ``logged_error`` the error of the latter.
     ``unknown_time_share`` is the share of the decisions that are left out since nobody knows how
-    long they took. ``drift`` is how much of the difference may be due to rewards that changed from
-    episode to episode. ``n_episodes`` is how many there are (None: unknown, or the error allows for
-    few).
+    long they took. ``drift`` is how much of the difference may be due to rewards that changed over
+    time (NaN: that is not known). ``n_episodes`` is how many there are (None: unknown, or the error
+    allows for few).
     """
 
     value: float
@@ -56,6 +56,11 @@ class Verdict:
         return bool(apart > CONTRADICTION * error)
 
     @property
+    def _doubted(self) -> float:
+        """How much of the difference proves nothing."""
+        return self.cost + float(np.nan_to_num(self.drift, posinf=np.inf))
+
+    @property
     def _has_few_episodes(self) -> bool:
         return self.n_episodes is not None and self.n_episodes < ENOUGH_EPISODES
 
@@ -64,7 +69,7 @@ class Verdict:
         """Whether the policy is shown to earn more than the logged one."""
         is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
         is_whole = self.unknown_time_share <= MOST_LEFT_OUT and not self._has_few_episodes
-        doubted = max(self.cost + self.drift, self._rounding)
+        doubted = max(self._doubted, self._rounding)
         return bool(self.lower > doubted and is_supported and is_whole)
 
     def sentence(self, by: str) -> str:
@@ -72,6 +77,8 @@ class Verdict:
         reason = self._doubt()
         if reason is not None:
             return f"Whether it is better than the logged policy cannot be told: {reason}."
+        if np.isnan(self.drift):
+            by = f"{by}; drift over time not looked for"
         ends = (self.lower, self.upper)
         lower, upper = (0.0 if abs(end) <= self._rounding else end for end in ends)
         if lower > 0:
@@ -101,7 +108,7 @@ class Verdict:
             )
         if self.unknown_share >= MOST_UNKNOWN:
             return f"the log has too little on {self.unknown_share:.0%} of its decisions"
-        if self._rounding < self.lower <= self.cost + self.drift:
+        if self._rounding < self.lower <= self._doubted:
             reasons = []
             if self.cost > 0:
                 reasons.append(f"decisions that the log hardly ever takes may cost {self.cost:.4g}")
