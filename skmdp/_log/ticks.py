@@ -30,7 +30,7 @@ def knows_spans(lazy: nw.LazyFrame[Any], name: Name) -> bool:
         return False
     try:
         lazy.select(nw.col(str(name)).dt.total_microseconds())
-    except NotImplementedError:
+    except NotImplementedError:  # of an engine on which narwhals cannot write this down
         return False
     return True
 
