@@ -33,6 +33,7 @@ J. M. Wooldridge, "Econometric analysis of cross section and panel data", MIT Pr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -127,6 +128,11 @@ class Drift:
         gamma -= np.average(gamma, weights=np.bincount(block, minlength=n_blocks))
         return cls(block, state, A, gamma, solve @ S @ solve)
 
+    @cached_property
+    def _inverse(self) -> Floats:
+        """The inverse of the information, the same for all estimates."""
+        return _inverse(self.information)
+
     def part_of(self, one: Outcomes, other: Outcomes, *, must_tell: bool = True) -> float:
         """Return how much of the difference of two estimates a drift may account for, 0 or more.
 
@@ -141,7 +147,7 @@ class Drift:
         apart = sum_by_code(self.block, moved, n_blocks)
         size = float(np.abs(moved).sum())
         if must_tell and np.abs(apart).sum() > ROUNDING * size:
-            ways = _inverse(self.information) @ apart
+            ways = self._inverse @ apart
             untold = np.abs(apart - self.information @ ways).sum()
             adds = float(apart @ ways)
             if untold > NOTHING * size or adds > INSEPARABLE * float(moved @ moved):

@@ -10,11 +10,9 @@ from sklearn.utils import check_random_state
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import lacking_variance
 from skmdp._evaluation.replay import Replay
+from skmdp._evaluation.verdict import ENOUGH_EPISODES
 from skmdp._typing import Floats, Integers
 from skmdp.solvers._equations import one_blas_thread
-
-# From so many episodes on, the spread between them gives the standard error; below, that of rows.
-ENOUGH_EPISODES = 20
 
 
 def standard_error(

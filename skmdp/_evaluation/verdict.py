@@ -8,7 +8,8 @@ import numpy as np
 
 # Share of a policy's decisions that the log tells too little of, from which on nothing is claimed.
 MOST_UNKNOWN = 0.10
-# Fewer episodes do not show how much they differ, by what no column tells.
+# From so many episodes on, the spread between them gives the standard error, below, that of rows:
+# fewer do not show how much they differ by what no column tells, so nothing is claimed.
 ENOUGH_EPISODES = 20
 # Share of the decisions of which it may be unknown how long they took.
 MOST_LEFT_OUT = 0.01

@@ -65,8 +65,9 @@ class PolicyTreeDisplay:
         policy : estimator with ``predict``
             A fitted policy, such as a pipeline.
         X : table of shape (n_rows, n_columns)
-            Rows in the units of ``predict``, such as the log. The tree may look at all columns
-            that are handed in: leave out those that nobody knows when deciding.
+            Rows in the units of ``predict``, such as the state columns of the log. The tree may
+            look at all columns that are handed in: leave out those that nobody knows when deciding,
+            as rewards.
         max_leaf_nodes : int, default=8
             Number of rules at most, at least 2.
         ax : matplotlib Axes, default=None
