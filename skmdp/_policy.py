@@ -19,7 +19,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._estimation.process import (
     expected_rewards,
-    state_shares,
     trust_in_pairs,
     untried_actions,
 )
@@ -279,7 +278,7 @@ class Policy:
         doubt = np.zeros(counts.n_states)
         pairs = self.pairs_of_action(action)
         doubt[counts.pair_state[pairs]] = 1 - trust[pairs]
-        return (probabilities + diags_array(doubt) @ state_shares(counts, counts.weights)).tocsr()
+        return (probabilities + diags_array(doubt) @ counts.state_shares(counts.weights)).tocsr()
 
     def as_dict(self) -> dict[Any, Any]:
         """Return action by state, for the states with logged actions."""

@@ -120,6 +120,11 @@ class TransitionCounts:
         """The same of each state, whatever was done, CSR (n_states, n_states)."""
         return self.state_matrix(self.following)[:, : self.n_states]
 
+    @cached_property
+    def states_expecting(self) -> Any:
+        """The same per row of a state, CSR (n_states, n_states)."""
+        return self.state_shares(self.following)
+
     def matrix(self, per_triple: Floats) -> Any:
         """Return numbers given per triple as a CSR array (n_pairs, n_states + 1)."""
         shape = (len(self.pair_state), self.n_states + 1)
@@ -135,6 +140,15 @@ class TransitionCounts:
         )
         matrix.sum_duplicates()
         return matrix
+
+    def state_shares(self, per_triple: Floats) -> Any:
+        """Return each next state's sum per row of a state, whatever was done, CSR (n_states,) * 2.
+
+        Of weights these are shares, of discounts what the state expects to follow.
+        """
+        shares = self.state_matrix(per_triple)
+        shares.data /= np.repeat(self.state_weights, np.diff(shares.indptr))
+        return shares[:, : self.n_states]
 
     def find_pairs(self, states: Integers, actions: Integers) -> Integers:
         """Return the position of each (state, action), -1 where it was never logged."""

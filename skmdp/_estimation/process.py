@@ -111,7 +111,7 @@ def estimate_mdp(
     if prior_strength > 0:  # a hub for each state: its rows, whatever was done
         shape = (len(state), counts.n_states)
         doubt = csr_array((1 - trust[chosen], state, np.arange(len(state) + 1)), shape=shape)
-        hubs = state_shares(counts, counts.following)
+        hubs = counts.states_expecting
     pairs = {
         "transitions": _probabilities(counts, chosen, trust),
         "rewards": expected_rewards(counts, reward_on, prior_strength)[chosen],
@@ -134,16 +134,6 @@ def estimate_mdp(
     if hub_mass.nnz == 0:
         return MDP(**parts), weights
     return EstimatedMDP(**parts, hub_mass=hub_mass, hub_transitions=hubs), weights
-
-
-def state_shares(counts: TransitionCounts, per_triple: Floats) -> Any:
-    """Return each next state's sum per row of a state, whatever was done, CSR (n_states,) * 2.
-
-    Of weights these are shares, of discounts what the state expects to follow.
-    """
-    shares = counts.state_matrix(per_triple)
-    shares.data /= np.repeat(counts.state_weights, np.diff(shares.indptr))
-    return shares[:, : counts.n_states]
 
 
 def _probabilities(counts: TransitionCounts, chosen: Bools, trust: Floats) -> csr_array:
