@@ -102,7 +102,7 @@ class Candidate:
         if not self.replay.drifts:
             return np.nan
         of_both = self.outcomes(method), other.outcomes(method)
-        return sum(drift.part_of(*of_both) for drift in self.replay.drifts)
+        return sum(max(look.part_of(*of_both) for look in looks) for looks in self.replay.drifts)
 
     def _weights_by(self, method: str) -> Floats:
         """Return by how much the reward of each row moves the estimate of a method, (n,)."""

@@ -16,7 +16,8 @@ from skmdp._evaluation.credibility import Residuals
 from skmdp._evaluation.direct import (
     divide,
 )
-from skmdp._evaluation.drift import Drift, drifts_of
+from skmdp._evaluation.drift import Drift
+from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_states
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
     discounted_returns,
@@ -157,12 +158,11 @@ class Replay:
         return Residuals.of_outcomes(self.rewards, pair, self.counts.pair_state, self.n_rows)
 
     @cached_property
-    def drifts(self) -> tuple[Drift, ...]:
-        """How rewards drift over time, nothing where that is unknown."""
+    def drifts(self) -> tuple[tuple[Drift, DriftInStates], ...]:
+        """How rewards drift in time, of which there are two kinds; nothing where it is unknown."""
         if self.lengths is None or self.n_rows is not None:
             return ()
-        state = self.counts.pair_state[self.residuals.group]
-        return drifts_of(self.residuals, state, self.episode)
+        return drifts_in_states(self.residuals, self.episode)
 
     @cached_property
     def returns(self) -> Floats:

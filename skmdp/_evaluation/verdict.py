@@ -117,8 +117,8 @@ class Verdict:
                 reasons.append("its actions and the others were logged at different times")
             elif self.drift > 0:
                 reasons.append(
-                    "rewards change over time, and its actions were logged more often when they "
-                    f"were high, which may account for {self.drift:.4g}"
+                    "rewards may change over time, and its actions were logged more often when "
+                    f"they were high, which may account for {self.drift:.4g}"
                 )
             return f"the difference is {self.lower:.4g} at least, but {'; '.join(reasons)}"
         return None

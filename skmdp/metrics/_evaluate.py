@@ -193,9 +193,11 @@ def evaluate_policy(
     the columns, and no method notices a hidden confounder: a cause of both action and outcome that
     is not in the log. One such cause is looked for, time: where rewards of rows that are alike
     change over the episodes, in the order in which ``X`` holds them, or over their steps,
-    ``drift_gain`` is what that may account for in the difference, by two-way effects of up to 30
-    blocks of time, plus two of its standard errors. ``is_better`` asks for more than that. Changes
-    within a block, or of some states only, go unnoticed.
+    ``drift_gain`` is what that may account for in the difference: by two-way effects of up to 30
+    blocks of time, plus two of their standard errors, where a test finds that all rewards drift;
+    or, if that is more, by those of up to 6 blocks in each state with 20 rows or more, plus two
+    times what they add to the error. ``is_better`` asks for more than that. Changes within a block
+    go unnoticed, with ``"fqe"`` those of some states only, too.
 
     Rely on ``fqe`` where states are made of measurements. ``dm`` looks at these states, and is far
     too high where they put together what has different consequences. On simulated processes with
