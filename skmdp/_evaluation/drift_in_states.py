@@ -120,17 +120,21 @@ class DriftInStates:
     def _information(self) -> Floats:
         """The A of the module's formulas, (n_states, n_blocks, n_blocks)."""
         _, cell = self._rows
-        n_states = int(cell.max(initial=-1)) // MOST_BLOCKS + 1
-        pairs, first, pair = np.unique(self._pair, return_index=True, return_inverse=True)
         state, block = np.divmod(cell, MOST_BLOCKS)
-        N = np.bincount(pair * MOST_BLOCKS + block, minlength=len(pairs) * MOST_BLOCKS)
+        n_states, n_pairs = int(state.max(initial=-1)) + 1, len(self.residuals.parent)
+        N = np.bincount(self._pair * MOST_BLOCKS + block, minlength=n_pairs * MOST_BLOCKS)
         N = N.reshape(-1, MOST_BLOCKS)
+        of_pair = np.zeros(n_pairs, dtype=np.intp)
+        of_pair[self._pair] = state
+        is_there = N.any(axis=1)
+        N, of_pair = N[is_there], of_pair[is_there]
         A = np.zeros((n_states, MOST_BLOCKS, MOST_BLOCKS))
-        shares, of_pair = N / N.sum(axis=1, keepdims=True), state[first]
+        shares = N / N.sum(axis=1, keepdims=True)
         for i in range(MOST_BLOCKS):
-            A[:, i, i] = np.bincount(of_pair, N[:, i], n_states)
-            for j in range(MOST_BLOCKS):
+            for j in range(i + 1):
                 A[:, i, j] -= np.bincount(of_pair, N[:, i] * shares[:, j], n_states)
+                A[:, j, i] = A[:, i, j]
+            A[:, i, i] += np.bincount(of_pair, N[:, i], n_states)
         return A
 
     @cached_property

@@ -69,8 +69,9 @@ class PolicyEvaluation:
         How much of the difference to the logged policy may be due to rewards that changed over
         time, be it over the episodes, in the order in which ``X`` holds them, or over their steps:
         an action that was logged more often in good times looks better than it is. Next to
-        0 where actions were taken as often early as late; infinite where its actions were logged at other times than the
-        others; NaN without episodes, and for lazy tables, whose rows have no order.
+        0 where actions were taken as often early as late; infinite where its actions were logged at
+        other times than the others; NaN without episodes, and for lazy tables, whose rows have no
+        order.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
