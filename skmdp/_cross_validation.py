@@ -352,7 +352,7 @@ class HeldOut:
             cost=estimate.unsupported_decisions * float(asked.log.rewards.std()),
             logged_error=asked.logged.standard_error,
             mean_return=mean_return,
-            drift=estimate.part_of_drift(asked.logged) if with_drift else 0.0,
+            drift=asked.part_of_drift(estimate, asked.logged) if with_drift else 0.0,
         )
 
     @property

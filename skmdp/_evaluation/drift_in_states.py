@@ -78,10 +78,10 @@ class DriftInStates:
         cell[rows] = place[state[rows]] * MOST_BLOCKS + block[at]
         return cls(residuals, episode, cell)
 
-    def part_of(self, one: Outcomes, other: Outcomes) -> float:
+    def part_of(self, one: Outcomes, other: Outcomes, *, must_tell: bool = True) -> float:
         """Return how much of the difference of two estimates a drift may account for, 0 or more.
 
-        Infinite where time and action cannot be told apart.
+        Infinite where time and action cannot be told apart, if ``must_tell``.
         """
         moved = one.weights - other.weights
         rows, cell = self._rows
@@ -94,7 +94,7 @@ class DriftInStates:
         apart = apart.reshape(-1, MOST_BLOCKS, 1)
         ways = self._inverse @ apart
         untold = np.abs(apart - self._information @ ways).sum()
-        if untold > MOST_UNTOLD * np.abs(shares).sum():
+        if must_tell and untold > MOST_UNTOLD * np.abs(shares).sum():
             return np.inf
         e = self.residuals.amounts
         drawn = ways.ravel()[cell]

@@ -38,7 +38,8 @@ from scipy.sparse import csr_array, diags_array
 
 from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
 from skmdp._evaluation.direct import follow_values, follow_visits
-from skmdp._evaluation.drift import drifts_of
+from skmdp._evaluation.drift import Drift, drifts_of
+from skmdp._evaluation.drift_in_states import DriftInStates
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import meetings
@@ -108,14 +109,6 @@ class FittedEstimate:
         n = len(self.start_values)
         of_episodes = np.bincount(self.episode, self.of_rows, minlength=n)
         return np.asarray(n * of_episodes + self.start_values - self.value)
-
-    def part_of_drift(self, other: FittedEstimate) -> float:
-        """Return how much of the difference to another policy a drift may account for."""
-        one_state = np.zeros(len(self.episode), dtype=np.intp)
-        episodes, steps = drifts_of(self.outcomes.residuals, one_state, self.episode)
-        # Policies that go elsewhere use other steps; that alone is no reason for doubt.
-        over_steps = steps.part_of(self.outcomes, other.outcomes, must_tell=False)
-        return episodes.part_of(self.outcomes, other.outcomes) + over_steps
 
     @property
     def standard_error(self) -> float:
@@ -285,6 +278,34 @@ class FittedQ:
             outlasting=None
             if longest is None or longest > horizon.steps
             else float(visits.at(longest).sum()),
+        )
+
+    def part_of_drift(self, one: FittedEstimate, other: FittedEstimate) -> float:
+        """Return how much of the difference between two policies a drift may account for.
+
+        Policies that go elsewhere use other steps; that alone is no reason for doubt.
+        """
+        of_both = one.outcomes, other.outcomes
+        return sum(
+            max(look.part_of(*of_both, must_tell=must_tell) for look in looks)
+            for looks, must_tell in zip(self._drifts, (True, False), strict=True)
+        )
+
+    @cached_property
+    def _drifts(self) -> tuple[tuple[Drift, DriftInStates], ...]:
+        """How rewards drift over the episodes, and over their steps: everywhere, and in regions."""
+        log, one_state = self.log, np.zeros(len(self.log.episode), dtype=np.intp)
+        region = self.leaves.regions(log.states, log.actions)
+        n_regions = int(region.max()) + 1
+        parent = np.repeat(np.arange(n_regions), log.n_actions)
+        # Without the row's own part in the means.
+        apart = np.sqrt(self.leaves.correction) * self._residuals.amounts
+        in_regions = Residuals.of_outcomes(
+            apart, region * log.n_actions + log.actions, parent, None
+        )
+        return tuple(
+            (drift, DriftInStates.of(in_regions, drift.block, log.episode))
+            for drift in drifts_of(self._residuals, one_state, log.episode)
         )
 
     @cached_property

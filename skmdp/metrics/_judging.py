@@ -141,7 +141,8 @@ class OnMeasurements:
     def what_decides(self, policy: Any) -> tuple[float, float, float]:
         """Return value and error of the reference, and what a drift may account for."""
         own, other = self.estimate(policy), self.estimate(self._reference)
-        return *self.of_reference(), own.part_of_drift(other) if self._has_errors else 0.0
+        drift = self.logs.fitted_q.part_of_drift(own, other) if self._has_errors else 0.0
+        return *self.of_reference(), drift
 
     def of_reference(self) -> tuple[float, float]:
         """Return value and standard error of the reference."""
