@@ -16,7 +16,8 @@ from skmdp._evaluation.direct import (
     choice_of_actions,
     evaluate_directly,
 )
-from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
+from skmdp._evaluation.fitted_estimate import FittedEstimate
+from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.horizon import HORIZON_WITHOUT_EPISODES, Horizon
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, gather

@@ -17,7 +17,8 @@ from typing import Any
 import joblib
 import numpy as np
 
-from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
+from skmdp._evaluation.fitted_estimate import FittedEstimate
+from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.support import Propensities

@@ -174,7 +174,7 @@ def test_states_that_hold_the_step_keep_actions_apart_in_time():
 def of_some_states(seed, drifts, *, better=0.0, n_episodes=300):
     """A log in which rewards rise by so much in each state, where the new action spreads.
 
-    Where they fall it gives way.
+    Where they fall it gives way. In measurements, a state is an interval.
     """
     rng = np.random.default_rng(seed)
     episode = np.repeat(np.arange(n_episodes), 3)
@@ -189,8 +189,20 @@ def of_some_states(seed, drifts, *, better=0.0, n_episodes=300):
             "next_state": path[:, 1:].ravel(),
             "action": np.where(is_new, "new", "old"),
             "reward": rises * t + better * is_new + rng.normal(size=len(t)),
+            "x": path[:, :-1].ravel() + rng.random(len(t)),
+            "next_x": path[:, 1:].ravel() + rng.random(len(t)),
         }
     )
+
+
+@pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, -2)])
+def test_drifts_of_some_measurements_are_not_taken_for_a_gain(drifts):
+    found = [judge_on_measurements(of_some_states(seed, drifts)) for seed in range(N_LOGS // 2)]
+    looks = [one.to_frame()["difference_lower"].iloc[0] > 0 for one in found]
+    assert sum(looks) >= 2
+    assert sum(one.is_better for one in found) <= 1
+    truly = [judge_on_measurements(of_some_states(seed, drifts, better=1.0)) for seed in range(3)]
+    assert all(one.is_better for one in truly)
 
 
 @pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, 2, 0, 0, 0), (1.5, -1.5), (1.5, -1.5) * 8])

@@ -27,7 +27,6 @@ not tell what is smoothed away within a leaf.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -36,17 +35,17 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from skmdp._evaluation.credibility import Outcomes, Residuals, lacking_variance
+from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import follow_values, follow_visits
 from skmdp._evaluation.drift import Drift, drifts_of
 from skmdp._evaluation.drift_in_states import DriftInStates
+from skmdp._evaluation.fitted_estimate import FittedEstimate, average_estimates
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, require_leaves
 from skmdp._evaluation.raw import RawLog
 from skmdp._evaluation.relevance import relevant_columns
-from skmdp._evaluation.standard_errors import standard_error
 from skmdp._evaluation.support import (
     Propensities,
     estimate_propensities,
@@ -63,69 +62,6 @@ ACTIONS_FOLLOWED = 8
 GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
 # Sparse products are faster for a few vectors at once than for one after the other.
 MEETINGS_AT_ONCE = 8
-
-
-@dataclass(frozen=True, eq=False)
-class FittedEstimate:
-    """A policy's estimated value, how sure it is, and how far the log supports it.
-
-    ``start_values`` (n_episodes,) are those of the starts, ``of_rows`` (n_rows,) the influence of
-    rows on the value, but for that of an episode's start. ``visits`` (n_rows,) say how often each
-    row is drawn upon within the horizon; they sum to the expected number of decisions. ``outcomes``
-    are the rewards of rows with their weights in the value.
-    ``unsupported_share`` is the share of the policy's decisions that the log hardly ever takes,
-    ``effective_rows`` the number of rows that, drawn upon alike, would tell as much,
-    ``outlasting`` the share of episodes that are longer than any logged one, None where that is
-    unknown or beyond the horizon.
-    """
-
-    value: float
-    start_values: Floats
-    of_rows: Floats
-    episode: Integers
-    visits: Floats
-    outcomes: Outcomes
-    unsupported_share: float
-    effective_rows: float
-    outlasting: float | None
-
-    @property
-    def decisions(self) -> float:
-        """Expected number of decisions within the horizon."""
-        return float(self.visits.sum())
-
-    @property
-    def unsupported_decisions(self) -> float:
-        """Expected number of those that the log hardly ever takes."""
-        return self.unsupported_share * self.decisions
-
-    @cached_property
-    def influence(self) -> Floats:
-        """Influence of each episode on the value, (n_episodes,).
-
-        The value is the mean over episodes of value + influence, and the differences of two
-        policies' influences are those of their difference.
-        """
-        n = len(self.start_values)
-        of_episodes = np.bincount(self.episode, self.of_rows, minlength=n)
-        return np.asarray(n * of_episodes + self.start_values - self.value)
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of the value."""
-        return self.error()
-
-    def error(self, other: FittedEstimate | None = None) -> float:
-        """Return the standard error of the value, or of its difference to that of another policy.
-
-        By episode, by row for fewer than 20 of them.
-        """
-        of_rows, starts = self.of_rows, self.start_values
-        if other is not None:
-            of_rows, starts = of_rows - other.of_rows, starts - other.start_values
-        lacking = lacking_variance(self.outcomes, None if other is None else other.outcomes)
-        shown = standard_error(of_rows, starts, self.episode, len(starts))
-        return float(np.hypot(shown, np.sqrt(lacking)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +162,7 @@ class FittedQ:
             return self._follow(following, starting, self.horizon)
         assert self.longest is not None
         going_on = self.in_time.going_on
-        return _average_estimates(
+        return average_estimates(
             [
                 (share, self._follow(following, starting, horizon, going_on if in_time else None))
                 for share, in_time, horizon in self.in_time.parts(self.longest)
@@ -387,29 +323,6 @@ class _Backwards:
 
     def __matmul__(self, weights: Floats) -> Floats:
         return self.process.averages.share_out(self.process.reaching @ weights)
-
-
-def _average_estimates(parts: Sequence[tuple[float, FittedEstimate]]) -> FittedEstimate:
-    """Return the estimate of a policy that is followed in several ways, each in a share of cases.
-
-    How long its episodes are is told by the first.
-    """
-    first = parts[0][1]
-    if len(parts) == 1:
-        return first
-    visits = np.sum([share * one.visits for share, one in parts], axis=0)
-    unsupported = sum(share * one.unsupported_decisions for share, one in parts)
-    weights = np.sum([share * one.outcomes.weights for share, one in parts], axis=0)
-    return replace(
-        first,
-        value=sum(share * one.value for share, one in parts),
-        start_values=np.sum([share * one.start_values for share, one in parts], axis=0),
-        of_rows=np.sum([share * one.of_rows for share, one in parts], axis=0),
-        visits=visits,
-        outcomes=replace(first.outcomes, weights=weights),
-        unsupported_share=float(unsupported / visits.sum()),
-        effective_rows=float(visits.sum() ** 2 / (visits @ visits)),
-    )
 
 
 def choice_matrix(answers: Array, n_actions: int) -> Any:

@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.direct import choice_of_rows
-from skmdp._evaluation.fitted_q import FittedEstimate, FittedQ
+from skmdp._evaluation.fitted_estimate import FittedEstimate
+from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._evaluation.replay import Replay
 from skmdp._log.episodes import Transitions
@@ -307,10 +308,9 @@ class PolicyLogs:
             return Candidate(footing.replay, None)
         if footing is not own:
             answers = self._answers_when_measured(policy)[self.measurements.log.state_codes]
-            require_same_rows(len(answers), len(footing.log.state_codes))
-            return Candidate(
-                footing.replay, choice_of_rows(counts, footing.log.state_codes, answers)
-            )
+            states = footing.log.state_codes
+            require_same_rows(len(answers), len(states))
+            return Candidate(footing.replay, choice_of_rows(counts, states, answers))
         _, last = unwrap(policy)
         if self._has_no_states(policy):
             raise no_states(policy)

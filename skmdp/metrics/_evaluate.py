@@ -195,9 +195,9 @@ def evaluate_policy(
     change over the episodes, in the order in which ``X`` holds them, or over their steps,
     ``drift_gain`` is what that may account for in the difference: by two-way effects of up to 30
     blocks of time, plus two of their standard errors, where a test finds that all rewards drift;
-    or, if that is more, by those of up to 6 blocks in each state with 20 rows or more, plus two
-    times what they add to the error. ``is_better`` asks for more than that. Changes within a block
-    go unnoticed, with ``"fqe"`` those of some states only, too.
+    or, if that is more, by those of up to 6 blocks in each state with 20 rows or more (with
+    ``"fqe"``, in each region of about 100 rows), plus two times what they add to the error.
+    ``is_better`` asks for more than that. Changes within a block go unnoticed.
 
     Rely on ``fqe`` where states are made of measurements. ``dm`` looks at these states, and is far
     too high where they put together what has different consequences. On simulated processes with

@@ -11,7 +11,7 @@ import numpy as np
 
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.direct import DirectEstimate
-from skmdp._evaluation.fitted_q import FittedEstimate
+from skmdp._evaluation.fitted_estimate import FittedEstimate
 from skmdp._evaluation.standard_errors import direct_error
 from skmdp._evaluation.verdict import ENOUGH_EPISODES
 from skmdp._policy_columns import has_own_states
