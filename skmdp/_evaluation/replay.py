@@ -13,10 +13,8 @@ import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._evaluation.credibility import Residuals
-from skmdp._evaluation.direct import (
-    divide,
-)
-from skmdp._evaluation.drift import Drift, drifts_of
+from skmdp._evaluation.direct import divide
+from skmdp._evaluation.drift import Drift, Steps, drifts_of, drifts_of_lots
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
     discounted_returns,
@@ -38,7 +36,8 @@ class Replay:
     time ``mean_time``, and the counts hold how likely each row goes on. Of a lazy table each entry
     stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
     ``start_weights`` (None: one each). Where its episodes were dealt to lots, ``lengths`` and
-    ``start_lengths`` are the entries and the starts of each lot (None: one start each).
+    ``start_lengths`` are the entries and the starts of each lot (None: one start each), and
+    ``steps`` tell which of its rows lie at which steps (None: nobody asked).
     """
 
     counts: TransitionCounts
@@ -58,6 +57,7 @@ class Replay:
     n_rows: Floats | None = None
     start_weights: Floats | None = None
     start_lengths: Integers | None = None
+    steps: Steps | None = None
 
     @classmethod
     def of_rows(
@@ -159,10 +159,13 @@ class Replay:
     @cached_property
     def drifts(self) -> tuple[Drift, ...]:
         """How rewards drift over time, nothing where that is unknown."""
-        if self.lengths is None or self.n_rows is not None:
+        if self.lengths is None or (self.n_rows is not None and self.steps is None):
             return ()
-        state = self.counts.pair_state[self.residuals.group]
-        return drifts_of(self.residuals, state, self.episode)
+        of_log = self.residuals, self.counts.pair_state[self.residuals.group], self.episode
+        if self.steps is None:
+            return drifts_of(*of_log)
+        sizes = np.bincount(self.episode_of_starts, self.start_weights)
+        return drifts_of_lots(*of_log, sizes.astype(np.float64, copy=False), self.steps)
 
     @cached_property
     def returns(self) -> Floats:
