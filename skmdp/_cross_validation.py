@@ -29,7 +29,7 @@ from skmdp._log.folds import Fold, Part, deal_episodes, joined, lots_of
 from skmdp._log.raw import Measurements
 from skmdp._policy import Policy
 from skmdp._scoring import estimate_on_measurements, set_beside_measurements
-from skmdp._trust import discount_of, fitted_q, in_time_of
+from skmdp._trust import discount_of, fitted_q, in_time_of, steps_of
 from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
 from skmdp.solvers._equations import one_blas_thread
@@ -395,4 +395,5 @@ class HeldOut:
             durations=None if durations is None else durations[position],
             prior_strength=min(cv.prior_strength, STRONGEST_OF_ESTIMATES),
             in_time=None if in_time is None else in_time.part(position),
+            steps=steps_of(log, rows.counts) if len(lengths) == len(lots.lengths) else None,
         )

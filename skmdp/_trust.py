@@ -17,6 +17,8 @@ from typing import Any
 import joblib
 import numpy as np
 
+from skmdp._estimation.counts import TransitionCounts
+from skmdp._evaluation.drift import Steps
 from skmdp._evaluation.fitted_estimate import FittedEstimate
 from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.horizon import Horizon
@@ -114,6 +116,18 @@ def in_time_of(log: Transitions, cut_share: float) -> InTime | None:
     if log.longest_time is None:
         return None
     return InTime.of_durations(log.durations.numbers, log.longest_time, cut_share)
+
+
+def steps_of(log: Transitions, counts: TransitionCounts) -> Steps | None:
+    """Return where in their episodes the rows of a log lie, as its pairs are counted.
+
+    None where the log tells it of each row, or does not.
+    """
+    if log.lots is None or log.lots.steps is None:
+        return None
+    found = log.lots.steps
+    group = counts.find_pairs(found.state_codes, found.action_codes)
+    return Steps(group, found.block, found.n_rows, found.of_lots)
 
 
 def discount_of(log: Transitions, gamma: float) -> tuple[float, Floats | None]:

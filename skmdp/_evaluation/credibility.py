@@ -71,9 +71,13 @@ class Residuals:
         cls, outcomes: Floats, group: Integers, parent: Integers, n_rows: Floats | None
     ) -> Residuals:
         """Return how far outcomes, (n_rows,), are from the mean of their group."""
-        raw = cls(outcomes, group, parent, n_rows)
-        mean = divide(raw.sums(outcomes, group, len(parent)), raw._n_rows)
-        return replace(raw, amounts=outcomes - mean[group])
+        return cls(outcomes, group, parent, n_rows).apart()
+
+    def apart(self) -> Residuals:
+        """Return how far amounts are from the mean of their group."""
+        sums = self.sums(self.amounts, self.group, len(self.parent))
+        mean = divide(sums, self.rows_of_groups)
+        return replace(self, amounts=self.amounts - mean[self.group])
 
     def sums(self, amounts: Floats, group: Integers, n: int) -> Floats:
         """Add up what is given for each entry over all of its rows, by group, (n,)."""
@@ -89,19 +93,20 @@ class Residuals:
         return self.parent[self.group]
 
     @cached_property
-    def _n_rows(self) -> Floats:
+    def rows_of_groups(self) -> Floats:
         """Number of rows of each group, (n_groups,)."""
         return self.sums(np.ones(len(self.group)), self.group, len(self.parent))
 
     @cached_property
     def _freedom(self) -> Floats:
         """Number of rows less one for each group, by parent, (n_parents,)."""
-        return sum_by_code(self.parent, np.maximum(self._n_rows - 1, 0), self.parent.max() + 1)
+        beyond_one = np.maximum(self.rows_of_groups - 1, 0)
+        return sum_by_code(self.parent, beyond_one, self.parent.max() + 1)
 
     @cached_property
     def prior_rows(self) -> tuple[float, float]:
         """Number of rows that a parent counts for in a group, and the log in a parent."""
-        n = self._n_rows
+        n = self.rows_of_groups
         squares = divide(n, n - 1)[self.group] * self.amounts**2
         log_of_groups = np.zeros(len(self.parent), dtype=np.intp)
         log_of_parents = np.zeros(len(self._freedom), dtype=np.intp)

@@ -24,6 +24,11 @@ of the estimate, is large beside the sum of w^2.
 Time is looked at in two ways: the order in which the log holds its episodes, and the steps of an
 episode.
 
+Where lots of episodes are known in place of these, the sums over rows are the same, and S is what
+the spread between lots of one time shows of it, to which how the times differ is added. Whether s
+is too large for chance is asked with the sum of u u' over lots, which with few lots is too large
+rather than too small where rewards drift, and not where they do not.
+
 References
 ----------
 J. M. Wooldridge, "Econometric analysis of cross section and panel data", MIT Press (2010), chapter
@@ -32,7 +37,7 @@ J. M. Wooldridge, "Econometric analysis of cross section and panel data", MIT Pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,6 +46,7 @@ from scipy.stats import chi2
 
 from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals
+from skmdp._evaluation.lots import products_of_episodes
 from skmdp._typing import Floats, Integers
 
 # Blocks of time, and how many episodes each has at least.
@@ -54,8 +60,25 @@ DOUBT = 2.0
 INSEPARABLE = 3.0
 # A share of the weights that is none.
 NOTHING = 0.01
+# Numbers of rows are whole, but for rounding.
+MORE_THAN_ONE = 1.5
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """How many rows of each group lie in each block of steps, and what lots of episodes were paid.
+
+    A cell holds the ``n_rows`` (n_cells,) of a ``group`` in a ``block``, both (n_cells,).
+    ``of_lots`` (n_lots, n_blocks) are the rewards, less their means in the group, added up over the
+    rows of each lot and block.
+    """
+
+    group: Integers
+    block: Integers
+    n_rows: Floats
+    of_lots: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +87,9 @@ class Drift:
 
     ``block`` (n_rows,) is that of each row, ``state`` (n_rows,) whose actions are compared,
     ``information`` (n_blocks, n_blocks) the A of the module's formulas. ``effects`` (n_blocks,) are
-    the gamma and ``covariance`` is theirs; both are 0 where they may be chance.
+    the gamma and ``covariance`` is theirs; both are 0 where they may be chance. What is here a row
+    may stand for ``n_rows`` (n_rows,) that agree (None: one each), and ``entry`` (n_rows,) say
+    where the log holds one that moves estimates as it does (None: there are the same).
     """
 
     block: Integers
@@ -72,23 +97,25 @@ class Drift:
     information: Floats
     effects: Floats
     covariance: Floats
+    n_rows: Floats | None = None
+    entry: Integers | None = None
 
     @classmethod
-    def of_episodes(cls, residuals: Residuals, state: Integers, episode: Integers) -> Drift:
-        """Look for a drift over the episodes, in their order."""
+    def of_episodes(
+        cls, residuals: Residuals, state: Integers, episode: Integers, sizes: Floats | None = None
+    ) -> Drift:
+        """Look for a drift over the episodes, in their order; or over lots of so many ``sizes``."""
         n_episodes = int(episode[-1]) + 1
         n_blocks = max(1, min(MOST_BLOCKS, n_episodes // FEWEST_EPISODES))
         block_of = np.arange(n_episodes) * n_blocks // n_episodes
-        return cls.of(residuals, state, block_of[episode], n_blocks, episode)
+        return cls.of(residuals, state, block_of[episode], n_blocks, episode, sizes)
 
     @classmethod
     def of_steps(cls, residuals: Residuals, state: Integers, episode: Integers) -> Drift:
         """Look for a drift over the steps of episodes, in blocks of about as many rows."""
         step = np.arange(len(episode)) - np.searchsorted(episode, episode)
-        n_at = np.bincount(step)
-        n_blocks = max(1, min(MOST_BLOCKS, int(np.count_nonzero(n_at >= FEWEST_EPISODES))))
-        block_of = (np.cumsum(n_at) - n_at) * n_blocks // len(step)
-        return cls.of(residuals, state, block_of[step], n_blocks, episode)
+        block_of = blocks_of_steps(np.bincount(step))
+        return cls.of(residuals, state, block_of[step], int(block_of[-1]) + 1, episode)
 
     @classmethod
     def of(
@@ -98,35 +125,66 @@ class Drift:
         block: Integers,
         n_blocks: int,
         episode: Integers,
+        sizes: Floats | None = None,
     ) -> Drift:
-        """Look for a drift in what groups leave of rewards; ``episode`` (n_rows,) ascends."""
-        n_episodes = int(episode[-1]) + 1
+        """Look for a drift in what groups leave of rewards.
+
+        ``episode`` (n_rows,) ascends. It may be a lot of episodes, ``sizes`` (n_lots,) of them.
+        """
+        rows, group, n = _told_groups(residuals)
+        code = group * n_blocks + block[rows]
+        counted = None if residuals.n_rows is None else residuals.n_rows[rows]
+        N = _table(code, counted, len(n), n_blocks)
+        by_group = _by_episode(residuals, rows, group, episode, len(n))
+        by_block = _by_episode(residuals, rows, block[rows], episode, n_blocks)
+        u = by_block.toarray() - by_group @ (N / n[:, np.newaxis])
+        return cls._of_sums(cls._nothing(block, state, n_blocks, residuals.n_rows), N, u, sizes)
+
+    @classmethod
+    def of_counted_steps(
+        cls,
+        residuals: Residuals,
+        state: Integers,
+        episode: Integers,
+        sizes: Floats,
+        steps: Steps,
+    ) -> Drift:
+        """Look for a drift over steps where entries hold rows of all of them."""
+        rows, group, n = _told_groups(residuals)
+        n_groups, n_blocks = len(residuals.parent), steps.of_lots.shape[1]
+        code = steps.group * n_blocks + steps.block
+        N = _table(code, steps.n_rows, n_groups, n_blocks)[residuals.rows_of_groups > MORE_THAN_ONE]
+        by_group = _by_episode(residuals, rows, group, episode, len(n))
+        u = steps.of_lots - by_group @ (N / n[:, np.newaxis])
+        entry_of = np.zeros(n_groups, dtype=np.intp)
+        entry_of[residuals.group] = np.arange(len(residuals.group))
+        entry = entry_of[steps.group]
+        none = cls._nothing(steps.block, state[entry], n_blocks, steps.n_rows)
+        return cls._of_sums(replace(none, entry=entry), N, u, sizes)
+
+    @classmethod
+    def _nothing(
+        cls, block: Integers, state: Integers, n_blocks: int, n_rows: Floats | None
+    ) -> Drift:
+        """Return a drift that accounts for nothing."""
         nothing = np.zeros((n_blocks, n_blocks))
-        # Groups of one row tell nothing.
-        n_rows = np.bincount(residuals.group)
-        place = np.cumsum(n_rows > 1) - 1
-        rows = np.flatnonzero(n_rows[residuals.group] > 1)
-        group, in_block, of_episode = place[residuals.group[rows]], block[rows], episode[rows]
-        n = n_rows[n_rows > 1]
-        if n_blocks == 1 or not len(n):
-            return cls(block, state, nothing, np.zeros(n_blocks), nothing)
-        e = residuals.amounts[rows]
-        e = e - (sum_by_code(group, e, len(n)) / n)[group]
-        N = np.bincount(group * n_blocks + in_block, minlength=len(n) * n_blocks)
-        N = N.reshape(len(n), n_blocks)
-        shares = N / n[:, np.newaxis]
-        A = np.diag(N.sum(axis=0)) - N.T @ shares
-        bounds = np.searchsorted(of_episode, np.arange(n_episodes + 1))
-        by_group = csr_array((e, group, bounds), shape=(n_episodes, len(n)))
-        by_block = csr_array((e, in_block, bounds), shape=(n_episodes, n_blocks))
-        u = by_block.toarray() - by_group @ shares
-        s, S = sum_by_code(in_block, e, n_blocks), u.T @ u
+        return cls(block, state, nothing, np.zeros(n_blocks), nothing, n_rows)
+
+    def _of_sums(self, N: Floats, u: Floats, sizes: Floats | None) -> Drift:
+        """Return the drift of rows that were counted by group and block, and what episodes show."""
+        n_blocks = len(self.effects)
+        if n_blocks == 1 or not len(N):
+            return self
+        A = np.diag(N.sum(axis=0)) - N.T @ (N / N.sum(axis=1, keepdims=True))
+        found = replace(self, information=A)
+        s, S = u.sum(axis=0), u.T @ u
         if s @ _inverse(S) @ s <= chi2.isf(LEVEL, n_blocks - 1):
-            return cls(block, state, A, np.zeros(n_blocks), nothing)
-        solve = _inverse(A)
-        gamma = solve @ s
-        gamma -= np.average(gamma, weights=np.bincount(block, minlength=n_blocks))
-        return cls(block, state, A, gamma, solve @ S @ solve)
+            return found
+        if sizes is not None:
+            S = products_of_episodes(u, sizes)
+        gamma = found._inverse @ s
+        gamma -= np.average(gamma, weights=np.bincount(self.block, self.n_rows, n_blocks))
+        return replace(found, effects=gamma, covariance=found._inverse @ S @ found._inverse)
 
     @cached_property
     def _inverse(self) -> Floats:
@@ -142,15 +200,18 @@ class Drift:
         moved = one.weights - other.weights
         if n_blocks == 1 or not moved.any():
             return 0.0
-        of_states = np.bincount(self.state, moved) / np.maximum(np.bincount(self.state), 1)
-        moved = moved - of_states[self.state]
-        apart = sum_by_code(self.block, moved, n_blocks)
-        size = float(np.abs(moved).sum())
+        counted = np.ones(len(self.block)) if self.n_rows is None else self.n_rows
+        moved = moved if self.entry is None else moved[self.entry]
+        n_of_states = np.maximum(np.bincount(self.state, counted), 1)
+        moved = moved - (np.bincount(self.state, counted * moved) / n_of_states)[self.state]
+        of_all = counted * moved
+        apart = sum_by_code(self.block, of_all, n_blocks)
+        size = float(np.abs(of_all).sum())
         if must_tell and np.abs(apart).sum() > ROUNDING * size:
             ways = self._inverse @ apart
             untold = np.abs(apart - self.information @ ways).sum()
             adds = float(apart @ ways)
-            if untold > NOTHING * size or adds > INSEPARABLE * float(moved @ moved):
+            if untold > NOTHING * size or adds > INSEPARABLE * float(moved @ of_all):
                 return np.inf
         error = np.sqrt(max(0.0, float(apart @ self.covariance @ apart)))
         return float(max(0.0, apart @ self.effects + DOUBT * error))
@@ -163,6 +224,40 @@ def drifts_of(residuals: Residuals, state: Integers, episode: Integers) -> tuple
     """
     of_log = residuals, state, episode
     return Drift.of_episodes(*of_log), Drift.of_steps(*of_log)
+
+
+def blocks_of_steps(n_at: Integers) -> Integers:
+    """Return the block of each step, (n_steps,), given how many rows are at each."""
+    n_blocks = max(1, min(MOST_BLOCKS, int(np.count_nonzero(n_at >= FEWEST_EPISODES))))
+    return np.asarray((np.cumsum(n_at) - n_at) * n_blocks // n_at.sum())
+
+
+def _told_groups(residuals: Residuals) -> tuple[Integers, Integers, Floats]:
+    """Return which rows are in groups that tell something, their groups, and the rows of these.
+
+    Groups of one row tell nothing.
+    """
+    n = residuals.rows_of_groups
+    tells = n > MORE_THAN_ONE
+    rows = np.flatnonzero(tells[residuals.group])
+    place = np.cumsum(tells) - 1
+    return rows, place[residuals.group[rows]], n[tells]
+
+
+def _table(code: Integers, counted: Floats | None, n_groups: int, n_blocks: int) -> Floats:
+    """Return the number of rows by group and block, of which ``code`` tells both."""
+    n = np.bincount(code, counted, n_groups * n_blocks)
+    return n.reshape(n_groups, n_blocks).astype(np.float64, copy=False)
+
+
+def _by_episode(
+    residuals: Residuals, rows: Integers, column: Integers, episode: Integers, n_columns: int
+) -> csr_array:
+    """Return the sums of what groups leave of some rows, (n_episodes, n_columns)."""
+    n_episodes = int(episode[-1]) + 1
+    bounds = np.searchsorted(episode[rows], np.arange(n_episodes + 1))
+    e = residuals.of_all_rows(residuals.apart().amounts)[rows]
+    return csr_array((e, column, bounds), shape=(n_episodes, n_columns))
 
 
 def _inverse(symmetric: Floats) -> Floats:

@@ -31,7 +31,9 @@ import numpy as np
 
 from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals
-from skmdp._evaluation.drift import Drift, drifts_of
+from skmdp._evaluation.direct import divide
+from skmdp._evaluation.drift import Drift, Steps, drifts_of
+from skmdp._evaluation.lots import products_of_episodes
 from skmdp._typing import Floats, Integers
 
 # Blocks of time in a state, and how many rows each has at least.
@@ -51,24 +53,33 @@ class DriftInStates:
 
     ``residuals`` are those of rewards in their pairs, whose parents are states. ``episode``
     (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, state after state, -1 where the
-    state has few rows.
+    state has few rows. An episode may be a lot of them, ``sizes`` (n_lots,) in each.
     """
 
     residuals: Residuals
     episode: Integers
     cell: Integers
+    sizes: Floats | None = None
 
     @classmethod
-    def of(cls, residuals: Residuals, time: Integers, episode: Integers) -> DriftInStates:
+    def of(
+        cls,
+        residuals: Residuals,
+        time: Integers,
+        episode: Integers,
+        sizes: Floats | None = None,
+    ) -> DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on."""
         state = residuals.parent_of_row
-        n_blocks = np.minimum(np.bincount(state) // FEWEST_ROWS, MOST_BLOCKS)
+        n_rows = np.bincount(state, residuals.n_rows)
+        n_blocks = np.minimum(n_rows // FEWEST_ROWS, MOST_BLOCKS).astype(np.intp)
         n_blocks[n_blocks < 2] = 0
         place = np.cumsum(n_blocks > 0) - 1
         rows = np.flatnonzero(n_blocks[state])
         n_times = int(time.max()) + 1
         at = place[state[rows]] * n_times + time[rows]
-        n_at = np.bincount(at, minlength=np.count_nonzero(n_blocks) * n_times)
+        counted = None if residuals.n_rows is None else residuals.n_rows[rows]
+        n_at = np.bincount(at, counted, np.count_nonzero(n_blocks) * n_times)
         n_at = n_at.reshape(-1, n_times)
         # All rows of one time are in the block that the middle one of them is in.
         middle = np.cumsum(n_at, axis=1) - (n_at + 1) / 2
@@ -76,7 +87,7 @@ class DriftInStates:
         block = (share * n_blocks[n_blocks > 0][:, np.newaxis]).astype(np.intp).ravel()
         cell = np.full(len(state), -1)
         cell[rows] = place[state[rows]] * MOST_BLOCKS + block[at]
-        return cls(residuals, episode, cell)
+        return cls(residuals, episode, cell, sizes)
 
     def part_of(self, one: Outcomes, other: Outcomes, *, must_tell: bool = True) -> float:
         """Return how much of the difference of two estimates a drift may account for, 0 or more.
@@ -87,23 +98,31 @@ class DriftInStates:
         rows, cell = self._rows
         if not moved[rows].any():
             return 0.0
-        state, n_episodes = self.residuals.parent_of_row, int(self.episode[-1]) + 1
-        mean = np.bincount(state, moved) / np.maximum(np.bincount(state), 1)
-        shares = moved - mean[state]
-        apart = sum_by_code(cell, shares[rows], len(self._information) * MOST_BLOCKS)
+        log, state = self.residuals, self.residuals.parent_of_row
+        n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
+        mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
+        shares = log.of_all_rows(moved - mean[state])
+        apart = np.bincount(cell, shares[rows], len(self._information) * MOST_BLOCKS)
         apart = apart.reshape(-1, MOST_BLOCKS, 1)
         ways = self._inverse @ apart
         untold = np.abs(apart - self._information @ ways).sum()
         if must_tell and untold > MOST_UNTOLD * np.abs(shares).sum():
             return np.inf
-        e = self.residuals.amounts
-        drawn = ways.ravel()[cell]
-        of_pairs = np.bincount(self._pair, drawn) / np.maximum(np.bincount(self._pair), 1)
-        due = (drawn - of_pairs[self._pair]) * e[rows]
-        all_of_it = np.bincount(self.episode, moved * e, n_episodes)
-        rest = all_of_it - np.bincount(self.episode[rows], due, n_episodes)
-        adds = float(np.linalg.norm(rest) - np.linalg.norm(all_of_it))
-        return max(0.0, float(due.sum()) + SURE * max(0.0, adds))
+        drawn = np.zeros(len(moved))
+        drawn[rows] = ways.ravel()[cell]
+        of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
+        due = drawn - of_pairs[log.group]
+        adds = self._error(moved - due) - self._error(moved)
+        of_all = float(log.of_all_rows(due * log.amounts).sum())
+        return max(0.0, of_all + SURE * max(0.0, adds))
+
+    def _error(self, weights: Floats) -> float:
+        """Return the standard error of the residuals' sum by such weights, (n_rows,)."""
+        log, n_episodes = self.residuals, int(self.episode[-1]) + 1
+        moved = sum_by_code(self.episode, log.of_all_rows(weights * log.amounts), n_episodes)
+        if self.sizes is None:
+            return float(np.linalg.norm(moved))
+        return float(np.sqrt(products_of_episodes(moved[:, np.newaxis], self.sizes).item()))
 
     @cached_property
     def _rows(self) -> tuple[Integers, Integers]:
@@ -112,20 +131,17 @@ class DriftInStates:
         return rows, self.cell[rows]
 
     @cached_property
-    def _pair(self) -> Integers:
-        """The pair of each of these rows."""
-        return self.residuals.group[self._rows[0]]
-
-    @cached_property
     def _information(self) -> Floats:
         """The A of the module's formulas, (n_states, n_blocks, n_blocks)."""
-        _, cell = self._rows
+        rows, cell = self._rows
         state, block = np.divmod(cell, MOST_BLOCKS)
         n_states, n_pairs = int(state.max(initial=-1)) + 1, len(self.residuals.parent)
-        N = np.bincount(self._pair * MOST_BLOCKS + block, minlength=n_pairs * MOST_BLOCKS)
+        pair, counted = self.residuals.group[rows], self.residuals.n_rows
+        counted = None if counted is None else counted[rows]
+        N = np.bincount(pair * MOST_BLOCKS + block, counted, n_pairs * MOST_BLOCKS)
         N = N.reshape(-1, MOST_BLOCKS)
         of_pair = np.zeros(n_pairs, dtype=np.intp)
-        of_pair[self._pair] = state
+        of_pair[pair] = state
         is_there = N.any(axis=1)
         N, of_pair = N[is_there], of_pair[is_there]
         A = np.zeros((n_states, MOST_BLOCKS, MOST_BLOCKS))
@@ -152,3 +168,16 @@ def drifts_in_states(
     """
     drifts = drifts_of(residuals, residuals.parent_of_row, episode)
     return tuple((one, DriftInStates.of(residuals, one.block, episode)) for one in drifts)
+
+
+def drifts_of_lots(
+    residuals: Residuals, lot: Integers, sizes: Floats, steps: Steps
+) -> tuple[tuple[Drift, DriftInStates], tuple[Drift]]:
+    """Do the same, given the ``lot`` of each entry, which ascends, of so many episodes each.
+
+    Steps are not known state by state.
+    """
+    of_log = residuals, residuals.parent_of_row, lot, sizes
+    episodes = Drift.of_episodes(*of_log)
+    in_states = DriftInStates.of(residuals, episodes.block, lot, sizes)
+    return (episodes, in_states), (Drift.of_counted_steps(*of_log, steps),)

@@ -43,7 +43,7 @@ class InTime:
         """Follow a policy for the time of the longest record where records were cut off."""
         return cls(np.exp(-durations / longest_time), longest_time, cut_share)
 
-    def part(self, rows: Integers) -> InTime:
+    def part(self, rows: Integers | slice) -> InTime:
         """Return how a part of the log is followed, its rows given by position."""
         return replace(self, going_on=self.going_on[rows])
 

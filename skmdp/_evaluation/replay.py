@@ -13,11 +13,9 @@ import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._evaluation.credibility import Residuals
-from skmdp._evaluation.direct import (
-    divide,
-)
-from skmdp._evaluation.drift import Drift
-from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_states
+from skmdp._evaluation.direct import divide
+from skmdp._evaluation.drift import Drift, Steps
+from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_states, drifts_of_lots
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
     discounted_returns,
@@ -39,7 +37,8 @@ class Replay:
     time ``mean_time``, and the counts hold how likely each row goes on. Of a lazy table each entry
     stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
     ``start_weights`` (None: one each). Where its episodes were dealt to lots, ``lengths`` and
-    ``start_lengths`` are the entries and the starts of each lot (None: one start each).
+    ``start_lengths`` are the entries and the starts of each lot (None: one start each), and
+    ``steps`` tell which of its rows lie at which steps (None: nobody asked).
     """
 
     counts: TransitionCounts
@@ -59,6 +58,7 @@ class Replay:
     n_rows: Floats | None = None
     start_weights: Floats | None = None
     start_lengths: Integers | None = None
+    steps: Steps | None = None
 
     @classmethod
     def of_rows(
@@ -158,11 +158,14 @@ class Replay:
         return Residuals.of_outcomes(self.rewards, pair, self.counts.pair_state, self.n_rows)
 
     @cached_property
-    def drifts(self) -> tuple[tuple[Drift, DriftInStates], ...]:
+    def drifts(self) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
         """How rewards drift in time, of which there are two kinds; nothing where it is unknown."""
-        if self.lengths is None or self.n_rows is not None:
+        if self.lengths is None or (self.n_rows is not None and self.steps is None):
             return ()
-        return drifts_in_states(self.residuals, self.episode)
+        if self.steps is None:
+            return drifts_in_states(self.residuals, self.episode)
+        sizes = np.bincount(self.episode_of_starts, self.start_weights).astype(np.float64)
+        return drifts_of_lots(self.residuals, self.episode, sizes, self.steps)
 
     @cached_property
     def returns(self) -> Floats:

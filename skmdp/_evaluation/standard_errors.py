@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import lacking_variance
+from skmdp._evaluation.lots import products_of_episodes
 from skmdp._evaluation.replay import Replay
 from skmdp._evaluation.verdict import ENOUGH_EPISODES
 from skmdp._typing import Floats, Integers
@@ -40,17 +41,19 @@ def standard_error_of_lots(
     lot: Integers,
     lot_of_starts: Integers,
 ) -> float:
-    """Return the standard error from the spread between lots of episodes.
+    """Return the standard error by episode, as lots of episodes show it.
 
     ``of_rows`` is what all rows of an entry move together, ``n_starts`` how many episodes start in
-    each way. Lots of one episode each give the standard error by episode.
+    each way. Lots of one episode each give that by episode itself.
     """
-    n, size = float(n_starts.sum()), np.bincount(lot_of_starts, n_starts)
-    moved = n * np.bincount(lot, of_rows, minlength=len(size))
+    sizes = np.bincount(lot_of_starts, n_starts).astype(np.float64, copy=False)
+    n = float(sizes.sum())
+    moved = n * np.bincount(lot, of_rows, minlength=len(sizes)).astype(np.float64, copy=False)
     moved += np.bincount(lot_of_starts, n_starts * start_values)
-    moved -= size * (moved.sum() / n)
-    n_lots = np.count_nonzero(size)
-    return float(np.sqrt(n_lots / (n_lots - 1) * (moved @ moved)) / n)
+    moved -= sizes * (moved.sum() / n)
+    there = sizes > 0
+    squares = products_of_episodes(moved[there][:, np.newaxis], sizes[there])
+    return float(np.sqrt(squares.item() / (n * (n - 1))))
 
 
 def standard_error_of_rows(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skmdp._evaluation.lots import N_BLOCKS
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_frame
 from skmdp._log.labels import LabelColumn
@@ -118,8 +119,9 @@ def _deal(log: Transitions, playing: Integers, n_folds: int, random_state: Any) 
     """Return the fold of every episode, (n_episodes,), -1 for those without rows.
 
     Dealt by lot: folds that were made alike, by length or return, would share their luck. What is
-    drawn hangs on the episodes, not on the order in which they lie. Lots are in an order already
-    that hangs on nothing else, and their sums of rewards on the way in which they were added up.
+    drawn hangs on the episodes, not on the order in which they lie. Lots are in the order of time
+    already, and their sums of rewards hang on the way in which they were added up. A block of them
+    is spread over the folds, since lots of one block show the error of each.
     """
     lengths = lots_of(log).lengths
     if len(playing) < n_folds:
@@ -131,6 +133,9 @@ def _deal(log: Transitions, playing: Integers, n_folds: int, random_state: Any) 
     ordered = playing if log.lots is not None else _by_content(log, playing, lengths)
     seed = FIXED_SEED if random_state is None else random_state
     dealt = check_random_state(seed).permutation(ordered)
+    if log.lots is not None:
+        block = np.searchsorted(playing, dealt) * N_BLOCKS // len(playing)
+        dealt = dealt[np.argsort(block, kind="stable")]
     fold_of = np.full(len(lengths), -1)
     fold_of[dealt] = np.arange(len(dealt)) % n_folds
     return fold_of

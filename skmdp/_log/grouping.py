@@ -32,9 +32,9 @@ class Asked:
     """What a lazy table has of what it is asked for.
 
     ``next_state`` None: read off the following row. ``is_ordered`` tells whether episodes and steps
-    are known. Rows that agree in all but the reward are one group unless ``by_reward``, in all but
-    the duration unless ``by_duration``, and rows of all episodes unless these are ``dealt`` to
-    lots.
+    are known. Rows that agree in all but the duration are one group unless ``by_duration``, and rows
+    of all episodes unless these are ``dealt`` to lots. ``keeps_spread`` tells whether powers of the
+    rewards are added up.
     """
 
     roles: Roles
@@ -42,7 +42,7 @@ class Asked:
     is_ordered: bool
     weight: Name | None
     schema: Mapping[str, Any]
-    by_reward: bool = False
+    keeps_spread: bool = False
     dealt: bool = False
     by_duration: bool = False
 
@@ -70,13 +70,22 @@ class Asked:
         """Our names of the columns that tell episodes."""
         return [f"episode{j}" for j in range(len(self.roles.names("episode")))]
 
+    @property
+    def pair(self) -> list[str]:
+        """Our names of the columns that tell state and action."""
+        return [f"state{j}" for j in range(len(self.roles.state))] + ["action"]
+
+    @property
+    def step_is_whole(self) -> bool:
+        """Whether steps are whole numbers."""
+        return bool(self.schema[str(self.roles.step)].is_integer())
+
     def keys(self) -> list[str]:
         """Our names of the columns that rows of a group agree in."""
         n = len(self.roles.state)
         keys = [f"{role}{j}" for role in ("state", "next") for j in range(n)] + ["action"]
         keys += [flag for flag in FLAGS if self.has(flag)]
-        keys += ["reward"] * self.by_reward + ["duration"] * self.by_duration
-        keys += ["lot"] * self.dealt
+        keys += ["duration"] * self.by_duration + ["lot"] * self.dealt
         if self.is_ordered:
             keys += ["goes_on", "is_kept", "is_first", "is_last", "is_before_seen"]
             keys += ["terminated_after"] * self.has("terminated")
@@ -204,7 +213,7 @@ def _following(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
         return nw.col(name).shift(-1).over(*asked.episodes, order_by="step")
 
     rows = rows.with_columns(
-        lacks_action=_is_missing("action", asked.schema[str(asked.roles.action)])
+        lacks_action=is_missing("action", asked.schema[str(asked.roles.action)])
     )
     leads = {"step_after": after("step"), "is_before_seen": after("lacks_action")}
     if asked.has("terminated"):
@@ -213,7 +222,7 @@ def _following(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
     if asked.next_state is None:
         leads |= {f"next{j}": after(f"state{j}") for j in range(len(asked.roles.state))}
     else:
-        is_end = is_end & _is_missing("next0", asked.schema[str(asked.next_state[0])])
+        is_end = is_end & is_missing("next0", asked.schema[str(asked.next_state[0])])
     rows = rows.with_columns(**leads).with_columns(goes_on=~nw.col("step_after").is_null())
     is_kept: nw.Expr = ~(nw.col("lacks_action") & is_end)
     if asked.weight is not None:
@@ -225,7 +234,7 @@ def _following(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
     return rows
 
 
-def _is_missing(name: str, dtype: Any) -> nw.Expr:
+def is_missing(name: str, dtype: Any) -> nw.Expr:
     """Whether a label is missing, which NaN is as well."""
     missing = nw.col(name).is_null()
     return missing | nw.col(name).is_nan() if dtype.is_float() else missing
@@ -334,11 +343,11 @@ def _marks(asked: Asked) -> dict[str, nw.Expr]:
     """Return what must not be in a table with steps."""
     dtype = asked.schema[str(asked.roles.step)]
     named = zip(asked.episodes, asked.roles.names("episode"), strict=True)
-    lacking = [_is_missing(own, asked.schema[str(name)]) for own, name in named]
+    lacking = [is_missing(own, asked.schema[str(name)]) for own, name in named]
     no_episode = reduce(or_, lacking)
     marks = {
         "no_episode": no_episode,
-        "no_step": _is_missing("step", dtype),
+        "no_step": is_missing("step", dtype),
         "twice": nw.col("step_after") == nw.col("step"),
     }
     is_counted = dtype.is_integer() or dtype.is_float()

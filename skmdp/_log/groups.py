@@ -188,8 +188,6 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
     if roles.reward is None:
         return
     sums, counted = found.numbers("sum_rewards"), ~seen
-    if asked.by_reward:
-        sums = found.numbers("reward") + np.where(np.isfinite(sums), 0.0, sums)
     lacking = ((found.numbers("n_rewards") < found.n_rows) | ~np.isfinite(sums)) & counted
     if lacking.any():
         raise ValueError(

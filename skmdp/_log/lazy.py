@@ -37,6 +37,7 @@ from skmdp._log.roles import (
     nothing_follows,
     warn_of_near_names,
 )
+from skmdp._log.steps import with_steps
 from skmdp._log.taken import Taken, Times, find_taken, with_durations
 from skmdp._messages import quoted
 from skmdp._typing import Bools, Codes, Floats, Names
@@ -49,23 +50,24 @@ def read_lazy(
     *,
     gamma: float | None = None,
     duration_unit: str | None = None,
-    by_reward: bool = False,
     times: Times = "never",
     lot: tuple[int, ...] | None = None,
+    needs_starts: bool = True,
     may_count_nothing: bool = False,
     tell: Tell | None = None,
 ) -> Transitions:
     """Read a lazy table by a group-by on its engine.
 
     ``sample_weight`` names a column. Durations are added up as the discounts that ``gamma`` makes
-    of them (None leaves them out). ``by_reward`` keeps rows apart that agree in all but the reward,
-    ``times`` says whether those that agree in all but the duration: if records break off, by a
-    second group-by. Episodes are dealt to lots by the coefficients ``lot`` (None: they are not).
+    of them (None leaves them out). ``times`` says whether rows are kept apart that agree in all but
+    the duration: if records break off, by a second group-by. Where policies are to be judged,
+    episodes are dealt to lots by the coefficients ``lot`` (None: they are not); where it is unknown
+    where they start, that is refused, unless nobody ``needs_starts``: then they are not dealt.
     ``tell`` is told of each stage; the others are as in ``read_table``.
     """
     lazy = as_lazy(X)
     assert lazy is not None
-    asked = _ask(lazy, roles, sample_weight, by_reward=by_reward, dealt=lot is not None)
+    asked = _ask(lazy, roles, sample_weight, lot, needs_starts=needs_starts)
     warn_of_near_names(roles, list(asked.schema))
     with stage_of(lazy, "writing the query"):
         rows = canonical(lazy, asked)
@@ -79,7 +81,11 @@ def read_lazy(
 
     by_duration = replace(asked, by_duration=differ)
     log = count(by_duration if times == "always" else asked)
-    return count(by_duration) if times == "if cut" and differ and log.cut_share > 0 else log
+    if times == "if cut" and differ and log.cut_share > 0:
+        log = count(by_duration)
+    if not (asked.dealt and asked.keeps_spread and lot is not None):
+        return log
+    return with_steps(log, deal(rows, asked.episodes, lot), asked, tell)
 
 
 def _count(
@@ -114,7 +120,12 @@ def _count(
 
 
 def _ask(
-    lazy: nw.LazyFrame[Any], roles: Roles, sample_weight: Any, *, by_reward: bool, dealt: bool
+    lazy: nw.LazyFrame[Any],
+    roles: Roles,
+    sample_weight: Any,
+    lot: tuple[int, ...] | None,
+    *,
+    needs_starts: bool,
 ) -> Asked:
     """Find out what a lazy table has, and refuse one that lacks what is needed."""
     with stage_of(lazy, "reading the names and types of the columns"):
@@ -127,10 +138,20 @@ def _ask(
     is_ordered = has_episodes and roles.step is not None and roles.step in columns
     if nexts is None and not has_episodes:
         raise nothing_follows(roles, columns)
+    is_judged = lot is not None
     if not is_ordered:
-        _require_no_order(lazy, roles, columns, nexts, judged=dealt and has_episodes)
+        judged = is_judged and has_episodes and needs_starts
+        _require_no_order(lazy, roles, columns, nexts, judged=judged)
+    # Nobody asks for the spread of weighed rewards.
+    keeps_spread = is_judged and sample_weight is None and roles.reward is not None
     asked = Asked(
-        roles, nexts, is_ordered, sample_weight, schema, by_reward, dealt=dealt and is_ordered
+        roles,
+        nexts,
+        is_ordered,
+        sample_weight,
+        schema,
+        keeps_spread=keeps_spread,
+        dealt=is_judged and is_ordered,
     )
     check_types(lazy, asked)
     return asked
@@ -170,10 +191,10 @@ def _find_scale(
 ) -> tuple[float, float] | None:
     """Return the mean reward and the largest distance from it, where powers are to be added up.
 
-    None where nobody asks for their spread, which is unknown with weights; 1 if all are alike, or
-    if some are no numbers, which is refused later.
+    None where nobody asks for their spread; 1 if all are alike, or if some are no numbers, which is
+    refused later.
     """
-    if not asked.dealt or asked.weight is not None or asked.roles.reward is None:
+    if not asked.keeps_spread:
         return None
     paid = nw.col("reward")
     mean, low, high = collect_numbers(
@@ -230,7 +251,7 @@ def _link(
         durations = Durations(found.numbers("duration")[counts], None)
     rewards = None
     if asked.roles.reward is not None:
-        rewards = found.numbers("reward") if asked.by_reward else sums.rewards / weights
+        rewards = sums.rewards / weights
     ends: dict[str, Any] = {"start_codes": state_codes, "start_weights": weights}
     is_told = tells_ends(asked.roles, terminated, truncated)
     if asked.is_ordered:

@@ -1,14 +1,17 @@
 """Episodes of a lazy table dealt to lots on its engine: by chance, and yet the same ones again.
 
-Episodes are put in the order of their labels and numbered, i = 0, 1, ... The number of each goes
-through a polynomial modulo a prime with coefficients that are drawn by a seed. So any few episodes
-(as many as there are coefficients) get numbers that are independent of each other, and uniform: no
-pattern in the order of episodes comes through, as it would if they were dealt in turn. In the order
-of these numbers they are dealt in turn. That takes whole numbers below 2 ** 63 alone, so that every
-engine deals alike, however the rows lie.
+Episodes are put in the order of their first steps, those of one step in that of their labels, and
+numbered, i = 0, 1, ... So ``N_BLOCKS`` blocks of time hold as many episodes each. The number of
+each goes through a polynomial modulo a prime with coefficients that are drawn by a seed. So any few
+episodes (as many as there are coefficients) get numbers that are independent of each other, and
+uniform: no pattern in the order of episodes comes through, as it would if they were dealt in turn.
+In the order of these numbers the episodes of a block are dealt in turn to the lots of the block.
+That takes whole numbers below 2 ** 63 alone, so that every engine deals alike, however the rows
+lie.
 
-A log of up to ``N_LOTS`` episodes has lots of one episode. Of a longer one, lots differ by what as
-many episodes differ by, which is what a standard error by episode needs.
+A log of up to ``N_LOTS`` episodes has lots of one episode, in their order. Of a longer one, lots of
+a block differ by what as many episodes of a time differ by, which is what a standard error by
+episode needs, and blocks by how the times differ, which shows a drift.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skmdp._typing import Integers
+from skmdp._evaluation.lots import N_BLOCKS
+from skmdp._typing import Floats, Integers
 
 # As many groups of rows come to memory, at most, for each distinct transition; and with fewer lots
 # the spread between those that a gain is judged on would be a matter of chance itself.
@@ -32,11 +36,37 @@ FIXED_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
+class StepSums:
+    """Where in episodes the rows of each state and action lie, and what lots were paid there.
+
+    ``n_rows`` (n_cells,) are those of one state, action and ``block`` of steps, all (n_cells,);
+    ``of_lots`` (n_lots, n_blocks) the rewards less their means in the state and action.
+    """
+
+    state_codes: Integers
+    action_codes: Integers
+    block: Integers
+    n_rows: Floats
+    of_lots: Floats
+
+    @classmethod
+    def of_one_block(cls, lots: Lots) -> StepSums:
+        """Return what tells nothing."""
+        nothing = np.zeros(0, dtype=np.int64)
+        of_lots = np.zeros((len(lots.lengths), 1))
+        return cls(nothing, nothing, nothing, np.zeros(0), of_lots)
+
+
+@dataclass(frozen=True, eq=False)
 class Lots:
-    """How many entries of a log belong to each lot, and how many starts, both (n_lots,)."""
+    """How many entries of a log belong to each lot, and how many starts, both (n_lots,).
+
+    ``steps`` tell where in episodes their rows lie (None: nobody asked).
+    """
 
     lengths: Integers
     start_lengths: Integers
+    steps: StepSums | None = None
 
     @classmethod
     def of_entries(cls, lot: Integers, lot_of_starts: Integers) -> Lots:
@@ -62,24 +92,29 @@ def polynomial(number: Any, coefficients: tuple[int, ...]) -> Any:
 def deal(
     rows: nw.LazyFrame[Any], names: list[str], coefficients: tuple[int, ...]
 ) -> nw.LazyFrame[Any]:
-    """Add the lot of its episode to each row, null where it has no episode.
+    """Add to each row the lot of its episode, and where the episode ``starts``, null without one.
 
-    Episodes are told by columns of these names.
+    Episodes are told by columns of these names, and their order by the column ``step``.
     """
-    episodes = rows.group_by(*names, drop_null_keys=True).agg(nw.len().alias("n_rows"))
+    number, n = nw.col("number"), nw.col("n")
+    place, in_block = nw.col("place"), N_LOTS // N_BLOCKS
+    episodes = rows.group_by(*names, drop_null_keys=True).agg(nw.col("step").min().alias("starts"))
     episodes = (
-        episodes.select(*names, one=nw.lit(1))
-        .with_columns(number=_rank(names))
-        .with_columns(drawn=polynomial(nw.col("number"), coefficients))
-        .with_columns(place=_rank(["drawn", "number"]))
-        .select(*names, lot=nw.col("place") % N_LOTS)
+        episodes.with_columns(one=nw.lit(1))
+        .with_columns(number=_rank(["one"], ["starts", *names]), n=nw.col("one").sum().over("one"))
+        .with_columns(block=number * N_BLOCKS // n, drawn=polynomial(number, coefficients))
+        .with_columns(place=_rank(["block"], ["drawn", "number"]))
+        .with_columns(of_many=nw.col("block") * in_block + place % in_block)
+        .with_columns(lot=nw.when(n > N_LOTS).then(nw.col("of_many")).otherwise(number))
+        .select(*names, "starts", "lot")
     )
     return rows.join(episodes, on=names, how="left")
 
 
-def _rank(names: list[str]) -> nw.Expr:
+def _rank(within: list[str], order: list[str]) -> nw.Expr:
     """Return how many rows come before each in the order of some columns, beside a ``one``.
 
-    As a sum, since the row index of old versions of narwhals is that of another row.
+    Those are counted that agree in the columns ``within``. As a sum, since the row index of old
+    versions of narwhals is that of another row.
     """
-    return nw.col("one").cum_sum().over("one", order_by=names).cast(nw.Int64) - 1
+    return nw.col("one").cum_sum().over(*within, order_by=order).cast(nw.Int64) - 1

@@ -21,6 +21,7 @@ from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
 from skmdp._log.frames import as_lazy, as_table
 from skmdp._log.lazy import read_lazy
+from skmdp._log.lots import draw_coefficients
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
 from skmdp._log.raw import Measurements, read_measurements
 from skmdp._log.reading import read_table
@@ -30,8 +31,8 @@ from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns
 from skmdp._policy_columns import acts_on_labels, has_own_states, is_behind_transformers
 from skmdp._scoring import warn_of_unknown_starts
-from skmdp._trust import discount_of, fitted_q, in_time_of
-from skmdp._typing import Array, Names
+from skmdp._trust import discount_of, fitted_q, in_time_of, steps_of
+from skmdp._typing import Array, Floats, Integers, Names
 from skmdp.metrics._columns import ColumnsRead
 from skmdp.metrics._footing import Footing, choice_of_states
 from skmdp.metrics._policies import ask, is_behavior
@@ -47,6 +48,22 @@ from skmdp.metrics._stated import (
     refuse_false_propensities,
     refuse_false_propensities_of_all,
 )
+
+# Of a log in memory each row stands for itself.
+_Spread = tuple[Integers | slice, Floats, Floats | None, Integers | None]
+
+
+def _spread(log: Transitions) -> _Spread:
+    """Return what stands for a log's entries: which, rewards, numbers of rows, and those of lots.
+
+    In memory, where each stands for itself, and episodes for lots.
+    """
+    assert log.rewards is not None
+    if log.sums is None:
+        return slice(None), log.rewards, None, log.episode_lengths
+    lengths = np.array([len(log.rewards)]) if log.lots is None else log.lots.lengths
+    entry, rewards, n_rows, lengths = log.sums.spread(lengths)
+    return entry, rewards, n_rows, None if log.lots is None else lengths
 
 
 class PolicyLogs:
@@ -245,7 +262,14 @@ class PolicyLogs:
         roles = self._columns.roles_of(policy)
         if self._is_lazy:
             times: Times = "always" if self._gamma < 1 or self._compares_times else "if cut"
-            log = read_lazy(self._X, roles, duration_unit=self._unit, by_reward=True, times=times)
+            log = read_lazy(
+                self._X,
+                roles,
+                duration_unit=self._unit,
+                times=times,
+                lot=draw_coefficients(None),
+                needs_starts=False,
+            )
             warn_of_unknown_starts(self._X, roles, log, stacklevel=2)
         else:
             X = transform(unwrap(policy)[0], self._X)
@@ -266,24 +290,27 @@ class PolicyLogs:
         gamma, durations = discount_of(log, self._gamma)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
         refuse_false_propensities(log, counts, triple, self._behavior)
+        entry, rewards, n_rows, lengths = _spread(log)
         replay = Replay.of_rows(
             counts,
-            triple,
-            log.rewards,
+            triple[entry],
+            rewards,
             log.propensities,
             start_codes=log.start_codes,
-            n_rows=None if log.sums is None else log.sums.n_rows,
+            n_rows=n_rows,
             start_weights=log.start_weights,
-            lengths=log.episode_lengths,
+            start_lengths=None if log.lots is None else log.lots.start_lengths,
+            lengths=lengths,
             longest=log.longest,
             cut_share=cut_share,
-            durations=durations,
-            in_time=in_time,
+            durations=None if durations is None else durations[entry],
+            in_time=None if in_time is None else in_time.part(entry),
             horizon=self._horizon,
             gamma=gamma,
             prior_strength=float(kappa),
+            steps=steps_of(log, counts),
         )
-        return Footing(log, evidence, replay)
+        return Footing(log, evidence, replay, entry)
 
     def _cut_share(self, log: Transitions) -> float:
         """Return the share of the episodes that were cut off, whatever the states.

@@ -19,11 +19,15 @@ from skmdp._typing import Array, Floats, Integers
 
 @dataclass(frozen=True, eq=False)
 class Footing:
-    """A log in some states, in which policies are judged."""
+    """A log in some states, in which policies are judged.
+
+    ``entry`` says which of the log's entries each of the replay's stands for.
+    """
 
     log: Transitions
     evidence: Evidence
     replay: Replay
+    entry: Integers | slice
 
     @cached_property
     def acted(self) -> Integers:

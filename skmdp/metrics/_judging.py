@@ -244,7 +244,7 @@ class InStates:
         method = "dm" if "dm" in self._found.names else self._found.names[0]
         place = self._pairs[id(policy)][2]
         if place not in self._direct_errors:
-            self._direct_errors[place] = direct_error(reference, None, self.logs.n_episodes)
+            self._direct_errors[place] = direct_error(reference, None, self._found.n_episodes)
         drift = beside.part_of_drift(reference, method)
         return reference.estimate.value, self._direct_errors[place], drift
 

@@ -24,6 +24,7 @@ from skmdp._messages import shown
 from skmdp._typing import Floats, Integers
 from skmdp.metrics._candidates import PolicyLogs
 from skmdp.metrics._doubts import told_once
+from skmdp.metrics._footing import Footing
 
 # Probabilities of what follows sum to one but for rounding.
 ROUNDING = 1e-9
@@ -163,19 +164,20 @@ def value_per_time(
             methods=["dm"],
         )
         candidate = logs.candidate(policy)
-        log = logs.footing(policy).log
-        value, error = _rate(candidate, log)
+        footing = logs.footing(policy)
+        value, error = _rate(candidate, footing)
+        log = footing.log
     half = float(ndtri((1 + confidence_level) / 2)) * error
     unit = "decision" if log.durations is None else log.durations.unit
     return ValuePerTime(value, error, value - half, value + half, confidence_level, unit)
 
 
-def _rate(candidate: Candidate, log: Transitions) -> tuple[float, float]:
+def _rate(candidate: Candidate, footing: Footing) -> tuple[float, float]:
     """Return the reward per time of a policy in the re-estimated process, and its error."""
-    replay = candidate.replay
+    replay, log = candidate.replay, footing.log
     counts, followed = replay.counts, (candidate.choice, replay.prior_strength)
     transitions, rewards = policy_process(counts, *followed)
-    taken = _durations(log)
+    taken = _durations(log)[footing.entry]
     n_rows = np.ones(len(taken)) if replay.n_rows is None else replay.n_rows
     sums = sum_by_code(replay.triple, n_rows * taken, len(counts.weights))
     durations = policy_process(replace(counts, reward_sums=sums), *followed)[1]
