@@ -36,9 +36,14 @@ from skmdp._evaluation.drift import Drift, Steps, drifts_of
 from skmdp._evaluation.lots import products_of_episodes
 from skmdp._typing import Floats, Integers
 
-# Blocks of time in a state, and how many rows each has at least.
-MOST_BLOCKS = 6
+# Blocks of time in a state, and how many rows each has at least; beyond the first few, rather more:
+# what happens within a block goes unnoticed, but time takes no more from an estimate than it must.
+FEW_BLOCKS = 6
+MOST_BLOCKS = 30
 FEWEST_ROWS = 10
+ROWS_OF_MORE = 100
+# Numbers of all information matrices together, unless states are so many that few blocks have more.
+LARGEST = 1_000_000
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
 # Share of what moves the difference in which time and action may be impossible to tell apart.
@@ -52,13 +57,14 @@ class DriftInStates:
     """Rows of a log in blocks of time, those of each state with many rows by themselves.
 
     ``residuals`` are those of rewards in their pairs, whose parents are states. ``episode``
-    (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, state after state, -1 where the
-    state has few rows. An episode may be a lot of them, ``sizes`` (n_lots,) in each.
+    (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
+    after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes`` (n_lots,) in each.
     """
 
     residuals: Residuals
     episode: Integers
     cell: Integers
+    width: int
     sizes: Floats | None = None
 
     @classmethod
@@ -71,9 +77,13 @@ class DriftInStates:
     ) -> DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on."""
         state = residuals.parent_of_row
-        n_rows = np.bincount(state, residuals.n_rows)
-        n_blocks = np.minimum(n_rows // FEWEST_ROWS, MOST_BLOCKS).astype(np.intp)
-        n_blocks[n_blocks < 2] = 0
+        n_rows = np.bincount(state, residuals.n_rows).astype(np.float64)
+        n_wished = np.maximum(n_rows // ROWS_OF_MORE, FEW_BLOCKS)
+        n_wished = np.minimum(n_wished, n_rows // FEWEST_ROWS)
+        n_wished[n_wished < 2] = 0
+        most = np.sqrt(LARGEST / max(1, np.count_nonzero(n_wished)))
+        width = int(np.clip(most, FEW_BLOCKS, MOST_BLOCKS))
+        n_blocks = np.minimum(n_wished, width).astype(np.intp)
         place = np.cumsum(n_blocks > 0) - 1
         rows = np.flatnonzero(n_blocks[state])
         n_times = int(time.max()) + 1
@@ -86,8 +96,8 @@ class DriftInStates:
         share = middle / n_at.sum(axis=1, keepdims=True)
         block = (share * n_blocks[n_blocks > 0][:, np.newaxis]).astype(np.intp).ravel()
         cell = np.full(len(state), -1)
-        cell[rows] = place[state[rows]] * MOST_BLOCKS + block[at]
-        return cls(residuals, episode, cell, sizes)
+        cell[rows] = place[state[rows]] * width + block[at]
+        return cls(residuals, episode, cell, width, sizes)
 
     def part_of(self, one: Outcomes, other: Outcomes, *, must_tell: bool = True) -> float:
         """Return how much of the difference of two estimates a drift may account for, 0 or more.
@@ -102,8 +112,8 @@ class DriftInStates:
         n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
         mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
         shares = log.of_all_rows(moved - mean[state])
-        apart = np.bincount(cell, shares[rows], len(self._information) * MOST_BLOCKS)
-        apart = apart.reshape(-1, MOST_BLOCKS, 1)
+        apart = np.bincount(cell, shares[rows], len(self._information) * self.width)
+        apart = apart.reshape(-1, self.width, 1)
         ways = self._inverse @ apart
         untold = np.abs(apart - self._information @ ways).sum()
         if must_tell and untold > MOST_UNTOLD * np.abs(shares).sum():
@@ -134,23 +144,25 @@ class DriftInStates:
     def _information(self) -> Floats:
         """The A of the module's formulas, (n_states, n_blocks, n_blocks)."""
         rows, cell = self._rows
-        state, block = np.divmod(cell, MOST_BLOCKS)
+        state, block = np.divmod(cell, self.width)
         n_states, n_pairs = int(state.max(initial=-1)) + 1, len(self.residuals.parent)
         pair, counted = self.residuals.group[rows], self.residuals.n_rows
         counted = None if counted is None else counted[rows]
-        N = np.bincount(pair * MOST_BLOCKS + block, counted, n_pairs * MOST_BLOCKS)
-        N = N.reshape(-1, MOST_BLOCKS)
+        N = np.bincount(pair * self.width + block, counted, n_pairs * self.width)
+        N = N.reshape(-1, self.width)
         of_pair = np.zeros(n_pairs, dtype=np.intp)
         of_pair[pair] = state
         is_there = N.any(axis=1)
         N, of_pair = N[is_there], of_pair[is_there]
-        A = np.zeros((n_states, MOST_BLOCKS, MOST_BLOCKS))
-        shares = N / N.sum(axis=1, keepdims=True)
-        for i in range(MOST_BLOCKS):
-            for j in range(i + 1):
-                A[:, i, j] -= np.bincount(of_pair, N[:, i] * shares[:, j], n_states)
-                A[:, j, i] = A[:, i, j]
-            A[:, i, i] += np.bincount(of_pair, N[:, i], n_states)
+        # Pairs are numbered state after state.
+        bounds = np.searchsorted(of_pair, np.arange(n_states))
+        A = np.zeros((n_states, self.width, self.width))
+        if n_states:
+            shares = N / N.sum(axis=1, keepdims=True)
+            for i in range(self.width):
+                A[:, i] = -np.add.reduceat(N[:, i : i + 1] * shares, bounds)
+            blocks = np.arange(self.width)
+            A[:, blocks, blocks] += np.add.reduceat(N, bounds)
         return A
 
     @cached_property

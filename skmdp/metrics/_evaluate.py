@@ -195,7 +195,7 @@ def evaluate_policy(
     change over the episodes, in the order in which ``X`` holds them, or over their steps,
     ``drift_gain`` is what that may account for in the difference: by two-way effects of up to 30
     blocks of time, plus two of their standard errors, where a test finds that all rewards drift;
-    or, if that is more, by those of up to 6 blocks in each state with 20 rows or more (with
+    or, if that is more, by those of 2 to 30 blocks in each state with 20 rows or more (with
     ``"fqe"``, in each region of about 100 rows), plus two times what they add to the error.
     ``is_better`` asks for more than that. Changes within a block go unnoticed.
 
