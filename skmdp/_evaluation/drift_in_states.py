@@ -81,7 +81,7 @@ class DriftInStates:
         n_wished = np.maximum(n_rows // ROWS_OF_MORE, FEW_BLOCKS)
         n_wished = np.minimum(n_wished, n_rows // FEWEST_ROWS)
         n_wished[n_wished < 2] = 0
-        most = np.sqrt(LARGEST / max(1, np.count_nonzero(n_wished)))
+        most = np.sqrt(LARGEST / max(1, int(np.count_nonzero(n_wished))))
         width = int(np.clip(most, FEW_BLOCKS, MOST_BLOCKS))
         n_blocks = np.minimum(n_wished, width).astype(np.intp)
         place = np.cumsum(n_blocks > 0) - 1
