@@ -42,17 +42,20 @@ class Groups:
         return self.flags("is_kept")
 
     @property
-    def kept_groups(self) -> npt.NDArray[np.intp]:
-        """Positions of the groups of rows that hold a decision, with weight; lot by lot."""
-        kept = np.flatnonzero(self.is_kept)
+    def kept_groups(self) -> npt.NDArray[np.intp] | None:
+        """Positions of the groups of rows that hold a decision, with weight; lot by lot.
+
+        None: all of them, as they are.
+        """
+        is_kept = self.is_kept
         if not self.has("lot"):
-            return kept
+            return None if is_kept.all() else np.flatnonzero(is_kept)
+        kept = np.flatnonzero(is_kept)
         return np.asarray(kept[np.argsort(self.numbers("lot")[kept], kind="stable")])
 
     def select(self, groups: Integers) -> Groups:
         """Return some of the groups, given by position."""
-        everything = np.arange(len(self.n_rows))
-        return self if np.array_equal(groups, everything) else Groups(self._table, groups)
+        return Groups(self._table, groups)
 
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""

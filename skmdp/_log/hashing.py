@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from skmdp._log.lookup import blocks_of
+from skmdp._log.words import as_strings, as_words
 from skmdp._typing import Array, Codes, Integers
 
 
@@ -33,13 +34,18 @@ def number_values(series: pd.Series) -> tuple[Codes, Any]:
 
 def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
     """Return the numbers that Arrow gives to the values of a column, of 32 bits already."""
-    encoded = array.__arrow_array__().dictionary_encode()
+    column = array.__arrow_array__()
+    short = as_words(column)
+    encoded = (column if short is None else short[0]).dictionary_encode()
     codes = np.empty(len(array), dtype=np.int32)
     start = 0
     for chunk in encoded.chunks:  # of one dictionary, to which each adds its own
         codes[start : start + len(chunk)] = chunk.indices.fill_null(-1)
         start += len(chunk)
-    return codes, pd.array(encoded.chunks[-1].dictionary, dtype=array.dtype)
+    values = encoded.chunks[-1].dictionary
+    if short is not None:
+        values = as_strings(values, short[1], column.type)
+    return codes, pd.array(values, dtype=array.dtype)
 
 
 def _whole_numbers(series: pd.Series) -> npt.NDArray[Any] | None:
