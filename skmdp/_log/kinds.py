@@ -56,14 +56,14 @@ _DTYPES = {
 _AS_STRINGS = 'Convert the column to strings, for example with .astype("string").'
 
 
-def read_labels(series: pd.Series, name: Name) -> LabelColumn:
+def read_labels(labels: pd.Series | Array, name: Name) -> LabelColumn:
     """Hash a column of labels, once; refuse labels that cannot be hashed or told apart."""
-    if series.dtype == object:
-        _check_one_kind(series.to_numpy(), name, lambda position: position)
+    if labels.dtype == object:
+        _check_one_kind(np.asarray(labels), name, lambda position: position)
     try:
-        codes, uniques = number_values(series)
+        codes, uniques = number_values(labels)
     except (TypeError, NotImplementedError):  # the latter: types that Arrow cannot hash
-        objects = pd.Series(list(series), dtype=object)
+        objects = pd.Series(list(labels), dtype=object)
         _require_hashable(objects, name)
         return read_labels(objects, name)
     return _settle(LabelColumn(name, "", codes, uniques))

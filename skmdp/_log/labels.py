@@ -61,6 +61,11 @@ class LabelColumn:
         recode = np.append(np.cumsum(used, dtype=np.int32) - np.int32(1), np.int32(MISSING))
         return LabelColumn(self.name, self.kind, recode[codes], self.values[used])
 
+    def distinct(self) -> LabelColumn:
+        """Return each of the labels once, in the order of the codes."""
+        codes = np.arange(len(self.values), dtype=np.int32)
+        return LabelColumn(self.name, self.kind, codes, self.values)
+
     def label_at(self, row: int) -> Any:
         """Return the label of one row as a Python scalar, to show it."""
         code = self.codes[row]
@@ -133,6 +138,8 @@ def label_of_row(columns: Sequence[LabelColumn], row: int) -> Any:
 
 def require_no_missing(column: LabelColumn) -> None:
     """Raise if a label of the column is missing."""
+    if column.codes.min(initial=0) != MISSING:
+        return
     remedy = "Fill them in with a label of their own, or leave these rows out."
     raise_if_missing(column.name, column.codes == MISSING, remedy)
 

@@ -21,6 +21,9 @@ WIDTH = 8
 # To compare a longer start takes as long as to hash it.
 LONGEST_START = 2 * WIDTH
 
+# To make words of fewer takes longer than to hash them.
+FEWEST = 1000
+
 # Which bits of a word belong to a string of so many bytes.
 _BITS = np.array([2 ** (8 * n) - 1 for n in range(WIDTH + 1)], dtype=np.uint64)
 
@@ -29,13 +32,13 @@ _TYPES = ("string", "large_string", "binary", "large_binary")
 
 def as_words(column: Any) -> tuple[Any, bytes] | None:
     """Return a column of Arrow as words, and the start of all strings; None if that loses any."""
-    import pyarrow as pa
-
-    if str(column.type) not in _TYPES:
+    if len(column) < FEWEST or str(column.type) not in _TYPES:
         return None
     start = _supposed_start(column)
     if start is None:
         return None
+    import pyarrow as pa
+
     chunks = []
     for block in _blocks(column):
         if not (block.signs.all() and block.begin_with(start)):
