@@ -190,16 +190,20 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
         _check_weights(found, asked.weight)
     if roles.reward is None:
         return
-    sums, counted = found.numbers("sum_rewards"), ~seen
+    sums = found.numbers("sum_rewards")
     if asked.by_reward:
         sums = found.numbers("reward") + np.where(np.isfinite(sums), 0.0, sums)
-    lacking = ((found.numbers("n_rewards") < found.n_rows) | ~np.isfinite(sums)) & counted
+    lacking = found.numbers("n_rewards") < found.n_rows
+    lacking |= ~np.isfinite(sums)
+    lacking &= ~seen
     if lacking.any():
         raise ValueError(
             f"Column {shown(roles.reward)} contains NaN, None or infinity (inf), or adds up to "
             f"more than float64 holds, among {int(found.n_rows[lacking].sum())} row(s) that agree "
             f"in state, action and next state. {remedies.reward}"
         )
+    if not seen.any():
+        return
     paid = seen & (np.nan_to_num(sums) != 0)
     if paid.any():
         raise ValueError(
