@@ -100,12 +100,11 @@ class Policy:
         """
         states = self.evidence.states
         if len(columns) == 1:
-            require_no_missing(columns[0])
-            distinct = [columns[0].distinct()]
-            codes = states.encode(distinct)
+            (column,) = columns
+            require_no_missing(column)
+            codes = states.encode_values(column)
             if codes.min(initial=0) != UNKNOWN:
-                advised = actions[self.decide(codes, distinct, handle_unknown)]
-                return look_up(advised, columns[0].codes)
+                return look_up(actions[self.action_codes[codes]], column.codes)
         return look_up(actions, self.decide(states.encode(columns), columns, handle_unknown))
 
     def decide(self, codes: Codes, columns: Sequence[LabelColumn], handle_unknown: str) -> Codes:

@@ -61,11 +61,6 @@ class LabelColumn:
         recode = np.append(np.cumsum(used, dtype=np.int32) - np.int32(1), np.int32(MISSING))
         return LabelColumn(self.name, self.kind, recode[codes], self.values[used])
 
-    def distinct(self) -> LabelColumn:
-        """Return each of the labels once, in the order of the codes."""
-        codes = np.arange(len(self.values), dtype=np.int32)
-        return LabelColumn(self.name, self.kind, codes, self.values)
-
     def label_at(self, row: int) -> Any:
         """Return the label of one row as a Python scalar, to show it."""
         code = self.codes[row]
