@@ -149,12 +149,13 @@ def _require_hashable(labels: pd.Series, name: Name) -> None:
 
 def _settle_ints(column: LabelColumn) -> LabelColumn:
     values, limits = column.values, np.iinfo(np.int64)
-    if values.dtype.kind != "i" and len(values):
-        extremes = int(values.max()), int(values.min())
-        if extremes[0] > limits.max or extremes[1] < limits.min:
-            beyond = [not limits.min <= int(value) <= limits.max for value in values]
-            column.refuse(np.array(beyond), f", which exceeds 64 bits signed. {_AS_STRINGS}")
-    return _with(column, "int", values.astype(np.int64, copy=False))
+    try:
+        if values.dtype.kind != "u" or values.max(initial=0) <= limits.max:  # else it would wrap
+            return _with(column, "int", values.astype(np.int64, copy=False))
+    except OverflowError:  # objects
+        pass
+    beyond = [not limits.min <= int(value) <= limits.max for value in values]
+    column.refuse(np.array(beyond), f", which exceeds 64 bits signed. {_AS_STRINGS}")
 
 
 def _settle_floats(column: LabelColumn) -> LabelColumn:
