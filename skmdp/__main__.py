@@ -20,7 +20,7 @@ import pandas as pd
 from skmdp._estimator_cv import MarkovPolicyCV
 from skmdp._log.durations import UNITS
 from skmdp._log.roles import FROM_STEPS
-from skmdp._messages import quoted, shortened
+from skmdp._messages import quoted, shortened, shown
 from skmdp._version import __version__
 from skmdp.export import to_json
 from skmdp.inspection import Audit, audit, policy_table
@@ -123,7 +123,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--title", default="Policy report", help="heading of the report")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     parser.add_argument("--cv", type=int, default=5, help="number of folds (default: 5)")
-    parser.add_argument("--separator", default=",", help="between the columns of a CSV")
+    parser.add_argument(
+        "--separator",
+        default=",",
+        type=lambda sign: "\t" if sign == r"\t" else sign,
+        help=r"between the columns of a CSV; \t is a tab (default: a comma)",
+    )
     parser.add_argument("--encoding", default="utf-8", help="of the characters of a CSV")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--version", action="version", version=f"skmdp {__version__}")
@@ -169,10 +174,25 @@ def _written(number: float) -> str:
     return str(int(number)) if number == number and float(number).is_integer() else str(number)
 
 
+def _require_separated(
+    parser: argparse.ArgumentParser, asked: argparse.Namespace, table: pd.DataFrame
+) -> None:
+    """Stop for a table of one column whose name is a list of names."""
+    names = str(table.columns[0])
+    others = [sign for sign in ",;\t|" if sign != asked.separator and sign in names]
+    if table.shape[1] == 1 and others:
+        parser.error(
+            f"between {asked.separator!r} {shortened(asked.table)} has one column only, "
+            f"{shown(names)}. Its columns are set apart by {others[0]!r}: say --separator "
+            f"{others[0]!r}."
+        )
+
+
 def _columns(
     parser: argparse.ArgumentParser, asked: argparse.Namespace, table: pd.DataFrame
 ) -> dict[str, Any]:
     """Return what columns are called, by role; stop for those that the table lacks."""
+    _require_separated(parser, asked, table)
     named = {role: getattr(asked, role) for role in ("state", "next_state", *ROLES)}
     columns = {role: names for role, names in named.items() if names is not None}
     for role in ("state", "next_state"):

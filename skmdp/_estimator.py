@@ -23,10 +23,9 @@ from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.frames import require_eager
 from skmdp._log.labels import LabelColumn
-from skmdp._log.lookup import look_up
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
-from skmdp._policy import Policy, read_states, require_numbers
+from skmdp._policy import Policy, read_asked, read_states, require_numbers
 from skmdp._scoring import check_form, score_asks_as_fit, score_policy
 from skmdp._telling import iteration_teller, stage_teller
 from skmdp._trust import Scored
@@ -789,8 +788,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         >>> policy.predict(["mid", "nowhere"])
         array(['climb', 'climb'], dtype=object)
         """
-        actions = self._decide(X)
-        return look_up(self.actions_, actions)
+        columns = read_asked(self, X)
+        return self._policy.advise(columns, self.handle_unknown, self.actions_)
 
     def predict_proba(self, X: Any) -> Floats:
         """Return the policy's probability of each action.

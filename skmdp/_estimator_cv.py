@@ -402,7 +402,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
                     initial_values=last_values,
                 )[0]
 
-        folds = deal_episodes(log, cv, self.random_state)
+        folds = deal_episodes(log, cv, self.random_state, len(beside[0].codes) if beside else 0)
         judge = CrossValidation(
             log, evidence, folds, measured, learn, self.handle_unknown, self.random_state
         )

@@ -26,12 +26,18 @@ from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.forbidden import Forbidden
 from skmdp._log.frames import as_frame, is_one_dimensional, refuse_one_row
-from skmdp._log.labels import NUMERIC_KINDS, UNKNOWN, LabelColumn, label_of_row
+from skmdp._log.labels import (
+    NUMERIC_KINDS,
+    UNKNOWN,
+    LabelColumn,
+    label_of_row,
+    require_no_missing,
+)
 from skmdp._log.lookup import look_up
 from skmdp._log.reading import read_feature_columns, read_state_columns, read_state_labels
 from skmdp._log.roles import Roles
 from skmdp._messages import quoted, shown
-from skmdp._typing import Bools, Codes, Floats, Integers
+from skmdp._typing import Array, Bools, Codes, Floats, Integers
 from skmdp.mdp import MDP
 
 # A spread below this share of the values is the rounding of a column that is constant.
@@ -85,12 +91,28 @@ class Policy:
 
     # ---------------------------------------------------------------------------------- answers
 
+    def advise(self, columns: Sequence[LabelColumn], handle_unknown: str, actions: Array) -> Array:
+        """Return the advised one of the actions, given by their labels, in each state, (n,).
+
+        Of a single column each distinct state is decided in, if all are known, and its answer
+        looked up for the rows: a pass over them where there would be three.
+        """
+        states = self.evidence.states
+        if len(columns) == 1:
+            (column,) = columns
+            require_no_missing(column)
+            codes = states.encode_values(column)
+            if codes.min(initial=0) != UNKNOWN:
+                return look_up(actions[self.action_codes[codes]], column.codes)
+        return look_up(actions, self.decide(states.encode(columns), columns, handle_unknown))
+
     def decide(self, codes: Codes, columns: Sequence[LabelColumn], handle_unknown: str) -> Codes:
         """Return the action code of each state, (n,), by ``handle_unknown`` where UNKNOWN."""
-        actions = look_up(np.append(self.action_codes, np.int32(self.default_code)), codes)
-        unknown = np.flatnonzero(codes == UNKNOWN)
-        if not len(unknown):
+        actions = look_up(self.action_codes, codes)
+        if codes.min(initial=0) != UNKNOWN:
             return actions
+        unknown = np.flatnonzero(codes == UNKNOWN)
+        actions[unknown] = self.default_code
         if handle_unknown == "nearest":
             actions[unknown] = self.action_codes[self.nearest_states(columns, unknown)]
         elif handle_unknown != "most_frequent":
@@ -306,7 +328,7 @@ def require_numbers(evidence: Evidence) -> None:
 
 def fitted_policy(estimator: Any) -> Policy:
     """Return the policy of a fitted estimator, not of what wraps one."""
-    check_is_fitted(estimator)
+    check_is_fitted(estimator, "states_")
     policy: Policy = estimator.__skmdp_policy__()
     return policy
 
@@ -337,23 +359,28 @@ def roles_of(estimator: Any) -> Roles:
 
 def read_states(estimator: Any, X: Any) -> tuple[Codes, list[LabelColumn]]:
     """Return the code of each state, UNKNOWN if not seen in fit, and the columns as read."""
+    columns = read_asked(estimator, X)
+    return fitted_policy(estimator).evidence.states.encode(columns), columns
+
+
+def read_asked(estimator: Any, X: Any) -> list[LabelColumn]:
+    """Return the columns of the states that somebody asks about."""
     policy = fitted_policy(estimator)
-    states = policy.evidence.states
-    refuse_one_row(X, states.names)
+    names = policy.evidence.states.names
+    refuse_one_row(X, names)
     frame = as_frame(X)
     if policy.is_table_form and frame is not None:
-        columns = read_state_columns(frame, states.names)
-    elif frame is None and len(states.names) == 1 and is_one_dimensional(X):
-        columns = [read_state_labels(X, states.names[0])]
-    else:
-        columns = read_feature_columns(X)
-        check_features(estimator, X, len(columns))
-    return states.encode(columns), columns
+        return read_state_columns(frame, names)
+    if frame is None and len(names) == 1 and is_one_dimensional(X):
+        return [read_state_labels(X, names[0])]
+    columns = read_feature_columns(X)
+    check_features(estimator, policy, X, len(columns))
+    return columns
 
 
-def check_features(estimator: Any, X: Any, n_columns: int) -> None:
+def check_features(estimator: Any, policy: Policy, X: Any, n_columns: int) -> None:
     """Compare features with those of fit, by number and, where they have them, by name."""
-    if not fitted_policy(estimator).is_table_form:
+    if not policy.is_table_form:
         validate_data(estimator, X, reset=False, skip_check_array=True)
     elif n_columns != estimator.n_features_in_:
         raise ValueError(

@@ -222,4 +222,4 @@ def check_form(estimator: Any, X: Any, y: Any) -> None:
             "reward=... and episode=... beside them."
         )
     if y is not None:
-        check_features(estimator, X, estimator.n_features_in_)
+        check_features(estimator, fitted_policy(estimator), X, estimator.n_features_in_)

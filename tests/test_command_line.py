@@ -166,6 +166,24 @@ def test_another_separator_and_encoding(tmp_path, capsys):
     assert "né" in {row["condition"] for row in json.loads(capsys.readouterr().out)["policy"]}
 
 
+@pytest.mark.parametrize(("between", "named"), [(";", "';'"), ("\t", r"'\t'"), ("|", "'|'")])
+def test_a_separator_is_named_that_was_not_said(between, named, tmp_path, capsys):
+    """As it is to be said."""
+    make_maintenance_log(20, 6, random_state=0).to_csv(tmp_path / "x", index=False, sep=between)
+    with pytest.raises(SystemExit) as stopped:
+        main([str(tmp_path / "x"), *NAMES])
+    assert stopped.value.code == 2
+    assert f"are set apart by {named}: say --separator {named}." in capsys.readouterr().err
+    assert main([str(tmp_path / "x"), *NAMES, "--cv", "3", "--separator", named[1:-1]]) == 0
+
+
+def test_a_table_of_one_column_lacks_the_others(tmp_path, capsys):
+    (tmp_path / "x").write_text("condition\nnew\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "x"), *NAMES])
+    assert "the table has no column" in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten_or_lost(books, tmp_path, capsys):
     card = tmp_path / "card.json"
     card.write_text("mine", encoding="utf-8")

@@ -92,7 +92,7 @@ def read(table, cv=None, **others):
 
 def folds_of(table, cv, random_state=None):
     log = read(table)
-    return log, deal_episodes(log, cv, random_state)
+    return log, deal_episodes(log, cv, random_state, len(table))
 
 
 LOG = make_search_log(30, length=4, random_state=0)
@@ -169,7 +169,10 @@ def test_starts_are_weighed():
     weights = np.where(LOG["episode"] == 3, 2.0, 1.0)
     log = read_table(LOG, Roles(), weights, beside=[number_rows(LOG)])
     (fold,) = deal_episodes(
-        log, [(np.flatnonzero(LOG["episode"] > 4), np.flatnonzero(LOG["episode"] <= 4))], None
+        log,
+        [(np.flatnonzero(LOG["episode"] > 4), np.flatnonzero(LOG["episode"] <= 4))],
+        None,
+        len(LOG),
     )
     assert fold.held_out.starts(log).sum() == 6
 
@@ -210,6 +213,11 @@ EVERY = np.arange(len(load_climb()))
         ([(EVERY - 1, EVERY)], "cv must hold positions of rows, whole numbers from 0 on"),
         ([(EVERY, EVERY.astype(float))], "cv must hold positions of rows"),
         ([(EVERY, np.ones(3, dtype=bool))], "True or False for each row of the table"),
+        ([(EVERY, np.ones(99, dtype=bool))], "True or False for each row of the table"),
+        (
+            [(EVERY[:3], EVERY + 3)],
+            rf"the position {len(EVERY) + 2}, but the table has {len(EVERY)} row\(s\), counting",
+        ),
         (StratifiedKFold(2), "does not split these 4 episodes: .* without a target"),
     ],
 )

@@ -84,14 +84,17 @@ def number_rows(X: Any) -> LabelColumn:
 
 
 def deal_episodes(
-    log: Transitions, cv: Any, random_state: int | np.random.RandomState | None
+    log: Transitions,
+    cv: Any,
+    random_state: int | np.random.RandomState | None,
+    n_rows: int = 0,
 ) -> list[Fold]:
     """Deal the episodes of a log, or the lots of them, to folds, whole.
 
     A number of folds deals them by lot; without a seed, by the same one in every fit. A splitter
     is asked to split the episodes that have rows, each of which is a row, and a group, to it.
-    Splits that were made before are positions of the rows that the log was read from, whose
-    numbers it holds beside the rest.
+    Splits that were made before are positions of the ``n_rows`` rows that the log was read from,
+    whose numbers it holds beside the rest.
     """
     lengths = lots_of(log).lengths
     playing = np.flatnonzero(lengths)
@@ -101,7 +104,7 @@ def deal_episodes(
         dealt = _deal(log, playing, int(cv), random_state)
         splits = [(dealt != i, dealt == i) for i in range(int(cv))]
     else:
-        splits = _split_by_rows(log, lengths, list(cv))
+        splits = _split_by_rows(log, lengths, list(cv), n_rows)
     for learned_from, held_out in splits:
         if not (learned_from.any() and held_out.any()) or (learned_from & held_out).any():
             raise ValueError(
@@ -171,23 +174,25 @@ def _split_by(cv: Any, playing: Integers, n_episodes: int) -> list[tuple[Bools, 
     return splits
 
 
-def _split_by_rows(log: Transitions, lengths: Integers, cv: list[Any]) -> list[tuple[Bools, Bools]]:
+def _split_by_rows(
+    log: Transitions, lengths: Integers, cv: list[Any], n_rows: int
+) -> list[tuple[Bools, Bools]]:
     """Return the same, given pairs of rows to learn from and rows to judge on."""
     if not cv or any(len(split) != 2 for split in cv):
         raise ValueError(
             f"cv must hold pairs of rows to learn from and rows to judge on, got {shown(cv)}."
         )
+    splits = [[_positions(rows, n_rows) for rows in split] for split in cv]
     return [
-        (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test)) for train, test in cv
+        (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test))
+        for train, test in splits
     ]
 
 
-def _episodes_of(log: Transitions, lengths: Integers, rows: Any) -> Bools:
+def _episodes_of(log: Transitions, lengths: Integers, rows: Integers) -> Bools:
     """Return which episodes some rows of the table make up, (n_episodes,); raise for a part."""
     (numbers,) = log.beside
-    is_among = np.isin(
-        numbers.values[numbers.codes], _positions(rows, int(numbers.values.max()) + 1)
-    )
+    is_among = np.isin(numbers.values[numbers.codes], rows)
     n_among = np.bincount(np.repeat(np.arange(len(lengths)), lengths), is_among, len(lengths))
     if ((n_among > 0) & (n_among < lengths)).any():
         raise ValueError(
@@ -198,16 +203,20 @@ def _episodes_of(log: Transitions, lengths: Integers, rows: Any) -> Bools:
 
 
 def _positions(rows: Any, n_rows: int) -> Integers:
-    """Return positions of rows of a table of so many or more; of marked rows, those of the marks.
-
-    Rows without weight are not read, so it may have more.
-    """
+    """Return positions of rows of a table of so many; of marked rows, those of the marks."""
     given = np.asarray(rows)
-    if given.dtype == bool and len(given) >= n_rows:
+    if given.dtype == bool and len(given) == n_rows:
         return np.flatnonzero(given)
     if given.dtype.kind not in "iu" or (given < 0).any():
         raise ValueError(
             "cv must hold positions of rows, whole numbers from 0 on, or marks, True or False for "
             f"each row of the table, got {shown(rows)}."
+        )
+    if given.max(initial=0) >= n_rows:
+        raise ValueError(
+            f"cv holds the position {given.max()}, but the table has {n_rows} row(s), counting "
+            "from 0. Make the splits of this table, for example with "
+            "skmdp.model_selection.EpisodeKFold; of labels of a pandas index, "
+            "table.index.get_indexer makes positions."
         )
     return given

@@ -264,7 +264,7 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     elif series.dtype != nw.Object:
         # polars without pyarrow, or a type that Arrow lacks (128-bit integers)
         with suppress(ModuleNotFoundError, ValueError):
-            arrow = series.to_arrow()
+            arrow = _as_arrow(series)
     if arrow is None or str(arrow.type) == "null":  # of which pandas 2.2 makes a label
         return pd.Series(series.to_list(), dtype=object).infer_objects()
     if str(arrow.type).startswith("dictionary"):  # labels go by value, not by category
@@ -275,6 +275,15 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     if kind.endswith("_view"):  # which pandas does not know
         arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
+
+
+def _as_arrow(series: nw.Series[Any]) -> Any:
+    """Return a column in Arrow; strings as polars holds them, of which to_arrow makes a copy."""
+    if series.dtype not in (nw.String, nw.Binary):
+        return series.to_arrow()
+    import pyarrow as pa
+
+    return pa.chunked_array(series)
 
 
 def _decoded(series: pd.Series) -> pd.Series:

@@ -300,19 +300,18 @@ def _amounts(
 ) -> tuple[dict[str, nw.Expr], Sequence[str]]:
     """Return columns that are made before the group-by, and the names of those to be added up."""
     made: dict[str, nw.Expr] = {}
-    weight = nw.lit(1.0)
+    if asked.roles.reward is not None:
+        made["rewards"] = nw.col("reward")
+        made["squares"] = nw.col("reward") * nw.col("reward")
+    if discount is not None:
+        made["discounts"] = _discounts(*discount)
+        made["discount_squares"] = _discounts(*discount) * _discounts(*discount)
+        if asked.roles.reward is not None:
+            made["reward_discounts"] = nw.col("reward") * _discounts(*discount)
     if asked.weight is not None:
-        weight = nw.col("weight")
+        made = {name: amount * nw.col("weight") for name, amount in made.items()}
         whole = nw.col("weight").cast(nw.Int64).cast(nw.Float64)
         made["fractions"] = (whole != nw.col("weight")).cast(nw.Float64)
-    if asked.roles.reward is not None:
-        made["rewards"] = nw.col("reward") * weight
-        made["squares"] = nw.col("reward") * nw.col("reward") * weight
-    if discount is not None:
-        made["discounts"] = _discounts(*discount) * weight
-        made["discount_squares"] = _discounts(*discount) * _discounts(*discount) * weight
-        if asked.roles.reward is not None:
-            made["reward_discounts"] = nw.col("reward") * _discounts(*discount) * weight
     summed = list(made)
     if asked.weight is not None:
         summed.append("weight")

@@ -42,17 +42,20 @@ class Groups:
         return self.flags("is_kept")
 
     @property
-    def kept_groups(self) -> npt.NDArray[np.intp]:
-        """Positions of the groups of rows that hold a decision, with weight; lot by lot."""
-        kept = np.flatnonzero(self.is_kept)
+    def kept_groups(self) -> npt.NDArray[np.intp] | None:
+        """Positions of the groups of rows that hold a decision, with weight; lot by lot.
+
+        None: all of them, as they are.
+        """
+        is_kept = self.is_kept
         if not self.has("lot"):
-            return kept
+            return None if is_kept.all() else np.flatnonzero(is_kept)
+        kept = np.flatnonzero(is_kept)
         return np.asarray(kept[np.argsort(self.numbers("lot")[kept], kind="stable")])
 
     def select(self, groups: Integers) -> Groups:
         """Return some of the groups, given by position."""
-        everything = np.arange(len(self.n_rows))
-        return self if np.array_equal(groups, everything) else Groups(self._table, groups)
+        return Groups(self._table, groups)
 
     def has(self, name: str) -> bool:
         """Whether there is a column of this name."""
@@ -187,14 +190,18 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
         _check_weights(found, asked.weight)
     if roles.reward is None:
         return
-    sums, counted = found.numbers("sum_rewards"), ~seen
-    lacking = ((found.numbers("n_rewards") < found.n_rows) | ~np.isfinite(sums)) & counted
+    sums = found.numbers("sum_rewards")
+    lacking = found.numbers("n_rewards") < found.n_rows
+    lacking |= ~np.isfinite(sums)
+    lacking &= ~seen
     if lacking.any():
         raise ValueError(
             f"Column {shown(roles.reward)} contains NaN, None or infinity (inf), or adds up to "
             f"more than float64 holds, among {int(found.n_rows[lacking].sum())} row(s) that agree "
             f"in state, action and next state. {remedies.reward}"
         )
+    if not seen.any():
+        return
     paid = seen & (np.nan_to_num(sums) != 0)
     if paid.any():
         raise ValueError(

@@ -5,49 +5,63 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from skmdp._log.lookup import blocks_of
+from skmdp._log.words import as_strings, as_words
 from skmdp._typing import Array, Codes, Integers
 
 
-def number_values(series: pd.Series) -> tuple[Codes, Any]:
+def number_values(column: pd.Series | Array) -> tuple[Codes, Any]:
     """Return codes (n,), -1 for a missing value, and the distinct values, not in order.
 
     Whole numbers that lie as close together as they are many are looked up in a table of all
     between the smallest and the largest, which is faster than hashing them.
     """
-    numbers = _whole_numbers(series)
+    numbers = _whole_numbers(column)
     if numbers is not None:
         low, high = int(numbers.min()), int(numbers.max())
         if high - low < len(numbers) and high <= np.iinfo(np.int64).max:
             return _number_by_table(numbers, low, high)
     # Not the series itself: pandas would make an Index of its distinct values.
-    array = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
+    array = _values(column)
     if isinstance(array, pd.arrays.ArrowExtensionArray) and len(array):
         return _number_by_arrow(array)
     codes, values = pd.factorize(array)
     return codes.astype(np.int32), values
 
 
+def _values(column: pd.Series | Array) -> Any:
+    """Return the array behind a column: one of numpy, or of an extension of pandas."""
+    if isinstance(column, np.ndarray) or isinstance(column.dtype, np.dtype):
+        return np.asarray(column)
+    return column.array
+
+
 def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
     """Return the numbers that Arrow gives to the values of a column, of 32 bits already."""
-    encoded = array.__arrow_array__().dictionary_encode()
+    column = array.__arrow_array__()
+    short = as_words(column)
+    encoded = (column if short is None else short[0]).dictionary_encode()
     codes = np.empty(len(array), dtype=np.int32)
     start = 0
     for chunk in encoded.chunks:  # of one dictionary, to which each adds its own
         codes[start : start + len(chunk)] = chunk.indices.fill_null(-1)
         start += len(chunk)
-    return codes, pd.array(encoded.chunks[-1].dictionary, dtype=array.dtype)
+    values = encoded.chunks[-1].dictionary
+    if short is not None:
+        values = as_strings(values, short[1], column.type)
+    return codes, pd.array(values, dtype=array.dtype)
 
 
-def _whole_numbers(series: pd.Series) -> npt.NDArray[Any] | None:
+def _whole_numbers(column: pd.Series | Array) -> Array | None:
     """Return a column of integers, none missing, as an array; None for any other column."""
-    if series.dtype.kind not in "iu" or not len(series):
+    if column.dtype.kind not in "iu" or not len(column):
         return None
-    may_lack = not isinstance(series.dtype, np.dtype)
-    return None if may_lack and series.hasnans else np.asarray(series.to_numpy())
+    values = _values(column)
+    if isinstance(values, np.ndarray):
+        return values
+    return None if values.isna().any() else np.asarray(values.to_numpy())
 
 
 def _number_by_table(numbers: Array, low: int, high: int) -> tuple[Codes, Array]:

@@ -198,19 +198,26 @@ class LabelIndex:
         codes: npt.NDArray[Any] | None = None
         for j, column in enumerate(columns):
             require_no_missing(column)
-            known = f"{shown(self.names[j])} {where}"
-            matched = match_kind(column, self.kinds[j], other=known, fractional="keep")
-            among, among_keys = self._hashed[j]
-            known_codes = among.get_indexer(_as_index(matched.values)).astype(np.int32)
-            part = look_up(known_codes, matched.codes)
+            part = look_up(self.encode_values(column, j, where=where), column.codes)
             if codes is None:
                 codes = part
                 continue
+            among, among_keys = self._hashed[j]
             key = codes.astype(np.int64) * len(among) + part
             key[(codes == UNKNOWN) | (part == UNKNOWN)] = UNKNOWN
             codes = among_keys.get_indexer(key).astype(np.int32)
         assert codes is not None
         return codes
+
+    def encode_values(self, column: LabelColumn, j: int = 0, *, where: str = "in fit") -> Codes:
+        """Return which label of column j each value of a column is, UNKNOWN if none, (n_values,).
+
+        Where the index has one column only, these are its codes.
+        """
+        known = f"{shown(self.names[j])} {where}"
+        matched = match_kind(column, self.kinds[j], other=known, fractional="keep")
+        among, _ = self._hashed[j]
+        return np.asarray(among.get_indexer(_as_index(matched.values)), dtype=np.int32)
 
     def numbers(self) -> npt.NDArray[np.float64]:
         """Return the labels as points, (n_labels, n_columns), for columns of numbers."""

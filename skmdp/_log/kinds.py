@@ -56,14 +56,14 @@ _DTYPES = {
 _AS_STRINGS = 'Convert the column to strings, for example with .astype("string").'
 
 
-def read_labels(series: pd.Series, name: Name) -> LabelColumn:
+def read_labels(labels: pd.Series | Array, name: Name) -> LabelColumn:
     """Hash a column of labels, once; refuse labels that cannot be hashed or told apart."""
-    if series.dtype == object:
-        _check_one_kind(series.to_numpy(), name, lambda position: position)
+    if labels.dtype == object:
+        _check_one_kind(np.asarray(labels), name, lambda position: position)
     try:
-        codes, uniques = number_values(series)
+        codes, uniques = number_values(labels)
     except (TypeError, NotImplementedError):  # the latter: types that Arrow cannot hash
-        objects = pd.Series(list(series), dtype=object)
+        objects = pd.Series(list(labels), dtype=object)
         _require_hashable(objects, name)
         return read_labels(objects, name)
     return _settle(LabelColumn(name, "", codes, uniques))
@@ -149,12 +149,13 @@ def _require_hashable(labels: pd.Series, name: Name) -> None:
 
 def _settle_ints(column: LabelColumn) -> LabelColumn:
     values, limits = column.values, np.iinfo(np.int64)
-    if values.dtype.kind != "i" and len(values):
-        extremes = int(values.max()), int(values.min())
-        if extremes[0] > limits.max or extremes[1] < limits.min:
-            beyond = [not limits.min <= int(value) <= limits.max for value in values]
-            column.refuse(np.array(beyond), f", which exceeds 64 bits signed. {_AS_STRINGS}")
-    return _with(column, "int", values.astype(np.int64, copy=False))
+    try:
+        if values.dtype.kind != "u" or values.max(initial=0) <= limits.max:  # else it would wrap
+            return _with(column, "int", values.astype(np.int64, copy=False))
+    except OverflowError:  # objects
+        pass
+    beyond = [not limits.min <= int(value) <= limits.max for value in values]
+    column.refuse(np.array(beyond), f", which exceeds 64 bits signed. {_AS_STRINGS}")
 
 
 def _settle_floats(column: LabelColumn) -> LabelColumn:

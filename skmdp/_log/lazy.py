@@ -238,7 +238,8 @@ def _link(
 ) -> Transitions:
     """Give labels their numbers, and tell what is known of the episodes."""
     kept = found.kept_groups
-    found, entries = found.select(kept), entries.select(kept)
+    if kept is not None:
+        found, entries = found.select(kept), entries.select(kept)
     states, (state_codes, next_codes) = index_labels(entries.states, entries.next_states)
     actions, (action_codes,) = index_labels([entries.action])
     terminated, truncated = entries.terminated, entries.truncated

@@ -55,6 +55,9 @@ from skmdp._typing import Array, Bools, Codes, Floats, Name, Names
 # The columns of the states, and those of the next states, None where these follow in the next row.
 StateColumns = tuple[list[LabelColumn], list[LabelColumn] | None]
 
+# Kinds of arrays, numbers and objects, of which pandas makes nothing else.
+_KEPT = "biufO"
+
 FEATURE_ROLES = Roles((), "y", step=None, terminated=None, truncated=None, duration=None)
 
 
@@ -219,6 +222,9 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
                 f"(shape={shape}) while a minimum of 1 is required."
             )
         return [read_labels(frame.column(name), name) for name in frame.columns]
+    if type(X) is np.ndarray and X.ndim == 2 and X.size and X.dtype.kind in _KEPT:
+        # What is asked of such an array beyond that is asked of labels as they are read.
+        return [read_labels(column, f"x{j}") for j, column in enumerate(X.T)]
     array = check_array(without_mask(X, "X"), dtype=None, input_name="X")
     if array.dtype.kind in "USf" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # numpy made strings or floats of everything

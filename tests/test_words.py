@@ -1,0 +1,73 @@
+"""Short strings of Arrow become words that tell them apart, and that lead back to them."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from skmdp._log import lookup, words
+from skmdp._log.hashing import number_values
+
+STRINGS = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()]
+
+
+def in_chunks(values, dtype):
+    """Cut a column in three, of which one is empty, and begin one inside what Arrow holds."""
+    as_held = values if "string" in str(dtype) else [v if v is None else v.encode() for v in values]
+    middle = len(values) // 2
+    first = pa.array(["x", *values[:middle]] if values is as_held else [b"x", *as_held[:middle]])
+    rest = pa.array(as_held[middle:], dtype)
+    return as_held, pa.chunked_array([first.cast(dtype).slice(1), rest[:0], rest])
+
+
+@given(
+    st.sampled_from(STRINGS),
+    st.text("ab", max_size=20),
+    st.lists(st.none() | st.text("ab\0\xe9", max_size=6), min_size=1),
+)
+def test_numbers_lead_back_to_strings(dtype, start, ends):
+    """Whether they become words or not: with any start, missing ones, zeros, and wide signs."""
+    values = [end if end is None else start + end for end in ends]
+    held, column = in_chunks(values, dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lookup, "AT_ONCE", 7)
+        patch.setattr(words, "FEWEST", 0)
+        codes, uniques = number_values(pd.Series(pd.arrays.ArrowExtensionArray(column)))
+    assert codes.dtype == np.int32
+    assert [None if code < 0 else uniques[code] for code in codes] == held
+    assert len(uniques) == len({value for value in held if value is not None})
+
+
+@pytest.mark.parametrize("dtype", STRINGS, ids=str)
+@pytest.mark.parametrize(
+    ("values", "are_words"),
+    [
+        (["s0000001", "s0000002", ""], True),
+        (["customer-00000001", "customer-1", None], True),  # eight bytes behind a start
+        (["customer-1", "machine-00000001"], False),  # no start that all share
+        (["", "customer-1"], False),
+        (["a\0", "a"], False),
+        ([16 * "a" + "12345678", 16 * "a"], True),
+        ([17 * "a" + "12345678", 17 * "a"], False),  # too long a start
+        ([None, None], True),
+        (["", ""], True),
+    ],
+)
+def test_words_are_what_differs_in_eight_bytes(monkeypatch, dtype, values, are_words):
+    monkeypatch.setattr(words, "FEWEST", 0)
+    held, column = in_chunks(values, dtype)
+    found = words.as_words(column)
+    assert (found is not None) == are_words
+    if are_words:
+        numbers, start = found
+        assert_array_equal(numbers.is_null(), [value is None for value in held])
+        back = words.as_strings(numbers.drop_null(), start, dtype)
+        assert back.to_pylist() == [value for value in held if value is not None]
+        assert back.type == dtype
+
+
+def test_numbers_of_arrow_become_no_words():
+    assert words.as_words(pa.chunked_array([np.arange(10_000)])) is None
