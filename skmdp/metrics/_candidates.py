@@ -19,6 +19,7 @@ from skmdp._evaluation.replay import Replay
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import gather
 from skmdp._log.frames import as_lazy, as_table
+from skmdp._log.labels import MISSING
 from skmdp._log.lazy import read_lazy
 from skmdp._log.lots import draw_coefficients
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
@@ -120,6 +121,11 @@ class PolicyLogs:
         """Number of episodes, None where they are unknown."""
         log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
         return log.n_episodes
+
+    @property
+    def lacks_episodes(self) -> bool:
+        """Whether rows lead on to others, and not known is which belong together."""
+        return self.n_episodes is None and bool((self._one_log.next_codes != MISSING).any())
 
     @property
     def mean_return(self) -> float:

@@ -294,6 +294,7 @@ def _result(
         behavior_standard_error=found.behavior_standard_error,
         mean_return=logs.mean_return,
         n_episodes=logs.n_episodes,
+        lacks_episodes=logs.lacks_episodes,
         zero_weight_share=shared["zero_weight_share"],
         untried_share=shared["untried_share"],
         thin_share=shared["thin_share"],
