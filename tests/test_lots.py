@@ -160,7 +160,7 @@ def test_a_seed_deals_anew():
     labels = range(300)
     one, again, other = (lots_of_labels(labels, seed) for seed in (1, 1, 2))
     assert_array_equal(one, again)
-    assert (one == other).mean() < 0.1
+    assert (one == other).mean() < 0.2  # one in ten is dealt to the same lot of its block
 
 
 def test_no_step_of_the_polynomial_leaves_64_bits():
@@ -301,13 +301,17 @@ def test_lots_of_many_episodes_differ_as_episodes_do(trait):
     assert error_of(lazy) == pytest.approx(error_of(eager), rel=0.2)  # three standard deviations
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # on its own log, which is long
 def test_an_error_by_rows_would_be_too_small():
     """A hidden trait makes the rows of an episode alike, which rows on their own do not show."""
-    lazy = polars_lazy(arrow(draw(3000, trait=1.0)))
-    policy = MarkovPolicyCV(min_counts=[0], prior_strengths=[0.0]).fit(lazy)
-    by_rows = evaluate_policy(policy, lazy).to_frame()["difference_standard_error"][0]
-    assert error_of(policy) > 1.3 * by_rows / np.sqrt(0.6)
+    table = draw(3000, trait=1.0, longest=12)
+
+    def error(X):
+        return evaluate_policy(1, X, methods="dm").to_frame()["difference_standard_error"][0]
+
+    lazy = error(polars_lazy(arrow(table)))
+    in_memory = table.sort_values(["episode", "step"])
+    assert lazy == pytest.approx(error(in_memory), rel=0.16)  # three standard deviations
+    assert lazy > 1.3 * error(in_memory.drop(columns=["episode", "step"]))
 
 
 def test_errors_of_lots_are_no_smaller_than_those_of_rows():
@@ -325,17 +329,17 @@ def test_without_any_gain_nothing_is_claimed():
     for seed in range(20):
         lazy = polars_lazy(arrow(draw(300, seed=seed, pays=0.0)))
         claims += MarkovPolicyCV().fit(lazy).is_better_
-    assert claims == 0
+    assert claims <= 2  # of 20, at 2.5 % each
 
 
 @pytest.mark.parametrize("n_episodes", [150, 1500])
 def test_traits_that_states_hide_prove_nothing(n_episodes):
     """Few episodes make an action lucky in many rows; each episode is drawn but once."""
     claims = 0
-    for seed in range(20):
+    for seed in range(40):
         table = draw(n_episodes, seed=seed, pays=0.0, trait=1.0, longest=12)
         claims += MarkovPolicyCV().fit(polars_lazy(arrow(table))).is_better_
-    assert claims <= 1  # of 20, at 2.5 % each
+    assert claims <= 3  # of 40, at 2.5 % each
 
 
 # ------------------------------------------------------------------------------------- refusals
@@ -398,7 +402,8 @@ def test_stages_are_told(capsys):
         "listing the episodes",
     ]
     again = [*stages[1:], "looking for the usual duration", "looking for the longest record"]
-    told = [f"MarkovPolicyCV: {stage}" for stage in (*stages, *again)]
+    steps = ["looking for the lengths of episodes", "adding up rewards by step"]
+    told = [f"MarkovPolicyCV: {stage}" for stage in (*stages, *again, *steps)]
     assert printed[: len(told)] == told
     assert len(printed) == len(told) + policy.n_iter_
 

@@ -45,7 +45,7 @@ def with_steps(
         cells = _cells(rows, asked)
     doing = "adding up rewards by step"
     if _n_pairs(log) * n_lots * n_blocks <= MOST_CELLS:  # then the rows are run through but once
-        cells = fetch(cells, doing, tell).lazy()
+        cells, tell = fetch(cells, doing, tell).lazy(), None
     with stage_of(rows, "writing the query"):
         of_pairs, of_lots = _by_pair(cells, asked), _by_lot(cells, asked)
     pairs = Groups(collect(of_pairs, "counting the rows by step", tell))
