@@ -70,11 +70,11 @@ def evaluate_policy(
         columns; one action that is taken everywhere; or ``"behavior"``, the logged policy.
     X : table of shape (n_transitions, n_columns)
         A log of other episodes than the policy was learned from, with rewards. Of a lazy table
-        (see ``MarkovPolicyEstimator.fit``) rows that agree in all, the reward included, are
-        counted on its engine, and where ``gamma`` or cut records (see ``horizon``) make time
-        matter, the duration included; round rewards and durations that hardly ever agree. It is
-        judged by ``"dm"`` alone, and standard errors are those of rows, which takes the states for
-        Markov.
+        (see ``MarkovPolicyEstimator.fit``) rows that agree are counted on its engine, and where
+        ``gamma`` or cut records (see ``horizon``) make time matter, they must agree in the duration
+        as well; round durations that hardly ever agree. It is judged by ``"dm"`` alone. Where it
+        has episodes and steps, the former are dealt to lots, as ``MarkovPolicyCV`` does it; the
+        standard error is then that by episode, as lots show it, up to chance (some 5 %).
     methods : str or sequence of str, default=None
         Any of the methods below. None: for policies on states that are labels ``("dm", "wis",
         "wdr")``, or ``"dm"`` alone where they are followed for a time (see ``horizon``), about
@@ -195,7 +195,13 @@ def evaluate_policy(
     change over the episodes, in the order in which ``X`` holds them, or over their steps,
     ``drift_gain`` is what that may account for in the difference, by two-way effects of up to 30
     blocks of time, plus two of its standard errors. ``is_better`` asks for more than that. Changes
-    within a block, or of some states only, go unnoticed.
+    within a block, or of some states only, go unnoticed. The episodes of a lazy table are in the
+    order of their first steps, those that start at one step in that of their labels, in 20 blocks.
+
+    Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
+    of rows, which are too small if what the states do not hold makes the rows of an episode alike:
+    then ``is_better`` is False, and ``lacks_episodes`` says so. A lazy table tells it by episodes
+    and steps.
 
     Rely on ``fqe`` where states are made of measurements. ``dm`` looks at these states, and is far
     too high where they put together what has different consequences. On simulated processes with
