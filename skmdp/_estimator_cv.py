@@ -65,7 +65,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         Seed of the lots by which episodes are dealt to the folds, and to the parts that the gain
         is measured on. None takes the same lots in every fit, whatever the order of the rows.
         Splitters have seeds of their own. The episodes of a lazy table are dealt in the order of
-        their labels, so other lots fall than in memory, but the same on every engine.
+        their first steps and labels, so other lots fall than in memory, but the same on every
+        engine.
     state : str, int or sequence of them, default="state"
         As in ``MarkovPolicyEstimator``, like all that follow.
     action : str or int, default="action"
@@ -166,7 +167,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     Where rewards change over the episodes, in the order in which the log holds them, or over their
     steps, ``is_better_`` asks for more than that may account for (``drift_gain`` of
     ``evaluate_policy``): an action that was taken more often in good times is no better for it. The
-    rows of a lazy table have no order, so there a drift goes unnoticed.
+    episodes of a lazy table are in the order of their first steps, those that start at one step in
+    that of their labels: where neither is an order of time, a drift over episodes goes unnoticed.
 
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.
@@ -176,9 +178,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     The episodes of a lazy table are dealt on its engine to 200 lots, or one each where there are
     fewer, and folds and parts are made of lots. So up to 200 groups of rows come to memory for each
     distinct transition, never more than there are rows, and no single reward: sums of its first
-    four powers are all that estimates and errors need. The standard error is that between lots,
-    which is that by episode up to chance (of 120 lots, some 6 %), and no smaller than that of rows
-    where lots hold several episodes. The table needs a column ``step``.
+    four powers are all that estimates and errors need. The standard error is that by episode, as
+    the spread between lots of one time shows it, up to chance (of three parts of 40 lots, some
+    9 %), and no smaller than that of rows where lots hold several episodes. The table needs a
+    column ``step``. A second group-by, by steps, looks for a drift over these.
     Where records break off and durations differ, rows of different durations are groups of their
     own, by a second query; round durations that hardly ever agree.
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_less
 
 from skmdp._estimation.counts import count_transitions
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import Outcomes, Residuals, Spread, lacking_variance
 from skmdp._evaluation.direct import choice_of_actions
+from skmdp._evaluation.lots import products_of_episodes
 from skmdp._evaluation.replay import Replay
 from skmdp._evaluation.standard_errors import (
     direct_error,
@@ -307,7 +308,7 @@ def test_constant_rewards_leave_nothing_to_chance(method):
 
 
 def test_lots_of_one_episode_give_the_error_by_episode():
-    """Of lots of several, it is that of their sums; rows and starts may lie in any order."""
+    """Rows and starts may lie in any order."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 6, 60)
     episode = np.repeat(np.arange(60), lengths)
@@ -315,10 +316,29 @@ def test_lots_of_one_episode_give_the_error_by_episode():
     expected = standard_error(of_rows, starts, episode, 60)
     found = standard_error_of_lots(of_rows, starts, np.ones(60), episode, np.arange(60))
     assert found == pytest.approx(expected, rel=1e-12)
-    lot = np.arange(60) // 2
-    moved = np.bincount(lot, 60 * np.bincount(episode, of_rows) + starts) / 2
-    of_pairs = standard_error_of_lots(of_rows, starts, np.ones(60), lot[episode], lot)
-    assert of_pairs == pytest.approx(moved.std(ddof=1) / np.sqrt(30), rel=1e-12)
+
+
+def test_lots_of_a_block_show_on_average_what_episodes_do():
+    """The products of what lots add up to are as large as those of episodes, up to chance."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(300):
+        x = rng.normal(size=(400, 2)) @ [[1.0, 0.5], [0.0, 2.0]]
+        sums = x.reshape(100, 4, 2).sum(axis=1)
+        found.append(products_of_episodes(sums, np.full(100, 4.0)) / (x.T @ x))
+    errors = np.std(found, axis=0) / np.sqrt(len(found))
+    assert_array_less(np.abs(np.mean(found, axis=0) - 1), 4 * errors)
+
+
+def test_what_changes_from_block_to_block_counts_once():
+    """A sum over lots would count it as often as a lot has episodes."""
+    of_block = np.repeat(np.arange(20.0), 10)[:, np.newaxis]
+    found = products_of_episodes(50 * of_block, np.full(200, 50.0))
+    assert found.item() == pytest.approx(50 * (of_block**2).sum(), rel=1e-12)
+
+
+def test_one_lot_shows_the_mean_alone():
+    assert products_of_episodes(np.array([[6.0]]), np.array([3.0])).item() == pytest.approx(12.0)
 
 
 def test_lots_may_hold_unequal_numbers_of_episodes():

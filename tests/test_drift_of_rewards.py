@@ -116,7 +116,9 @@ def test_without_episodes_nothing_is_known_of_a_drift():
     log = two_actions(0, "rising", drift=3.0).drop(columns=["episode", "step"])
     found = judge(log)
     assert np.isnan(found.drift_gain)
-    assert found.conclusion.endswith("chance alone; drift over time not looked for).")
+    assert not found.is_better
+    same = judge(log, "behavior")
+    assert same.conclusion.endswith("chance alone; drift over time not looked for).")
 
 
 def over_steps(seed, drift, *, is_even=False, better=0.0, n_episodes=100, n_steps=20):

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import skmdp._cross_validation
 import skmdp._estimator_cv
 from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
+from skmdp._evaluation.lots import N_BLOCKS
 from skmdp._log.folds import Fold, Part
 from skmdp._log.frames import as_lazy
 from skmdp._log.grouping import Asked, canonical
@@ -56,10 +57,13 @@ def arrow(table):
 def lots_of_labels(labels, random_state=None):
     """Return the lot of each of some sorted labels, as numpy deals them."""
     number = np.arange(len(labels))
+    if len(number) <= N_LOTS:
+        return number
     drawn = polynomial(number, draw_coefficients(random_state))
-    lot = np.empty(len(labels), dtype=np.int64)
-    lot[np.lexsort([number, drawn])] = number % N_LOTS
-    return lot
+    block, n_in_block = number * N_BLOCKS // len(number), N_LOTS // N_BLOCKS
+    place = np.empty_like(number)
+    place[np.lexsort([number, drawn, block])] = number - np.searchsorted(block, block)
+    return block * n_in_block + place % n_in_block
 
 
 @pytest.fixture
@@ -70,11 +74,13 @@ def fit_alike(monkeypatch):
         table = table.sort_values(["episode", "step"], kind="stable")
         lot = lots_of_labels(table["episode"].unique())
 
-        def deal_alike(log, cv, random_state):
+        def deal_alike(log, cv, random_state, *_):
             assert len(lot) == len(log.episode_lengths)
             playing = np.unique(lot[log.episode_lengths > 0])
             fold_of = np.full(N_LOTS, -1)
             dealt = np.random.RandomState(0).permutation(playing)
+            block = np.searchsorted(playing, dealt) * N_BLOCKS // len(playing)
+            dealt = dealt[np.argsort(block, kind="stable")]
             fold_of[dealt] = np.arange(len(dealt)) % cv
             parts = [Part.of(log, fold_of[lot] == i) for i in range(cv)]
             return [Fold(part, part) for part in parts]
@@ -99,8 +105,7 @@ def same(lazy, eager, rtol=1e-7):
     for name, scores in lazy.cv_results_.items():
         if name.endswith("test_score") and name != "rank_test_score":
             assert_allclose(scores, eager.cv_results_[name], rtol=rtol, atol=1e-9)
-    # A table in memory tells of time as well.
-    assert lazy.summary().replace("; drift over time not looked for", "") == eager.summary()
+    assert lazy.summary() == eager.summary()
 
 
 # ------------------------------------------------------------------------------------- the deal
@@ -155,7 +160,7 @@ def test_a_seed_deals_anew():
     labels = range(300)
     one, again, other = (lots_of_labels(labels, seed) for seed in (1, 1, 2))
     assert_array_equal(one, again)
-    assert (one == other).mean() < 0.1
+    assert (one == other).mean() < 0.2  # one in ten is dealt to the same lot of its block
 
 
 def test_no_step_of_the_polynomial_leaves_64_bits():
@@ -296,13 +301,17 @@ def test_lots_of_many_episodes_differ_as_episodes_do(trait):
     assert error_of(lazy) == pytest.approx(error_of(eager), rel=0.2)  # three standard deviations
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # on its own log, which is long
 def test_an_error_by_rows_would_be_too_small():
     """A hidden trait makes the rows of an episode alike, which rows on their own do not show."""
-    lazy = polars_lazy(arrow(draw(3000, trait=1.0)))
-    policy = MarkovPolicyCV(min_counts=[0], prior_strengths=[0.0]).fit(lazy)
-    by_rows = evaluate_policy(policy, lazy).to_frame()["difference_standard_error"][0]
-    assert error_of(policy) > 1.3 * by_rows / np.sqrt(0.6)
+    table = draw(3000, trait=1.0, longest=12)
+
+    def error(X):
+        return evaluate_policy(1, X, methods="dm").to_frame()["difference_standard_error"][0]
+
+    lazy = error(polars_lazy(arrow(table)))
+    in_memory = table.sort_values(["episode", "step"])
+    assert lazy == pytest.approx(error(in_memory), rel=0.16)  # three standard deviations
+    assert lazy > 1.3 * error(in_memory.drop(columns=["episode", "step"]))
 
 
 def test_errors_of_lots_are_no_smaller_than_those_of_rows():
@@ -320,17 +329,17 @@ def test_without_any_gain_nothing_is_claimed():
     for seed in range(20):
         lazy = polars_lazy(arrow(draw(300, seed=seed, pays=0.0)))
         claims += MarkovPolicyCV().fit(lazy).is_better_
-    assert claims == 0
+    assert claims <= 2  # of 20, at 2.5 % each
 
 
 @pytest.mark.parametrize("n_episodes", [150, 1500])
 def test_traits_that_states_hide_prove_nothing(n_episodes):
     """Few episodes make an action lucky in many rows; each episode is drawn but once."""
     claims = 0
-    for seed in range(20):
+    for seed in range(40):
         table = draw(n_episodes, seed=seed, pays=0.0, trait=1.0, longest=12)
         claims += MarkovPolicyCV().fit(polars_lazy(arrow(table))).is_better_
-    assert claims <= 1  # of 20, at 2.5 % each
+    assert claims <= 3  # of 40, at 2.5 % each
 
 
 # ------------------------------------------------------------------------------------- refusals
@@ -393,7 +402,8 @@ def test_stages_are_told(capsys):
         "listing the episodes",
     ]
     again = [*stages[1:], "looking for the usual duration", "looking for the longest record"]
-    told = [f"MarkovPolicyCV: {stage}" for stage in (*stages, *again)]
+    steps = ["looking for the lengths of episodes", "adding up rewards by step"]
+    told = [f"MarkovPolicyCV: {stage}" for stage in (*stages, *again, *steps)]
     assert printed[: len(told)] == told
     assert len(printed) == len(told) + policy.n_iter_
 

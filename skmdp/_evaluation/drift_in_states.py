@@ -58,7 +58,8 @@ class DriftInStates:
 
     ``residuals`` are those of rewards in their pairs, whose parents are states. ``episode``
     (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
-    after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes`` (n_lots,) in each.
+    after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes``
+    (n_lots,) in each.
     """
 
     residuals: Residuals

@@ -30,7 +30,8 @@ class Verdict:
     ``unknown_time_share`` is the share of the decisions that are left out since nobody knows how
     long they took. ``drift`` is how much of the difference may be due to rewards that changed over
     time (NaN: that is not known). ``n_episodes`` is how many there are (None: unknown, or the error
-    allows for few).
+    allows for few). ``lacks_episodes`` tells whether rows lead on to others, but not known is which
+    belong together: then errors are those of rows, too small where those of an episode are alike.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Verdict:
     unknown_time_share: float = 0.0
     drift: float = 0.0
     n_episodes: int | None = None
+    lacks_episodes: bool = False
 
     @property
     def _rounding(self) -> float:
@@ -69,7 +71,8 @@ class Verdict:
     def is_better(self) -> bool:
         """Whether the policy is shown to earn more than the logged one."""
         is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
-        is_whole = self.unknown_time_share <= MOST_LEFT_OUT and not self._has_few_episodes
+        is_whole = self.unknown_time_share <= MOST_LEFT_OUT
+        is_whole = is_whole and not (self._has_few_episodes or self.lacks_episodes)
         doubted = max(self._doubted, self._rounding)
         return bool(self.lower > doubted and is_supported and is_whole)
 
@@ -109,8 +112,15 @@ class Verdict:
             )
         if self.unknown_share >= MOST_UNKNOWN:
             return f"the log has too little on {self.unknown_share:.0%} of its decisions"
-        if self._rounding < self.lower <= self._doubted:
-            reasons = []
+        reasons = self._reasons() if self.lower > self._rounding else []
+        if reasons:
+            return f"the difference is {self.lower:.4g} at least, but {'; '.join(reasons)}"
+        return None
+
+    def _reasons(self) -> list[str]:
+        """Return why a difference that is above chance may be none."""
+        reasons = []
+        if self.lower <= self._doubted:
             if self.cost > 0:
                 reasons.append(f"decisions that the log hardly ever takes may cost {self.cost:.4g}")
             if np.isinf(self.drift):
@@ -120,5 +130,9 @@ class Verdict:
                     "rewards may change over time, and its actions were logged more often when "
                     f"they were high, which may account for {self.drift:.4g}"
                 )
-            return f"the difference is {self.lower:.4g} at least, but {'; '.join(reasons)}"
-        return None
+        if self.lacks_episodes:
+            reasons.append(
+                "it is not known which rows belong to one episode, in order, without which chance "
+                "may be larger than it looks"
+            )
+        return reasons

@@ -32,10 +32,15 @@ def stage_of(lazy: nw.LazyFrame[Any], doing: str) -> Iterator[None]:
         ) from error
 
 
+def fetch(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> nw.DataFrame[Any]:
+    """Run a query, and bring what comes of it to memory."""
+    with stage_of(lazy, doing), nullcontext() if tell is None else tell(doing):
+        return lazy.collect()
+
+
 def collect(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> Table:
     """Run a query, and return what comes of it as a table in memory."""
-    with stage_of(lazy, doing), nullcontext() if tell is None else tell(doing):
-        return Table(lazy.collect())
+    return Table(fetch(lazy, doing, tell))
 
 
 def collect_numbers(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> list[float]:

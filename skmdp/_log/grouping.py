@@ -32,9 +32,9 @@ class Asked:
     """What a lazy table has of what it is asked for.
 
     ``next_state`` None: read off the following row. ``is_ordered`` tells whether episodes and steps
-    are known. Rows that agree in all but the duration are one group unless ``by_duration``, and rows
-    of all episodes unless these are ``dealt`` to lots. ``keeps_spread`` tells whether powers of the
-    rewards are added up.
+    are known. Rows that agree in all but the duration are one group unless ``by_duration``, and
+    rows of all episodes unless these are ``dealt`` to lots. ``keeps_spread`` tells whether powers
+    of the rewards are added up.
     """
 
     roles: Roles

@@ -14,14 +14,13 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from skmdp._estimation.moments import three_amounts
 from skmdp._estimation.packing import RowSums
 from skmdp._log.durations import Durations
 from skmdp._log.ends import settle_ends, tells_ends
-from skmdp._log.engines import Tell, collect, collect_numbers, require_affordable, stage_of
+from skmdp._log.engines import Tell, collect, require_affordable, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, line_to_collect
-from skmdp._log.grouping import POWERS, Asked, canonical, check_types, group
+from skmdp._log.grouping import Asked, canonical, check_types, group
 from skmdp._log.groups import Entries, Groups, counting_groups, read_groups
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
@@ -37,10 +36,11 @@ from skmdp._log.roles import (
     nothing_follows,
     warn_of_near_names,
 )
+from skmdp._log.spread import find_scale, spread_of
 from skmdp._log.steps import with_steps
 from skmdp._log.taken import Taken, Times, find_taken, with_durations
 from skmdp._messages import quoted
-from skmdp._typing import Bools, Codes, Floats, Names
+from skmdp._typing import Bools, Codes, Names
 
 
 def read_lazy(
@@ -101,7 +101,7 @@ def _count(
 ) -> Transitions:
     """Group the rows that agree in what is asked for, and link what comes back."""
     discount = None if taken is None or asked.by_duration else taken.discount(gamma)
-    scale = _find_scale(rows, asked, tell)
+    scale = find_scale(rows, asked, tell)
     with stage_of(lazy, "writing the query"):
         dealt = deal(rows, asked.episodes, lot) if asked.dealt and lot is not None else rows
         groups = group(dealt, asked, discount, scale)
@@ -184,26 +184,6 @@ def _check_weight(sample_weight: Any, columns: list[str]) -> None:
             "could follow. Make the weights a column, and name it."
         )
     require_weights(sample_weight, columns)
-
-
-def _find_scale(
-    rows: nw.LazyFrame[Any], asked: Asked, tell: Tell | None
-) -> tuple[float, float] | None:
-    """Return the mean reward and the largest distance from it, where powers are to be added up.
-
-    None where nobody asks for their spread; 1 if all are alike, or if some are no numbers, which is
-    refused later.
-    """
-    if not asked.keeps_spread:
-        return None
-    paid = nw.col("reward")
-    mean, low, high = collect_numbers(
-        rows.select(paid.mean().alias("mean"), paid.min().alias("low"), paid.max().alias("high")),
-        "looking for the mean reward",
-        tell,
-    )
-    size = max(high - mean, mean - low)
-    return (mean, size) if np.isfinite(size) and size > 0 else (0.0, 1.0)
 
 
 # ------------------------------------------------------------------------------------- transitions
@@ -318,20 +298,8 @@ def _sums(found: Groups, asked: Asked, scale: tuple[float, float] | None) -> Row
             for name in ("discounts", "discount_squares", "reward_discounts")
             if found.has(f"sum_{name}")
         },
-        **({} if scale is None else _spread(found, scale[1])),
+        **({} if scale is None else spread_of(found, scale[1])),
     )
-
-
-def _spread(found: Groups, unit: float) -> dict[str, Floats]:
-    """Return rewards in place of those of each group, and their numbers of rows, (n_groups, 3)."""
-    n = found.n_rows
-    powers = np.stack([found.numbers(f"sum_{name}") for name in POWERS])
-    distances, shares = three_amounts(n, powers, found.numbers("least"), found.numbers("largest"))
-    means = found.numbers("sum_rewards") / n
-    return {
-        "amounts": means[:, np.newaxis] + unit * distances,
-        "amount_rows": n[:, np.newaxis] * shares,
-    }
 
 
 def _find_ends(found: Groups, asked: Asked, state_codes: Codes) -> dict[str, Any]:

@@ -97,11 +97,12 @@ def deal(
     Episodes are told by columns of these names, and their order by the column ``step``.
     """
     number, n = nw.col("number"), nw.col("n")
+    n_of_all = nw.col("one").sum().over("one").cast(nw.Int64)
     place, in_block = nw.col("place"), N_LOTS // N_BLOCKS
     episodes = rows.group_by(*names, drop_null_keys=True).agg(nw.col("step").min().alias("starts"))
     episodes = (
         episodes.with_columns(one=nw.lit(1))
-        .with_columns(number=_rank(["one"], ["starts", *names]), n=nw.col("one").sum().over("one"))
+        .with_columns(number=_rank(["one"], ["starts", *names]), n=n_of_all)
         .with_columns(block=number * N_BLOCKS // n, drawn=polynomial(number, coefficients))
         .with_columns(place=_rank(["block"], ["drawn", "number"]))
         .with_columns(of_many=nw.col("block") * in_block + place % in_block)

@@ -15,12 +15,15 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._evaluation.drift import blocks_of_steps
-from skmdp._log.engines import Tell, collect, stage_of
+from skmdp._log.engines import Tell, collect, fetch, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing
 from skmdp._log.groups import Groups
 from skmdp._log.lots import StepSums
 from skmdp._typing import Integers
+
+# Cells of state, action, lot and block that come to memory at once: a bound on what that takes.
+MOST_CELLS = 2**20
 
 
 def with_steps(
@@ -33,32 +36,46 @@ def with_steps(
         lengths = _lengths(rows, asked)
     found = Groups(collect(lengths, "looking for the lengths of episodes", tell))
     block_of = _blocks(found)
-    n_blocks = int(block_of[-1]) + 1
+    n_lots, n_blocks = len(log.lots.lengths), int(block_of[-1]) + 1
     if n_blocks == 1:
         return replace(log, lots=replace(log.lots, steps=StepSums.of_one_block(log.lots)))
     is_numbered = asked.step_is_whole and bool(found.flags("follow").all())
     with stage_of(rows, "writing the query"):
         rows = _in_blocks(rows, asked, np.flatnonzero(np.diff(block_of)) + 1, is_numbered)
-        by_pair, by_lot = _by_pair(rows, asked), _by_lot(rows, asked)
-    pairs = Groups(collect(by_pair, "counting the rows by step", tell))
-    lots = Groups(collect(by_lot, "adding up rewards by step", tell))
+        cells = _cells(rows, asked)
+    doing = "adding up rewards by step"
+    if _n_pairs(log) * n_lots * n_blocks <= MOST_CELLS:  # then the rows are run through but once
+        cells, tell = fetch(cells, doing, tell).lazy(), None
+    with stage_of(rows, "writing the query"):
+        of_pairs, of_lots = _by_pair(cells, asked), _by_lot(cells, asked)
+    pairs = Groups(collect(of_pairs, "counting the rows by step", tell))
+    lots = Groups(collect(of_lots, doing, tell))
     states = [pairs.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
-    of_lots = np.zeros((len(log.lots.lengths), n_blocks))
-    place = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
-    of_lots[tuple(place)] = lots.numbers("amount")
+    amounts = np.zeros((n_lots, n_blocks))
+    lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
+    amounts[lot, block] = lots.numbers("amount")
     steps = StepSums(
         log.states.encode(states),
         log.actions.encode([pairs.labels("action", asked.roles.action)]),
         pairs.numbers("block").astype(np.int64),
         pairs.n_rows,
-        of_lots,
+        amounts,
     )
     return replace(log, lots=replace(log.lots, steps=steps))
 
 
+def _n_pairs(log: Transitions) -> int:
+    """Return how many pairs of a state and an action a log has."""
+    pair = log.state_codes.astype(np.int64) * len(log.actions) + log.action_codes
+    return int(np.count_nonzero(np.bincount(pair)))
+
+
 def _counts(asked: Asked) -> nw.Expr:
-    """Tell which rows count, as ``settle_ends`` tells it of groups."""
-    counts: nw.Expr = nw.col("is_kept")
+    """Tell which rows count, as ``settle_ends`` tells it of groups.
+
+    All do that have an action, where no other may lack it. That takes no window.
+    """
+    counts = ~nw.col("lacks_action")
     if not (asked.has("terminated") or asked.has("truncated")):
         return counts
     dtype = asked.schema[str((asked.next_state or asked.roles.state)[0])]
@@ -80,7 +97,7 @@ def _is_true(said: nw.Expr) -> nw.Expr:
 
 
 def _lengths(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    """Count the episodes of each length; do their steps ``follow`` one another as numbers do?"""
+    """Count the episodes of each length, and tell whether their steps ``follow`` one another."""
     step = nw.col("step")
     rows = rows.with_columns(
         one=nw.col("counts").cast(nw.Int64), counted=nw.when(nw.col("counts")).then(step)
@@ -124,13 +141,22 @@ def _in_blocks(
     return rows.with_columns(block=block)
 
 
-def _by_pair(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    return rows.group_by(*asked.pair, "block").agg(nw.len().alias("n_rows"))
+def _cells(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
+    rewards = nw.col("reward").sum().alias("rewards")
+    return rows.group_by("lot", "block", *asked.pair).agg(nw.len().alias("n"), rewards)
 
 
-def _by_lot(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    means = rows.group_by(*asked.pair).agg(nw.col("reward").mean().alias("mean"))
-    rows = rows.join(means, on=asked.pair, how="left")
-    rows = rows.with_columns(amount=nw.col("reward") - nw.col("mean"))
-    sums = nw.col("amount").sum().alias("amount"), nw.len().alias("n_rows")
-    return rows.group_by("lot", "block").agg(*sums)
+def _by_pair(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
+    return cells.group_by(*asked.pair, "block").agg(nw.col("n").sum().alias("n_rows"))
+
+
+def _by_lot(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
+    """Add up the rewards of each lot and block, less their means in the state and action."""
+    cells = cells.with_columns(n=nw.col("n").cast(nw.Float64))
+    # No window, since pyarrow's mixes up rows now and then.
+    sums = [nw.col(name).sum().alias(f"all_{name}") for name in ("n", "rewards")]
+    cells = cells.join(cells.group_by(*asked.pair).agg(*sums), on=asked.pair, how="left")
+    mean = nw.col("all_rewards") / nw.col("all_n")
+    cells = cells.with_columns(amount=nw.col("rewards") - nw.col("n") * mean)
+    told = nw.col("amount").sum().alias("amount"), nw.col("n").sum().alias("n_rows")
+    return cells.group_by("lot", "block").agg(*told)

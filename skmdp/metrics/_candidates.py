@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.direct import choice_of_rows
 from skmdp._evaluation.fitted_estimate import FittedEstimate
@@ -18,8 +17,8 @@ from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._evaluation.replay import Replay
 from skmdp._log.episodes import Transitions
-from skmdp._log.evidence import gather
 from skmdp._log.frames import as_lazy, as_table
+from skmdp._log.labels import MISSING
 from skmdp._log.lazy import read_lazy
 from skmdp._log.lots import draw_coefficients
 from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
@@ -31,8 +30,8 @@ from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, names_columns
 from skmdp._policy_columns import acts_on_labels, has_own_states, is_behind_transformers
 from skmdp._scoring import warn_of_unknown_starts
-from skmdp._trust import discount_of, fitted_q, in_time_of, steps_of
-from skmdp._typing import Array, Floats, Integers, Names
+from skmdp._trust import discount_of, fitted_q, in_time_of
+from skmdp._typing import Array, Names
 from skmdp.metrics._columns import ColumnsRead
 from skmdp.metrics._footing import Footing, choice_of_states
 from skmdp.metrics._policies import ask, is_behavior
@@ -45,25 +44,8 @@ from skmdp.metrics._refusals import (
     require_same_rows,
 )
 from skmdp.metrics._stated import (
-    refuse_false_propensities,
     refuse_false_propensities_of_all,
 )
-
-# Of a log in memory each row stands for itself.
-_Spread = tuple[Integers | slice, Floats, Floats | None, Integers | None]
-
-
-def _spread(log: Transitions) -> _Spread:
-    """Return what stands for a log's entries: which, rewards, numbers of rows, and those of lots.
-
-    In memory, where each stands for itself, and episodes for lots.
-    """
-    assert log.rewards is not None
-    if log.sums is None:
-        return slice(None), log.rewards, None, log.episode_lengths
-    lengths = np.array([len(log.rewards)]) if log.lots is None else log.lots.lengths
-    entry, rewards, n_rows, lengths = log.sums.spread(lengths)
-    return entry, rewards, n_rows, None if log.lots is None else lengths
 
 
 class PolicyLogs:
@@ -121,6 +103,11 @@ class PolicyLogs:
         """Number of episodes, None where they are unknown."""
         log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
         return log.n_episodes
+
+    @property
+    def lacks_episodes(self) -> bool:
+        """Whether rows lead on to others, and not known is which belong together."""
+        return self.n_episodes is None and bool((self._one_log.next_codes != MISSING).any())
 
     @property
     def mean_return(self) -> float:
@@ -279,38 +266,14 @@ class PolicyLogs:
         return log
 
     def _judging(self, log: Transitions) -> Footing:
-        evidence = gather(log)
-        counts, kappa = evidence.counts, self._prior_strength
-        if isinstance(kappa, str):
-            chosen = choose_prior_strength(counts)
-            kappa = min(chosen, STRONGEST_OF_ESTIMATES) if kappa == "capped" else chosen
-        assert log.rewards is not None  # as was checked
-        cut_share = self._cut_share(log)
-        in_time = None if self._horizon is not None else in_time_of(log, cut_share)
-        gamma, durations = discount_of(log, self._gamma)
-        triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
-        refuse_false_propensities(log, counts, triple, self._behavior)
-        entry, rewards, n_rows, lengths = _spread(log)
-        replay = Replay.of_rows(
-            counts,
-            triple[entry],
-            rewards,
-            log.propensities,
-            start_codes=log.start_codes,
-            n_rows=n_rows,
-            start_weights=log.start_weights,
-            start_lengths=None if log.lots is None else log.lots.start_lengths,
-            lengths=lengths,
-            longest=log.longest,
-            cut_share=cut_share,
-            durations=None if durations is None else durations[entry],
-            in_time=None if in_time is None else in_time.part(entry),
+        return Footing.of_log(
+            log,
+            gamma=self._gamma,
             horizon=self._horizon,
-            gamma=gamma,
-            prior_strength=float(kappa),
-            steps=steps_of(log, counts),
+            prior_strength=self._prior_strength,
+            cut_share=self._cut_share(log),
+            behavior=self._behavior,
         )
-        return Footing(log, evidence, replay, entry)
 
     def _cut_share(self, log: Transitions) -> float:
         """Return the share of the episodes that were cut off, whatever the states.

@@ -70,11 +70,11 @@ def evaluate_policy(
         columns; one action that is taken everywhere; or ``"behavior"``, the logged policy.
     X : table of shape (n_transitions, n_columns)
         A log of other episodes than the policy was learned from, with rewards. Of a lazy table
-        (see ``MarkovPolicyEstimator.fit``) rows that agree in all, the reward included, are
-        counted on its engine, and where ``gamma`` or cut records (see ``horizon``) make time
-        matter, the duration included; round rewards and durations that hardly ever agree. It is
-        judged by ``"dm"`` alone, and standard errors are those of rows, which takes the states for
-        Markov.
+        (see ``MarkovPolicyEstimator.fit``) rows that agree are counted on its engine, and where
+        ``gamma`` or cut records (see ``horizon``) make time matter, they must agree in the duration
+        as well; round durations that hardly ever agree. It is judged by ``"dm"`` alone. Where it
+        has episodes and steps, the former are dealt to lots, as ``MarkovPolicyCV`` does it; the
+        standard error is then that by episode, as lots show it, up to chance (some 5 %).
     methods : str or sequence of str, default=None
         Any of the methods below. None: for policies on states that are labels ``("dm", "wis",
         "wdr")``, or ``"dm"`` alone where they are followed for a time (see ``horizon``), about
@@ -197,7 +197,14 @@ def evaluate_policy(
     blocks of time, plus two of their standard errors, where a test finds that all rewards drift;
     or, if that is more, by those of 2 to 30 blocks in each state with 20 rows or more (with
     ``"fqe"``, in each region of about 100 rows), plus two times what they add to the error.
-    ``is_better`` asks for more than that. Changes within a block go unnoticed.
+    ``is_better`` asks for more than that. Changes within a block go unnoticed. The episodes of a
+    lazy table are in the order of their first steps, those that start at one step in that of their
+    labels, in 20 blocks; over its steps, changes in some states only go unnoticed.
+
+    Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
+    of rows, which are too small if what the states do not hold makes the rows of an episode alike:
+    then ``is_better`` is False, and ``lacks_episodes`` says so. A lazy table tells it by episodes
+    and steps.
 
     Rely on ``fqe`` where states are made of measurements. ``dm`` looks at these states, and is far
     too high where they put together what has different consequences. On simulated processes with
@@ -296,6 +303,7 @@ def _result(
         behavior_standard_error=found.behavior_standard_error,
         mean_return=logs.mean_return,
         n_episodes=logs.n_episodes,
+        lacks_episodes=logs.lacks_episodes,
         zero_weight_share=shared["zero_weight_share"],
         untried_share=shared["untried_share"],
         thin_share=shared["thin_share"],

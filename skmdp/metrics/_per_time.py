@@ -213,9 +213,10 @@ def _rate(candidate: Candidate, footing: Footing) -> tuple[float, float]:
 
 def _error(of_rows: Floats, starts: Floats, candidate: Candidate) -> float:
     """Return the standard error that episodes show, of fewer than 20 their rows."""
-    lengths = candidate.replay.lengths
+    lengths, n_rows = candidate.replay.lengths, candidate.replay.n_rows
     if lengths is not None and len(lengths) == 1:  # there is no other start
-        return float(np.sqrt(of_rows @ of_rows))
+        squares = of_rows**2 if n_rows is None else n_rows * of_rows**2
+        return float(np.sqrt(squares.sum()))
     n_episodes = None if lengths is None else len(lengths)
     return shown_error(candidate.replay, of_rows, starts, n_episodes)
 

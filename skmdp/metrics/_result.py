@@ -30,6 +30,10 @@ class PolicyEvaluation:
         cut off, or not all at the horizon, so that returns answer another question.
     n_episodes : int or None
         Number of episodes; None for a log without them.
+    lacks_episodes : bool
+        Whether rows lead on to others, but the log does not tell which belong to one episode (a
+        lazy table needs a column of steps for that, too). Then errors are those of rows, which are
+        too small where the rows of an episode are alike, and nothing is called better.
     zero_weight_share : float
         Share of the episodes in which the policy would not have decided as was logged at some
         step, so that importance methods do not use them. NaN where none was asked for.
@@ -68,10 +72,10 @@ class PolicyEvaluation:
     drift_gain : float
         How much of the difference to the logged policy may be due to rewards that changed over
         time, be it over the episodes, in the order in which ``X`` holds them, or over their steps:
-        an action that was logged more often in good times looks better than it is. Next to
-        0 where actions were taken as often early as late; infinite where its actions were logged at
-        other times than the others; NaN without episodes, and for lazy tables, whose rows have no
-        order.
+        an action that was logged more often in good times looks better than it is. Next to 0 where
+        actions were taken as often early as late; infinite where its actions were logged at other
+        times than the others; NaN without episodes. Those of a lazy table, which are only known
+        with steps, are in the order of their first steps, then in that of their labels.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
@@ -101,6 +105,7 @@ class PolicyEvaluation:
     behavior_standard_error: float
     mean_return: float
     n_episodes: int | None
+    lacks_episodes: bool
     zero_weight_share: float
     untried_share: float
     thin_share: float
@@ -179,6 +184,7 @@ class PolicyEvaluation:
             unknown_time_share=self.unknown_time_share,
             drift=self.drift_gain,
             n_episodes=self.n_episodes,
+            lacks_episodes=self.lacks_episodes,
         )
 
     @property
@@ -189,8 +195,9 @@ class PolicyEvaluation:
         ``"fqe"`` that and ``unsupported_cost``), and less than 10 % of the policy's decisions lack
         support: for ``"fqe"`` those that the log hardly ever takes, for the other methods those
         with fewer than five rows. False otherwise, also where nothing is known, below 20 episodes,
-        or where it is not known how long more than 1 % of the decisions took. The interval is that
-        of ``"fqe"`` if it was asked for, else that of ``"dm"``, else that of the first method.
+        if the log ``lacks_episodes``, or where it is not known how long more than 1 % of the
+        decisions took. The interval is that of ``"fqe"`` if it was asked for, else that of
+        ``"dm"``, else that of the first method.
         """
         return self._verdict.is_better
 

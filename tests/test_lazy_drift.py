@@ -1,0 +1,248 @@
+"""Lazy tables: rewards that change over time are noticed there as well, and traits of episodes."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from engines import ENGINES, HERE, NOISE, polars_lazy
+
+import skmdp._log.engines
+import skmdp._log.steps
+from skmdp import MarkovPolicyCV
+from skmdp.metrics import compare_policies, evaluate_policy
+
+pytestmark = [pytest.mark.filterwarnings(noise) for noise in NOISE]
+
+N_LOGS = 20
+
+
+@pytest.fixture(params=HERE)
+def engine(request):
+    """A function from a table of pandas to a lazy one."""
+    make = ENGINES[request.param]
+    return lambda table: make(pa.Table.from_pandas(table, preserve_index=False))
+
+
+def lazily(table):
+    return polars_lazy(pa.Table.from_pandas(table, preserve_index=False))
+
+
+def draw(seed, *, rises=0.0, falls=0.0, better=0.0, trait=0.0, spreads=True, n=150, longest=24):
+    """Draw a panel of ``n`` machines over ``longest`` months, rows out of order.
+
+    Rewards rise with the months by ``rises`` and from machine to machine by ``falls``, and one of
+    two actions spreads. A hidden ``trait`` of each machine makes one action pay more in all of its
+    rows, the other less.
+    """
+    rng = np.random.default_rng(seed)
+    length = rng.integers(longest // 2, longest + 1, n)
+    episode = np.repeat(np.arange(n), length)
+    step = np.arange(len(episode)) - np.repeat(np.cumsum(length) - length, length)
+    t, i = step / longest, episode / n
+    is_new = rng.random(len(t)) < (0.1 + 0.4 * t + 0.4 * i if spreads else 0.5)
+    state = rng.integers(2, size=len(t))
+    hidden = trait * rng.normal(size=n)[episode] * np.where(is_new, 1, -1)
+    reward = rises * t + falls * i + better * is_new + hidden + rng.normal(size=len(t))
+    table = pd.DataFrame({"episode": [f"m{i:05d}" for i in episode], "step": step})
+    table = table.assign(
+        state=np.where(state, "worn", "good"),
+        action=np.where(is_new, "new", "old"),
+        reward=reward,
+    )
+    return table.sample(frac=1, random_state=seed)
+
+
+def in_order(table):
+    return table.sort_values(["episode", "step"], kind="stable")
+
+
+def judge(X, policy="new"):
+    return evaluate_policy(policy, X, methods="dm")
+
+
+def flagged(table, flag):
+    """Mark the last rows of some machines, of which then nothing follows."""
+    is_last = table.groupby("episode")["step"].transform("max") == table["step"]
+    return table.assign(**{flag: is_last & (table["episode"] < "m00050")})
+
+
+def with_last_observations(table):
+    is_last = table.groupby("episode")["step"].transform("max") == table["step"]
+    seen = {name: table[name].mask(is_last) for name in ("action", "reward")}
+    return flagged(table, "terminated").assign(**seen)
+
+
+def with_next_states(table):
+    table = in_order(table)
+    return table.assign(next_state=table.groupby("episode")["state"].shift(-1))
+
+
+CASES = {
+    "months": draw(0, rises=1.5),
+    "machines": draw(1, falls=1.5),
+    "both": draw(2, rises=1.0, falls=1.0),
+    "neither": draw(3),
+    "next states": with_next_states(draw(4, rises=1.5)),
+    "gaps": with_next_states(draw(5, rises=1.5)).assign(step=lambda t: t["step"] ** 2),
+    "fractions": with_next_states(draw(6, rises=1.5)).assign(step=lambda t: t["step"] / 4),
+    "times": draw(7, rises=1.5).assign(
+        step=lambda t: pd.Timestamp("2026-01-01") + pd.to_timedelta(t["step"], unit="D")
+    ),
+    "broke off": flagged(draw(8, rises=1.5), "truncated"),
+    "ended": flagged(draw(9, rises=1.5), "terminated"),
+    "left out": with_next_states(flagged(draw(10, rises=1.5), "truncated")),
+    "last observations": with_last_observations(draw(11, rises=1.5)),
+    "one step": with_next_states(draw(12, falls=1.5)).drop_duplicates("episode"),
+    "few": draw(13, rises=1.5, n=25),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # of what the flags leave open
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_drift_accounts_for_is_that_of_the_table_in_memory(case):
+    """Exactly, as lots hold one episode each."""
+    same(judge(lazily(CASES[case])), judge(in_order(CASES[case])))
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+@pytest.mark.parametrize("case", ["both", "fractions", "left out", "last observations"])
+def test_every_engine_finds_the_same_drift(case, engine):
+    same(judge(engine(CASES[case])), judge(in_order(CASES[case])))
+
+
+def same(lazy, eager):
+    """Both tell the same."""
+    assert lazy.drift_gain == pytest.approx(eager.drift_gain, rel=1e-8, abs=1e-10)
+    assert lazy.n_episodes == eager.n_episodes
+    assert lazy.conclusion == eager.conclusion
+    for name in ("value", "standard_error", "difference", "difference_standard_error"):
+        found, expected = (one.to_frame()[name].iloc[0] for one in (lazy, eager))
+        assert found == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("case", ["times"])
+def test_what_does_not_fit_into_memory_is_added_up_where_it_is(case, engine, monkeypatch):
+    sizes = []
+
+    def fetch(lazy, doing, tell):
+        found = skmdp._log.engines.fetch(lazy, doing, tell)
+        sizes.append(len(found))
+        return found
+
+    expected = judge(in_order(CASES[case])).drift_gain
+    monkeypatch.setattr(skmdp._log.steps, "MOST_CELLS", 0)
+    monkeypatch.setattr(skmdp._log.steps, "fetch", fetch)
+    assert judge(engine(CASES[case])).drift_gain == pytest.approx(expected, rel=1e-8)
+    assert not sizes
+
+
+def test_times_that_never_agree_take_no_more_memory(monkeypatch):
+    """Each row at a time of its own: what comes to memory is as large as with whole months."""
+
+    def rows_of(table):
+        sizes = []
+        collected = skmdp._log.engines.fetch
+
+        def fetch(lazy, doing, tell):
+            found = collected(lazy, doing, tell)
+            sizes.append(len(found))
+            return found
+
+        with monkeypatch.context() as patch:
+            for module in (skmdp._log.engines, skmdp._log.steps):
+                patch.setattr(module, "fetch", fetch)
+            judge(lazily(table))
+        return sizes
+
+    table = draw(0, n=400)
+    seconds = pd.to_timedelta(np.random.default_rng(0).integers(1000, size=len(table)), unit="s")
+    times = pd.Timestamp("2026-01-01") + pd.to_timedelta(table["step"], unit="D") + seconds
+    assert rows_of(table.assign(step=times)) == rows_of(table)
+
+
+@pytest.mark.parametrize("n", [150, 1000])
+@pytest.mark.parametrize(("rises", "falls"), [(1.0, 0.0), (0.0, 1.5)])
+def test_a_drift_is_not_taken_for_a_gain(n, rises, falls):
+    """Of equal actions the one that spreads looks better, and is not said to be."""
+    logs = [draw(seed, rises=rises, falls=falls, n=n) for seed in range(N_LOGS // 2)]
+    found = [judge(lazily(log)) for log in logs]
+    looks = [one.to_frame()["difference_lower"].iloc[0] > 0 for one in found]
+    assert np.mean(looks) > 0.5
+    assert not any(one.is_better for one in found)
+    assert any("rewards change over time" in one.conclusion for one in found)
+
+
+def test_cross_validation_is_not_taken_in():
+    found = [MarkovPolicyCV().fit(lazily(draw(seed, rises=1.5))) for seed in range(N_LOGS // 2)]
+    assert sum(one.gain_interval_[0] > 0 for one in found) > N_LOGS / 4
+    assert not any(one.is_better_ for one in found)
+    assert any("rewards change over time" in one.summary() for one in found)
+
+
+def test_machines_that_start_later_come_later():
+    """Names tell nothing of the time here, but a calendar does."""
+    table = in_order(draw(1, falls=1.5, n=600, longest=6))
+    number = table["episode"].str[1:].astype(int)
+    names = np.random.default_rng(0).permutation(600)
+    calendar = table.assign(episode=names[number], step=table["step"] + number)
+    expected = judge(table).drift_gain
+    assert expected > 0
+    assert judge(lazily(calendar)).drift_gain == pytest.approx(expected, rel=0.2)
+    unknown = judge(lazily(calendar.assign(step=table["step"]))).drift_gain
+    assert unknown < 0.2 * expected
+
+
+def test_what_is_better_is_found():
+    for seed in range(3):
+        plain = judge(lazily(draw(seed, better=0.3, n=1000)))
+        assert plain.is_better
+        drifting = judge(lazily(draw(seed, rises=2.0, better=0.3, n=1000, spreads=False)))
+        assert drifting.is_better
+        assert MarkovPolicyCV().fit(lazily(draw(seed, better=0.3, n=1000))).is_better_
+
+
+def test_rewards_that_do_not_drift_are_not_said_to():
+    found = [judge(lazily(draw(seed, n=400, longest=6))).drift_gain for seed in range(40)]
+    assert np.count_nonzero(found) <= 5  # 1.6 are expected: two looks at 2 % each
+
+
+@pytest.mark.parametrize("n", [150, 600])
+def test_traits_that_states_hide_prove_nothing(n):
+    """Few episodes make an action lucky in many rows, which errors by rows do not show."""
+    logs = [draw(seed, trait=1.0, n=n, spreads=False) for seed in range(2 * N_LOGS)]
+    assert sum(judge(lazily(log)).is_better for log in logs) <= 3  # 1 is expected
+    without = [log.drop(columns=["episode"]) for log in map(with_next_states, logs[:10])]
+    looks = [judge(lazily(log)) for log in without]
+    assert any(one.to_frame()["difference_lower"].iloc[0] > 0 for one in looks)
+    assert not any(one.is_better for one in looks)
+
+
+def test_a_comparison_looks_for_a_drift_as_well():
+    lazy = lazily(CASES["months"])
+    table = compare_policies({"today": "behavior", "new": "new"}, lazy)
+    assert table["drift_gain"].tolist() == pytest.approx([0.0, judge(lazy).drift_gain])
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # of starts that are unknown
+@pytest.mark.parametrize("keep", [lambda table: table, lazily])
+def test_without_episodes_nothing_is_called_better(keep):
+    """Rows that lead on belong together, and may be alike."""
+    table = with_next_states(draw(0, better=1.0)).drop(columns=["episode", "step"])
+    found = judge(keep(table))
+    assert found.to_frame()["difference_lower"].iloc[0] > 0
+    assert found.lacks_episodes
+    assert not found.is_better
+    assert "not known which rows belong to one episode" in found.conclusion
+    assert np.isnan(found.drift_gain)
+    alone = judge(keep(table.assign(terminated=True)))
+    assert not alone.lacks_episodes
+    assert alone.is_better
+    assert alone.conclusion.endswith("chance alone; drift over time not looked for).")
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_episodes_of_a_lazy_table_without_steps_are_unknown():
+    table = with_next_states(draw(0, better=1.0)).drop(columns="step")
+    found = judge(lazily(table))
+    assert found.lacks_episodes
+    assert not found.is_better
