@@ -34,6 +34,10 @@ from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
 from skmdp.solvers._equations import one_blas_thread
 
+# A log of fewer rows than these is dealt to folds several times: much of what its folds tell is the
+# luck of the deal, and there is little to be computed, but where measurements judge.
+FEW_ROWS = 100_000
+DEALS_OF_FEW_ROWS = 4
 # Parts that a log is dealt to, each judged by what those before it teach.
 N_PARTS = 5
 # Means that differ by less than this, relative to their size, differ by rounding.
@@ -107,6 +111,13 @@ class CrossValidation:
             sums = sums_in_time(log, evidence.discounting)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
         self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts, sums)
+
+    @property
+    def times_held_out(self) -> float:
+        """How often the folds hold out an episode that they hold out at all."""
+        held_out = [fold.held_out.episodes for fold in self.folds]
+        n_episodes = sum(len(episodes) for episodes in held_out)
+        return n_episodes / len(np.unique(np.concatenate(held_out)))
 
     def rows_of(self, part: Part) -> CountedRows:
         """Return the rows of some episodes as they are judged on: no gamma discounts them."""
@@ -272,18 +283,32 @@ def _mean_gain(gains: Sequence[Gain]) -> Gain:
     return replace(mean, error=float(error), n_episodes=sum(one.n_episodes for one in gains))
 
 
-def choose(scores: Floats, settings: Sequence[Setting]) -> int:
+def choose(scores: Floats, settings: Sequence[Setting], times_held_out: float = 1.0) -> int:
     """Return the position of the setting to take, given the scores (n_settings, n_folds).
 
-    That is the best mean, of equals the one with the smallest ``min_count``, then the first:
-    nothing is restricted for nothing. Settings without a score somewhere, NaN, are never taken.
-    To prefer small or large ones wherever folds hardly tell them apart was tried on processes of
-    known truth: each lost on some of them what it won on others.
+    Of those whose mean is within one standard error of the best, that of the difference between the
+    two over the folds, it is the one in the middle by ``min_count``, of two the larger. Of several
+    there it is the best, of equals the one with the smallest ``min_count``, then the first: nothing
+    is restricted for nothing. Settings without a score somewhere, NaN, are never taken. Folds tell
+    as much of the error as if each episode was held out once, and one fold tells none.
+
+    The best alone follows the luck of the log wherever folds hardly tell settings apart, often to
+    one of the ends, and a rule that takes the smallest or the largest near it does so always. On
+    processes of known truth each end was the worst somewhere, the middle never.
     """
-    means = scores.mean(axis=1) if scores.shape[1] else np.zeros(len(settings))
-    best = np.nanmax(means)
+    n_folds = scores.shape[1]
+    means = scores.mean(axis=1) if n_folds else np.zeros(len(settings))
+    best = int(np.nanargmax(means))
+    errors = np.zeros(len(settings))
+    if n_folds > 1:
+        spread = (scores[best] - scores).std(axis=1, ddof=1)
+        errors = spread * np.sqrt(times_held_out / n_folds)
+    rounding = ROUNDING * abs(means[best])
+    near = np.flatnonzero(means[best] - means <= errors + rounding)
     min_counts = np.array([setting.min_count for setting in settings])
-    equals = np.flatnonzero(means >= best - ROUNDING * abs(best))
+    middle = np.sort(min_counts[near])[len(near) // 2]
+    level = means[near[min_counts[near] == middle]].max()
+    equals = np.flatnonzero(np.abs(means - level) <= rounding)
     return int(equals[np.argmin(min_counts[equals])])
 
 

@@ -15,7 +15,14 @@ from scipy.stats import rankdata
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._cross_validation import CrossValidation, Gain, Setting, choose
+from skmdp._cross_validation import (
+    DEALS_OF_FEW_ROWS,
+    FEW_ROWS,
+    CrossValidation,
+    Gain,
+    Setting,
+    choose,
+)
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
@@ -352,7 +359,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             for min_count, strength in grid
         ]
         scores = judge.score(settings)
-        chosen = settings[choose(scores, settings)]
+        chosen = settings[choose(scores, settings, judge.times_held_out)]
         held_out = judge.gain(settings)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
         verdict = _verdict(held_out, judge.gain_of(policy), judge.log.unknown_time_share)
@@ -402,7 +409,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
                     initial_values=last_values,
                 )[0]
 
-        folds = deal_episodes(log, cv, self.random_state)
+        n_deals = DEALS_OF_FEW_ROWS if log.n_rows < FEW_ROWS and measured is None else 1
+        folds = deal_episodes(log, cv, self.random_state, n_deals)
         judge = CrossValidation(
             log, evidence, folds, measured, learn, self.handle_unknown, self.random_state
         )
