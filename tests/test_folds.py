@@ -123,6 +123,20 @@ def test_every_episode_is_held_out_once_and_whole(cv):
         assert len(fold.held_out.rows) == log.episode_lengths[fold.held_out.episodes].sum()
 
 
+def test_every_deal_holds_every_episode_out_once_by_a_lot_of_its_own():
+    log = read(LOG)
+    deals = np.reshape(deal_episodes(log, 3, 0, 4), (4, 3))
+    once = deal_episodes(log, 3, 0)
+    for fold, same in zip(deals[0], once, strict=True):
+        np.testing.assert_array_equal(fold.held_out.episodes, same.held_out.episodes)
+    seen = set()
+    for folds in deals:
+        held_out = [fold.held_out.episodes for fold in folds]
+        assert sorted(np.concatenate(held_out)) == list(range(log.n_episodes))
+        seen.add(tuple(np.concatenate(held_out)))
+    assert len(seen) == 4
+
+
 def test_folds_are_as_large_but_share_no_luck():
     """Dealt in the order of their returns, folds would all be as lucky as the whole log."""
     table = pd.DataFrame({"episode": range(400), "state": "s", "action": "a", "next_state": None})

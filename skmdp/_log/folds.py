@@ -91,9 +91,9 @@ def deal_episodes(
     """Deal the episodes of a log, or the lots of them, to folds, whole.
 
     A number of folds deals them by lot, ``n_deals`` times over; without a seed, by the same lots in
-    every fit. A splitter is asked to split the episodes that have rows, each of which is a row, and a group, to it.
-    Splits that were made before are positions of the rows that the log was read from, whose
-    numbers it holds beside the rest.
+    every fit. A splitter is asked to split the episodes that have rows, each of which is a row, and
+    a group, to it. Splits that were made before are positions of the rows that the log was read
+    from, whose numbers it holds beside the rest.
     """
     lengths = lots_of(log).lengths
     playing = np.flatnonzero(lengths)
