@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skmdp._choice import Setting, choose
 from skmdp._estimation.folds import CountedRows
 from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
@@ -34,25 +35,11 @@ from skmdp._typing import Codes, Floats
 from skmdp.solvers import EndlessLoopError
 from skmdp.solvers._equations import one_blas_thread
 
-# A log of fewer rows than these is dealt to folds several times: much of what its folds tell is the
-# luck of the deal, and there is little to be computed, but where measurements judge.
-FEW_ROWS = 100_000
-DEALS_OF_FEW_ROWS = 4
 # Parts that a log is dealt to, each judged by what those before it teach.
 N_PARTS = 5
-# Means that differ by less than this, relative to their size, differ by rounding.
-ROUNDING = 1e-9
 
 # Learns a policy from evidence by a setting, starting from values of the states (None: from none).
 Learner = Callable[[Evidence, "Setting", "Floats | None"], Policy]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Parameters of the model that are chosen between."""
-
-    min_count: float
-    prior_strength: float
 
 
 @dataclass(frozen=True)
@@ -281,34 +268,6 @@ def _mean_gain(gains: Sequence[Gain]) -> Gain:
     mean = Gain(*np.mean([astuple(one) for one in gains], axis=0).tolist())
     error = np.sqrt(np.mean([one.error**2 for one in gains]) / len(gains))
     return replace(mean, error=float(error), n_episodes=sum(one.n_episodes for one in gains))
-
-
-def choose(scores: Floats, settings: Sequence[Setting], times_held_out: float = 1.0) -> int:
-    """Return the position of the setting to take, given the scores (n_settings, n_folds).
-
-    Of those whose mean is within one standard error of the best, that of the difference between the
-    two over the folds, it is the one in the middle by ``min_count``, of two the larger. Of several
-    there it is the best, of equals the one with the smallest ``min_count``, then the first: nothing
-    is restricted for nothing. Settings without a score somewhere, NaN, are never taken. Folds tell
-    as much of the error as if each episode was held out once, and one fold tells none.
-
-    The best alone follows the luck of the log wherever folds hardly tell settings apart, often to
-    one of the ends. On processes of known truth this lost to the best fixed setting, and to prefer
-    the smallest or the largest near the best lost on some of them what it won on others.
-    """
-    n_folds = scores.shape[1]
-    means = scores.mean(axis=1) if n_folds else np.zeros(len(settings))
-    best = int(np.nanargmax(means))
-    errors = np.zeros(len(settings))
-    if n_folds > times_held_out:
-        errors = (scores[best] - scores).std(axis=1) / np.sqrt(n_folds / times_held_out - 1)
-    rounding = ROUNDING * abs(means[best])
-    near = np.flatnonzero(means[best] - means <= errors + rounding)
-    min_counts = np.array([setting.min_count for setting in settings])
-    middle = np.sort(min_counts[near])[len(near) // 2]
-    level = means[near[min_counts[near] == middle]].max()
-    equals = near[np.abs(means[near] - level) <= rounding]
-    return int(equals[np.argmin(min_counts[equals])])
 
 
 class HeldOut:

@@ -15,14 +15,8 @@ from scipy.stats import rankdata
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._cross_validation import (
-    DEALS_OF_FEW_ROWS,
-    FEW_ROWS,
-    CrossValidation,
-    Gain,
-    Setting,
-    choose,
-)
+from skmdp._choice import Setting, choose
+from skmdp._cross_validation import CrossValidation, Gain
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
@@ -38,6 +32,10 @@ from skmdp._telling import stage_teller
 from skmdp._trust import read_behind
 from skmdp._typing import Floats, Name
 
+# A log of fewer rows than these is dealt to folds several times: much of what its folds tell is the
+# luck of the deal, and there is little to be computed, but where measurements judge.
+FEW_ROWS = 100_000
+DEALS_OF_FEW_ROWS = 4
 # Of the two-sided interval of the gain.
 CONFIDENCE = 0.95
 

@@ -18,7 +18,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
-from skmdp._cross_validation import Setting, choose
+from skmdp._choice import Setting, choose
 from skmdp._log.folds import deal_episodes, number_rows
 from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles
