@@ -194,8 +194,9 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     own, by a second query; round durations that hardly ever agree.
 
     Reading is as in ``MarkovPolicyEstimator``. Then each candidate costs one solution and one
-    evaluation over the distinct transitions for each fold, and about as much again for the gain.
-    Eight candidates and five folds cost 10 to 20 fits of a log with a million rows.
+    evaluation over the distinct transitions for each fold, and about as much for the gain as for
+    the folds of one deal. Eight candidates and five folds cost 10 to 20 fits of a log with a
+    million rows; four deals of a small log cost some 2.3 times as much as one.
 
     Examples
     --------
