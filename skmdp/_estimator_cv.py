@@ -415,7 +415,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
                 )[0]
 
         n_deals = DEALS_OF_FEW_ROWS if log.n_rows < FEW_ROWS and measured is None else 1
-        folds = deal_episodes(log, cv, self.random_state, n_deals)
+        folds = deal_episodes(log, cv, self.random_state, n_deals=n_deals)
         judge = CrossValidation(
             log, evidence, folds, measured, learn, self.handle_unknown, self.random_state
         )

@@ -125,7 +125,7 @@ def test_every_episode_is_held_out_once_and_whole(cv):
 
 def test_every_deal_holds_every_episode_out_once_by_a_lot_of_its_own():
     log = read(LOG)
-    deals = np.reshape(deal_episodes(log, 3, 0, 4), (4, 3))
+    deals = np.reshape(deal_episodes(log, 3, 0, n_deals=4), (4, 3))
     once = deal_episodes(log, 3, 0)
     for fold, same in zip(deals[0], once, strict=True):
         np.testing.assert_array_equal(fold.held_out.episodes, same.held_out.episodes)

@@ -86,6 +86,7 @@ def deal_episodes(
     log: Transitions,
     cv: Any,
     random_state: int | np.random.RandomState | None,
+    *,
     n_deals: int = 1,
 ) -> list[Fold]:
     """Deal the episodes of a log, or the lots of them, to folds, whole.
