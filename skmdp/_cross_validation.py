@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skmdp._choice import Setting, choose
 from skmdp._estimation.folds import CountedRows
 from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
@@ -36,19 +37,9 @@ from skmdp.solvers._equations import one_blas_thread
 
 # Parts that a log is dealt to, each judged by what those before it teach.
 N_PARTS = 5
-# Means that differ by less than this, relative to their size, differ by rounding.
-ROUNDING = 1e-9
 
 # Learns a policy from evidence by a setting, starting from values of the states (None: from none).
 Learner = Callable[[Evidence, "Setting", "Floats | None"], Policy]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Parameters of the model that are chosen between."""
-
-    min_count: float
-    prior_strength: float
 
 
 @dataclass(frozen=True)
@@ -107,6 +98,13 @@ class CrossValidation:
             sums = sums_in_time(log, evidence.discounting)
         triple = counts.find_triples(log.state_codes, log.action_codes, log.next_codes)
         self._rows = CountedRows(counts, triple, log.weights, log.rewards, discounts, sums)
+
+    @property
+    def times_held_out(self) -> float:
+        """How often the folds hold out an episode that they hold out at all."""
+        held_out = [fold.held_out.episodes for fold in self.folds]
+        n_episodes = sum(len(episodes) for episodes in held_out)
+        return n_episodes / len(np.unique(np.concatenate(held_out)))
 
     def rows_of(self, part: Part) -> CountedRows:
         """Return the rows of some episodes as they are judged on: no gamma discounts them."""
@@ -180,7 +178,7 @@ class CrossValidation:
         """Return what is gained by choosing and learning, on episodes that come after.
 
         The policy that is judged on a part of the log is learned from the parts before it, by the
-        setting that did best on these. So what is judged is never held to what it was made of, and
+        setting that is chosen on these. So what is judged is never held to what it was made of, and
         the errors of the parts add up as those of a martingale do. (To judge each fold by what the
         others teach would not do: one action that is lucky in the whole log wins in all folds, and
         their mean is its luck.) Measurements need many rows to be told apart, so where these judge,
@@ -270,21 +268,6 @@ def _mean_gain(gains: Sequence[Gain]) -> Gain:
     mean = Gain(*np.mean([astuple(one) for one in gains], axis=0).tolist())
     error = np.sqrt(np.mean([one.error**2 for one in gains]) / len(gains))
     return replace(mean, error=float(error), n_episodes=sum(one.n_episodes for one in gains))
-
-
-def choose(scores: Floats, settings: Sequence[Setting]) -> int:
-    """Return the position of the setting to take, given the scores (n_settings, n_folds).
-
-    That is the best mean, of equals the one with the smallest ``min_count``, then the first:
-    nothing is restricted for nothing. Settings without a score somewhere, NaN, are never taken.
-    To prefer small or large ones wherever folds hardly tell them apart was tried on processes of
-    known truth: each lost on some of them what it won on others.
-    """
-    means = scores.mean(axis=1) if scores.shape[1] else np.zeros(len(settings))
-    best = np.nanmax(means)
-    min_counts = np.array([setting.min_count for setting in settings])
-    equals = np.flatnonzero(means >= best - ROUNDING * abs(best))
-    return int(equals[np.argmin(min_counts[equals])])
 
 
 class HeldOut:

@@ -15,7 +15,8 @@ from scipy.stats import rankdata
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._cross_validation import CrossValidation, Gain, Setting, choose
+from skmdp._choice import Setting, choose
+from skmdp._cross_validation import CrossValidation, Gain
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
@@ -31,6 +32,10 @@ from skmdp._telling import stage_teller
 from skmdp._trust import read_behind
 from skmdp._typing import Floats, Name
 
+# A log of fewer rows than these is dealt to folds several times: much of what its folds tell is the
+# luck of the deal, and there is little to be computed, but where measurements judge.
+FEW_ROWS = 100_000
+DEALS_OF_FEW_ROWS = 4
 # Of the two-sided interval of the gain.
 CONFIDENCE = 0.95
 
@@ -53,7 +58,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         Candidates for ``prior_strength``. ``"auto"`` is the one that the whole log chooses.
     cv : int, splitter, iterable or None, default=5
         Number of folds, at least 2, to which whole episodes are dealt (None: 5); for a lazy table
-        at most 200, and nothing but a number. Or a splitter,
+        at most 200, and nothing but a number. Logs of less than 100,000 rows are dealt four times,
+        but behind a ``StateEncoder``, so that the choice hangs less on the lot. Or a splitter,
         such as ``skmdp.model_selection.EpisodeShuffleSplit``: it is shown one sample for each
         episode that has rows which count, so that any of scikit-learn's keeps them whole. Or an
         iterable of positions of rows to learn from and to judge on, which must keep them whole.
@@ -120,7 +126,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     cv_results_ : dict of ndarray
         One entry per candidate, as in scikit-learn's searches: ``params``, ``param_min_count``,
         ``param_prior_strength``, ``split0_test_score``, ..., ``mean_test_score``,
-        ``std_test_score``, ``rank_test_score``.
+        ``std_test_score``, ``rank_test_score``. The splits are the folds of all deals. The chosen
+        candidate may rank behind others that are no better beyond chance; see Notes.
     value_ : float
         Reward per episode of policies on episodes that they were not learned from; see Notes.
     logged_value_ : float
@@ -149,20 +156,24 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     -----
     A candidate's score is the mean over folds of its value by the direct method, with a prior of at
     most one row (behind a ``StateEncoder``, the smaller of this and of what the measurements tell,
-    as in ``score``). The best mean is taken, of equals that with the smallest ``min_count``. On
-    thin logs a large ``min_count`` means to imitate the log, which is best where the log knows what
-    it does, and forgoes most where it does not; the folds tell these apart.
+    as in ``score``). Of the candidates within one standard error of the best (that of their
+    difference, over the folds), the one in the middle by ``min_count`` is taken; of two near the
+    best that is the larger one, of equal means the smallest ``min_count``, of several with the same
+    ``min_count`` the best. On thin logs a large ``min_count`` means to imitate the log, which is
+    best where the log knows what it does, and forgoes most where it does not, and a small one to
+    follow what may be chance. Where the folds do not tell which, the middle risks least.
 
     The gain is measured on episodes that come after: the log is dealt to five parts by lot,
     whatever ``cv`` is, and the policy that is judged on a part is learned from the parts before it,
-    by the candidate that did best on these. The first two parts only teach. Estimates are those of
-    ``evaluate_policy``. They speak of policies that are learned from less than the log, and for
-    decisions that a part lacks they take what was logged for granted. Both make the gain too small
-    rather than too large. So the interval ends below where it does around this gain, its standard
-    error no smaller than that on as many of all episodes. Above, it ends where it would around the
-    gain of the policy itself on all episodes, if that is larger: too large rather than too small,
-    since the policy was chosen on them. It tells of chance alone, not of causes of both decisions
-    and rewards that the log hides, nor of outcomes too rare for it to hold.
+    by the candidate that is chosen on these in the same way. The first two parts only teach.
+    Estimates are those of ``evaluate_policy``. They speak of policies that are learned from less
+    than the log, and for decisions that a part lacks they take what was logged for granted. Both
+    make the gain too small rather than too large. So the interval ends below where it does around
+    this gain, its standard error no smaller than that on as many of all episodes. Above, it ends
+    where it would around the gain of the policy itself on all episodes, if that is larger: too
+    large rather than too small, since the policy was chosen on them. It tells of chance alone, not
+    of causes of both decisions and rewards that the log hides, nor of outcomes too rare for it to
+    hold.
 
     Where rewards change over the episodes, in the order in which the log holds them, or over their
     steps, ``is_better_`` asks for more than that may account for (``drift_gain`` of
@@ -186,8 +197,9 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     own, by a second query; round durations that hardly ever agree.
 
     Reading is as in ``MarkovPolicyEstimator``. Then each candidate costs one solution and one
-    evaluation over the distinct transitions for each fold, and about as much again for the gain.
-    Eight candidates and five folds cost 10 to 20 fits of a log with a million rows.
+    evaluation over the distinct transitions for each fold, and about as much for the gain as for
+    the folds of one deal. Eight candidates and five folds cost 10 to 20 fits of a log with a
+    million rows; four deals of a small log cost some 2.3 times as much as one.
 
     Examples
     --------
@@ -355,7 +367,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             for min_count, strength in grid
         ]
         scores = judge.score(settings)
-        chosen = settings[choose(scores, settings)]
+        chosen = settings[choose(scores, settings, judge.times_held_out)]
         held_out = judge.gain(settings)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
         verdict = _verdict(held_out, judge.gain_of(policy), judge.log.unknown_time_share)
@@ -405,7 +417,9 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
                     initial_values=last_values,
                 )[0]
 
-        folds = deal_episodes(log, cv, self.random_state, len(beside[0].codes) if beside else 0)
+        n_deals = DEALS_OF_FEW_ROWS if log.n_rows < FEW_ROWS and measured is None else 1
+        n_rows = len(beside[0].codes) if beside else 0
+        folds = deal_episodes(log, cv, self.random_state, n_rows=n_rows, n_deals=n_deals)
         judge = CrossValidation(
             log, evidence, folds, measured, learn, self.handle_unknown, self.random_state
         )
@@ -467,10 +481,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         >>> from skmdp.datasets import make_search_log
         >>> policy = MarkovPolicyCV(gamma=0.99).fit(make_search_log(2000, length=4, random_state=0))
         >>> print(policy.summary())
-        Chosen: min_count=0, prior_strength=0.01 (of 4 candidates).
-        Worth: -1.428 per episode on held-out episodes; the log: -2.491.
-        Better than the logged policy, by 0.9369 to 1.208 (95%, held-out episodes).
-        Data: 2,000 episodes, 4,998 rows, 31 states, 4 actions; of 0.3% of its decisions the log
+        Chosen: min_count=3, prior_strength=0.01 (of 4 candidates).
+        Worth: -1.427 per episode on held-out episodes; the log: -2.491.
+        Better than the logged policy, by 0.9385 to 1.206 (95%, held-out episodes).
+        Data: 2,000 episodes, 4,998 rows, 31 states, 4 actions; of 0.5% of its decisions the log
         tells too little.
         """
         check_is_fitted(self)

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from itertools import permutations
 from unittest import SkipTest
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
-from skmdp._cross_validation import Setting, choose
+from skmdp._choice import Setting, choose
 from skmdp._log.folds import deal_episodes, number_rows
 from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles
@@ -100,10 +101,10 @@ def test_results_are_laid_out_as_those_of_a_search(fitted):
         searched = GridSearchCV(
             MarkovPolicyEstimator(handle_unknown="most_frequent"),
             {"min_count": [0, 5]},
-            cv=EpisodeKFold(5),
+            cv=[*EpisodeKFold(5).split(LOG)] * 4,
         ).fit(LOG)
     assert set(results) - set(searched.cv_results_) == {"param_prior_strength"}
-    splits = np.stack([results[f"split{j}_test_score"] for j in range(5)])
+    splits = np.stack([results[f"split{j}_test_score"] for j in range(20)])
     np.testing.assert_allclose(results["mean_test_score"], splits.mean(axis=0))
     np.testing.assert_allclose(results["std_test_score"], splits.std(axis=0))
     np.testing.assert_array_equal(
@@ -214,17 +215,74 @@ def settings_of(*min_counts):
     return [Setting(min_count, 0.0) for min_count in min_counts]
 
 
-def test_the_best_mean_is_taken_and_nothing_is_restricted_for_nothing():
-    scores = np.array([[1.0, 2.0, 3.0], [2.0, 3.1, 0.8], [2.1, 3.1, 0.9]])
-    assert choose(scores, settings_of(0, 5, 10)) == 2
-    assert choose(scores[:2], settings_of(0, 5)) == 0
+def test_what_is_clearly_best_is_taken():
+    scores = np.array([[1.0, 2.0, 3.0], [1.9, 3.1, 3.9], [0.0, 0.9, 2.1]])
+    for rows in permutations(range(3)):
+        settings = [settings_of(0, 5, 10)[i] for i in rows]
+        assert settings[choose(scores[list(rows)], settings)].min_count == 5
+
+
+def test_where_the_folds_hardly_tell_settings_apart_the_one_in_the_middle_is_taken():
+    # The best is ahead of each by 1 or a little more, with a standard error of 2.
+    noise = np.array([[0.0, 0.0, 0.0], [1.0, -5.0, 1.0], [1.0, 1.0, -5.0], [-5.0, 1.0, 1.0]])
+    scores = np.array([3.0, 7.0, 4.0]) + noise - np.array([[0.0], [0.0], [0.1], [0.2]])
+    assert choose(scores, settings_of(0, 3, 10, 30)) == 2
+    assert choose(scores, settings_of(30, 10, 3, 0)) == 1  # of two the larger
+    assert choose(scores[:3], settings_of(0, 3, 10)) == choose(scores[:3], settings_of(10, 3, 0))
+    assert choose(scores[:2], settings_of(0, 3)) == 1
+    # Those that are clearly behind are no ends.
+    behind = scores[0] - np.array([[50.0, 50.1, 50.2]] * 3)
+    assert choose(np.vstack([scores[:3], behind]), settings_of(0, 3, 10, 30, 100, 300)) == 1
+    # What is the same in several priors has its best one.
+    settings = [Setting(3.0, 1.0), Setting(3.0, 0.0), Setting(0.0, 1.0)]
+    assert choose(scores[[1, 0, 2]], settings) == 1
+
+
+@pytest.mark.parametrize("shift", [-1e3, 0.0, 7.0])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_the_choice_is_the_same_in_every_unit_and_for_any_luck_of_a_fold(scale, shift):
+    rng = np.random.default_rng(0)
+    settings = settings_of(0, 3, 10, 30)
+    for _ in range(50):
+        scores = rng.normal(size=(4, 5))
+        assert choose(scale * (scores + shift * np.arange(5)), settings) == choose(scores, settings)
+
+
+def test_folds_that_hold_an_episode_out_again_tell_no_more_of_the_error():
+    rng = np.random.default_rng(0)
+    settings = settings_of(0, 3, 10, 30)
+    told = []
+    for _ in range(50):
+        scores = rng.normal(size=(4, 5))
+        again = np.hstack([scores] * 4)
+        assert choose(again, settings, 4.0) == choose(scores, settings)
+        told.append(choose(again, settings) == choose(scores, settings))
+    assert not all(told)
+
+
+def test_nothing_is_restricted_for_nothing():
     assert choose(np.ones((3, 4)), settings_of(10, 0, 5)) == 1
     assert choose(np.ones((3, 4)), settings_of(1, 1, 1)) == 0
+    assert choose(np.ones((3, 0)), settings_of(10, 0, 5)) == 1
     # What differs by rounding is equal.
     assert choose(np.array([[1.0], [1.0 - 1e-12]]), settings_of(3, 0)) == 1
     assert choose(np.array([[-5.0], [-5.0 - 1e-11]]), settings_of(3, 0)) == 1
+    # One fold tells no error.
+    assert choose(np.array([[1.0], [1.1], [0.9]]), settings_of(0, 3, 10)) == 1
     # A candidate without a score in some fold is none, nor is one that takes everything.
     assert choose(np.array([[np.nan, 9.0], [1.0, 1.0]]), settings_of(0, np.inf)) == 1
+
+
+@pytest.mark.parametrize(("few", "n_splits"), [(len(LOG) + 1, 12), (len(LOG), 3)])
+def test_a_small_log_is_dealt_several_times(monkeypatch, few, n_splits):
+    """Where there are many rows, deals cost more than the luck of one matters."""
+    monkeypatch.setattr("skmdp._estimator_cv.FEW_ROWS", few)
+    results = MarkovPolicyCV(gamma=0.99, cv=3, random_state=0).fit(LOG).cv_results_
+    splits = [name for name in results if name.startswith("split")]
+    assert splits == [f"split{j}_test_score" for j in range(n_splits)]
+    first = np.stack([results[name] for name in splits[:3]])
+    for later in range(3, n_splits, 3):
+        assert not np.array_equal(first, np.stack([results[n] for n in splits[later : later + 3]]))
 
 
 def test_the_choice_is_the_same_in_every_fit_and_for_every_order_of_the_rows(fitted):
@@ -489,7 +547,7 @@ def test_it_goes_where_the_estimator_goes(fitted):
     assert set(bag.predict(LOG)) <= set(fitted.actions_)
     search = GridSearchCV(
         MarkovPolicyCV(handle_unknown="most_frequent"), {"gamma": [0.5, 0.99]}, cv=EpisodeKFold(2)
-    ).fit(LOG)
+    ).fit(make_search_log(1_000, length=4, random_state=0))
     assert search.best_params_["gamma"] in (0.5, 0.99)
     assert clone(fitted).get_params() == fitted.get_params()
 

@@ -92,7 +92,7 @@ def read(table, cv=None, **others):
 
 def folds_of(table, cv, random_state=None):
     log = read(table)
-    return log, deal_episodes(log, cv, random_state, len(table))
+    return log, deal_episodes(log, cv, random_state, n_rows=len(table))
 
 
 LOG = make_search_log(30, length=4, random_state=0)
@@ -121,6 +121,20 @@ def test_every_episode_is_held_out_once_and_whole(cv):
             np.unique(episode[fold.held_out.rows]), fold.held_out.episodes
         )
         assert len(fold.held_out.rows) == log.episode_lengths[fold.held_out.episodes].sum()
+
+
+def test_every_deal_holds_every_episode_out_once_by_a_lot_of_its_own():
+    log = read(LOG)
+    deals = np.reshape(deal_episodes(log, 3, 0, n_deals=4), (4, 3))
+    once = deal_episodes(log, 3, 0)
+    for fold, same in zip(deals[0], once, strict=True):
+        np.testing.assert_array_equal(fold.held_out.episodes, same.held_out.episodes)
+    seen = set()
+    for folds in deals:
+        held_out = [fold.held_out.episodes for fold in folds]
+        assert sorted(np.concatenate(held_out)) == list(range(log.n_episodes))
+        seen.add(tuple(np.concatenate(held_out)))
+    assert len(seen) == 4
 
 
 def test_folds_are_as_large_but_share_no_luck():
@@ -172,7 +186,7 @@ def test_starts_are_weighed():
         log,
         [(np.flatnonzero(LOG["episode"] > 4), np.flatnonzero(LOG["episode"] <= 4))],
         None,
-        len(LOG),
+        n_rows=len(LOG),
     )
     assert fold.held_out.starts(log).sum() == 6
 

@@ -74,15 +74,18 @@ def fit_alike(monkeypatch):
         table = table.sort_values(["episode", "step"], kind="stable")
         lot = lots_of_labels(table["episode"].unique())
 
-        def deal_alike(log, cv, random_state, *_):
+        def deal_alike(log, cv, random_state, *, n_rows=0, n_deals=1):
             assert len(lot) == len(log.episode_lengths)
             playing = np.unique(lot[log.episode_lengths > 0])
-            fold_of = np.full(N_LOTS, -1)
-            dealt = np.random.RandomState(0).permutation(playing)
-            block = np.searchsorted(playing, dealt) * N_BLOCKS // len(playing)
-            dealt = dealt[np.argsort(block, kind="stable")]
-            fold_of[dealt] = np.arange(len(dealt)) % cv
-            parts = [Part.of(log, fold_of[lot] == i) for i in range(cv)]
+            drawn = np.random.RandomState(0)
+            parts = []
+            for _ in range(n_deals):
+                fold_of = np.full(N_LOTS, -1)
+                dealt = drawn.permutation(playing)
+                block = np.searchsorted(playing, dealt) * N_BLOCKS // len(playing)
+                dealt = dealt[np.argsort(block, kind="stable")]
+                fold_of[dealt] = np.arange(len(dealt)) % cv
+                parts.extend(Part.of(log, fold_of[lot] == i) for i in range(cv))
             return [Fold(part, part) for part in parts]
 
         with monkeypatch.context() as patch:

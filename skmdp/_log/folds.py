@@ -87,22 +87,24 @@ def deal_episodes(
     log: Transitions,
     cv: Any,
     random_state: int | np.random.RandomState | None,
+    *,
     n_rows: int = 0,
+    n_deals: int = 1,
 ) -> list[Fold]:
     """Deal the episodes of a log, or the lots of them, to folds, whole.
 
-    A number of folds deals them by lot; without a seed, by the same one in every fit. A splitter
-    is asked to split the episodes that have rows, each of which is a row, and a group, to it.
-    Splits that were made before are positions of the ``n_rows`` rows that the log was read from,
-    whose numbers it holds beside the rest.
+    A number of folds deals them by lot, ``n_deals`` times over; without a seed, by the same lots in
+    every fit. A splitter is asked to split the episodes that have rows, each of which is a row, and
+    a group, to it. Splits that were made before are positions of the ``n_rows`` rows that the log
+    was read from, whose numbers it holds beside the rest.
     """
     lengths = lots_of(log).lengths
     playing = np.flatnonzero(lengths)
     if hasattr(cv, "split"):
         splits = _split_by(cv, playing, len(lengths))
     elif isinstance(cv, Integral):
-        dealt = _deal(log, playing, int(cv), random_state)
-        splits = [(dealt != i, dealt == i) for i in range(int(cv))]
+        deals = _deal(log, playing, int(cv), random_state, n_deals)
+        splits = [(dealt != i, dealt == i) for dealt in deals for i in range(int(cv))]
     else:
         splits = _split_by_rows(log, lengths, list(cv), n_rows)
     for learned_from, held_out in splits:
@@ -118,8 +120,10 @@ def deal_episodes(
     ]
 
 
-def _deal(log: Transitions, playing: Integers, n_folds: int, random_state: Any) -> Integers:
-    """Return the fold of every episode, (n_episodes,), -1 for those without rows.
+def _deal(
+    log: Transitions, playing: Integers, n_folds: int, random_state: Any, n_deals: int
+) -> Integers:
+    """Return the fold of every episode, (n_deals, n_episodes), -1 for those without rows.
 
     Dealt by lot: folds that were made alike, by length or return, would share their luck. What is
     drawn hangs on the episodes, not on the order in which they lie. Lots are in the order of time
@@ -135,12 +139,14 @@ def _deal(log: Transitions, playing: Integers, n_folds: int, random_state: Any) 
         )
     ordered = playing if log.lots is not None else _by_content(log, playing, lengths)
     seed = FIXED_SEED if random_state is None else random_state
-    dealt = check_random_state(seed).permutation(ordered)
-    if log.lots is not None:
-        block = np.searchsorted(playing, dealt) * N_BLOCKS // len(playing)
-        dealt = dealt[np.argsort(block, kind="stable")]
-    fold_of = np.full(len(lengths), -1)
-    fold_of[dealt] = np.arange(len(dealt)) % n_folds
+    lot = check_random_state(seed)
+    fold_of = np.full((n_deals, len(lengths)), -1)
+    for folds in fold_of:
+        dealt = lot.permutation(ordered)
+        if log.lots is not None:
+            block = np.searchsorted(playing, dealt) * N_BLOCKS // len(playing)
+            dealt = dealt[np.argsort(block, kind="stable")]
+        folds[dealt] = np.arange(len(dealt)) % n_folds
     return fold_of
 
 
