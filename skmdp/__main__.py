@@ -182,9 +182,9 @@ def _require_separated(
     others = [sign for sign in ",;\t|" if sign != asked.separator and sign in names]
     if table.shape[1] == 1 and others:
         parser.error(
-            f"between {asked.separator!r} {shortened(asked.table)} has one column only, "
-            f"{shown(names)}. Its columns are set apart by {others[0]!r}: say --separator "
-            f"{others[0]!r}."
+            f"between {shown(asked.separator)} {shortened(asked.table)} has one column only, "
+            f"{shown(names)}. Its columns are set apart by {shown(others[0])}: say --separator "
+            f"{shown(others[0])}."
         )
 
 

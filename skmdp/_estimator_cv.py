@@ -22,7 +22,7 @@ from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
 from skmdp._log.engines import Tell
 from skmdp._log.evidence import Evidence
-from skmdp._log.folds import deal_episodes, number_rows
+from skmdp._log.folds import deal_episodes, number_rows, read_splits
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.frames import as_lazy, is_lazy_error
 from skmdp._log.lots import N_LOTS, draw_coefficients
@@ -398,7 +398,10 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             _require_lots(X, cv)
             lot = draw_coefficients(self.random_state)
         are_rows = not (isinstance(cv, Integral) or hasattr(cv, "split"))
-        beside = [number_rows(X)] if are_rows else []
+        beside = []
+        if are_rows:
+            beside = [number_rows(X)]
+            cv = read_splits(cv, len(beside[0].codes))
         log, evidence = self._count(X, y, handed, is_whole=True, beside=beside, lot=lot, tell=tell)
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
@@ -418,8 +421,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
                 )[0]
 
         n_deals = DEALS_OF_FEW_ROWS if log.n_rows < FEW_ROWS and measured is None else 1
-        n_rows = len(beside[0].codes) if beside else 0
-        folds = deal_episodes(log, cv, self.random_state, n_rows=n_rows, n_deals=n_deals)
+        folds = deal_episodes(log, cv, self.random_state, n_deals=n_deals)
         judge = CrossValidation(
             log, evidence, folds, measured, learn, self.handle_unknown, self.random_state
         )

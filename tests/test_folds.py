@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, ShuffleSplit
 
 from skmdp._estimation.counts import count_transitions
 from skmdp._estimation.folds import CountedRows
-from skmdp._log.folds import deal_episodes, number_rows
+from skmdp._log.folds import deal_episodes, number_rows, read_splits
 from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles
 from skmdp.datasets import load_climb, make_search_log
@@ -92,7 +92,8 @@ def read(table, cv=None, **others):
 
 def folds_of(table, cv, random_state=None):
     log = read(table)
-    return log, deal_episodes(log, cv, random_state, n_rows=len(table))
+    cv = read_splits(cv, len(table)) if isinstance(cv, list) else cv
+    return log, deal_episodes(log, cv, random_state)
 
 
 LOG = make_search_log(30, length=4, random_state=0)
@@ -186,7 +187,6 @@ def test_starts_are_weighed():
         log,
         [(np.flatnonzero(LOG["episode"] > 4), np.flatnonzero(LOG["episode"] <= 4))],
         None,
-        n_rows=len(LOG),
     )
     assert fold.held_out.starts(log).sum() == 6
 

@@ -74,7 +74,7 @@ def fit_alike(monkeypatch):
         table = table.sort_values(["episode", "step"], kind="stable")
         lot = lots_of_labels(table["episode"].unique())
 
-        def deal_alike(log, cv, random_state, *, n_rows=0, n_deals=1):
+        def deal_alike(log, cv, random_state, *, n_deals=1):
             assert len(lot) == len(log.episode_lengths)
             playing = np.unique(lot[log.episode_lengths > 0])
             drawn = np.random.RandomState(0)

@@ -19,6 +19,9 @@ from skmdp._log.lots import FIXED_SEED, Lots
 from skmdp._messages import shortened, shown
 from skmdp._typing import Bools, Floats, Integers
 
+# Rows to learn from and rows to judge on, by position.
+Splits = list[tuple[Integers, Integers]]
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -83,20 +86,29 @@ def number_rows(X: Any) -> LabelColumn:
     return LabelColumn("row", "int", positions, positions)
 
 
+def read_splits(cv: Any, n_rows: int) -> Splits:
+    """Return the splits of a table of so many rows as positions of them, checked."""
+    splits = list(cv)
+    if not splits or any(len(split) != 2 for split in splits):
+        raise ValueError(
+            f"cv must hold pairs of rows to learn from and rows to judge on, got {shown(splits)}."
+        )
+    return [(_positions(train, n_rows), _positions(test, n_rows)) for train, test in splits]
+
+
 def deal_episodes(
     log: Transitions,
     cv: Any,
     random_state: int | np.random.RandomState | None,
     *,
-    n_rows: int = 0,
     n_deals: int = 1,
 ) -> list[Fold]:
     """Deal the episodes of a log, or the lots of them, to folds, whole.
 
     A number of folds deals them by lot, ``n_deals`` times over; without a seed, by the same lots in
     every fit. A splitter is asked to split the episodes that have rows, each of which is a row, and
-    a group, to it. Splits that were made before are positions of the ``n_rows`` rows that the log
-    was read from, whose numbers it holds beside the rest.
+    a group, to it. Splits that were made before, see ``read_splits``, are positions of the rows
+    that the log was read from, whose numbers it holds beside the rest.
     """
     lengths = lots_of(log).lengths
     playing = np.flatnonzero(lengths)
@@ -106,7 +118,7 @@ def deal_episodes(
         deals = _deal(log, playing, int(cv), random_state, n_deals)
         splits = [(dealt != i, dealt == i) for dealt in deals for i in range(int(cv))]
     else:
-        splits = _split_by_rows(log, lengths, list(cv), n_rows)
+        splits = _split_by_rows(log, lengths, cv)
     for learned_from, held_out in splits:
         if not (learned_from.any() and held_out.any()) or (learned_from & held_out).any():
             raise ValueError(
@@ -180,18 +192,10 @@ def _split_by(cv: Any, playing: Integers, n_episodes: int) -> list[tuple[Bools, 
     return splits
 
 
-def _split_by_rows(
-    log: Transitions, lengths: Integers, cv: list[Any], n_rows: int
-) -> list[tuple[Bools, Bools]]:
+def _split_by_rows(log: Transitions, lengths: Integers, cv: Splits) -> list[tuple[Bools, Bools]]:
     """Return the same, given pairs of rows to learn from and rows to judge on."""
-    if not cv or any(len(split) != 2 for split in cv):
-        raise ValueError(
-            f"cv must hold pairs of rows to learn from and rows to judge on, got {shown(cv)}."
-        )
-    splits = [[_positions(rows, n_rows) for rows in split] for split in cv]
     return [
-        (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test))
-        for train, test in splits
+        (_episodes_of(log, lengths, train), _episodes_of(log, lengths, test)) for train, test in cv
     ]
 
 
