@@ -107,7 +107,7 @@ def deal(
         .with_columns(place=_rank(["block"], ["drawn", "number"]))
         .with_columns(of_many=nw.col("block") * in_block + place % in_block)
         .with_columns(lot=nw.when(n > N_LOTS).then(nw.col("of_many")).otherwise(number))
-        .select(*names, "starts", "lot")
+        .select(*names, "starts", lot=nw.col("lot").cast(nw.Int64))
     )
     return rows.join(episodes, on=names, how="left")
 
