@@ -188,6 +188,9 @@ class ArrayPolicy:
     # Whole arrays are as fast one after the other as in place.
     sweep = apply
 
+    def follow_paths(self, _: Floats, /) -> None:
+        """Return None: paths are not followed."""
+
     def wave(self, _: Floats, /) -> None:
         """Return None: sweeps are not in place."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64, njit, uint32, uint64, void
+from numba import boolean, float64, int64, njit, uint32, uint64
 
 from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
 
@@ -201,9 +201,12 @@ def predecessors(n: Any, first: Any, indptr: Any, indices: Any) -> Any:
     return start, before
 
 
-@njit(void(CODES, CODES, CODES, CODES, uint32[::1]), **OPTIONS)
-def backward_order(first: Any, indptr: Any, indices: Any, seeds: Any, order: Any) -> None:
-    """Set ``order`` to the states by their steps to the nearest seed, then all others."""
+@njit(uint64(CODES, CODES, CODES, CODES, uint32[::1]), **OPTIONS)
+def backward_order(first: Any, indptr: Any, indices: Any, seeds: Any, order: Any) -> Any:
+    """Set ``order`` to the states by their steps to the nearest seed, then all others.
+
+    Returned is the number of states from which a seed is reached.
+    """
     n = index(len(order))
     start, before = predecessors(n, first, indptr, indices)
     seen = np.zeros(n, np.bool_)
@@ -225,6 +228,7 @@ def backward_order(first: Any, indptr: Any, indices: Any, seeds: Any, order: Any
         if not seen[s]:
             order[size] = s
             size += ONE
+    return at
 
 
 @njit(

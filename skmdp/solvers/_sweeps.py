@@ -176,17 +176,22 @@ class Evaluator:
         self, policy: Policy, d: Floats, goal: float, to_come: float, is_new: float
     ) -> Floats | None:
         """Return the solution of the policy's equations for d, None if that is too much work."""
-        x = self._directly(policy, d, to_come, is_new)
-        if x is not None or not (to_come > self._many_sweeps and is_new <= STILL):
+        x = self._directly(policy, d, 0.0, is_new)
+        if x is not None or is_new > STILL:
             return x
-        x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
-        if not is_solved:
+        if to_come > self._many_sweeps:
+            x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
+            if is_solved:
+                return x
             self._many_sweeps *= 10
-        return x
+        direct = self._directly(policy, d, to_come, is_new)
+        return x if direct is None else direct
 
     def _directly(self, policy: Policy, d: Floats, to_come: float, is_new: float) -> Floats | None:
         """Return the solution by elimination, None if that is too much work."""
-        x = self._in_band(policy, d, to_come, is_new)
+        x = policy.follow_paths(d)
+        if x is None:
+            x = self._in_band(policy, d, to_come, is_new)
         if x is not None or len(d) > FEW_STATES:
             return x
         P = policy.transitions()
