@@ -206,10 +206,12 @@ class CompiledPolicy:
         for _ in range(n_times):
             load().follow(begin, end, *rows, V, V, self._form)
 
-    def follow_paths(self, d: Floats) -> Floats | None:
-        """Return x = d + gamma P x; None if some state leads to more than one other."""
-        if len(self._hubs.lengths) or (self.stop > self._begin + 1).any():
-            return None
+    def leads_to_one(self) -> bool:
+        """Return whether every state leads to one other at most."""
+        return not len(self._hubs.lengths) and bool((self.stop <= self._begin + 1).all())
+
+    def follow_paths(self, d: Floats) -> Floats:
+        """Return x = d + gamma P x where every state leads to one other at most."""
         x, rows = np.full(len(d), np.nan), (self._begin, self.stop, self.columns, self.entries)
         load_paths()(*rows, self._gamma, d, x, np.empty(len(d), np.uint32))
         return x

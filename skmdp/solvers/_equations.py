@@ -46,8 +46,11 @@ class Policy(Protocol):
     def sweep(self, V: Floats) -> tuple[Floats, float, float]:
         """Do the same, or the like that converges faster, perhaps in V itself."""
 
-    def follow_paths(self, d: Floats, /) -> Floats | None:
-        """Return x = d + gamma P x, if each state leads to one other at most, else None."""
+    def leads_to_one(self) -> bool:
+        """Return whether every state leads to one other at most, so that paths can be followed."""
+
+    def follow_paths(self, d: Floats, /) -> Floats:
+        """Return x = d + gamma P x where every state leads to one other at most."""
 
     def wave(self, V: Floats, /) -> Floats | None:
         """Sweep over some states again and again, then over the next; None where that is no use."""

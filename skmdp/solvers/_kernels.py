@@ -188,8 +188,13 @@ class ArrayPolicy:
     # Whole arrays are as fast one after the other as in place.
     sweep = apply
 
-    def follow_paths(self, _: Floats, /) -> None:
-        """Return None: paths are not followed."""
+    def leads_to_one(self) -> bool:
+        """Return False: nothing is made of it."""
+        return False
+
+    def follow_paths(self, d: Floats, /) -> Floats:
+        """Do not ask."""
+        raise NotImplementedError
 
     def wave(self, _: Floats, /) -> None:
         """Return None: sweeps are not in place."""

@@ -112,6 +112,10 @@ class Evaluator:
         most_sweeps = pace.most_still if is_new <= STILL else pace.most_sweeps
         widths: list[float] = []
         is_tried = not self._may_solve
+        if self._may_solve and policy.leads_to_one():
+            solved = self.solve(policy, V, goal, math.inf, is_new)
+            if solved is not None:
+                V, most_sweeps = solved, 0
         for _ in range(most_sweeps):
             V, lo, hi = policy.sweep(V)
             widths.append(self.discounting.width(lo, hi))
@@ -189,9 +193,9 @@ class Evaluator:
 
     def _directly(self, policy: Policy, d: Floats, to_come: float, is_new: float) -> Floats | None:
         """Return the solution by elimination, None if that is too much work."""
-        x = policy.follow_paths(d)
-        if x is None:
-            x = self._in_band(policy, d, to_come, is_new)
+        if policy.leads_to_one():
+            return policy.follow_paths(d)
+        x = self._in_band(policy, d, to_come, is_new)
         if x is not None or len(d) > FEW_STATES:
             return x
         P = policy.transitions()
