@@ -41,7 +41,7 @@ LOOPS = [
     "expected",
     "improve",
     "follow",
-    "predecessors",
+    "set_predecessors",
     "backward_order",
     "relabel",
     "keep",

@@ -212,8 +212,9 @@ class CompiledPolicy:
 
     def follow_paths(self, d: Floats) -> Floats:
         """Return x = d + gamma P x where every state leads to one other at most."""
-        x, rows = np.full(len(d), np.nan), (self._begin, self.stop, self.columns, self.entries)
-        load_paths()(*rows, self._gamma, d, x, np.empty(len(d), np.uint32))
+        n, rows = len(d), (self._begin, self.stop, self.columns, self.entries)
+        x = np.zeros(n)
+        load_paths()(*rows, self._gamma, d, x, np.empty(n, np.uint32), np.zeros(n, np.bool_))
         return x
 
     def wave(self, V: Floats, /) -> Floats | None:

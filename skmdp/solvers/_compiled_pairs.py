@@ -295,11 +295,13 @@ class CompiledPairs:
         seeds = gains >= gains.max() - NEARLY * np.abs(gains).max()
         order = np.empty(self.n_acting, np.uint32)
         seeds = np.flatnonzero(seeds).astype(np.uint32)
+        n, graph = self.n_acting, (rows.first, rows.indptr, rows.indices)
         n_reached = _compiled.load().backward_order(
-            rows.first, rows.indptr, rows.indices, seeds, order
+            *(*graph, seeds, order, np.zeros(n + 1, np.uint32), np.empty_like(order)),
+            *(np.empty_like(rows.indices), np.zeros(n, np.bool_)),
         )
         code = np.arange(len(self._spare), dtype=np.uint32)
-        code[order] = np.arange(self.n_acting, dtype=np.uint32)
+        code[order] = np.arange(n, dtype=np.uint32)
         copy, chosen = rows.like(), np.empty_like(self.chosen)
         factor = _compiled.load().relabel(
             order, code, self._gamma, *rows, self.chosen, *copy, chosen

@@ -28,7 +28,8 @@ MOST_PER_ROW = 20
 MOST_STEPS = 40
 LOOKS = (1 / 2, 1 / 4)
 # Width from which elimination fills less of a band in another order.
-WIDE_BAND = 32
+# It is taken to be that of a plane up to so many times the root of the number of states.
+WIDE_BAND, MOST_OF_PLANE = 32, 4
 # Rows of a band that are looked at first.
 N_LOOKS = 1000
 # Iterations of the Krylov method.
@@ -91,7 +92,8 @@ def solve_band(
     most = cheap_band(equations.nnz) if most is None else most
     below, above = widths_of(equations)
     order = None
-    if cost_of_band(n, below, above) > most:
+    is_full = equations.nnz > MOST_PER_ROW * n
+    if is_full or cost_of_band(n, below, above) > most:
         if not is_narrow and spreads([starts_of(equations), starts_of(equations.tocsc())], most):
             return None
         order = reverse_cuthill_mckee(equations)
@@ -134,8 +136,13 @@ def widths_of(P: Any) -> tuple[int, int]:
 
 
 def cost_of_band(n: int, below: int, above: int) -> int:
-    """Return how many multiplications elimination in a band takes."""
-    return n * (below * min(below + above, WIDE_BAND) + below + above)
+    """Return how many multiplications elimination in a band takes, about.
+
+    As wide as it is in the plane, another order takes fewer.
+    """
+    width = below + above
+    is_plane = width <= MOST_OF_PLANE * math.sqrt(n)
+    return n * (below * (min(width, WIDE_BAND) if is_plane else width) + width)
 
 
 def cheap_band(n_entries: int, n_sweeps: float = 0.0) -> float:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numba import boolean, float64, int64, njit, uint32, uint64
 
-from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
+from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def pack(
     s: Any,
     row: Any,
@@ -180,36 +180,54 @@ def follow(
     return lo, hi
 
 
-@njit(**OPTIONS)
-def predecessors(n: Any, first: Any, indptr: Any, indices: Any) -> Any:
-    """Return the states that lead to each of n states, one after the other, and where they begin.
+@njit(**INNER)
+def set_predecessors(
+    n: Any, first: Any, indptr: Any, indices: Any, start: Any, filled: Any, before: Any
+) -> None:
+    """Set ``before`` to the states that lead to each of n states, ``start`` to where they begin.
 
-    Hubs are no states: columns behind the states are passed over.
+    Hubs are no states: columns behind the states are passed over. ``start`` holds zeros, and
+    ``filled`` is room to work in.
     """
-    start = np.zeros(n + ONE, np.uint32)
     for j in range(index(indptr[0]), index(indptr[first[n]])):
         if indices[j] < n:
             start[indices[j] + ONE] += np.uint32(1)
     for s in range(n):
         start[s + ONE] += start[s]
-    before, filled = np.empty(start[n], np.uint32), start[:-1].copy()
+        filled[s] = start[s]
     for s in range(n):
         for j in range(index(indptr[first[s]]), index(indptr[first[s + ONE]])):
             if indices[j] < n:
                 before[filled[indices[j]]] = s
                 filled[indices[j]] += np.uint32(1)
-    return start, before
 
 
-@njit(uint64(CODES, CODES, CODES, CODES, uint32[::1]), **OPTIONS)
-def backward_order(first: Any, indptr: Any, indices: Any, seeds: Any, order: Any) -> Any:
+@njit(
+    uint64(
+        *(CODES, CODES, CODES, CODES, uint32[::1]),
+        *(uint32[::1], uint32[::1], uint32[::1], boolean[::1]),
+    ),
+    **OPTIONS,
+)
+def backward_order(
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    seeds: Any,
+    order: Any,
+    start: Any,
+    filled: Any,
+    before: Any,
+    seen: Any,
+) -> Any:
     """Set ``order`` to the states by their steps to the nearest seed, then all others.
 
-    Returned is the number of states from which a seed is reached.
+    Returned is the number of states from which a seed is reached. The last four are room to work
+    in: zeros, (n + 1,), anything, (n,) and (n_entries,), and False, (n,). Numba would take long to
+    compile that they are made here.
     """
     n = index(len(order))
-    start, before = predecessors(n, first, indptr, indices)
-    seen = np.zeros(n, np.bool_)
+    set_predecessors(n, first, indptr, indices, start, filled, before)
     size = index(0)
     for i in range(index(len(seeds))):
         order[size] = seeds[i]

@@ -106,16 +106,13 @@ class Evaluator:
         states whose action is new.
         """
         pace = self._pace
-        enough = 2 * step.noise * self.discounting.most
-        tolerance = pace.tolerance if is_new > 0 else pace.still_tolerance
-        goal = max(tolerance * self.discounting.width(step.lo, step.hi), enough)
+        goal, enough = self._goal(step, is_new)
         most_sweeps = pace.most_still if is_new <= STILL else pace.most_sweeps
         widths: list[float] = []
         is_tried = not self._may_solve
-        if self._may_solve and policy.leads_to_one():
-            solved = self.solve(policy, V, goal, math.inf, is_new)
-            if solved is not None:
-                V, most_sweeps = solved, 0
+        solved = self._along_paths(policy, V, goal, is_new)
+        if solved is not None:
+            V, most_sweeps = solved, 0
         for _ in range(most_sweeps):
             V, lo, hi = policy.sweep(V)
             widths.append(self.discounting.width(lo, hi))
@@ -139,6 +136,18 @@ class Evaluator:
             n = len(policy.rewards)  # rounding is relative to what is left
             V[:n] -= shared_part(V[:n])
         return V
+
+    def _goal(self, step: Proof, is_new: float) -> tuple[float, float]:
+        """Return the width at which improving pays again, and that of noise."""
+        enough = 2 * step.noise * self.discounting.most
+        tolerance = self._pace.tolerance if is_new > 0 else self._pace.still_tolerance
+        return max(tolerance * self.discounting.width(step.lo, step.hi), enough), enough
+
+    def _along_paths(self, policy: Policy, V: Floats, goal: float, is_new: float) -> Floats | None:
+        """Return the values of a policy that leads from each state to one other at most."""
+        if not (self._may_solve and policy.leads_to_one()):
+            return None
+        return self.solve(policy, V, goal, math.inf, is_new)
 
     def _leap(
         self, policy: Policy, V: Floats, goal: float, to_come: float, is_new: float

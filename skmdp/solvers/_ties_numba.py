@@ -12,6 +12,7 @@ from numba import float64, int64, njit, uint32, uint64
 
 from skmdp.solvers._numba import (
     CODES,
+    INNER,
     NUMBERS,
     ONE,
     OPTIONS,
@@ -20,13 +21,6 @@ from skmdp.solvers._numba import (
     tuple_of,
 )
 from skmdp.solvers._ties import EPS, NEGLIGIBLE
-
-# What is called by compiled code only needs no place of its own.
-INNER: dict[str, Any] = {
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
 
 
 @njit(
