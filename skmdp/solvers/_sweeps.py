@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from skmdp.solvers._kernels import equations_of
 SWEEPS_BETWEEN = 4
 # Share of the states whose action changed up to which a policy is nearly still.
 STILL = 0.02
+# Share of the largest change up to which others are next to nothing.
+SETTLED = 1e-6
 # States up to which elimination in a full matrix costs less than most other ways.
 FEW_STATES = 400
 # Times that a band may be too wide before none is looked for any more.
@@ -223,11 +225,23 @@ class Evaluator:
             return None
         is_wide = not self._is_narrow and policy.spreads(most)
         P = None if is_wide else policy.transitions()
-        x = None if P is None else solve_band(equations_of(P), d, most, self._is_narrow)
+        x = None if P is None else solve_rest(equations_of(P), d, most, self._is_narrow)
         self._is_narrow = x is not None
         if x is None:
             self._n_refusals, self._refused = self._n_refusals + 1, most
         return x
+
+
+def solve_rest(equations: Any, d: Floats, most: float, is_narrow: bool) -> Floats | None:
+    """Solve by elimination in a band, without the first states that are as good as solved.
+
+    That is, where no others lead to them. None if the band is too wide.
+    """
+    start = int(np.argmax(np.abs(d) > SETTLED * np.abs(d).max()))
+    if not start or equations[start:, :start].nnz:
+        return solve_band(equations, d, most, is_narrow)
+    x = solve_band(equations[start:, start:], d[start:], most, is_narrow)
+    return None if x is None else np.append(np.zeros(start), x)
 
 
 def sweeps_to_come(widths: list[float], goal: float) -> float:
