@@ -53,6 +53,12 @@ def load_ties() -> Any:
 
 
 @cache
+def load_order() -> Any:
+    """Return the compiled loops that put states in another order."""
+    return import_module("skmdp.solvers._order_numba")
+
+
+@cache
 def load_paths() -> Any:
     """Return the compiled loop for policies that lead from each state to one other at most."""
     return import_module("skmdp.solvers._paths_numba").follow_paths

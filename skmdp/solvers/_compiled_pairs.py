@@ -296,14 +296,14 @@ class CompiledPairs:
         order = np.empty(self.n_acting, np.uint32)
         seeds = np.flatnonzero(seeds).astype(np.uint32)
         n, graph = self.n_acting, (rows.first, rows.indptr, rows.indices)
-        n_reached = _compiled.load().backward_order(
+        n_reached = _compiled.load_order().backward_order(
             *(*graph, seeds, order, np.zeros(n + 1, np.uint32), np.empty_like(order)),
             *(np.empty_like(rows.indices), np.zeros(n, np.bool_)),
         )
         code = np.arange(len(self._spare), dtype=np.uint32)
         code[order] = np.arange(n, dtype=np.uint32)
         copy, chosen = rows.like(), np.empty_like(self.chosen)
-        factor = _compiled.load().relabel(
+        factor = _compiled.load_order().relabel(
             order, code, self._gamma, *rows, self.chosen, *copy, chosen
         )
         copy, hubs = copy.up_to(len(rows.rewards)), self._hubs.renumbered(code)
