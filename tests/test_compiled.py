@@ -437,19 +437,17 @@ def test_paths_are_followed_to_their_ends_and_around_their_loops(seed, n, ends, 
         pairs, order, _ = pairs.in_place()
         pairs.improve(pairs.vector(np.zeros(n)), 0.0)
     policy = pairs.policy()
-    assert policy.leads_to_one()
-    found = [policy.follow_paths(policy.rewards)]
+    found = [policy.along_paths(policy.rewards)]
     with pytest.MonkeyPatch.context() as patch:
         interpreted(patch)
-        found.append(policy.follow_paths(policy.rewards))
+        found.append(policy.along_paths(policy.rewards))
     for values in found:
         assert_allclose(values, exact_values(mdp, 0.99)[order], rtol=1e-10, atol=1e-10)
 
 
 def test_paths_are_not_followed_where_a_state_leads_to_two():
     mdp = random_process(0, n_states=30)
-    assert not in_place_policy(mdp, 0.9)[0].leads_to_one()
-    assert not ArrayPolicy(paths_process(0, 30), 0.9).leads_to_one()  # arrays are as fast
+    assert in_place_policy(mdp, 0.9)[0].along_paths is None
 
 
 def lattice(side, *, cost=False):

@@ -212,15 +212,16 @@ class CompiledPolicy:
         for _ in range(n_times):
             load().follow(begin, end, *rows, V, V, self._form)
 
-    def leads_to_one(self) -> bool:
-        """Return whether every state leads to one other at most."""
-        return not len(self._hubs.lengths) and bool((self.stop <= self._begin + 1).all())
+    @property
+    def along_paths(self) -> Multiply | None:
+        """What solves x = d + gamma P x if every state leads to one other at most, else None."""
+        is_path = not len(self._hubs.lengths) and (self.stop <= self._begin + 1).all()
+        return self._follow_paths if is_path else None
 
-    def follow_paths(self, d: Floats) -> Floats:
-        """Return x = d + gamma P x where every state leads to one other at most."""
-        n, rows = len(d), (self._begin, self.stop, self.columns, self.entries)
-        x = np.zeros(n)
-        load_paths()(*rows, self._gamma, d, x, np.empty(n, np.uint32), np.zeros(n, np.bool_))
+    def _follow_paths(self, d: Floats) -> Floats:
+        n, x = len(d), np.zeros(len(d))
+        rows = self._begin, self.stop, self.columns, self.entries, self._gamma
+        load_paths()(*rows, d, x, np.empty(n, np.uint32), np.zeros(n, np.bool_))
         return x
 
     def wave(self, V: Floats, /) -> Floats | None:

@@ -47,11 +47,9 @@ class Policy(Protocol):
     def sweep(self, V: Floats) -> tuple[Floats, float, float]:
         """Do the same, or the like that converges faster, perhaps in V itself."""
 
-    def leads_to_one(self) -> bool:
-        """Return whether every state leads to one other at most, so that paths can be followed."""
-
-    def follow_paths(self, d: Floats, /) -> Floats:
-        """Return x = d + gamma P x where every state leads to one other at most."""
+    @property
+    def along_paths(self) -> Multiply | None:
+        """What solves x = d + gamma P x if every state leads to one other at most, else None."""
 
     def wave(self, V: Floats, /) -> Floats | None:
         """Sweep over some states again and again, then over the next; None where that is no use."""

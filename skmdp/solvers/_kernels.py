@@ -175,6 +175,9 @@ class ArrayPairs:
 class ArrayPolicy:
     """The rows of one pair of every acting state, followed as whole arrays."""
 
+    # Paths are followed one state after the other.
+    along_paths = None
+
     def __init__(self, process: MDP, gamma: float) -> None:
         self._process, self._gamma = process, gamma
         self.rewards = process.rewards
@@ -187,14 +190,6 @@ class ArrayPolicy:
 
     # Whole arrays are as fast one after the other as in place.
     sweep = apply
-
-    def leads_to_one(self) -> bool:
-        """Return False: nothing is made of it."""
-        return False
-
-    def follow_paths(self, d: Floats, /) -> Floats:
-        """Do not ask."""
-        raise NotImplementedError
 
     def wave(self, _: Floats, /) -> None:
         """Return None: sweeps are not in place."""

@@ -114,7 +114,7 @@ class Search:
         # States that look better than they are would lead a march astray.
         low = self._discounting.interval(self._step.lo, self._step.hi)[0]
         is_done = self.pairs.march(
-            self.V, self._slack, self._target / self._discounting.most, min(low, 0.0)
+            self.V, self._slack, self._target / max(1.0, self._discounting.most), min(low, 0.0)
         )
         self._marches = is_done and self.pairs.marks[-1] == len(V)
 

@@ -147,7 +147,7 @@ class Evaluator:
 
     def _along_paths(self, policy: Policy, V: Floats, goal: float, is_new: float) -> Floats | None:
         """Return the values of a policy that leads from each state to one other at most."""
-        if not (self._may_solve and policy.leads_to_one()):
+        if not self._may_solve or policy.along_paths is None:
             return None
         return self.solve(policy, V, goal, math.inf, is_new)
 
@@ -204,8 +204,8 @@ class Evaluator:
 
     def _directly(self, policy: Policy, d: Floats, to_come: float, is_new: float) -> Floats | None:
         """Return the solution by elimination, None if that is too much work."""
-        if policy.leads_to_one():
-            return policy.follow_paths(d)
+        if (along_paths := policy.along_paths) is not None:
+            return along_paths(d)
         x = self._in_band(policy, d, to_come, is_new)
         if x is not None or len(d) > FEW_STATES:
             return x
