@@ -86,7 +86,9 @@ def marks_in(rows: Rows, n: int) -> tuple[list[int], float]:
     lengths = rows.indptr.view(np.int32)[pairs + 1] - rows.indptr.view(np.int32)[pairs]
     columns = successors(pairs, rows.indptr[:-1], rows.indptr[1:], rows.indices)
     look = np.repeat(np.arange(len(states)), lengths)
-    reach = np.bincount(look, np.abs(columns.astype(np.int64) - states[look]), len(states))
+    # What does not act is an end, however far.
+    reach = np.abs(columns.astype(np.int64) - states[look]) * (columns < len(rows.first) - 1)
+    reach = np.bincount(look, reach, len(states))
     n_steps = np.cumsum(distance * lengths / np.maximum(reach, 1))
     each = max(STEPS_OF_PART, n_steps[-1] / MOST_PARTS)
     at = np.searchsorted(n_steps, np.arange(each, n_steps[-1], each))

@@ -200,7 +200,7 @@ def warmed():
     """Load all that is compiled or imported at first use."""
     process = random(np.random.default_rng(0), 20_000, 5, 5, 0.99)
     solve_by_quantecon(process, 1e-2, 100)
-    for make in ("grid 200", "logs 5e4", "local chain 5e4"):
+    for make in ("grid 200", "logs 5e4", "local chain 5e4", "determ 5e4", "forest 1000"):
         solve_once(PROCESSES[make](np.random.default_rng(0)), 1e-8)
     return True
 
