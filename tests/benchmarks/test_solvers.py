@@ -108,7 +108,6 @@ HELD = {
     ("hub 2e4", "numba"): 1.3,
     ("cost to goal 60", "numba"): 300,
     ("dense 300x5", "numba"): 1.3,
-    ("grid 1000", "numba"): 3.0,
     ("logs 1e6", "numba"): 1.9,
     # Microseconds, seconds, and times the fit without a prior: the less the better.
     ("small 5", "numpy"): 400,
