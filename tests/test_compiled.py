@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_q_values, exact_values, process, random_process
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, eye_array
+from scipy.sparse.linalg import splu
 from sklearn.exceptions import ConvergenceWarning
 from ways import compile_all
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.datasets import make_garnet, sample_transitions
 from skmdp.mdp import MDP
+from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import _compiled as compiled
 from skmdp.solvers import modified_policy_iteration, policy_iteration, value_iteration
 from skmdp.solvers._bounds import discount
@@ -41,22 +43,28 @@ LOOPS = [
     "expected",
     "improve",
     "follow",
-    "predecessors",
-    "backward_order",
-    "relabel",
     "keep",
 ]
+LOOPS_OF_ORDER = ["set_predecessors", "backward_order", "relabel"]
+LOOPS_OF_PATHS = ["solve_loop", "follow_paths"]
 
 
 def interpreted(patch):
     """Let the same loops run as Python, where every line can be seen."""
-    kernels = load()
-    for module in (kernels, sys.modules["skmdp.solvers._numba"]):
+    kernels, order, _ = load(), compiled.load_order(), compiled.load_paths()
+    paths = sys.modules["skmdp.solvers._paths_numba"]
+    for module in (kernels, order, paths, sys.modules["skmdp.solvers._numba"]):
         patch.setattr(module, "index", int)
         patch.setattr(module, "ONE", 1)
     patch.setattr(module, "FOUR", 4)
-    for name in [*LOOPS, "count_near"]:
-        patch.setattr(kernels, name, getattr(kernels, name).py_func)
+    for module, names in (
+        (kernels, [*LOOPS, "count_near"]),
+        (order, LOOPS_OF_ORDER),
+        (paths, LOOPS_OF_PATHS),
+    ):
+        for name in names:
+            patch.setattr(module, name, getattr(module, name).py_func)
+    patch.setattr(compiled, "load_paths", lambda: paths.follow_paths)
 
 
 def with_sinks(mdp, *, loops=0.0):
@@ -407,6 +415,116 @@ def test_the_form_of_rows_is_seen_from_their_lengths(lengths, form):
     indptr = np.append(0, np.cumsum(lengths))
     assert compiled.form_of(indptr) == getattr(compiled, form)
     assert compiled.form_of(np.zeros(4, int)) == compiled.PLAIN  # nothing could be read
+
+
+def paths_process(seed, n, ends=0.1):
+    """Return a process in which each state leads to one other, itself among them, or to the end."""
+    rng = np.random.default_rng(seed)
+    to, stays = rng.integers(n, size=n), rng.uniform(0.5, 1, size=n)
+    stays[rng.uniform(size=n) < ends] = 0
+    P = csr_array((stays, (np.arange(n), to)), shape=(n, n))
+    P.eliminate_zeros()
+    return MDP(P, rng.normal(size=n), np.arange(n), np.zeros(n, int), n, 1)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([0.0, 0.2]), st.booleans())
+def test_paths_are_followed_to_their_ends_and_around_their_loops(seed, n, ends, in_place):
+    mdp = paths_process(seed, n, ends)
+    pairs = CompiledPairs.of_process(mdp, 0.99)
+    pairs.improve(pairs.vector(np.zeros(n)), 0.0)
+    order = np.arange(n)
+    if in_place:
+        pairs, order, _ = pairs.in_place()
+        pairs.improve(pairs.vector(np.zeros(n)), 0.0)
+    policy = pairs.policy()
+    found = [policy.along_paths(policy.rewards)]
+    with pytest.MonkeyPatch.context() as patch:
+        interpreted(patch)
+        found.append(policy.along_paths(policy.rewards))
+    for values in found:
+        assert_allclose(values, exact_values(mdp, 0.99)[order], rtol=1e-10, atol=1e-10)
+
+
+def test_paths_are_not_followed_where_a_state_leads_to_two():
+    mdp = random_process(0, n_states=30)
+    assert in_place_policy(mdp, 0.9)[0].along_paths is None
+
+
+def lattice(side, *, cost=False):
+    """Return a walk on a lattice, pushed aside, to a corner that pays, or ends what it costs.
+
+    The corner comes last and has no pairs. Ten states before it are apart, and lead to each other.
+    """
+    n = side * side
+    y, x = np.divmod(np.arange(1, n), side)
+    near = [(y, x + 1), (y + 1, x), (y, x - 1), (y - 1, x)]
+    to = [np.clip(b, 0, side - 1) * side + np.clip(a, 0, side - 1) for b, a in near]
+    to = np.stack(to, axis=1).repeat(4, axis=0)
+    weight = np.tile(np.full((4, 4), 0.1) + 0.6 * np.eye(4), (n - 1, 1))
+    apart = n + np.stack([np.arange(10), np.roll(np.arange(10), 1)], axis=1).repeat(2, axis=1)
+    to = np.concatenate([to, apart])
+    weight = np.concatenate([weight, np.tile([0.5, 0.2, 0.2, 0.1], (10, 1))])
+    rows = np.repeat(np.arange(len(to)), 4)
+    P = csr_array((weight.ravel(), (rows, to.ravel())), shape=(len(to), n + 10))
+    P.sum_duplicates()
+    rewards = np.full(len(to), -1.0) if cost else np.asarray(P[:, [0]].todense()).ravel()
+    state = np.append(np.arange(1, n).repeat(4), np.arange(n, n + 10))
+    action = np.append(np.tile(np.arange(4), n - 1), np.zeros(10, int))
+    return MDP(P, rewards, state, action, n + 10, 4).renumbered(np.append(n + 9, np.arange(n + 9)))
+
+
+def values_by_elimination(mdp, gamma):
+    """Return the optimal values of the acting states, by policies' equations."""
+    n, P = len(mdp.acting_states), mdp.transitions
+    V, change = np.zeros(mdp.n_states), np.inf
+    while change > 1e-12 * np.abs(V).max():
+        best = greedy_pairs(mdp.first_pairs, mdp.pair_values(V, gamma), tolerance=1e-13)
+        equations = eye_array(n, format="csc") - gamma * P[best][:, :n].tocsc()
+        values = splu(equations).solve(mdp.rewards[best])
+        change = np.abs(values - V[:n]).max()
+        V[:n] = values
+    return V[:n]
+
+
+@pytest.mark.parametrize("cost", [False, True])
+def test_a_march_knows_the_values_of_all_states_that_lead_to_the_best(cost):
+    """Rewards spread from where they are paid; costs, from where they end."""
+    mdp, gamma = lattice(40, cost=cost), 0.99
+    pairs = CompiledPairs.of_process(mdp, gamma)
+    pairs.improve(pairs.vector(np.zeros(pairs.n_acting)), 0.0)
+    inner, order, _ = pairs.in_place()
+    assert inner.marks[-1] == 40 * 40 - 1  # those that are apart come last
+    V = inner.vector(np.zeros(inner.n_acting))
+    assert inner.march(V, 0.0, 1e-12, -1 / (1 - gamma) if cost else 0.0)
+    truth = values_by_elimination(mdp, gamma)[order]
+    reached = slice(0, inner.marks[-1])
+    assert_allclose(V[reached], truth[reached], rtol=1e-9, atol=1e-9)
+    assert (V[inner.marks[-1] :] == 0).all()
+
+
+def test_a_march_that_gets_nowhere_leaves_the_values_as_they_were(monkeypatch):
+    monkeypatch.setattr("skmdp.solvers._compiled_pairs.MOST_IMPROVEMENTS", 1)
+    pairs = CompiledPairs.of_process(lattice(40), 0.99)
+    V = pairs.vector(np.zeros(pairs.n_acting))
+    pairs.improve(V, 0.0)
+    inner, _, _ = pairs.in_place()
+    V = inner.vector(np.full(inner.n_acting, 0.5))
+    before = V.copy()
+    assert not inner.march(V, 0.0, 1e-12, -0.1)
+    assert_array_equal(V, before)
+
+
+@pytest.mark.parametrize("gamma", [0.99, 0.9999])
+@pytest.mark.parametrize("cost", [False, True])
+def test_lattices_are_solved_within_their_bounds_in_place(cost, gamma):
+    mdp = lattice(40, cost=cost)
+    with pytest.MonkeyPatch.context() as patch:
+        compile_all(patch, at_once=True)
+        solution = modified_policy_iteration(mdp, gamma)
+    truth = values_by_elimination(mdp, gamma)
+    error = np.abs(solution.state_values[: len(truth)] - truth).max()
+    assert error <= solution.value_error_bound + 1e-12 * np.abs(truth).max()
+    assert solution.converged
 
 
 def in_place_policy(mdp, gamma):

@@ -22,7 +22,7 @@ from skmdp.solvers._bounds import discount, prove
 from skmdp.solvers._equations import solve_band, solve_dense, solve_krylov
 from skmdp.solvers._kernels import ArrayPolicy, Change, backward_order, equations_of
 from skmdp.solvers._search import Search
-from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, sweeps_to_come
+from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, solve_rest, sweeps_to_come
 from skmdp.solvers._total_reward import EndlessPairs, most_steps_to_the_end
 
 # Puterman (2005), section 3.1 and example 6.2.1: in state 0 action 0 stays with probability
@@ -636,6 +636,31 @@ def test_bands_are_taken_where_narrow_and_refused_where_wide():
         if is_narrow:
             assert_allclose(equations @ x, d, atol=1e-10)
     assert solve_band(csr_array(np.eye(30) - 0.02), np.ones(30)) is None  # rows too full
+
+
+def test_wide_bands_of_a_plane_are_eliminated_in_another_order():
+    side = 60
+    n = side * side
+    P = csr_array(diags_array([0.2] * 5, offsets=[-side, -1, 0, 1, side], shape=(n, n)))
+    d = np.random.default_rng(0).normal(size=n)
+    shuffled = np.random.default_rng(1).permutation(n)
+    equations = eye_array(n, format="csr") - 0.999 * P
+    for order in (np.arange(n), shuffled):
+        x = solve_band(csr_array(equations[order][:, order]), d[order], np.inf)
+        assert_allclose(equations[order][:, order] @ x, d[order], atol=1e-9)
+
+
+@pytest.mark.parametrize("leads_back", [False, True])
+def test_states_that_are_solved_are_left_out_unless_others_lead_to_them(leads_back):
+    n = 50
+    P = np.diag(np.full(n - 1, 0.5), 1)
+    P[n - 1, 0 if leads_back else n - 1] = 0.9
+    d = np.where(np.arange(n) < 30, 0.0, 1.0)
+    equations = csr_array(np.eye(n) - P)
+    x = solve_rest(equations, d, np.inf, is_narrow=True)
+    truth = np.linalg.solve(equations.toarray(), d)
+    assert_allclose(x[30:], truth[30:], rtol=1e-12)
+    assert_allclose(x[:30], truth[:30] if leads_back else 0.0, rtol=1e-12)
 
 
 def test_a_band_may_cost_more_where_more_sweeps_are_to_come():

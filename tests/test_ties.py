@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import exact_q_values, process, random_process
-from scipy.sparse import csr_array
+from scipy.sparse import block_array, csr_array
 from sklearn.exceptions import ConvergenceWarning
+from ways import compile_all, leave_small
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
-from skmdp.solvers import modified_policy_iteration
+from skmdp.solvers import modified_policy_iteration, value_iteration
+from skmdp.solvers._compiled import load
 from skmdp.solvers._sweeps import AS_GIVEN
 from skmdp.solvers._ties import count_undecided, tie_tolerances, undecided_states
 
@@ -209,6 +211,40 @@ def test_mirrored_actions_tie():
                 preference=preference,
             )
             assert mdp.pair_action[chosen[0]] == preferred
+
+
+def beside_nothing(mdp):
+    """Return the process with two states apart, from one of which either can be reached, for 0."""
+    n = mdp.n_states
+    apart = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    return MDP(
+        csr_array(block_array([[mdp.transitions, None], [None, apart]])),
+        np.append(mdp.rewards, np.zeros(3)),
+        np.append(mdp.pair_state, [n, n, n + 1]),
+        np.append(mdp.pair_action, [0, 1, 0]),
+        n + 2,
+        mdp.n_actions,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("way", ["arrays", "compiled", "small"])
+def test_what_no_errors_would_decide_takes_no_time(seed, way):
+    """Nothing is proven of values of which none is above rounding: 0 has none."""
+    mdp = random_process(seed, n_states=20, end=0.05)
+    if way == "small":
+        load()  # the loop for small processes is used where others are at hand
+    solver = modified_policy_iteration if way == "small" else value_iteration
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "compiled":
+            compile_all(patch)
+        elif way == "arrays":
+            leave_small(patch)
+        alone = solver(mdp, 0.99, tol=1e-4)
+        solution = solver(beside_nothing(mdp), 0.99, tol=1e-4)  # and warns of nothing
+    assert (alone.n_undecided, solution.n_undecided) == (0, 1)
+    assert solution.converged
+    assert solution.history[-2] > 1e-8  # there was no going on to all that float64 can prove
 
 
 def test_a_loose_tolerance_does_not_loosen_advice():

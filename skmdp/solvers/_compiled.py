@@ -32,8 +32,8 @@ PLAIN, UNEVEN, LONG = range(3)
 # Entries of a row, on average, up to which rows are short, and the standard deviation up to which
 # they are even; entries of long rows.
 SHORT_ROW, EVEN, LONG_ROW = 3, 0.3, 24
-# Waves one after the other, parts of the states in each, which overlap, and sweeps over each part.
-N_WAVES, N_PARTS, SWEEPS_OF_PART = 2, 40, 4
+# Waves one after the other, and sweeps over each part of the states.
+N_WAVES, SWEEPS_OF_PART = 2, 4
 
 
 @cache
@@ -50,6 +50,18 @@ def load() -> Any:
 def load_ties() -> Any:
     """Return the compiled loops for the last step of the search."""
     return import_module("skmdp.solvers._ties_numba")
+
+
+@cache
+def load_order() -> Any:
+    """Return the compiled loops that put states in another order."""
+    return import_module("skmdp.solvers._order_numba")
+
+
+@cache
+def load_paths() -> Any:
+    """Return the compiled loop for policies that lead from each state to one other at most."""
+    return import_module("skmdp.solvers._paths_numba").follow_paths
 
 
 # Whether that the loops are loaded counts when it is decided whether to use them.
@@ -85,9 +97,9 @@ def form_of(indptr: Integers) -> int:
     return UNEVEN if is_short and float(np.diff(indptr).std()) > EVEN else PLAIN
 
 
-def part_of(n_states: int) -> int:
-    """Return how many states are a part of a wave, not counting those it shares with the next."""
-    return -(-n_states // N_PARTS)
+def parts_between(marks: list[int]) -> Iterator[tuple[int, int]]:
+    """Return where parts of the states begin and end: each at the next mark but one."""
+    return zip(marks[:-1], [*marks[2:], marks[-1]], strict=False)
 
 
 class Threads:
@@ -161,7 +173,7 @@ class CompiledPolicy:
 
     def __init__(self, room: Integers, hubs: Hubs, gamma: float, *, in_place: bool) -> None:
         self._hubs, self._gamma, self._in_place = hubs, gamma, in_place
-        self.is_local = False
+        self.marks = [0]
         self._begin, self.stop = room[:-1], room[1:].copy()
         self.columns = np.zeros(room[-1], np.uint32)  # of rows that are empty, too
         self.entries = np.empty(room[-1])
@@ -181,6 +193,12 @@ class CompiledPolicy:
         out = self._hubs.vector()
         return out, *self._follow(V, out, self.rewards)
 
+    def without_rewards(self, V: Floats) -> Floats:
+        """Return gamma P V."""
+        out = self._hubs.vector()
+        self._follow(V, out, np.zeros(len(self.rewards)))
+        return out
+
     def sweep(self, V: Floats) -> tuple[Floats, float, float]:
         """Do the same; V is overwritten, at once or by the next call."""
         out = V
@@ -188,22 +206,36 @@ class CompiledPolicy:
             out, self._spare = self._spare, V
         return out, *self._follow(V, out, self.rewards)
 
+    def follow_part(self, begin: int, end: int, V: Floats, n_times: int) -> None:
+        """Sweep some times over the states from ``begin`` to ``end``, in V itself."""
+        rows = self._begin, self.stop, self.columns, self.entries, self.rewards, self._gamma
+        for _ in range(n_times):
+            load().follow(begin, end, *rows, V, V, self._form)
+
+    @property
+    def along_paths(self) -> Multiply | None:
+        """What solves x = d + gamma P x if every state leads to one other at most, else None."""
+        is_path = not len(self._hubs.lengths) and (self.stop <= self._begin + 1).all()
+        return self._follow_paths if is_path else None
+
+    def _follow_paths(self, d: Floats) -> Floats:
+        n, x = len(d), np.zeros(len(d))
+        rows = self._begin, self.stop, self.columns, self.entries, self._gamma
+        load_paths()(*rows, d, x, np.empty(n, np.uint32), np.zeros(n, np.bool_))
+        return x
+
     def wave(self, V: Floats, /) -> Floats | None:
         """Sweep over some states again and again, then over the next, in V itself.
 
         What spreads from state to state with detours then goes far at once. None where states do
         not lead to near ones.
         """
-        if not self.is_local:
+        if len(self.marks) == 1:
             return None
-        n = len(self.rewards)
-        size = part_of(n)
-        rows = self._begin, self.stop, self.columns, self.entries, self.rewards, self._gamma
         for _ in range(N_WAVES):
             self._hubs.refresh(V, only_long=True)
-            for begin in range(0, n, size):
-                for _ in range(SWEEPS_OF_PART):
-                    load().follow(begin, min(n, begin + 2 * size), *rows, V, V, self._form)
+            for begin, end in parts_between(self.marks):
+                self.follow_part(begin, end, V, SWEEPS_OF_PART)
         return V
 
     def transitions(self, *, with_hubs: bool = True) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import hstack
@@ -10,17 +10,31 @@ from scipy.sparse import hstack
 from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled
-from skmdp.solvers._compiled import CompiledPolicy, Hubs, Threads, as_codes, form_of, part_of
+from skmdp.solvers._compiled import (
+    CompiledPolicy,
+    Hubs,
+    Threads,
+    as_codes,
+    form_of,
+    parts_between,
+)
 from skmdp.solvers._equations import successors
 from skmdp.solvers._kernels import NEARLY, ArrayPairs, Change
 from skmdp.solvers._ties import EPS
 
-# States that are looked at to see whether all lead to near ones, and the share that has to.
-N_LOOKS, LOCAL = 5_000, 0.9
+# States that are looked at to see whether they lead to near ones.
+N_LOOKS = 5_000
 # Entries that have a number of 31 bits, which are enough for pointers.
 MOST_ENTRIES = 2**31
 # Times that pairs could have been dropped until they are.
 TIMES_TO_DROP = 2
+# Steps between near states that a part of the states is long, at least, and the parts, at most and
+# at least.
+STEPS_OF_PART, MOST_PARTS, FEW_PARTS = 20, 40, 3
+# States that a step leads far, from which equations are not quickly solved by elimination.
+WIDE_STEP = 16
+# Times that a part is improved until a march is given up, and sweeps after each of them.
+MOST_IMPROVEMENTS, SWEEPS_OF_MARCH = 16, 10
 NO_CHOICE = np.iinfo(np.uint32).max
 
 
@@ -61,15 +75,26 @@ class Rows(NamedTuple):
         )
 
 
-def are_local(rows: Rows) -> bool:
-    """Return whether states lead to near ones, in their order."""
-    n = len(rows.first) - 1
-    states = np.arange(0, n, max(1, n // N_LOOKS))
+def marks_in(rows: Rows, n: int) -> tuple[list[int], float]:
+    """Return marks among the first n states, the last of them n, and how far a step leads.
+
+    Few states lead beyond the next mark but one. Only 0 if states do not lead to near ones.
+    """
+    distance = max(1, n // N_LOOKS)
+    states = np.arange(0, n, distance)
     pairs = rows.first[states].astype(np.intp)
     lengths = rows.indptr.view(np.int32)[pairs + 1] - rows.indptr.view(np.int32)[pairs]
     columns = successors(pairs, rows.indptr[:-1], rows.indptr[1:], rows.indices)
-    distances = np.abs(columns.astype(np.int64) - np.repeat(states, lengths))
-    return bool(np.mean(distances <= part_of(n)) > LOCAL) if len(distances) else False
+    look = np.repeat(np.arange(len(states)), lengths)
+    # What does not act is an end, however far.
+    reach = np.abs(columns.astype(np.int64) - states[look]) * (columns < len(rows.first) - 1)
+    reach = np.bincount(look, reach, len(states))
+    n_steps = np.cumsum(distance * lengths / np.maximum(reach, 1))
+    each = max(STEPS_OF_PART, n_steps[-1] / MOST_PARTS)
+    at = np.searchsorted(n_steps, np.arange(each, n_steps[-1], each))
+    is_near = len(at) >= FEW_PARTS
+    marks = [0, *states[at].tolist(), n] if is_near else [0]
+    return marks, n / n_steps[-1] if is_near else 0.0
 
 
 class CompiledPairs:
@@ -95,6 +120,8 @@ class CompiledPairs:
         self._room = room
         self._Q = np.empty(len(rows.rewards))
         self._spare = hubs.vector()
+        # Where parts of the states begin that lead to near ones; none are looked for as given.
+        self.marks, self._step = [0], 0.0
         self._is_packed, self._is_whole, self._n_times = False, not in_place, 0
         self._reward_range = float(np.ptp(rows.rewards))
         self._share_out()
@@ -144,28 +171,46 @@ class CompiledPairs:
         out = V
         if not self.is_in_place:
             out, self._spare = self._spare, V
-        policy = self._policy
-        found = self._threads.run(
-            _compiled.load().improve,
-            (
-                *(*self._rows, self._gamma, slack, V, out, self._Q, self.chosen),
-                *(
-                    is_start,
-                    self._is_packed,
-                    self.is_in_place,
-                    self._hubs.n_states,
-                    *self._hubs.short,
-                    self._room,
-                ),
-                *(policy.stop, policy.columns, policy.entries, policy.rewards, self._form),
-            ),
-            alone=out is V,
-        )
+        arguments = self._improvement(V, out, slack, is_start)
+        found = self._threads.run(_compiled.load().improve, arguments, alone=out is V)
         self._is_packed = True
         lo, hi, least, most, n_changed = zip(*found, strict=True)
         self.n_changed = sum(n_changed)
         self.TV = out
         return Change(min(lo), max(hi), min(least), max(most))
+
+    def _improvement(self, V: Floats, out: Floats, slack: float, is_start: bool) -> tuple[Any, ...]:
+        """Return what the compiled loop takes to improve."""
+        policy, hubs = self._policy, self._hubs
+        return (
+            *(*self._rows, self._gamma, slack, V, out, self._Q, self.chosen),
+            *(is_start, self._is_packed, self.is_in_place, hubs.n_states, *hubs.short, self._room),
+            *(policy.stop, policy.columns, policy.entries, policy.rewards, self._form),
+        )
+
+    def march(self, V: Floats, slack: float, enough: float, shift: float = 0.0) -> bool:
+        """Improve and follow the policy of some states until they change no more, then of the next.
+
+        Where values spread from the first states on, they are then nearly right, in V itself.
+        Return if that is done: it is given up where changes stay larger than is ``enough``, and not
+        begun where equations are quickly solved. V is moved by ``shift`` before.
+        """
+        if self._step < WIDE_STEP:
+            return False
+        marks, before, loops = self.marks, V.copy(), _compiled.load()
+        V[: marks[-1]] += shift
+        for begin, end in parts_between(marks):
+            self._hubs.refresh(V, only_long=False)
+            for _ in range(MOST_IMPROVEMENTS):
+                lo, hi, *_ = loops.improve(begin, end, *self._improvement(V, V, slack, False))
+                if max(-lo, hi) <= enough:
+                    break
+                self._policy.follow_part(begin, end, V, SWEEPS_OF_MARCH)
+            else:
+                V[begin:] = before[begin:]
+                return False
+        self._is_packed |= marks[-1] == self.n_acting
+        return True
 
     def q_values(self) -> Floats | None:
         """Return Q under the V of the last improvement, (n_pairs,), unless pairs were dropped."""
@@ -245,19 +290,27 @@ class CompiledPairs:
         Values then spread from the largest rewards of the policy in one sweep. The order of the
         states is returned, and the largest factor by which solved loops make rewards larger.
         """
-        rows, rewards = self._rows, self._policy.rewards
-        seeds = rewards >= rewards.max() - NEARLY * np.abs(rewards).max()
+        rows, gains = self._rows, self._policy.rewards
+        if gains.max() < 0:  # the best that can be reached is an end
+            acts = self.vector(np.ones(self.n_acting))
+            gains = -self._policy.without_rewards(acts)[: self.n_acting]
+        seeds = gains >= gains.max() - NEARLY * np.abs(gains).max()
         order = np.empty(self.n_acting, np.uint32)
         seeds = np.flatnonzero(seeds).astype(np.uint32)
-        _compiled.load().backward_order(rows.first, rows.indptr, rows.indices, seeds, order)
+        n, graph = self.n_acting, (rows.first, rows.indptr, rows.indices)
+        n_reached = _compiled.load_order().backward_order(
+            *(*graph, seeds, order, np.zeros(n + 1, np.uint32), np.empty_like(order)),
+            *(np.empty_like(rows.indices), np.zeros(n, np.bool_)),
+        )
         code = np.arange(len(self._spare), dtype=np.uint32)
-        code[order] = np.arange(self.n_acting, dtype=np.uint32)
+        code[order] = np.arange(n, dtype=np.uint32)
         copy, chosen = rows.like(), np.empty_like(self.chosen)
-        factor = _compiled.load().relabel(
+        factor = _compiled.load_order().relabel(
             order, code, self._gamma, *rows, self.chosen, *copy, chosen
         )
         copy, hubs = copy.up_to(len(rows.rewards)), self._hubs.renumbered(code)
         pairs = CompiledPairs(copy, hubs, 1.0, in_place=True)
-        pairs._policy.is_local = are_local(copy)
+        pairs.marks, pairs._step = marks_in(copy, int(n_reached))
+        pairs._policy.marks = pairs.marks
         pairs.chosen = chosen
         return pairs, order, factor

@@ -84,7 +84,9 @@ def improve_until_proven(
         is_last = is_final or len(history) >= max_iter
         if is_last or (converged and proof.spread_bound <= wanted):
             solution, share = _solution(mdp, gamma, search, proof, converged, history)
-            if is_last or solution.n_undecided == 0:
+            # Smaller errors would decide no more, or there is nothing to decide.
+            if is_last or share == 1:
+                is_final |= not is_last and solution.n_undecided > 0
                 return solution, is_final, target
             # Gaps are known as well as the errors are small, so that share is a guess.
             wanted = min(share, LARGEST_SHARE) * proof.spread_bound
@@ -184,7 +186,8 @@ def _solution(
 ) -> tuple[Solution, float]:
     """Let Q, V and policy belong together; T is applied once more if Q is not known of all pairs.
 
-    The share of the errors that would leave no advice undecided is returned, too.
+    The share of the errors that would leave no advice undecided that can be decided is returned,
+    too.
     """
     # What all values share would round off the differences that decide; it is added last.
     relative_values, relative = search.values(), search.q_values()

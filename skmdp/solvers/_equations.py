@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.linalg import solve_banded
 from scipy.sparse.csgraph import reverse_cuthill_mckee
-from scipy.sparse.linalg import LinearOperator, bicgstab
+from scipy.sparse.linalg import LinearOperator, bicgstab, splu
 from threadpoolctl import ThreadpoolController
 
 from skmdp._typing import Floats, Integers
@@ -27,6 +27,11 @@ MOST_PER_ROW = 20
 # many there are before them.
 MOST_STEPS = 40
 LOOKS = (1 / 2, 1 / 4)
+# Width from which elimination fills less of a band in another order.
+# It is taken to be that of a plane up to so many times the root of the number of states.
+WIDE_BAND, MOST_OF_PLANE = 32, 4
+# Rows of a band that are looked at first.
+N_LOOKS = 1000
 # Iterations of the Krylov method.
 MOST_KRYLOV = 40
 
@@ -41,6 +46,10 @@ class Policy(Protocol):
 
     def sweep(self, V: Floats) -> tuple[Floats, float, float]:
         """Do the same, or the like that converges faster, perhaps in V itself."""
+
+    @property
+    def along_paths(self) -> Multiply | None:
+        """What solves x = d + gamma P x if every state leads to one other at most, else None."""
 
     def wave(self, V: Floats, /) -> Floats | None:
         """Sweep over some states again and again, then over the next; None where that is no use."""
@@ -79,26 +88,59 @@ def solve_band(
     """
     n = len(d)
     most = cheap_band(equations.nnz) if most is None else most
-    if not is_narrow and spreads([starts_of(equations), starts_of(equations.tocsc())], most):
-        return None
-    order = reverse_cuthill_mckee(equations)
-    place = np.empty(n, dtype=np.intp)
-    place[order] = np.arange(n)
-    entries = equations.tocoo()
-    row, column = place[entries.row], place[entries.col]
-    offset = column - row
-    below, above = int(-offset.min(initial=0)), int(offset.max(initial=0))
-    if n * (below * (below + above) + below + above) > most:
-        return None
-    band = np.zeros((below + above + 1, n))
-    band[above - offset, column] = entries.data
+    below, above = widths_of(equations)
+    order = None
+    is_full = equations.nnz > MOST_PER_ROW * n
+    if is_full or cost_of_band(n, below, above) > most:
+        if not is_narrow and spreads([starts_of(equations), starts_of(equations.tocsc())], most):
+            return None
+        order = reverse_cuthill_mckee(equations)
+        equations = equations[order][:, order]
+        d = d[order]
+        below, above = widths_of(equations)
+        if cost_of_band(n, below, above) > most:
+            return None
+    ordered = eliminate(equations, d, below, above)
+    if order is None:
+        return ordered
     x = np.empty(n)
+    x[order] = ordered
+    return x
+
+
+def eliminate(equations: Any, d: Floats, below: int, above: int) -> Floats:
+    """Solve by elimination, in the band, or where it is wide, in an order that fills less of it."""
+    if below + above > WIDE_BAND:
+        options = {"SymmetricMode": True}
+        factors = splu(
+            equations.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options
+        )
+        return np.asarray(factors.solve(d))
+    n = len(d)
+    row = np.repeat(np.arange(n), np.diff(equations.indptr))
+    band = np.zeros((below + above + 1, n))
+    band[above + row - equations.indices, equations.indices] = equations.data
     # A narrow band is no work for more than one thread.
     with thread_pools().limit(limits=1, user_api="blas"):
-        x[order] = solve_banded(
-            (below, above), band, d[order], overwrite_ab=True, overwrite_b=True, check_finite=False
+        return np.asarray(
+            solve_banded((below, above), band, d, overwrite_ab=True, check_finite=False)
         )
-    return x
+
+
+def widths_of(P: Any) -> tuple[int, int]:
+    """Return how far entries of a CSR array are below its diagonal, and above, at most."""
+    offset = P.indices - np.repeat(np.arange(P.shape[0], dtype=P.indices.dtype), np.diff(P.indptr))
+    return int(-offset.min(initial=0)), int(offset.max(initial=0))
+
+
+def cost_of_band(n: int, below: int, above: int) -> int:
+    """Return how many multiplications elimination in a band takes, about.
+
+    As wide as it is in the plane, another order takes fewer.
+    """
+    width = below + above
+    is_plane = width <= MOST_OF_PLANE * math.sqrt(n)
+    return n * (below * (min(width, WIDE_BAND) if is_plane else width) + width)
 
 
 def cheap_band(n_entries: int, n_sweeps: float = 0.0) -> float:
@@ -123,6 +165,12 @@ def spreads(graphs: Sequence[Steps], most: float) -> bool:
     n = len(begin)
     if int(stop.sum(dtype=np.int64) - begin.sum(dtype=np.int64)) > MOST_PER_ROW * n:
         return True
+    looks = np.arange(0, n, max(1, n // N_LOOKS))
+    columns = successors(looks, *graphs[0])
+    offset = columns - np.repeat(looks, stop[looks].astype(np.int64) - begin[looks])
+    offset = offset[columns < n]
+    if cost_of_band(n, int(-offset.min(initial=0)), int(offset.max(initial=0))) <= most:
+        return False
     widest = math.sqrt(most / n / 2)
     return any(reaches_more(graphs, int(share * n), 2 * widest) for share in LOOKS)
 

@@ -175,6 +175,9 @@ class ArrayPairs:
 class ArrayPolicy:
     """The rows of one pair of every acting state, followed as whole arrays."""
 
+    # Paths are followed one state after the other.
+    along_paths = None
+
     def __init__(self, process: MDP, gamma: float) -> None:
         self._process, self._gamma = process, gamma
         self.rewards = process.rewards

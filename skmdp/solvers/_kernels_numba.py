@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64, njit, uint32, uint64, void
+from numba import boolean, float64, int64, njit, uint32, uint64
 
-from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
+from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
 
 
-@njit(**OPTIONS)
+@njit(**INNER)
 def pack(
     s: Any,
     row: Any,
@@ -178,107 +178,6 @@ def follow(
         lo, hi = min(lo, d), max(hi, d)
         out[s] = x
     return lo, hi
-
-
-@njit(**OPTIONS)
-def predecessors(n: Any, first: Any, indptr: Any, indices: Any) -> Any:
-    """Return the states that lead to each of n states, one after the other, and where they begin.
-
-    Hubs are no states: columns behind the states are passed over.
-    """
-    start = np.zeros(n + ONE, np.uint32)
-    for j in range(index(indptr[0]), index(indptr[first[n]])):
-        if indices[j] < n:
-            start[indices[j] + ONE] += np.uint32(1)
-    for s in range(n):
-        start[s + ONE] += start[s]
-    before, filled = np.empty(start[n], np.uint32), start[:-1].copy()
-    for s in range(n):
-        for j in range(index(indptr[first[s]]), index(indptr[first[s + ONE]])):
-            if indices[j] < n:
-                before[filled[indices[j]]] = s
-                filled[indices[j]] += np.uint32(1)
-    return start, before
-
-
-@njit(void(CODES, CODES, CODES, CODES, uint32[::1]), **OPTIONS)
-def backward_order(first: Any, indptr: Any, indices: Any, seeds: Any, order: Any) -> None:
-    """Set ``order`` to the states by their steps to the nearest seed, then all others."""
-    n = index(len(order))
-    start, before = predecessors(n, first, indptr, indices)
-    seen = np.zeros(n, np.bool_)
-    size = index(0)
-    for i in range(index(len(seeds))):
-        order[size] = seeds[i]
-        seen[seeds[i]] = True
-        size += ONE
-    at = index(0)
-    while at < size:
-        reached = index(order[at])
-        at += ONE
-        for j in range(index(start[reached]), index(start[reached + ONE])):
-            if not seen[before[j]]:
-                seen[before[j]] = True
-                order[size] = before[j]
-                size += ONE
-    for s in range(n):
-        if not seen[s]:
-            order[size] = s
-            size += ONE
-
-
-@njit(
-    float64(
-        *(CODES, CODES, float64, CODES, CODES, CODES, NUMBERS, NUMBERS, CODES),
-        *(uint32[::1], uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1]),
-    ),
-    **OPTIONS,
-)
-def relabel(
-    order: Any,
-    code: Any,
-    gamma: Any,
-    first: Any,
-    indptr: Any,
-    indices: Any,
-    data: Any,
-    rewards: Any,
-    chosen: Any,
-    new_first: Any,
-    new_indptr: Any,
-    new_indices: Any,
-    new_data: Any,
-    new_rewards: Any,
-    new_chosen: Any,
-) -> Any:
-    """Copy rows in another order of the states, discounted, with loops at a state solved.
-
-    Column c is called ``code[c]`` in the copy. Returned is the largest factor of a solved loop.
-    """
-    k, e, largest = index(0), index(0), 1.0
-    new_first[0] = 0
-    new_indptr[0] = 0
-    for i in range(index(len(order))):
-        s = index(order[i])
-        for pair in range(index(first[s]), index(first[s + ONE])):
-            loop, start = 0.0, e
-            for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
-                if indices[j] == s:
-                    loop += gamma * data[j]
-                else:
-                    new_indices[e], new_data[e] = code[indices[j]], gamma * data[j]
-                    e += ONE
-            factor = 1.0 / (1.0 - loop)
-            largest = max(largest, factor)
-            for j in range(start, e):
-                new_data[j] *= factor
-            new_rewards[k] = factor * rewards[pair]
-            if pair == chosen[s]:
-                new_chosen[i] = k
-            k += ONE
-            new_indptr[k] = e
-        new_first[i + ONE] = k
-    return largest
 
 
 @njit(

@@ -35,6 +35,12 @@ def may_be_kept() -> bool:
 
 
 OPTIONS: dict[str, Any] = {"cache": may_be_kept(), "nogil": True, "error_model": "numpy"}
+# What is called by compiled code only needs no place of its own.
+INNER: dict[str, Any] = {
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 @njit(inline="always", error_model="numpy")

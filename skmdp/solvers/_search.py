@@ -89,7 +89,7 @@ class Search:
         self._widths: list[float] = []
 
     def _work_as_given(self, before: Evaluator | None) -> None:
-        self.pairs, self._factor = self._given, 1.0
+        self.pairs, self._factor, self._marches = self._given, 1.0, False
         self.order: Integers | None = None
         self._evaluator = self._evaluation(
             self._discounting, self._evaluation.as_given, may_solve=self._may_solve
@@ -111,6 +111,12 @@ class Search:
             V = V + self._gamma**self._evaluator.n_sweeps * level
         self.V = self.pairs.vector(V[order])
         self._evaluator = self._evaluation(in_place, IN_PLACE, may_solve=self._may_solve)
+        # States that look better than they are would lead a march astray.
+        low = self._discounting.interval(self._step.lo, self._step.hi)[0]
+        is_done = self.pairs.march(
+            self.V, self._slack, self._target / max(1.0, self._discounting.most), min(low, 0.0)
+        )
+        self._marches = is_done and self.pairs.marks[-1] == len(V)
 
     @property
     def n_changed(self) -> int:
@@ -128,7 +134,7 @@ class Search:
         self._proven_by = self.pairs
         # An action stays as long as no other is better by more than the last bits.
         self._slack = self._step.noise
-        target = tol * max(self._mdp.largest_reward, self._step.largest)
+        target = self._target = tol * max(self._mdp.largest_reward, self._step.largest)
         if self.order is not None and (self._step.is_rounding or self._step.bound <= target):
             V = np.empty(self.pairs.n_acting)
             V[self.order] = self.pairs.TV[: len(V)]
@@ -188,6 +194,11 @@ class Search:
             self.pairs.eliminate(step.spread_bound + 2 * step.noise, MOST_LEFT)
         V = self.pairs.TV
         V[:n] += step.moved
+        if self._marches and isinstance(self.pairs, CompiledPairs):
+            self.V = V
+            enough = max(IN_PLACE.tolerance * max(-step.lo, step.hi), 2 * step.noise)
+            self._marches = self.pairs.march(V, self._slack, enough)
+            return
         is_new = self.n_changed / n
         cheap = self._n_cheap if is_new <= STILL else FEW_SWEEPS
         self.V = self._evaluator.evaluate(policy, V, step, cheap=cheap, is_new=is_new)

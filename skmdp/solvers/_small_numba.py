@@ -18,10 +18,10 @@ from skmdp.solvers import _bounds, _sweeps
 from skmdp.solvers._driver import LARGEST_SHARE
 from skmdp.solvers._kernels import Change
 from skmdp.solvers._kernels_numba import follow, improve
-from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, index, read_only
+from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, index, read_only
 from skmdp.solvers._search import FEW_SWEEPS
-from skmdp.solvers._small import PROVEN, UNSOLVED
-from skmdp.solvers._ties_numba import INNER, conclude
+from skmdp.solvers._small import FINAL, PROVEN, UNSOLVED
+from skmdp.solvers._ties_numba import conclude
 
 # Sweeps to come from which another way is better where states are not few.
 MANY_SWEEPS = 100
@@ -144,6 +144,12 @@ def evaluate(
 
 
 @njit(**INNER)
+def how_it_ended(is_last: Any, is_final: Any, n_undecided: Any) -> Any:
+    """Return how a search ended; what no smaller errors would decide is final, too."""
+    return PROVEN + is_last + is_final if is_last or n_undecided == 0 else FINAL
+
+
+@njit(**INNER)
 def search(
     rows: Any,
     gamma: Any,
@@ -203,8 +209,8 @@ def search(
                 *(rows, gamma, heaviest, proof, largest_reward, rounding, n_roundings),
                 *(TV, values, V, Q, weight, greedy),
             )
-            if is_last or n_undecided == 0:
-                how = PROVEN + is_last + is_final
+            if is_last or share == 1.0:  # smaller errors would decide no more
+                how = how_it_ended(is_last, is_final, n_undecided)
                 return how, n_iter, is_proven, target, proof, n_undecided
             wanted = min(share, LARGEST_SHARE) * proof.spread_bound
         n_sweeps = cheap if n_changed <= STILL * n else FEW_SWEEPS

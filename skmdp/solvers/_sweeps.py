@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from skmdp.solvers._kernels import equations_of
 SWEEPS_BETWEEN = 4
 # Share of the states whose action changed up to which a policy is nearly still.
 STILL = 0.02
+# Share of the largest change up to which others are next to nothing.
+SETTLED = 1e-6
 # States up to which elimination in a full matrix costs less than most other ways.
 FEW_STATES = 400
 # Times that a band may be too wide before none is looked for any more.
@@ -106,12 +108,13 @@ class Evaluator:
         states whose action is new.
         """
         pace = self._pace
-        enough = 2 * step.noise * self.discounting.most
-        tolerance = pace.tolerance if is_new > 0 else pace.still_tolerance
-        goal = max(tolerance * self.discounting.width(step.lo, step.hi), enough)
+        goal, enough = self._goal(step, is_new)
         most_sweeps = pace.most_still if is_new <= STILL else pace.most_sweeps
         widths: list[float] = []
         is_tried = not self._may_solve
+        solved = self._along_paths(policy, V, goal, is_new)
+        if solved is not None:
+            V, most_sweeps = solved, 0
         for _ in range(most_sweeps):
             V, lo, hi = policy.sweep(V)
             widths.append(self.discounting.width(lo, hi))
@@ -135,6 +138,18 @@ class Evaluator:
             n = len(policy.rewards)  # rounding is relative to what is left
             V[:n] -= shared_part(V[:n])
         return V
+
+    def _goal(self, step: Proof, is_new: float) -> tuple[float, float]:
+        """Return the width at which improving pays again, and that of noise."""
+        enough = 2 * step.noise * self.discounting.most
+        tolerance = self._pace.tolerance if is_new > 0 else self._pace.still_tolerance
+        return max(tolerance * self.discounting.width(step.lo, step.hi), enough), enough
+
+    def _along_paths(self, policy: Policy, V: Floats, goal: float, is_new: float) -> Floats | None:
+        """Return the values of a policy that leads from each state to one other at most."""
+        if not self._may_solve or policy.along_paths is None:
+            return None
+        return self.solve(policy, V, goal, math.inf, is_new)
 
     def _leap(
         self, policy: Policy, V: Floats, goal: float, to_come: float, is_new: float
@@ -176,16 +191,21 @@ class Evaluator:
         self, policy: Policy, d: Floats, goal: float, to_come: float, is_new: float
     ) -> Floats | None:
         """Return the solution of the policy's equations for d, None if that is too much work."""
-        x = self._directly(policy, d, to_come, is_new)
-        if x is not None or not (to_come > self._many_sweeps and is_new <= STILL):
+        x = self._directly(policy, d, 0.0, is_new)
+        if x is not None or is_new > STILL:
             return x
-        x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
-        if not is_solved:
+        if to_come > self._many_sweeps:
+            x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
+            if is_solved:
+                return x
             self._many_sweeps *= 10
-        return x
+        direct = self._directly(policy, d, to_come, is_new)
+        return x if direct is None else direct
 
     def _directly(self, policy: Policy, d: Floats, to_come: float, is_new: float) -> Floats | None:
         """Return the solution by elimination, None if that is too much work."""
+        if (along_paths := policy.along_paths) is not None:
+            return along_paths(d)
         x = self._in_band(policy, d, to_come, is_new)
         if x is not None or len(d) > FEW_STATES:
             return x
@@ -205,11 +225,23 @@ class Evaluator:
             return None
         is_wide = not self._is_narrow and policy.spreads(most)
         P = None if is_wide else policy.transitions()
-        x = None if P is None else solve_band(equations_of(P), d, most, self._is_narrow)
+        x = None if P is None else solve_rest(equations_of(P), d, most, self._is_narrow)
         self._is_narrow = x is not None
         if x is None:
             self._n_refusals, self._refused = self._n_refusals + 1, most
         return x
+
+
+def solve_rest(equations: Any, d: Floats, most: float, is_narrow: bool) -> Floats | None:
+    """Solve by elimination in a band, without the first states that are as good as solved.
+
+    That is, where no others lead to them. None if the band is too wide.
+    """
+    start = int(np.argmax(np.abs(d) > SETTLED * np.abs(d).max()))
+    if not start or equations[start:, :start].nnz:
+        return solve_band(equations, d, most, is_narrow)
+    x = solve_band(equations[start:, start:], d[start:], most, is_narrow)
+    return None if x is None else np.append(np.zeros(start), x)
 
 
 def sweeps_to_come(widths: list[float], goal: float) -> float:

@@ -55,7 +55,7 @@ def count_undecided(
 
     Better by more than the tolerance, that is. The errors of V are at most ``bound``, and those of
     two states differ by at most ``spread``. The second number is the share of these errors that
-    would leave no such state.
+    would leave no such state but those that no share would decide, 1 if there are no others.
     """
     first, n_pairs = mdp.first_pairs, len(Q)
     top = np.maximum.reduceat(Q, first)
@@ -110,5 +110,9 @@ def undecided_states(
         proven = gamma * (np.minimum(gain, loss) * spread + np.abs(gain - loss) * bound)
     enough = np.maximum(tolerated, gaps - tolerated)
     is_open = proven > enough
-    undecided[at[near[is_open]]] = True
+    state = at[near]
+    undecided[state[is_open]] = True
+    is_lost = np.zeros(len(first), dtype=bool)
+    is_lost[state[is_open & ~(enough > 0)]] = True
+    is_open &= ~is_lost[state]
     return undecided, float((enough[is_open] / proven[is_open]).min(initial=1.0))

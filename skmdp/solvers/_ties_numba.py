@@ -12,6 +12,7 @@ from numba import float64, int64, njit, uint32, uint64
 
 from skmdp.solvers._numba import (
     CODES,
+    INNER,
     NUMBERS,
     ONE,
     OPTIONS,
@@ -20,13 +21,6 @@ from skmdp.solvers._numba import (
     tuple_of,
 )
 from skmdp.solvers._ties import EPS, NEGLIGIBLE
-
-# What is called by compiled code only needs no place of its own.
-INNER: dict[str, Any] = {
-    "error_model": "numpy",
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
 
 
 @njit(
@@ -93,7 +87,7 @@ def share_that_decides(
 ) -> Any:
     """Return the share of the errors that would prove the best action of state s, 1 if they do.
 
-    ``weight`` holds zeros.
+    It is 0 where no errors are small enough. ``weight`` holds zeros.
     """
     loosest, bound, spread, span = limits
     start, last = index(first[s]), index(first[s + ONE])
@@ -146,9 +140,10 @@ def look_for_ties(
 ) -> Any:
     """Set ``greedy`` to the best pairs; return the number of states where that is not decided.
 
-    The second number is the share of the errors that would leave none. ``sizes`` are those of V;
-    ``loosest`` is the largest error of a difference of two Q, ``span`` their range, ``rounding``
-    more than what rounding changes; ``weight`` holds zeros.
+    The second number is the share of the errors that would leave none but those that no share would
+    decide, 1 if there are no others. ``sizes`` are those of V; ``loosest`` is the largest error of
+    a difference of two Q, ``span`` their range, ``rounding`` more than what rounding changes;
+    ``weight`` holds zeros.
     """
     n_undecided, least_share = 0, 1.0
     far = loosest + NEGLIGIBLE * span + rounding
@@ -167,7 +162,8 @@ def look_for_ties(
             rows = first, indptr, indices, data, rewards
             share = share_that_decides(s, best, *rows, gamma, sizes, Q, n_roundings, limits, weight)
             n_undecided += share < 1.0
-            least_share = min(least_share, share)
+            if share > 0.0:
+                least_share = min(least_share, share)
     return n_undecided, least_share
 
 
