@@ -143,7 +143,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     is_better_ : bool
         Whether the policy is shown to earn more than was logged: the interval lies above 0, above
         what a drift of rewards may account for, and behind an encoder above what unsupported
-        decisions may cost; and less than 10 % of the decisions lack support.
+        decisions may cost; less than 10 % of the decisions lack support; and at least 20 episodes
+        were judged on, three in five of all: of fewer, parts may hardly show how episodes end.
     imitates_log_ : bool
         Whether ``require_gain`` has put the most logged actions in place of the policy.
 
@@ -549,6 +550,7 @@ def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict
         mean_return=on_all.mean_return,
         unknown_time_share=unknown_time_share,
         drift=on_all.drift,
+        n_episodes=held_out.n_episodes,
     )
 
 

@@ -362,6 +362,29 @@ def test_the_luckiest_of_many_actions_is_no_gain(n_rows, n_actions):
     assert claims <= 3
 
 
+def long_episodes(seed, n_episodes):
+    """Few long records of two equal actions, which all come to an end."""
+    rng = np.random.default_rng(seed)
+    n = 60 * n_episodes
+    return pd.DataFrame(
+        {
+            "episode": np.repeat(np.arange(n_episodes), 60),
+            "state": rng.integers(4, size=n),
+            "action": rng.choice(["a", "b"], n),
+            "reward": rng.normal(1, 1, n),
+        }
+    )
+
+
+@pytest.mark.parametrize("n_episodes", [12, 25])
+def test_few_long_episodes_prove_nothing(n_episodes):
+    """A part of them may hold no end after one of the actions, which then looks endless."""
+    found = [MarkovPolicyCV().fit(long_episodes(seed, n_episodes)) for seed in range(10)]
+    assert any(one.gain_interval_[0] > 0 for one in found)
+    assert not any(one.is_better_ for one in found)
+    assert any("too few to judge on" in one.summary() for one in found)
+
+
 def test_confounders_that_states_hide_prove_nothing():
     """Both causes are measured, but four clusters do not hold them; the action costs .3."""
     claims = 0

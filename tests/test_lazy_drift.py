@@ -125,8 +125,12 @@ CASES = {
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # of what the flags leave open
 @pytest.mark.parametrize("case", CASES)
 def test_what_a_drift_accounts_for_is_that_of_the_table_in_memory(case):
-    """Exactly, as lots hold one episode each."""
-    same(judge(lazily(CASES[case])), judge(in_order(CASES[case])))
+    """Exactly, as lots hold one episode each, but for what changes over steps in some states."""
+    lazy, eager = judge(lazily(CASES[case])), judge(in_order(CASES[case]))
+    if case in ("neither", "few"):
+        assert lazy.drift_gain < eager.drift_gain
+    else:
+        same(lazy, eager)
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
@@ -198,14 +202,14 @@ def test_a_drift_is_not_taken_for_a_gain(n, rises, falls):
     looks = [one.to_frame()["difference_lower"].iloc[0] > 0 for one in found]
     assert np.mean(looks) > 0.5
     assert not any(one.is_better for one in found)
-    assert any("rewards change over time" in one.conclusion for one in found)
+    assert any("rewards may change over time" in one.conclusion for one in found)
 
 
 def test_cross_validation_is_not_taken_in():
     found = [MarkovPolicyCV().fit(lazily(draw(seed, rises=1.5))) for seed in range(N_LOGS // 2)]
     assert sum(one.gain_interval_[0] > 0 for one in found) > N_LOGS / 4
     assert not any(one.is_better_ for one in found)
-    assert any("rewards change over time" in one.summary() for one in found)
+    assert any("rewards may change over time" in one.summary() for one in found)
 
 
 def test_machines_that_start_later_come_later():
@@ -230,9 +234,12 @@ def test_what_is_better_is_found():
         assert MarkovPolicyCV().fit(lazily(draw(seed, better=0.3, n=1000))).is_better_
 
 
-def test_rewards_that_do_not_drift_are_not_said_to():
-    found = [judge(lazily(draw(seed, n=400, longest=6))).drift_gain for seed in range(40)]
-    assert np.count_nonzero(found) <= 5  # 1.6 are expected: two looks at 2 % each
+def test_where_nothing_drifts_little_is_taken_off():
+    found = [judge(lazily(draw(seed, n=400, longest=6))) for seed in range(40)]
+    errors = [one.to_frame()["difference_standard_error"].iloc[0] for one in found]
+    taken_off = np.array([one.drift_gain for one in found]) / errors
+    assert taken_off.mean() < 0.3
+    assert np.count_nonzero(taken_off > 2) <= 5  # 1.6 are expected: two looks at 2 % each
 
 
 @pytest.mark.parametrize("n", [150, 600])

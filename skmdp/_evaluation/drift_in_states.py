@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.stats import beta
 
 from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals
@@ -36,18 +37,22 @@ from skmdp._evaluation.drift import Drift, Steps, drifts_of
 from skmdp._evaluation.lots import products_of_episodes
 from skmdp._typing import Floats, Integers
 
-# Blocks of time in a state, and how many rows each has at least; beyond the first few, rather more:
-# what happens within a block goes unnoticed, but time takes no more from an estimate than it must.
-FEW_BLOCKS = 6
+# Blocks of time in a state, and how many rows each has at least: what happens within a block goes
+# unnoticed.
 MOST_BLOCKS = 30
 FEWEST_ROWS = 10
-ROWS_OF_MORE = 100
-# Numbers of all information matrices together, unless states are so many that few blocks have more.
-LARGEST = 1_000_000
+# As many blocks a state may always have; more if all information matrices together stay this large.
+FEW_BLOCKS = 6
+LARGEST = 2_000_000
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
 # Share of what moves the difference in which time and action may be impossible to tell apart.
 MOST_UNTOLD = 0.01
+# Where an action followed another, one block of time may hold both. So time must not tell the
+# actions of a state better than chance does with this probability, while all blocks but one hold
+# less than this share of what tells actions apart.
+UNLIKELY = 0.01
+LITTLE = 0.1
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 
@@ -79,8 +84,7 @@ class DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on."""
         state = residuals.parent_of_row
         n_rows = np.bincount(state, residuals.n_rows).astype(np.float64)
-        n_wished = np.maximum(n_rows // ROWS_OF_MORE, FEW_BLOCKS)
-        n_wished = np.minimum(n_wished, n_rows // FEWEST_ROWS)
+        n_wished = n_rows // FEWEST_ROWS
         n_wished[n_wished < 2] = 0
         most = np.sqrt(LARGEST / max(1, int(np.count_nonzero(n_wished))))
         width = int(np.clip(most, FEW_BLOCKS, MOST_BLOCKS))
@@ -113,10 +117,10 @@ class DriftInStates:
         n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
         mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
         shares = log.of_all_rows(moved - mean[state])
-        apart = np.bincount(cell, shares[rows], len(self._information) * self.width)
+        apart = sum_by_code(cell, shares[rows], self._n_of_cells.size)
         apart = apart.reshape(-1, self.width, 1)
         ways = self._inverse @ apart
-        untold = np.abs(apart - self._information @ ways).sum()
+        untold = self._untold(apart, ways, shares, shares * (moved - mean[state]))
         if must_tell and untold > MOST_UNTOLD * np.abs(shares).sum():
             return np.inf
         drawn = np.zeros(len(moved))
@@ -126,6 +130,33 @@ class DriftInStates:
         adds = self._error(moved - due) - self._error(moved)
         of_all = float(log.of_all_rows(due * log.amounts).sum())
         return max(0.0, of_all + SURE * max(0.0, adds))
+
+    def _untold(self, apart: Floats, ways: Floats, shares: Floats, squares: Floats) -> float:
+        """Return how much of what moves a difference tells time and action not apart.
+
+        ``shares`` and ``squares`` (n_rows,) are what the rows move it by, and their variance.
+        """
+        rows, cell = self._rows
+        n_states = len(self._information)
+        size = sum_by_code(cell // self.width, np.abs(shares[rows]), n_states)
+        untold = np.abs(apart - self._information @ ways)[:, :, 0].sum(axis=1)
+        n, n_blocks = self._n_of_cells, np.count_nonzero(self._n_of_cells, axis=1)
+        of_blocks = sum_by_code(cell, squares[rows], n.size).reshape(n.shape)
+        between = divide(apart[:, :, 0] ** 2, n)
+        within = of_blocks - between
+        total, elsewhere = of_blocks.sum(axis=1), within.sum(axis=1) - within.max(axis=1)
+        freedom = np.maximum(n_blocks - 1, 1), np.maximum(n.sum(axis=1) - n_blocks, 1)
+        by_chance = beta.isf(UNLIKELY, freedom[0] / 2, freedom[1] / 2)
+        is_told_by_time = (n_blocks > 1) & (between.sum(axis=1) > by_chance * total)
+        is_replaced = is_told_by_time & (elsewhere < LITTLE * total)
+        return float(np.where(is_replaced, size, untold).sum())
+
+    @cached_property
+    def _n_of_cells(self) -> Floats:
+        """Number of rows in each block of each state, (n_states, n_blocks)."""
+        rows, cell = self._rows
+        n = self.residuals.of_all_rows(np.ones(len(self.cell)))[rows]
+        return sum_by_code(cell, n, len(self._information) * self.width).reshape(-1, self.width)
 
     def _error(self, weights: Floats) -> float:
         """Return the standard error of the residuals' sum by such weights, (n_rows,)."""

@@ -99,7 +99,10 @@ class Verdict:
         if not np.isfinite([self.lower, self.upper]).all():
             return "no interval"
         if self._has_few_episodes:
-            return f"{self.n_episodes} episodes are too few, at least {ENOUGH_EPISODES} are needed"
+            return (
+                f"{self.n_episodes} episodes are too few to judge on, at least {ENOUGH_EPISODES} "
+                "are needed"
+            )
         if self.unknown_time_share > MOST_LEFT_OUT:
             return (
                 f"it is not known how long {self.unknown_time_share:.0%} of the decisions took, "

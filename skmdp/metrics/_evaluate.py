@@ -197,7 +197,8 @@ def evaluate_policy(
     blocks of time, plus two of their standard errors, where a test finds that all rewards drift;
     or, if that is more, by those of 2 to 30 blocks in each state with 20 rows or more (with
     ``"fqe"``, in each region of about 100 rows), plus two times what they add to the error.
-    ``is_better`` asks for more than that. Changes within a block go unnoticed. The episodes of a
+    ``is_better`` asks for more than that. Changes within a block go unnoticed, and so does an
+    order of time in which ``X`` does not hold its episodes: sort it by time. The episodes of a
     lazy table are in the order of their first steps, those that start at one step in that of their
     labels, in 20 blocks; over its steps, changes in some states only go unnoticed.
 
