@@ -379,4 +379,5 @@ class HeldOut:
             prior_strength=min(cv.prior_strength, STRONGEST_OF_ESTIMATES),
             in_time=None if in_time is None else in_time.part(position),
             steps=steps_of(log, rows.counts) if len(lengths) == len(lots.lengths) else None,
+            step=None if log.step is None else log.step[position],
         )

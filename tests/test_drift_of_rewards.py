@@ -9,6 +9,7 @@ from skmdp import MarkovPolicyCV
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.drift import Drift
 from skmdp._evaluation.drift_in_states import DriftInStates
+from skmdp._evaluation.time_blocks import time_blocks
 from skmdp.metrics import compare_policies, evaluate_policy
 
 N_LOGS = 20
@@ -280,8 +281,9 @@ def drift_of(rewards, group, episode, *, steps=False):
     """The drift of rewards in groups that are actions of one state."""
     parent = np.zeros(int(group.max()) + 1, dtype=int)
     residuals = Residuals.of_outcomes(rewards, group, parent, None)
-    look = Drift.of_steps if steps else Drift.of_episodes
-    return look(residuals, np.zeros(len(group), dtype=int), episode)
+    ((by_episodes,), (by_places,)) = time_blocks(episode)
+    block = (by_places if steps else by_episodes).of_all
+    return Drift.of(residuals, np.zeros(len(group), dtype=int), block, episode)
 
 
 def test_two_way_effects_are_found_exactly():

@@ -21,8 +21,7 @@ Where the actions of a state were taken at different times, time and action cann
 then b lies outside the range of A, or b' A^-1 b, by which the chance in gamma adds to the variance
 of the estimate, is large beside the sum of w^2.
 
-Time is looked at in two ways: the order in which the log holds its episodes, and the steps of an
-episode.
+Time is looked at in the ways of ``time_blocks``.
 
 Where lots of episodes are known in place of these, the sums over rows are the same, and S is what
 the spread between lots of one time shows of it, to which how the times differ is added. Whether s
@@ -49,9 +48,6 @@ from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.lots import products_of_episodes
 from skmdp._typing import Floats, Integers
 
-# Blocks of time, and how many episodes each has at least.
-MOST_BLOCKS = 30
-FEWEST_EPISODES = 10
 # Probability that rewards which do not drift are said to: what is then asked for more is little.
 LEVEL = 0.02
 # Standard errors by which what is due to a drift may be more than what is seen of it.
@@ -101,36 +97,19 @@ class Drift:
     entry: Integers | None = None
 
     @classmethod
-    def of_episodes(
-        cls, residuals: Residuals, state: Integers, episode: Integers, sizes: Floats | None = None
-    ) -> Drift:
-        """Look for a drift over the episodes, in their order; or over lots of so many ``sizes``."""
-        n_episodes = int(episode[-1]) + 1
-        n_blocks = max(1, min(MOST_BLOCKS, n_episodes // FEWEST_EPISODES))
-        block_of = np.arange(n_episodes) * n_blocks // n_episodes
-        return cls.of(residuals, state, block_of[episode], n_blocks, episode, sizes)
-
-    @classmethod
-    def of_steps(cls, residuals: Residuals, state: Integers, episode: Integers) -> Drift:
-        """Look for a drift over the steps of episodes, in blocks of about as many rows."""
-        step = np.arange(len(episode)) - np.searchsorted(episode, episode)
-        block_of = blocks_of_steps(np.bincount(step))
-        return cls.of(residuals, state, block_of[step], int(block_of[-1]) + 1, episode)
-
-    @classmethod
     def of(
         cls,
         residuals: Residuals,
         state: Integers,
         block: Integers,
-        n_blocks: int,
         episode: Integers,
         sizes: Floats | None = None,
     ) -> Drift:
-        """Look for a drift in what groups leave of rewards.
+        """Look for a drift over blocks of time in what groups leave of rewards.
 
         ``episode`` (n_rows,) ascends. It may be a lot of episodes, ``sizes`` (n_lots,) of them.
         """
+        n_blocks = int(block.max()) + 1
         rows, group, n = _told_groups(residuals)
         code = group * n_blocks + block[rows]
         counted = None if residuals.n_rows is None else residuals.n_rows[rows]
@@ -215,21 +194,6 @@ class Drift:
                 return np.inf
         error = np.sqrt(max(0.0, float(apart @ self.covariance @ apart)))
         return float(max(0.0, apart @ self.effects + DOUBT * error))
-
-
-def drifts_of(residuals: Residuals, state: Integers, episode: Integers) -> tuple[Drift, Drift]:
-    """Look for drifts over the episodes, and over their steps.
-
-    ``state`` (n_rows,) says among which rows actions are compared; ``episode`` (n_rows,) ascends.
-    """
-    of_log = residuals, state, episode
-    return Drift.of_episodes(*of_log), Drift.of_steps(*of_log)
-
-
-def blocks_of_steps(n_at: Integers) -> Integers:
-    """Return the block of each step, (n_steps,), given how many rows are at each."""
-    n_blocks = max(1, min(MOST_BLOCKS, int(np.count_nonzero(n_at >= FEWEST_EPISODES))))
-    return np.asarray((np.cumsum(n_at) - n_at) * n_blocks // n_at.sum())
 
 
 def _told_groups(residuals: Residuals) -> tuple[Integers, Integers, Floats]:

@@ -33,9 +33,10 @@ from scipy.stats import beta
 from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import divide
-from skmdp._evaluation.drift import Drift, Steps, drifts_of
+from skmdp._evaluation.drift import Drift, Steps
 from skmdp._evaluation.lots import products_of_episodes
-from skmdp._typing import Floats, Integers
+from skmdp._evaluation.time_blocks import TimeBlocks, time_blocks
+from skmdp._typing import Array, Floats, Integers
 
 # Blocks of time in a state, and how many rows each has at least: what happens within a block goes
 # unnoticed.
@@ -203,25 +204,40 @@ class DriftInStates:
         return np.asarray(np.linalg.pinv(self._information, rcond=ROUNDING, hermitian=True))
 
 
-def drifts_in_states(
-    residuals: Residuals, episode: Integers
-) -> tuple[tuple[Drift, DriftInStates], ...]:
-    """Look for drifts over the episodes, and over their steps, each of all states and of each one.
+def drifts_in_time(
+    residuals: Residuals,
+    state: Integers,
+    in_states: Residuals,
+    episode: Integers,
+    step: Array | None = None,
+) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
+    """Look for drifts by when rows were, and by how far their episodes had come.
 
-    The parents of ``residuals`` are states; ``episode`` (n_rows,) ascends.
+    In all rows, among which ``state`` (n_rows,) says whose actions are compared; and in each parent
+    of ``in_states``. ``episode`` (n_rows,) ascends, and so does ``step`` (n_rows,) in each.
     """
-    drifts = drifts_of(residuals, residuals.parent_of_row, episode)
-    return tuple((one, DriftInStates.of(residuals, one.block, episode)) for one in drifts)
+    return tuple(
+        tuple(
+            look
+            for blocks in by
+            for look in (
+                Drift.of(residuals, state, blocks.of_all, episode),
+                DriftInStates.of(in_states, blocks.of_each, episode),
+            )
+        )
+        for by in time_blocks(episode, step)
+    )
 
 
 def drifts_of_lots(
     residuals: Residuals, lot: Integers, sizes: Floats, steps: Steps
 ) -> tuple[tuple[Drift, DriftInStates], tuple[Drift]]:
-    """Do the same, given the ``lot`` of each entry, which ascends, of so many episodes each.
+    """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
 
     Steps are not known state by state.
     """
-    of_log = residuals, residuals.parent_of_row, lot, sizes
-    episodes = Drift.of_episodes(*of_log)
-    in_states = DriftInStates.of(residuals, episodes.block, lot, sizes)
-    return (episodes, in_states), (Drift.of_counted_steps(*of_log, steps),)
+    state, block = residuals.parent_of_row, TimeBlocks.of_episodes(lot).of_all
+    episodes = Drift.of(residuals, state, block, lot, sizes)
+    in_states = DriftInStates.of(residuals, block, lot, sizes)
+    over_steps = Drift.of_counted_steps(residuals, state, lot, sizes, steps)
+    return (episodes, in_states), (over_steps,)

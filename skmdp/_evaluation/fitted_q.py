@@ -37,8 +37,8 @@ from scipy.sparse import csr_array, diags_array
 
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import follow_values, follow_visits
-from skmdp._evaluation.drift import Drift, drifts_of
-from skmdp._evaluation.drift_in_states import DriftInStates
+from skmdp._evaluation.drift import Drift
+from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_time
 from skmdp._evaluation.fitted_estimate import FittedEstimate, average_estimates
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.in_time import InTime
@@ -228,8 +228,8 @@ class FittedQ:
         )
 
     @cached_property
-    def _drifts(self) -> tuple[tuple[Drift, DriftInStates], ...]:
-        """How rewards drift over the episodes, and over their steps: everywhere, and in regions."""
+    def _drifts(self) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
+        """How rewards drift in time, of which there are two kinds: everywhere, and in regions."""
         log, one_state = self.log, np.zeros(len(self.log.episode), dtype=np.intp)
         region = self.leaves.regions(log.states, log.actions)
         n_regions = int(region.max()) + 1
@@ -239,10 +239,7 @@ class FittedQ:
         in_regions = Residuals.of_outcomes(
             apart, region * log.n_actions + log.actions, parent, None
         )
-        return tuple(
-            (drift, DriftInStates.of(in_regions, drift.block, log.episode))
-            for drift in drifts_of(self._residuals, one_state, log.episode)
-        )
+        return drifts_in_time(self._residuals, one_state, in_regions, log.episode, log.step)
 
     @cached_property
     def _residuals(self) -> Residuals:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skmdp._typing import Bools, Floats, Integers
+from skmdp._typing import Array, Bools, Floats, Integers
 
 # What varies less than this, relative to its size, varies by rounding only.
 ROUNDING = 1e-9
@@ -34,6 +34,8 @@ class RawLog:
     # (n_rows,) the row whose state is the next state of each, -1 where there is none; None where
     # that is unknown.
     following_row: Integers | None = None
+    # (n_rows,) by which rows of an episode are in order; None where they lie in it.
+    step: Array | None = None
 
     @property
     def n_episodes(self) -> int:
@@ -73,6 +75,7 @@ class RawLog:
             start_states=self.start_states[episodes],
             n_actions=self.n_actions,
             following_row=following,
+            step=None if self.step is None else self.step[rows],
         )
 
     def rows_of(self, action: int) -> Integers:

@@ -15,14 +15,14 @@ from skmdp._estimation.counts import TransitionCounts
 from skmdp._evaluation.credibility import Residuals
 from skmdp._evaluation.direct import divide
 from skmdp._evaluation.drift import Drift, Steps
-from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_states, drifts_of_lots
+from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_time, drifts_of_lots
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
     discounted_returns,
     time_before,
 )
 from skmdp._evaluation.in_time import InTime
-from skmdp._typing import Floats, Integers
+from skmdp._typing import Array, Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class Replay:
     stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
     ``start_weights`` (None: one each). Where its episodes were dealt to lots, ``lengths`` and
     ``start_lengths`` are the entries and the starts of each lot (None: one start each), and
-    ``steps`` tell which of its rows lie at which steps (None: nobody asked).
+    ``steps`` tell which of its rows lie at which steps (None: nobody asked). In memory ``step``
+    (n,) is the number by which rows of an episode are in order (None: they lie in it).
     """
 
     counts: TransitionCounts
@@ -59,6 +60,7 @@ class Replay:
     start_weights: Floats | None = None
     start_lengths: Integers | None = None
     steps: Steps | None = None
+    step: Array | None = None
 
     @classmethod
     def of_rows(
@@ -160,12 +162,19 @@ class Replay:
     @cached_property
     def drifts(self) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
         """How rewards drift in time, of which there are two kinds; nothing where it is unknown."""
-        if self.lengths is None or (self.n_rows is not None and self.steps is None):
-            return ()
+        residuals = self.residuals
+        if self.n_rows is None and (self.lengths is not None or self._all_end):
+            state = residuals.parent_of_row
+            return drifts_in_time(residuals, state, residuals, self.episode, self.step)
         if self.steps is None:
-            return drifts_in_states(self.residuals, self.episode)
+            return ()
         sizes = np.bincount(self.episode_of_starts, self.start_weights).astype(np.float64)
-        return drifts_of_lots(self.residuals, self.episode, sizes, self.steps)
+        return drifts_of_lots(residuals, self.episode, sizes, self.steps)
+
+    @property
+    def _all_end(self) -> bool:
+        """Whether no row leads on, so that each is an episode of its own."""
+        return bool((self.counts.next_states == self.counts.n_states).all())
 
     @cached_property
     def returns(self) -> Floats:

@@ -51,7 +51,8 @@ class Transitions:
     episodes (None: unknown, or too many). ``durations`` tell the time until the next decision
     (None: the log does not), ``longest_time`` how long the longest episode takes, those rows
     included that do not count (None: unknown). ``beside`` holds further columns, each (n,), that
-    were asked for.
+    were asked for. ``step`` (n,) are the numbers by which rows were put in order (None: there are
+    none).
 
     Of a lazy table an entry stands for all rows that agree: ``weights`` are then those of these
     rows together, and ``sums`` tells what else they add up to (None: nothing but rows that agree in
@@ -84,6 +85,7 @@ class Transitions:
     durations: Durations | None = None
     longest_time: float | None = None
     beside: tuple[LabelColumn, ...] = ()
+    step: npt.NDArray[Any] | None = None
     sums: RowSums | None = None
     lots: Lots | None = None
 
@@ -150,6 +152,7 @@ class LogRows:
             next_states=[column.take(rows) for column in self.next_states],
             rewards=_some(self.rewards, rows),
             episode=None if self.episode is None else self.episode.take(rows),
+            step_numbers=_some(self.step_numbers, rows),
             terminated=_some(self.terminated, rows),
             truncated=_some(self.truncated, rows),
             weights=_some(self.weights, rows),
@@ -232,6 +235,7 @@ def link_rows(rows: LogRows) -> Transitions:
         durations=_some(rows.settled_durations, counts),
         longest_time=longest_time,
         beside=beside,
+        step=_some(rows.step_numbers, counts),
     )
 
 

@@ -145,6 +145,7 @@ class Measurements:
             start_states=self.numbers(log.start_codes),
             n_actions=len(log.actions),
             following_row=self._following_row,
+            step=log.step,
         )
 
     @property

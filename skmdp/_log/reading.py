@@ -11,6 +11,7 @@ numpy arrays. What goes out: ``Transitions``. The contract:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import numpy as np
@@ -93,7 +94,11 @@ def read_table(
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
-    step, step_numbers = (None, None) if episode is None else find_steps(frame, roles.step)
+    step, step_numbers = None, None
+    if episode is not None:
+        step, step_numbers = find_steps(frame, roles.step)
+    elif next_states is not None and (next_states[0].codes == MISSING).all():
+        step_numbers = _steps_of_decisions(frame, roles.step)
     action = read_labels(frame.column(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
@@ -346,6 +351,13 @@ def find_steps(frame: Table, name: Name | None) -> tuple[LabelColumn, Array] | t
     if name is None or name not in frame.columns:
         return None, None
     return read_steps(frame.column(name), name)
+
+
+def _steps_of_decisions(frame: Table, name: Name | None) -> Array | None:
+    """Read when decisions were that are nothing but that, None where the column does not tell."""
+    with suppress(TypeError, ValueError):
+        return find_steps(frame, name)[1]
+    return None
 
 
 def _find_durations(frame: Table, roles: Roles, step: LabelColumn | None) -> Amounts | None:

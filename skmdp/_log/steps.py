@@ -14,7 +14,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from skmdp._evaluation.drift import blocks_of_steps
+from skmdp._evaluation.time_blocks import blocks_of_steps
 from skmdp._log.engines import Tell, collect, fetch, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing

@@ -89,6 +89,7 @@ class Footing:
             gamma=gamma,
             prior_strength=float(kappa),
             steps=steps_of(log, counts),
+            step=log.step,
         )
         return cls(log, evidence, replay, entry)
 
