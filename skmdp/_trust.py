@@ -118,16 +118,26 @@ def in_time_of(log: Transitions, cut_share: float) -> InTime | None:
     return InTime.of_durations(log.durations.numbers, log.longest_time, cut_share)
 
 
-def steps_of(log: Transitions, counts: TransitionCounts) -> Steps | None:
-    """Return where in their episodes the rows of a log lie, as its pairs are counted.
+def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | None:
+    """Return where in their episodes the rows of a log lie, and at which steps, by its pairs.
 
-    None where the log tells it of each row, or does not.
+    None where the log tells it of each row, or does not. The latter only where steps count on from
+    one episode to the next.
     """
     if log.lots is None or log.lots.steps is None:
         return None
-    found = log.lots.steps
-    group = counts.find_pairs(found.state_codes, found.action_codes)
-    return Steps(group, found.block, found.n_rows, found.of_lots)
+    both = (log.lots.steps, log.lots.dates)
+    return tuple(
+        Steps.of_rewards(
+            counts.find_pairs(found.state_codes, found.action_codes),
+            found.block,
+            found.n_rows,
+            found.rewards,
+            found.of_lots,
+        )
+        for found in both
+        if found is not None
+    )
 
 
 def discount_of(log: Transitions, gamma: float) -> tuple[float, Floats | None]:

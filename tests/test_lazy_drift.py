@@ -125,10 +125,11 @@ CASES = {
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # of what the flags leave open
 @pytest.mark.parametrize("case", CASES)
 def test_what_a_drift_accounts_for_is_that_of_the_table_in_memory(case):
-    """Exactly, as lots hold one episode each, but for what changes over steps in some states."""
+    """Exactly, as lots hold one episode each, but for what single states add to the error."""
     lazy, eager = judge(lazily(CASES[case])), judge(in_order(CASES[case]))
     if case in ("neither", "few"):
-        assert lazy.drift_gain < eager.drift_gain
+        error = eager.to_frame()["difference_standard_error"].iloc[0]
+        assert lazy.drift_gain == pytest.approx(eager.drift_gain, abs=0.1 * error)
     else:
         same(lazy, eager)
 
@@ -167,7 +168,7 @@ def test_what_does_not_fit_into_memory_is_added_up_where_it_is(case, engine, mon
 
 
 def test_times_that_never_agree_take_no_more_memory(monkeypatch):
-    """Each row at a time of its own: what comes to memory is as large as with whole months.
+    """Each row at a time of its own: what comes to memory is as large as with whole days.
 
     Machines start in another order, and so fall into other lots.
     """
@@ -190,7 +191,8 @@ def test_times_that_never_agree_take_no_more_memory(monkeypatch):
     table = draw(0, n=400)
     seconds = pd.to_timedelta(np.random.default_rng(0).integers(1000, size=len(table)), unit="s")
     times = pd.Timestamp("2026-01-01") + pd.to_timedelta(table["step"], unit="D") + seconds
-    assert n_rows_of(table.assign(step=times)) < 1.05 * n_rows_of(table)
+    days = table["step"] + table["episode"].str[1:].astype(int) % 3
+    assert n_rows_of(table.assign(step=times)) < 1.05 * n_rows_of(table.assign(step=days))
 
 
 @pytest.mark.parametrize("n", [150, 1000])
@@ -203,6 +205,71 @@ def test_a_drift_is_not_taken_for_a_gain(n, rises, falls):
     assert np.mean(looks) > 0.5
     assert not any(one.is_better for one in found)
     assert any("rewards may change over time" in one.conclusion for one in found)
+
+
+def staggered(seed, *, last_start, opposite=False, better=0.0, n=60, n_steps=60):
+    """Draw records of a calendar, over which rewards rise where an action spreads, or fall."""
+    rng = np.random.default_rng(seed)
+    start = rng.integers(last_start + 1, size=n)
+    step = (start[:, np.newaxis] + np.arange(n_steps)).ravel()
+    t, state = step / (last_start + n_steps), rng.integers(4, size=n * n_steps)
+    sign = np.where(opposite, (-1) ** state, 1)
+    is_new = rng.random(len(t)) < 0.5 + (0.0 if better else 0.8) * sign * (t - 0.5)
+    return pd.DataFrame(
+        {
+            "episode": np.repeat(rng.permutation(n), n_steps),
+            "step": step,
+            "state": state,
+            "action": np.where(is_new, "new", "old"),
+            "reward": 2 * sign * t + better * is_new + rng.normal(size=len(t)),
+            "truncated": np.tile(np.arange(n_steps) == n_steps - 1, n),
+        }
+    )
+
+
+@pytest.mark.parametrize("last_start", [0, 60])
+def test_opposite_drifts_of_states_are_not_taken_for_a_gain(last_start):
+    """Over the steps, which is what changes where all start at once, or over the calendar."""
+    logs = [staggered(seed, last_start=last_start, opposite=True) for seed in range(N_LOGS // 2)]
+    found = [judge(lazily(log)) for log in logs]
+    looks = [one.to_frame()["difference_lower"].iloc[0] > 0 for one in found]
+    assert np.mean(looks) > 0.5
+    assert sum(one.is_better for one in found) <= 1
+    rest = [staggered(seed, last_start=last_start, better=0.5) for seed in range(N_LOGS // 4)]
+    assert all(judge(lazily(log)).is_better for log in rest)
+
+
+def dated(log):
+    return log.assign(step=pd.Timestamp("2026-01-01") + pd.to_timedelta(log["step"], unit="D"))
+
+
+def test_every_engine_reads_the_calendar(engine):
+    log = staggered(0, last_start=60)
+    expected, found = judge(log), judge(engine(dated(log)))
+    assert found.drift_gain == pytest.approx(expected.drift_gain, rel=0.1)
+    assert not found.is_better
+
+
+def test_a_calendar_may_be_in_any_unit():
+    log = staggered(0, last_start=60, opposite=True)
+    expected = judge(lazily(log)).drift_gain
+    eighths = log.assign(step=log["step"] / 8)
+    dates = dated(log).assign(step=lambda t: t["step"].dt.date)
+    for table in (
+        eighths,
+        dates,
+        dated(log).assign(step=lambda t: t["step"].dt.tz_localize("UTC")),
+    ):
+        assert judge(lazily(table)).drift_gain == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_wrong_date_hides_no_drift():
+    """One step far from all others leaves no block without rows."""
+    log = dated(staggered(0, last_start=60, opposite=True))
+    last = log.groupby("episode")["step"].transform("max") == log["step"]
+    far = log["step"].mask(last & (log["episode"] == 7), pd.Timestamp("2226-01-01"))
+    expected = judge(lazily(log)).drift_gain
+    assert judge(lazily(log.assign(step=far))).drift_gain == pytest.approx(expected, rel=0.05)
 
 
 def test_cross_validation_is_not_taken_in():
@@ -273,7 +340,8 @@ def test_without_episodes_nothing_is_called_better(keep):
     alone = judge(keep(table.assign(terminated=True)))
     assert not alone.lacks_episodes
     assert alone.is_better
-    assert alone.conclusion.endswith("chance alone; drift over time not looked for).")
+    not_looked = alone.conclusion.endswith("chance alone; drift over time not looked for).")
+    assert not_looked == (keep is lazily)
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")

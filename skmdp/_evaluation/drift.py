@@ -45,6 +45,7 @@ from scipy.stats import chi2
 
 from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals
+from skmdp._evaluation.direct import divide
 from skmdp._evaluation.lots import products_of_episodes
 from skmdp._typing import Floats, Integers
 
@@ -64,17 +65,33 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """How many rows of each group lie in each block of steps, and what lots of episodes were paid.
+    """How many rows of each group lie in each block of time, and what lots of episodes were paid.
 
-    A cell holds the ``n_rows`` (n_cells,) of a ``group`` in a ``block``, both (n_cells,).
-    ``of_lots`` (n_lots, n_blocks) are the rewards, less their means in the group, added up over the
-    rows of each lot and block.
+    A cell holds the ``n_rows`` (n_cells,) of a ``group`` in a ``block``, both (n_cells,), and
+    ``amounts`` (n_cells,) are their rewards less the mean in the group, on average. ``of_lots``
+    (n_lots, n_blocks) are such amounts, added up over the rows of each lot and block.
     """
 
     group: Integers
     block: Integers
     n_rows: Floats
+    amounts: Floats
     of_lots: Floats
+
+    @classmethod
+    def of_rewards(
+        cls, group: Integers, block: Integers, n_rows: Floats, rewards: Floats, of_lots: Floats
+    ) -> Steps:
+        """Fill in the amounts, given the rewards of cells together, (n_cells,)."""
+        n_groups = int(group.max(initial=-1)) + 1
+        means = divide(*(sum_by_code(group, one, n_groups) for one in (rewards, n_rows)))
+        return cls(group, block, n_rows, rewards / n_rows - means[group], of_lots)
+
+    def entries(self, residuals: Residuals) -> Integers:
+        """Return an entry of the log for each cell that is of the same group, (n_cells,)."""
+        entry_of = np.zeros(len(residuals.parent), dtype=np.intp)
+        entry_of[residuals.group] = np.arange(len(residuals.group))
+        return np.asarray(entry_of[self.group])
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +152,7 @@ class Drift:
         N = _table(code, steps.n_rows, n_groups, n_blocks)[residuals.rows_of_groups > MORE_THAN_ONE]
         by_group = _by_episode(residuals, rows, group, episode, len(n))
         u = steps.of_lots - by_group @ (N / n[:, np.newaxis])
-        entry_of = np.zeros(n_groups, dtype=np.intp)
-        entry_of[residuals.group] = np.arange(len(residuals.group))
-        entry = entry_of[steps.group]
+        entry = steps.entries(residuals)
         none = cls._nothing(steps.block, state[entry], n_blocks, steps.n_rows)
         return cls._of_sums(replace(none, entry=entry), N, u, sizes)
 

@@ -24,7 +24,7 @@ estimates of which one allows for more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,7 +65,7 @@ class DriftInStates:
     ``residuals`` are those of rewards in their pairs, whose parents are states. ``episode``
     (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
     after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes``
-    (n_lots,) in each.
+    (n_lots,) in each. What is here a row may be ``counted`` in blocks, whatever its episode.
     """
 
     residuals: Residuals
@@ -73,6 +73,7 @@ class DriftInStates:
     cell: Integers
     width: int
     sizes: Floats | None = None
+    counted: Counted | None = None
 
     @classmethod
     def of(
@@ -110,7 +111,8 @@ class DriftInStates:
 
         Infinite where time and action cannot be told apart, if ``must_tell``.
         """
-        moved = one.weights - other.weights
+        of_entries = one.weights - other.weights
+        moved = of_entries if self.counted is None else of_entries[self.counted.entry]
         rows, cell = self._rows
         if not moved[rows].any():
             return 0.0
@@ -128,7 +130,10 @@ class DriftInStates:
         drawn[rows] = ways.ravel()[cell]
         of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
         due = drawn - of_pairs[log.group]
-        adds = self._error(moved - due) - self._error(moved)
+        if self.counted is None:
+            adds = self._error(moved - due) - self._error(moved)
+        else:
+            adds = self.counted.adds(moved, due, of_entries)
         of_all = float(log.of_all_rows(due * log.amounts).sum())
         return max(0.0, of_all + SURE * max(0.0, adds))
 
@@ -204,6 +209,41 @@ class DriftInStates:
         return np.asarray(np.linalg.pinv(self._information, rcond=ROUNDING, hermitian=True))
 
 
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """What is known where only numbers of rows and sums of rewards are, by group and block of time.
+
+    ``entry`` (n_cells,) is one of the log that moves estimates as the rows of each cell do,
+    ``variance`` (n_cells,) that of the rewards of these rows together, ``by_episode`` the rows of
+    the log as their episodes hold them.
+    """
+
+    entry: Integers
+    variance: Floats
+    by_episode: DriftInStates
+
+    @classmethod
+    def look(cls, by_episode: DriftInStates, steps: Steps) -> DriftInStates:
+        """Deal the rows of each state to blocks of time, as they are counted."""
+        log = by_episode.residuals
+        squares = log.sums(log.amounts**2, log.group, len(log.parent))
+        variance = divide(squares, log.rows_of_groups)[steps.group] * steps.n_rows
+        cells = Residuals(steps.amounts, steps.group, log.parent, steps.n_rows)
+        counted = cls(steps.entries(log), variance, by_episode)
+        no_episode = np.zeros(len(steps.group), dtype=np.intp)
+        return replace(DriftInStates.of(cells, steps.block, no_episode), counted=counted)
+
+    def adds(self, moved: Floats, due: Floats, of_entries: Floats) -> float:
+        """Return what is added to the error if what is due to a drift is taken off, by rows.
+
+        Relative to the error by rows it is taken to add as much to that by episode.
+        """
+        after, before = (np.sqrt(w**2 @ self.variance) for w in (moved - due, moved))
+        if not before:
+            return float(after)
+        return float((after / before - 1) * self.by_episode._error(of_entries))
+
+
 def drifts_in_time(
     residuals: Residuals,
     state: Integers,
@@ -230,14 +270,22 @@ def drifts_in_time(
 
 
 def drifts_of_lots(
-    residuals: Residuals, lot: Integers, sizes: Floats, steps: Steps
-) -> tuple[tuple[Drift, DriftInStates], tuple[Drift]]:
+    residuals: Residuals,
+    lot: Integers,
+    sizes: Floats,
+    places: Steps,
+    dates: Steps | None = None,
+) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
     """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
 
-    Steps are not known state by state.
+    Rows are counted by their ``places`` in episodes, and by ``dates`` where steps are such.
     """
     state, block = residuals.parent_of_row, TimeBlocks.of_episodes(lot).of_all
-    episodes = Drift.of(residuals, state, block, lot, sizes)
     in_states = DriftInStates.of(residuals, block, lot, sizes)
-    over_steps = Drift.of_counted_steps(residuals, state, lot, sizes, steps)
-    return (episodes, in_states), (over_steps,)
+    episodes = Drift.of(residuals, state, block, lot, sizes), in_states
+
+    def look(steps: Steps) -> tuple[Drift | DriftInStates, ...]:
+        over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps)
+        return (over_all, Counted.look(in_states, steps)) if len(steps.block) else (over_all,)
+
+    return (*episodes, *(() if dates is None else look(dates))), look(places)

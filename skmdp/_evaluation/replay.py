@@ -38,7 +38,8 @@ class Replay:
     stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
     ``start_weights`` (None: one each). Where its episodes were dealt to lots, ``lengths`` and
     ``start_lengths`` are the entries and the starts of each lot (None: one start each), and
-    ``steps`` tell which of its rows lie at which steps (None: nobody asked). In memory ``step``
+    ``steps`` tell which of its rows lie where in episodes, and at which steps where these count on
+    from one episode to the next (None: nobody asked). In memory ``step``
     (n,) is the number by which rows of an episode are in order (None: they lie in it).
     """
 
@@ -59,7 +60,7 @@ class Replay:
     n_rows: Floats | None = None
     start_weights: Floats | None = None
     start_lengths: Integers | None = None
-    steps: Steps | None = None
+    steps: tuple[Steps, ...] | None = None
     step: Array | None = None
 
     @classmethod
@@ -169,7 +170,7 @@ class Replay:
         if self.steps is None:
             return ()
         sizes = np.bincount(self.episode_of_starts, self.start_weights).astype(np.float64)
-        return drifts_of_lots(residuals, self.episode, sizes, self.steps)
+        return drifts_of_lots(residuals, self.episode, sizes, *self.steps)
 
     @property
     def _all_end(self) -> bool:

@@ -80,8 +80,9 @@ def time_blocks(
     first = step[starts]
     if (first[1:] < first[:-1]).any():
         when.append(TimeBlocks.of_episodes(episode, step))
-    apart = step - place
-    if place.any() and (apart != apart[0]).any():
+    end = int(np.argmax(place))
+    at_place = step[end - place[end] : end + 1]
+    if len(at_place) > 1 and (step != at_place[place]).any():
         counts_on = bool((first != first[0]).any())
         (when if counts_on else how_far).append(TimeBlocks.of_steps(step, len(starts)))
     return tuple(when), tuple(how_far)

@@ -27,8 +27,9 @@ from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, join_columns
 from skmdp._log.lots import Lots, deal
 from skmdp._log.marks import MOST_EPISODES, EpisodeMarks
+from skmdp._log.missing import nothing_counts
 from skmdp._log.numbers import require_weights
-from skmdp._log.reading import no_rows, raise_as_nothing_counts
+from skmdp._log.reading import no_rows
 from skmdp._log.roles import (
     Roles,
     check_roles,
@@ -115,7 +116,7 @@ def _count(
     if taken is not None:
         log = with_durations(log, rows, asked, taken, tell)
     if not (may_count_nothing or len(log.state_codes)):
-        raise_as_nothing_counts(log)
+        raise nothing_counts(log.n_truncated)
     return log
 
 

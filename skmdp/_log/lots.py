@@ -37,16 +37,18 @@ FIXED_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class StepSums:
-    """Where in episodes the rows of each state and action lie, and what lots were paid there.
+    """When the rows of each state and action were, and what lots were paid then.
 
-    ``n_rows`` (n_cells,) are those of one state, action and ``block`` of steps, all (n_cells,);
-    ``of_lots`` (n_lots, n_blocks) the rewards less their means in the state and action.
+    ``n_rows`` (n_cells,) are those of one state, action and ``block`` of time, all (n_cells,),
+    ``rewards`` (n_cells,) theirs together; ``of_lots`` (n_lots, n_blocks) the rewards less their
+    means in the state and action.
     """
 
     state_codes: Integers
     action_codes: Integers
     block: Integers
     n_rows: Floats
+    rewards: Floats
     of_lots: Floats
 
     @classmethod
@@ -54,19 +56,21 @@ class StepSums:
         """Return what tells nothing."""
         nothing = np.zeros(0, dtype=np.int64)
         of_lots = np.zeros((len(lots.lengths), 1))
-        return cls(nothing, nothing, nothing, np.zeros(0), of_lots)
+        return cls(nothing, nothing, nothing, np.zeros(0), np.zeros(0), of_lots)
 
 
 @dataclass(frozen=True, eq=False)
 class Lots:
     """How many entries of a log belong to each lot, and how many starts, both (n_lots,).
 
-    ``steps`` tell where in episodes their rows lie (None: nobody asked).
+    ``steps`` tell where in episodes their rows lie (None: nobody asked), ``dates`` at which steps,
+    where these count on from one episode to the next (None: they do not).
     """
 
     lengths: Integers
     start_lengths: Integers
     steps: StepSums | None = None
+    dates: StepSums | None = None
 
     @classmethod
     def of_entries(cls, lot: Integers, lot_of_starts: Integers) -> Lots:

@@ -84,3 +84,19 @@ def require_complete(column: LabelColumn, remedy: str, may_lack: Bools | None = 
     """Raise if a label of the column is missing, but in the rows marked by ``may_lack``."""
     missing = column.codes == MISSING
     raise_if_missing(column.name, missing if may_lack is None else missing & ~may_lack, remedy)
+
+
+def nothing_counts(n_truncated: int) -> Exception:
+    """Return the error of a log of which no row counts."""
+    if n_truncated:
+        return refusal(
+            "Every row is truncated: the next state is missing and no row is marked as an end, so "
+            "what followed is unknown everywhere. Mark the ends with terminated=True, or add next "
+            "states.",
+            "nothing_counts",
+        )
+    return refusal(
+        "No row holds a decision: those with weight are the last of their episodes and lack an "
+        "action. Name the actions, or hand in the rows before them.",
+        "nothing_counts",
+    )

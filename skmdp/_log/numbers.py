@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any
 
@@ -180,6 +181,22 @@ def read_steps(series: pd.Series, name: Name) -> tuple[LabelColumn, npt.NDArray[
     elif (values == np.floor(values)).all() and (np.abs(values) < EXACT_FLOAT).all():
         values = values.astype(np.int64)
     return column, values[column.codes]
+
+
+def find_steps(
+    frame: Table, name: Name | None
+) -> tuple[LabelColumn, npt.NDArray[Any]] | tuple[None, None]:
+    """Read the column that orders rows if the table has it, as labels and as numbers."""
+    if name is None or name not in frame.columns:
+        return None, None
+    return read_steps(frame.column(name), name)
+
+
+def steps_of_decisions(frame: Table, name: Name | None) -> npt.NDArray[Any] | None:
+    """Read when decisions were that are nothing but that, None where the column does not tell."""
+    with suppress(TypeError, ValueError):
+        return find_steps(frame, name)[1]
+    return None
 
 
 def read_flags(series: pd.Series, name: Name, role: str, *, may_lack: Bools | None = None) -> Bools:

@@ -11,8 +11,7 @@ numpy arrays. What goes out: ``Transitions``. The contract:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,14 +29,15 @@ from skmdp._log.labels import (
     join_columns,
     require_no_missing,
 )
-from skmdp._log.missing import Remedies, require_complete
+from skmdp._log.missing import Remedies, nothing_counts, require_complete
 from skmdp._log.numbers import (
+    find_steps,
     find_weights,
     read_flags,
     read_propensities,
     read_rewards,
-    read_steps,
     read_weights,
+    steps_of_decisions,
 )
 from skmdp._log.refusals import refusal
 from skmdp._log.roles import (
@@ -51,7 +51,7 @@ from skmdp._log.roles import (
     warn_of_near_names,
 )
 from skmdp._messages import quoted, shown
-from skmdp._typing import Array, Bools, Codes, Floats, Name, Names
+from skmdp._typing import Bools, Codes, Floats, Name, Names
 
 # The columns of the states, and those of the next states, None where these follow in the next row.
 StateColumns = tuple[list[LabelColumn], list[LabelColumn] | None]
@@ -94,11 +94,7 @@ def read_table(
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
-    step, step_numbers = None, None
-    if episode is not None:
-        step, step_numbers = find_steps(frame, roles.step)
-    elif next_states is not None and (next_states[0].codes == MISSING).all():
-        step_numbers = _steps_of_decisions(frame, roles.step)
+    step, step_numbers = _find_order(frame, roles, episode, next_states)
     action = read_labels(frame.column(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
@@ -131,7 +127,7 @@ def read_table(
         )
     )
     if not (may_count_nothing or len(log.state_codes)):
-        raise_as_nothing_counts(log)
+        raise nothing_counts(log.n_truncated)
     return log
 
 
@@ -206,7 +202,7 @@ def read_features(
         )
     )
     if not (may_count_nothing or len(log.state_codes)):
-        raise_as_nothing_counts(log)
+        raise nothing_counts(log.n_truncated)
     return log
 
 
@@ -287,22 +283,6 @@ def read_episodes(
     return by_appearance(columns[0]) if len(columns) == 1 else join_columns(columns)
 
 
-def raise_as_nothing_counts(log: Transitions) -> NoReturn:
-    """Raise for a log of which no row counts."""
-    if log.n_truncated:
-        raise refusal(
-            "Every row is truncated: the next state is missing and no row is marked as an end, so "
-            "what followed is unknown everywhere. Mark the ends with terminated=True, or add next "
-            "states.",
-            "nothing_counts",
-        )
-    raise refusal(
-        "No row holds a decision: those with weight are the last of their episodes and lack an "
-        "action. Name the actions, or hand in the rows before them.",
-        "nothing_counts",
-    )
-
-
 def read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     """Read the next states if the table has them: all columns, present or missing together."""
     names = find_next_names(roles.state, roles.next_state, frame.columns)
@@ -339,25 +319,25 @@ def _find_episodes(frame: Table, roles: Roles, remedies: Remedies) -> LabelColum
     raise nothing_follows(roles, frame.columns, frame.index_names)
 
 
+def _find_order(
+    frame: Table,
+    roles: Roles,
+    episode: LabelColumn | None,
+    next_states: list[LabelColumn] | None,
+) -> tuple[LabelColumn | None, Any]:
+    """Read what puts the rows of episodes in order, or decisions that nothing follows."""
+    if episode is not None:
+        return find_steps(frame, roles.step)
+    if next_states is not None and (next_states[0].codes == MISSING).all():
+        return None, steps_of_decisions(frame, roles.step)
+    return None, None
+
+
 def _find_flags(frame: Table, name: Name | None, role: str, may_lack: Bools | None) -> Bools | None:
     """Read a column of flags if the table has it."""
     if name is None or name not in frame.columns:
         return None
     return read_flags(frame.column(name), name, role, may_lack=may_lack)
-
-
-def find_steps(frame: Table, name: Name | None) -> tuple[LabelColumn, Array] | tuple[None, None]:
-    """Read the column that orders rows if the table has it, as labels and as numbers."""
-    if name is None or name not in frame.columns:
-        return None, None
-    return read_steps(frame.column(name), name)
-
-
-def _steps_of_decisions(frame: Table, name: Name | None) -> Array | None:
-    """Read when decisions were that are nothing but that, None where the column does not tell."""
-    with suppress(TypeError, ValueError):
-        return find_steps(frame, name)[1]
-    return None
 
 
 def _find_durations(frame: Table, roles: Roles, step: LabelColumn | None) -> Amounts | None:

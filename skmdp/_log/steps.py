@@ -1,26 +1,29 @@
-"""Where in their episodes the rows of a lazy table lie, and what lots of episodes were paid there.
+"""When the rows of a lazy table were, and what lots of episodes were paid then.
 
 A drift of rewards is looked for over the steps of episodes, in blocks of about as many rows. How
-many rows there are at each step follows from how long episodes are. Two small tables come to
-memory: the number of rows of each state and action by block, and for each lot and block the rewards
-less the mean of those of the same state and action.
+many rows there are at each step follows from how long episodes are. Where steps count on from one
+episode to the next, it is looked for over these as well. Two small tables come to memory each time:
+the number of rows of each state and action by block with their rewards, and for each lot and block
+the rewards less the mean of those of the same state and action.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._evaluation.time_blocks import blocks_of_steps
+from skmdp._log.dates import cuts_of, when
 from skmdp._log.engines import Tell, collect, fetch, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing
 from skmdp._log.groups import Groups
 from skmdp._log.lots import StepSums
-from skmdp._typing import Integers
+from skmdp._typing import Floats, Integers
 
 # Cells of state, action, lot and block that come to memory at once: a bound on what that takes.
 MOST_CELLS = 2**20
@@ -32,18 +35,36 @@ def with_steps(
     """Return a log of which the lots tell of the steps of their rows, which were dealt to them."""
     assert log.lots is not None
     with stage_of(rows, "writing the query"):
+        numbers = when(asked)
         rows = rows.with_columns(counts=_counts(asked))
+        rows = rows.with_columns(when=nw.lit(0.0) if numbers is None else numbers)
         lengths = _lengths(rows, asked)
     found = Groups(collect(lengths, "looking for the lengths of episodes", tell))
     block_of = _blocks(found)
-    n_lots, n_blocks = len(log.lots.lengths), int(block_of[-1]) + 1
-    if n_blocks == 1:
-        return replace(log, lots=replace(log.lots, steps=StepSums.of_one_block(log.lots)))
+    cuts: Any = np.flatnonzero(np.diff(block_of)) + 1
     is_numbered = asked.step_is_whole and bool(found.flags("follow").all())
     with stage_of(rows, "writing the query"):
-        rows = _in_blocks(rows, asked, np.flatnonzero(np.diff(block_of)) + 1, is_numbered)
+        rows = _with_places(rows, asked, is_numbered).filter(nw.col("counts"))
+    add_up = partial(_add_up, log, asked=asked, tell=tell)
+    by_place = add_up(_in_blocks(rows, "place", cuts), len(cuts) + 1)
+    by_step = None
+    first, latest = found.numbers("first_when"), found.numbers("latest_when").max()
+    if len(block_of) > 1 and first.min() < found.numbers("last_first_when").max():
+        cuts = cuts_of(rows, first.min(), latest, tell)
+        by_step = add_up(_in_blocks(rows, "when", cuts), len(cuts) + 1)
+    return replace(log, lots=replace(log.lots, steps=by_place, dates=by_step))
+
+
+def _add_up(
+    log: Transitions, rows: nw.LazyFrame[Any], n_blocks: int, *, asked: Asked, tell: Tell | None
+) -> StepSums:
+    """Add up the rewards by block, for states and actions and for lots."""
+    assert log.lots is not None
+    if n_blocks == 1:
+        return StepSums.of_one_block(log.lots)
+    n_lots, doing = len(log.lots.lengths), "adding up rewards by step"
+    with stage_of(rows, "writing the query"):
         cells = _cells(rows, asked)
-    doing = "adding up rewards by step"
     if _n_pairs(log) * n_lots * n_blocks <= MOST_CELLS:  # then the rows are run through but once
         cells, tell = fetch(cells, doing, tell).lazy(), None
     with stage_of(rows, "writing the query"):
@@ -54,14 +75,14 @@ def with_steps(
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
-    steps = StepSums(
+    return StepSums(
         log.states.encode(states),
         log.actions.encode([pairs.labels("action", asked.roles.action)]),
         pairs.numbers("block").astype(np.int64),
         pairs.n_rows,
+        pairs.numbers("rewards"),
         amounts,
     )
-    return replace(log, lots=replace(log.lots, steps=steps))
 
 
 def _n_pairs(log: Transitions) -> int:
@@ -106,13 +127,20 @@ def _lengths(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
         nw.col("one").sum().alias("length"),
         nw.col("counted").max().alias("last"),
         step.min().alias("first"),
+        nw.col("when").min().alias("first_when"),
+        nw.col("when").max().alias("last_when"),
     )
     if asked.step_is_whole:
         follow = (nw.col("last") - nw.col("first") + 1) == nw.col("length")
         episodes = episodes.with_columns(follow=_is_true(follow | (nw.col("length") == 0)))
     else:
         episodes = episodes.with_columns(follow=nw.lit(False))
-    return episodes.group_by("length", "follow").agg(nw.len().alias("n_rows"))
+    return episodes.group_by("length", "follow").agg(
+        nw.len().alias("n_rows"),
+        nw.col("first_when").min(),
+        nw.col("first_when").max().alias("last_first_when"),
+        nw.col("last_when").max().alias("latest_when"),
+    )
 
 
 def _blocks(found: Groups) -> Integers:
@@ -122,10 +150,8 @@ def _blocks(found: Groups) -> Integers:
     return blocks_of_steps(np.rint(n_at).astype(np.int64))
 
 
-def _in_blocks(
-    rows: nw.LazyFrame[Any], asked: Asked, cuts: Integers, is_numbered: bool
-) -> nw.LazyFrame[Any]:
-    """Return the rows that count with their block, given the first steps of all but the first.
+def _with_places(rows: nw.LazyFrame[Any], asked: Asked, is_numbered: bool) -> nw.LazyFrame[Any]:
+    """Return the rows with their places in the episodes, counted from 0.
 
     Where steps are numbered one by one no window is needed to count them, which costs much.
     """
@@ -134,10 +160,14 @@ def _in_blocks(
     else:
         rows = rows.with_columns(one=nw.col("counts").cast(nw.Int64))
         place = nw.col("one").cum_sum().over(*asked.episodes, order_by="step") - 1
-    rows = rows.with_columns(place=place.cast(nw.Int64)).filter(nw.col("counts"))
+    return rows.with_columns(place=place.cast(nw.Int64))
+
+
+def _in_blocks(rows: nw.LazyFrame[Any], column: str, cuts: Integers | Floats) -> nw.LazyFrame[Any]:
+    """Return the rows with their block, given where all blocks but the first begin."""
     block: Any = nw.lit(0)
     for cut in cuts.tolist():
-        block = block + (nw.col("place") >= cut).cast(nw.Int64)
+        block = block + (nw.col(column) >= cut).cast(nw.Int64)
     return rows.with_columns(block=block)
 
 
@@ -147,7 +177,9 @@ def _cells(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
 
 
 def _by_pair(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    return cells.group_by(*asked.pair, "block").agg(nw.col("n").sum().alias("n_rows"))
+    """Add up rows and rewards of each state and action by block."""
+    told = nw.col("n").sum().alias("n_rows"), nw.col("rewards").sum()
+    return cells.group_by(*asked.pair, "block").agg(*told)
 
 
 def _by_lot(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:

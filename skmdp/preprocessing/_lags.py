@@ -17,7 +17,7 @@ from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, match_kind, natural
 from skmdp._log.missing import require_complete
-from skmdp._log.numbers import read_flags
+from skmdp._log.numbers import find_steps, read_flags
 from skmdp._log.oddities import MOST_UNLINKED
 from skmdp._log.order import (
     NO_ROW,
@@ -28,7 +28,6 @@ from skmdp._log.order import (
     require_steps,
 )
 from skmdp._log.reading import (
-    find_steps,
     read_columns,
     read_episodes,
     read_next_states,
