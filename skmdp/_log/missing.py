@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skmdp._log.labels import MISSING, LabelColumn, raise_if_missing
+from skmdp._log.refusals import refusal
 from skmdp._typing import Bools
 
 _FALSE_LINK = "the row before leads to the row after, which never happened."

@@ -192,15 +192,16 @@ def evaluate_policy(
     the logged policy likewise. An interval covers chance only, not what is wrong with the states or
     the columns, and no method notices a hidden confounder: a cause of both action and outcome that
     is not in the log. One such cause is looked for, time: where rewards of rows that are alike
-    change over the episodes, in the order in which ``X`` holds them, or over their steps,
-    ``drift_gain`` is what that may account for in the difference: by two-way effects of up to 30
-    blocks of time, plus two of their standard errors, where a test finds that all rewards drift;
-    or, if that is more, by those of 2 to 30 blocks in each state with 20 rows or more (with
-    ``"fqe"``, in each region of about 100 rows), plus two times what they add to the error.
-    ``is_better`` asks for more than that. Changes within a block go unnoticed, and so does an
-    order of time in which ``X`` does not hold its episodes: sort it by time. The episodes of a
-    lazy table are in the order of their first steps, those that start at one step in that of their
-    labels, in 20 blocks; over its steps, changes in some states only go unnoticed.
+    change over the episodes or over their steps, ``drift_gain`` is what that may account for in
+    the difference: by two-way effects of up to 30 blocks of time, plus two of their standard
+    errors, where a test finds that all rewards drift; or, if that is more, by those of 2 to 30
+    blocks in each state with 20 rows or more (with ``"fqe"``, in each region of about 100 rows),
+    plus two times what they add to the error. ``is_better`` asks for more than that. Episodes are
+    looked at in the order in which ``X`` holds them and in that of their first steps, rows by their
+    place in the episode and, where they differ between episodes, by the steps themselves: dates,
+    or numbers that count on. The episodes of a lazy table are in the order of their first steps,
+    those that start at one step in that of their labels, in 20 blocks. Changes within a block go
+    unnoticed, and so does an order of time that neither rows nor steps tell.
 
     Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
     of rows, which are too small if what the states do not hold makes the rows of an episode alike:
