@@ -122,7 +122,7 @@ def test_episodes_are_in_the_order_of_their_first_steps():
     np.testing.assert_array_equal(by_first.of_all, np.repeat(first // 5 // 10, 3))
     assert (np.abs(np.bincount(by_step.of_all) - 30) <= 1).all()
     assert (np.diff(by_step.of_each[np.argsort(step)]) >= 0).all()
-    assert by_step.of_each.max() == 29
+    assert by_step.of_each.max() == 59
     np.testing.assert_array_equal(how_far[0].of_all, np.tile(np.arange(3), 200))
 
 

@@ -170,7 +170,7 @@ def test_states_that_hold_the_step_keep_actions_apart_in_time():
     log["state"] = log["state"] + log["step"].astype(str)
     log["next_state"] = log["next_state"] + (log["step"] + 1).astype(str)
     found = judge(log)
-    assert found.drift_gain < 0.05 * half_width(found)
+    assert found.drift_gain < 0.15 * half_width(found)  # the price of looking over the episodes
     assert found.is_better
 
 

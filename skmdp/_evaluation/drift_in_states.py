@@ -38,10 +38,11 @@ from skmdp._evaluation.lots import products_of_episodes
 from skmdp._evaluation.time_blocks import TimeBlocks, time_blocks
 from skmdp._typing import Array, Floats, Integers
 
-# Blocks of time in a state, and how many rows each has at least: what happens within a block goes
-# unnoticed.
-MOST_BLOCKS = 30
-FEWEST_ROWS = 10
+# Blocks of time in a state of so many rows, and how many rows each has at least: what happens in
+# a block goes unnoticed, and the error grows by a tenth where blocks are as small as that.
+ENOUGH_ROWS = 20
+MOST_BLOCKS = 60
+FEWEST_ROWS = 5
 # As many blocks a state may always have; more if all information matrices together stay this large.
 FEW_BLOCKS = 6
 LARGEST = 2_000_000
@@ -87,7 +88,7 @@ class DriftInStates:
         state = residuals.parent_of_row
         n_rows = np.bincount(state, residuals.n_rows).astype(np.float64)
         n_wished = n_rows // FEWEST_ROWS
-        n_wished[n_wished < 2] = 0
+        n_wished[n_rows < ENOUGH_ROWS] = 0
         most = np.sqrt(LARGEST / max(1, int(np.count_nonzero(n_wished))))
         width = int(np.clip(most, FEW_BLOCKS, MOST_BLOCKS))
         n_blocks = np.minimum(n_wished, width).astype(np.intp)

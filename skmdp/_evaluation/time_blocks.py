@@ -17,6 +17,9 @@ from skmdp._typing import Array, Integers
 # Blocks of time, and how many episodes each has at least; of steps, how many rows.
 MOST_BLOCKS = 30
 FEWEST_EPISODES = 10
+# The same for the rows of single states.
+MOST_OF_EACH = 60
+FEWEST_OF_EACH = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +44,9 @@ class TimeBlocks:
         place = np.arange(np.count_nonzero(is_first))
         if step is not None:
             place[np.argsort(step[is_first], kind="stable")] = place.copy()
-        n_blocks = max(1, min(MOST_BLOCKS, len(place) // FEWEST_EPISODES))
-        block = (place * n_blocks // len(place))[np.cumsum(is_first) - 1]
-        return cls(block, block)
+        of_row, n = np.cumsum(is_first) - 1, len(place)
+        n_blocks = (n // FEWEST_EPISODES, MOST_BLOCKS), (n // FEWEST_OF_EACH, MOST_OF_EACH)
+        return cls(*((place * max(1, min(of)) // n)[of_row] for of in n_blocks))
 
     @classmethod
     def of_places(cls, place: Integers) -> TimeBlocks:
@@ -59,7 +62,7 @@ class TimeBlocks:
         n_told = min(n_episodes, len(step)) // FEWEST_EPISODES
         of_all, of_each = (
             np.unique((middle * n_blocks).astype(np.intp), return_inverse=True)[1][code]
-            for n_blocks in (max(1, min(MOST_BLOCKS, n_told)), MOST_BLOCKS)
+            for n_blocks in (max(1, min(MOST_BLOCKS, n_told)), MOST_OF_EACH)
         )
         return cls(of_all, of_each)
 
