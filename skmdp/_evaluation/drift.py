@@ -54,7 +54,7 @@ LEVEL = 0.02
 # Standard errors by which what is due to a drift may be more than what is seen of it.
 DOUBT = 2.0
 # By how many times time may add to the variance of an estimate.
-INSEPARABLE = 3.0
+INSEPARABLE = 8.0
 # A share of the weights that is none.
 NOTHING = 0.01
 # Numbers of rows are whole, but for rounding.
