@@ -234,10 +234,9 @@ class FittedQ:
         region = self.leaves.regions(log.states, log.actions)
         n_regions = int(region.max()) + 1
         parent = np.repeat(np.arange(n_regions), log.n_actions)
-        # Without the row's own part in the means.
-        apart = np.sqrt(self.leaves.correction) * self._residuals.amounts
+        # Not less the means of leaves, which are grown to fit rewards, and so a part of the drift.
         in_regions = Residuals.of_outcomes(
-            apart, region * log.n_actions + log.actions, parent, None
+            log.rewards, region * log.n_actions + log.actions, parent, None
         )
         return drifts_in_time(self._residuals, one_state, in_regions, log.episode, log.step)
 
