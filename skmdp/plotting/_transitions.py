@@ -8,9 +8,19 @@ import numpy as np
 
 from skmdp._pipelines import unwrap
 from skmdp._policy import fitted_policy, has_policy
-from skmdp._typing import Array, Floats, Integers
+from skmdp._typing import Floats, Integers
 from skmdp.inspection._pairs import not_a_policy, pairs_of
-from skmdp.plotting._drawing import MOST_STATES, axes, most_visited, named, state_names, told_of
+from skmdp.plotting._drawing import (
+    MOST_STATES,
+    axes,
+    most_visited,
+    named,
+    palette,
+    pyplot,
+    state_names,
+    told_of,
+)
+from skmdp.plotting._fitting import BESIDE, drawable, legend_of, settle, written
 
 # Arrows that are hardly ever taken would hide the others.
 LEAST_PROBABILITY = 0.02
@@ -145,24 +155,32 @@ class TransitionGraphDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        pyplot("TransitionGraphDisplay")
+        from matplotlib.lines import Line2D
+
         n = len(self.states)
-        ax = axes("TransitionGraphDisplay", ax, 22, 8.0)
+        states, actions = drawable(self.states), drawable(self.actions)
+        ax = axes("TransitionGraphDisplay", ax, 22, 8.0, beside=states)
         angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
         places = RADIUS * np.column_stack([np.cos(angle), np.sin(angle)])
         for source, target in zip(
             *np.nonzero(self.probabilities >= LEAST_PROBABILITY), strict=True
         ):
             self._draw_arrow(ax, places, int(source), int(target))
-        colours = self._colours(ax)
+        acts = self.advised >= 0
+        palette_of, told = palette(self.advised[acts], actions)
+        colours = np.ones((n, 4))
+        colours[acts] = np.array(palette_of)[self.advised[acts]]
         area = SMALLEST_NODE + LARGEST_NODE * self.visits / max(float(self.visits.max()), 1.0)
         ax.scatter(*places.T, s=area / max(1.0, n / 12), c=colours, zorder=3, edgecolors="black")
         is_crowded = n > MOST_LEVEL_NAMES
-        for name, (x, y), turn in zip(self.states, places, angle, strict=True):
+        texts = []
+        for (x, y), turn in zip(places, angle, strict=True):
             is_left = x < -1e-9
             upright = np.degrees(turn) + (180 if is_left else 0)
             side = "right" if is_left else "left"
-            ax.annotate(
-                name,
+            text = ax.annotate(
+                "",
                 (1.13 * x, 1.13 * y) if is_crowded else (1.26 * x, 1.26 * y),
                 rotation=upright if is_crowded else 0,
                 rotation_mode="anchor",
@@ -170,11 +188,20 @@ class TransitionGraphDisplay:
                 va="center",
                 fontsize=8,
             )
-        ax.set_xlim(-2, 2)
-        ax.set_ylim(-2 if is_crowded else -1.5, 2 if is_crowded else 1.5)
+            texts.append(text)
+        ax.set_xlim(-1.35, 1.35)
+        ax.set_ylim(-1.35, 1.35)
         ax.set_aspect("equal")
         ax.axis("off")
-        ax.set_title(f"Where the advice leads{told_of(n, self.n_states)}")
+        marks = [Line2D([], [], marker="o", linestyle="", color=colour) for colour, _ in told]
+
+        def write(length: int) -> None:
+            for text, name in zip(texts, written(states, length), strict=True):
+                text.set_text(name)
+            names = written([name for _, name in told], length)
+            legend_of(ax, marks, names, title="advised", **BESIDE)
+
+        settle(ax, f"Where the advice leads{told_of(n, self.n_states)}", write)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -202,30 +229,6 @@ class TransitionGraphDisplay:
                 **style,
             },
         )
-
-    def _colours(self, ax: Any) -> Array:
-        """Return the colour of each state, and tell what colours mean."""
-        from matplotlib import colormaps
-        from matplotlib.lines import Line2D
-
-        map_of = colormaps["tab10" if len(self.actions) <= 10 else "tab20"]
-        colours = np.array(
-            [map_of(code % map_of.N) if code >= 0 else (1, 1, 1, 1) for code in self.advised]
-        )
-        taken = sorted(set(self.advised[self.advised >= 0].tolist()))[:20]
-        handles = [
-            Line2D(
-                [],
-                [],
-                marker="o",
-                linestyle="",
-                color=map_of(code % map_of.N),
-                label=self.actions[code],
-            )
-            for code in taken
-        ]
-        ax.legend(handles=handles, title="advised", frameon=False, loc="upper left", fontsize=8)
-        return colours
 
 
 def _circle(x: float, y: float, style: dict[str, Any]) -> Any:
