@@ -16,7 +16,7 @@ from skmdp._messages import quoted, told_apart
 from skmdp.plotting._drawing import NAME_LENGTH
 
 # Lengths of names that are tried, the longest that leave room for the picture are taken.
-LENGTHS = (NAME_LENGTH, 20, 14, 10, 7)
+LENGTHS = (NAME_LENGTH, 18, 12)
 # Share of its width and height that a picture keeps beside its names.
 LEAST_SHARE = 0.45
 # Points: the largest size of names in a row, and the smallest.

@@ -195,17 +195,22 @@ class PolicyMapDisplay:
 
     def _hatch(self, ax: Any) -> Any:
         """Hatch the cells where the log has no decisions, and return a sample of it."""
-        from matplotlib.patches import Patch
+        from matplotlib.patches import Patch, PathPatch
+        from matplotlib.path import Path
 
-        style = {"hatch": "////", "edgecolor": "0.6", "facecolor": "none", "linewidth": 0}
-        hatched = ax.pcolor(
-            _edges(self.x),
-            _edges(self.y),
-            np.ma.masked_where(np.asarray(self.is_logged), np.zeros(self.advised.shape)),
-            hatch="////",
-            alpha=0.0,
-        )
-        hatched.set(**style, alpha=None, array=None)
+        style: dict[str, Any] = {
+            "hatch": "////",
+            "edgecolor": "0.6",
+            "facecolor": "none",
+            "linewidth": 0,
+        }
+        row, column = np.nonzero(~np.asarray(self.is_logged))
+        x, y = _edges(self.x), _edges(self.y)
+        across, up = np.array([0, 1, 1, 0, 0]), np.array([0, 0, 1, 1, 0])
+        corners = x[column[:, None] + across], y[row[:, None] + up]
+        around = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
+        outline = Path(np.stack(corners, axis=-1).reshape(-1, 2), np.tile(around, len(row)))
+        ax.add_patch(PathPatch(outline, **style))
         return Patch(**style)
 
 

@@ -25,6 +25,8 @@ from skmdp.plotting._fitting import BESIDE, drawable, legend_of, settle, written
 # Arrows that are hardly ever taken would hide the others.
 LEAST_PROBABILITY = 0.02
 RADIUS = 1.0
+# Of the radius, what a character of a name takes beside the circle.
+OF_CHARACTER = 0.03
 # Names that fit around the circle without being turned.
 MOST_LEVEL_NAMES = 12
 LARGEST_NODE, SMALLEST_NODE = 900.0, 60.0
@@ -160,7 +162,7 @@ class TransitionGraphDisplay:
 
         n = len(self.states)
         states, actions = drawable(self.states), drawable(self.actions)
-        ax = axes("TransitionGraphDisplay", ax, 22, 8.0, beside=states)
+        ax = axes("TransitionGraphDisplay", ax, 22, 8.0, beside=[2 * name for name in states])
         angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
         places = RADIUS * np.column_stack([np.cos(angle), np.sin(angle)])
         for source, target in zip(
@@ -189,17 +191,20 @@ class TransitionGraphDisplay:
                 fontsize=8,
             )
             texts.append(text)
-        ax.set_xlim(-1.35, 1.35)
-        ax.set_ylim(-1.35, 1.35)
+        reach = 1.5 + OF_CHARACTER * max(map(len, states))
+        ax.set_xlim(-reach, reach)
+        ax.set_ylim(-reach if is_crowded else -1.5, reach if is_crowded else 1.5)
         ax.set_aspect("equal")
         ax.axis("off")
         marks = [Line2D([], [], marker="o", linestyle="", color=colour) for colour, _ in told]
 
-        def write(length: int) -> None:
+        def write(length: int) -> bool:
             for text, name in zip(texts, written(states, length), strict=True):
                 text.set_text(name)
             names = written([name for _, name in told], length)
             legend_of(ax, marks, names, title="advised", **BESIDE)
+            ax.apply_aspect()
+            return all(_lies_in(text, ax) for text in texts)
 
         settle(ax, f"Where the advice leads{told_of(n, self.n_states)}", write)
         self.ax_, self.figure_ = ax, ax.figure
@@ -229,6 +234,12 @@ class TransitionGraphDisplay:
                 **style,
             },
         )
+
+
+def _lies_in(text: Any, ax: Any) -> bool:
+    """Tell whether a text does not reach beyond its axes, where title and legend are."""
+    own, room = text.get_window_extent(), ax.bbox
+    return bool(own.x0 >= room.x0 and own.x1 <= room.x1 and own.y1 <= room.y1)
 
 
 def _circle(x: float, y: float, style: dict[str, Any]) -> Any:

@@ -165,7 +165,7 @@ def _shrink(boxes: list[Any], ax: Any, n_leaves: int, n_actions: int) -> bool:
     size = min(FONT_SIZE, 0.9 * FONT_SIZE * ax.bbox.width / (n_leaves + 1) / widest)
     for box in boxes:
         box.set_fontsize(max(size, LEAST_SIZE))
-    return size >= LEGIBLE_SIZE
+    return bool(size >= LEGIBLE_SIZE)
 
 
 def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:
