@@ -165,32 +165,14 @@ class TransitionGraphDisplay:
         ax = axes("TransitionGraphDisplay", ax, 22, 8.0, beside=[2 * name for name in states])
         angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
         places = RADIUS * np.column_stack([np.cos(angle), np.sin(angle)])
-        for source, target in zip(
-            *np.nonzero(self.probabilities >= LEAST_PROBABILITY), strict=True
-        ):
-            self._draw_arrow(ax, places, int(source), int(target))
         acts = self.advised >= 0
         palette_of, told = palette(self.advised[acts], actions)
         colours = np.ones((n, 4))
-        colours[acts] = np.array(palette_of)[self.advised[acts]]
+        colours[acts] = np.reshape(palette_of, (-1, 4))[self.advised[acts]]
         area = SMALLEST_NODE + LARGEST_NODE * self.visits / max(float(self.visits.max()), 1.0)
         ax.scatter(*places.T, s=area / max(1.0, n / 12), c=colours, zorder=3, edgecolors="black")
         is_crowded = n > MOST_LEVEL_NAMES
-        texts = []
-        for (x, y), turn in zip(places, angle, strict=True):
-            is_left = x < -1e-9
-            upright = np.degrees(turn) + (180 if is_left else 0)
-            side = "right" if is_left else "left"
-            text = ax.annotate(
-                "",
-                (1.13 * x, 1.13 * y) if is_crowded else (1.26 * x, 1.26 * y),
-                rotation=upright if is_crowded else 0,
-                rotation_mode="anchor",
-                ha=side if is_crowded or abs(x) > 0.3 else "center",
-                va="center",
-                fontsize=8,
-            )
-            texts.append(text)
+        texts = _empty_names(ax, places, angle)
         reach = 1.5 + OF_CHARACTER * max(map(len, states))
         ax.set_xlim(-reach, reach)
         ax.set_ylim(-reach if is_crowded else -1.5, reach if is_crowded else 1.5)
@@ -207,6 +189,11 @@ class TransitionGraphDisplay:
             return all(_lies_in(text, ax) for text in texts)
 
         settle(ax, f"Where the advice leads{told_of(n, self.n_states)}", write)
+        # Last, since they are many, take no room, and would be drawn whenever names are tried.
+        for source, target in zip(
+            *np.nonzero(self.probabilities >= LEAST_PROBABILITY), strict=True
+        ):
+            self._draw_arrow(ax, places, int(source), int(target))
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -234,6 +221,27 @@ class TransitionGraphDisplay:
                 **style,
             },
         )
+
+
+def _empty_names(ax: Any, places: Floats, angle: Floats) -> list[Any]:
+    """Return a text beside each node, to be written; where they are many, they are turned."""
+    is_crowded = len(places) > MOST_LEVEL_NAMES
+    texts = []
+    for (x, y), turn in zip(places, angle, strict=True):
+        is_left = x < -1e-9
+        upright = np.degrees(turn) + (180 if is_left else 0)
+        side = "right" if is_left else "left"
+        text = ax.annotate(
+            "",
+            (1.13 * x, 1.13 * y) if is_crowded else (1.26 * x, 1.26 * y),
+            rotation=upright if is_crowded else 0,
+            rotation_mode="anchor",
+            ha=side if is_crowded or abs(x) > 0.3 else "center",
+            va="center",
+            fontsize=8,
+        )
+        texts.append(text)
+    return texts
 
 
 def _lies_in(text: Any, ax: Any) -> bool:
