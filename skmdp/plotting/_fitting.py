@@ -74,7 +74,8 @@ def place_names(ax: Any, side: str, names: Sequence[str], **style: Any) -> None:
 
 def legend_of(ax: Any, marks: Sequence[Any], names: Sequence[str], **style: Any) -> None:
     """Draw a legend to the right of the axes; names may begin with an underscore."""
-    size = size_of(ax.bbox.height / ax.figure.figure.dpi, len(names) + 2)
+    # Its lines are further apart than those of names in a row.
+    size = size_of(ax.bbox.height / ax.figure.figure.dpi, 2 * (len(names) + 1))
     legend = ax.legend(
         handles=list(marks), labels=["name"] * len(names), frameon=False, fontsize=size, **style
     )
