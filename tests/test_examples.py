@@ -1,10 +1,12 @@
 """The examples run as they say, and the pages about them hold together."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,36 +16,55 @@ from skmdp.datasets import make_maintenance_log, mdp_from_table
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(script, *arguments):
+def run_alone(script, *arguments):
+    """Run a script as a process of its own, and return what it prints."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a script as Python does, warnings being errors here too, without a start of Python."""
+
+    def run_here(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [str(EXAMPLES / script), *map(str, arguments)])
+        monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    yield run_here
+    plt.close("all")
+
+
 BOOKS = EXAMPLES / "data" / "maintenance_log.csv"
 NAMES = ("--state", "condition", "--reward", "profit", "--episode", "machine")
 
 
-def test_first_policy_from_the_books_of_a_workshop():
+def test_first_policy_from_the_books_of_a_workshop(run):
     printed = run("plot_01_first_policy.py")
-    assert printed == run("plot_01_first_policy.py", BOOKS, *NAMES)
+    assert printed == run_alone("plot_01_first_policy.py", BOOKS, *NAMES)
     assert "Better than the logged policy, by " in printed
     assert "150 episodes, 3,600 rows, 5 states, 4 actions" in printed
     for advice in ("new +run", "worn +service", "broken +replace"):
         assert re.search(advice, printed)
 
 
-def test_first_policy_says_which_columns_it_lacks():
-    with pytest.raises(
-        AssertionError, match=r"no column state; it has machine, month.* Say --state"
-    ):
-        run("plot_01_first_policy.py", BOOKS)
-    with pytest.raises(AssertionError, match=r"no column drug; it has .* Say --action"):
-        run("plot_01_first_policy.py", BOOKS, *NAMES, "--action", "drug")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), r"no column state; it has machine, month.* Say --state"),
+        ((*NAMES, "--action", "drug"), r"no column drug; it has .* Say --action"),
+    ],
+)
+def test_first_policy_says_which_columns_it_lacks(run, capsys, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        run("plot_01_first_policy.py", BOOKS, *arguments)
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
 
 
-def test_first_policy_of_a_state_of_two_columns(tmp_path):
+def test_first_policy_of_a_state_of_two_columns(run, tmp_path):
     log = pd.read_csv(BOOKS)
     log["site"] = log["next_site"] = log["machine"] % 3
     log.to_csv(tmp_path / "log.csv")
@@ -59,12 +80,12 @@ def test_the_books_are_those_of_the_simulated_workshop():
     pd.testing.assert_frame_equal(pd.read_csv(BOOKS), fresh, check_dtype=False)
 
 
-def test_first_policy_of_a_table_that_is_not_there():
-    with pytest.raises(AssertionError, match="FileNotFoundError"):
+def test_first_policy_of_a_table_that_is_not_there(run):
+    with pytest.raises(FileNotFoundError, match=r"no_such_table\.csv"):
         run("plot_01_first_policy.py", "no_such_table.csv")
 
 
-def test_frozen_lake_is_crossed_as_well_as_can_be(tmp_path):
+def test_frozen_lake_is_crossed_as_well_as_can_be(run, tmp_path):
     printed = run("plot_03_frozen_lake_from_a_log.py", tmp_path / "figure.png").splitlines()
     walker, optimum = float(printed[0].split()[-1]), float(printed[-1].split()[-1])
     learned = [float(line.split()[3]) for line in printed[1:-1]]
@@ -74,14 +95,14 @@ def test_frozen_lake_is_crossed_as_well_as_can_be(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_learning_to_search_draws_its_figure(tmp_path):
+def test_learning_to_search_draws_its_figure(run, tmp_path):
     printed = run("plot_02_learning_to_search.py", tmp_path / "figure.png")
     means = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:5]}
     assert means["learned"] < means["binary"] < means["linear"] < means["random"]
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_promise_is_too_high_and_other_pumps_tell(tmp_path):
+def test_promise_is_too_high_and_other_pumps_tell(run, tmp_path):
     printed = run("plot_04_is_it_better_than_the_log.py", tmp_path / "figure.png")
     one, twenty = printed.split("20 other logs")
     assert "X holds the very transitions that the policy was learned from" in one
@@ -118,7 +139,7 @@ def test_the_workshop_of_the_pumps_is_a_process():
     np.testing.assert_allclose(labelled.mdp.transitions.sum(axis=1), 1)
 
 
-def test_thin_data_and_what_helps(tmp_path):
+def test_thin_data_and_what_helps(run, tmp_path):
     printed = run("plot_05_thin_data.py", tmp_path / "figure.png", 8)
     random, good = (
         {
@@ -139,7 +160,7 @@ def test_thin_data_and_what_helps(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_pipeline_from_raw_measurements(tmp_path):
+def test_pipeline_from_raw_measurements(run, tmp_path):
     printed = run("plot_06_pipeline_from_raw_measurements.py", tmp_path / "figure.png")
     today = int(re.search("([0-9]+) in truth", printed)[1])
     found = re.findall(r"^ *(wear.*?) +(\d+)" + 4 * r" +(-?\d+)" + "( +chosen)? *$", printed, re.M)
@@ -161,7 +182,7 @@ def test_pipeline_from_raw_measurements(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_beside_a_rule_of_thumb(tmp_path):
+def test_beside_a_rule_of_thumb(run, tmp_path):
     printed = run("plot_10_beside_a_rule_of_thumb.py", tmp_path / "figure.png")
     judged = {
         name: [float(number) for number in re.findall(r"-?[0-9.]+", line)]
@@ -181,7 +202,7 @@ def test_beside_a_rule_of_thumb(tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_messy_log_is_mended_and_judged_like_the_clean_one(tmp_path):
+def test_a_messy_log_is_mended_and_judged_like_the_clean_one(run, tmp_path):
     figure, report = tmp_path / "figure.png", tmp_path / "report.html"
     printed = run("plot_09_from_messy_log_to_decision.py", figure, report)
     assert "rule: Better than the logged policy" in report.read_text(encoding="utf-8")
@@ -234,7 +255,7 @@ def test_the_guide_lists_every_example():
 
 
 def test_a_log_bigger_than_memory_gives_the_same_policy():
-    printed = run("plot_07_a_log_bigger_than_memory.py", 200_000)
+    printed = run_alone("plot_07_a_log_bigger_than_memory.py", 200_000)
     assert "written   200,000 rows" in printed
     assert "the same  in memory: True" in printed
     most, before = map(int, re.search("memory +([0-9]+) MB.* ([0-9]+) MB", printed).groups())
@@ -243,7 +264,7 @@ def test_a_log_bigger_than_memory_gives_the_same_policy():
     assert all(int(of_much) <= int(of_none) for of_none, *_, of_much in map(str.split, orders))
 
 
-def test_solvers_prove_what_they_say(tmp_path):
+def test_solvers_prove_what_they_say(run, tmp_path):
     printed = run("plot_08_solvers.py", tmp_path / "figure.png")
     lines = re.findall(r"^  (\w+) +(\d+) iter.* bound (\S+), (\S+) from", printed, re.M)
     assert len(lines) == 9

@@ -211,6 +211,16 @@ def test_rows_may_be_marked():
     np.testing.assert_array_equal(by_marks[0].left_out.rows, by_positions[0].left_out.rows)
 
 
+@pytest.mark.parametrize("keep", [lambda marks: marks.astype(object), pd.array])
+def test_marks_of_objects_are_marks(keep):
+    """As columns of pandas are that once held something missing."""
+    first = (LOG["episode"] < 4).to_numpy()
+    _, of_objects = folds_of(LOG, [(keep(~first), keep(first))])
+    _, by_marks = folds_of(LOG, [(~first, first)])
+    np.testing.assert_array_equal(of_objects[0].held_out.rows, by_marks[0].held_out.rows)
+    np.testing.assert_array_equal(of_objects[0].left_out.rows, by_marks[0].left_out.rows)
+
+
 EVERY = np.arange(len(load_climb()))
 
 
@@ -228,6 +238,8 @@ EVERY = np.arange(len(load_climb()))
         ([(EVERY, EVERY.astype(float))], "cv must hold positions of rows"),
         ([(EVERY, np.ones(3, dtype=bool))], "True or False for each row of the table"),
         ([(EVERY, np.ones(99, dtype=bool))], "True or False for each row of the table"),
+        ([(EVERY, np.array([True, None] * 4))], "True or False for each row of the table"),
+        ([(EVERY, EVERY.astype(object))], "whole numbers from 0 on, or marks"),
         (
             [(EVERY[:3], EVERY + 3)],
             rf"the position {len(EVERY) + 2}, but the table has {len(EVERY)} row\(s\), counting",

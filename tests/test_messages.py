@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skmdp._messages import NAMES_LENGTH, VALUE_LENGTH, quoted, shortened, shown
+from skmdp._messages import NAMES_LENGTH, VALUE_LENGTH, quoted, shortened, shown, told_apart
 
 ABSURD = [
     "a" * 10**7,
@@ -60,5 +60,55 @@ def test_many_names_are_counted_with_a_separator():
 
 def test_messages_of_others_are_cut_to_one_line():
     assert shortened("one\n two") == "one two"
-    assert shortened("x" * 1000) == "x" * 117 + "..."
+    assert shortened("x" * 1000) == "x" * 59 + "..." + "x" * 58
     assert shortened(ValueError("y" * 120)) == "y" * 120
+
+
+def test_what_is_long_lacks_its_middle():
+    assert shortened("begins alike" + "-" * 200 + "ends in 7", 20) == "begins al...nds in 7"
+    assert shortened("a" * 10**7 + "end", 9) == "aaa...end"
+
+
+@given(st.text(), st.integers(4, 60))
+def test_a_shortened_text_begins_and_ends_as_the_text(text, length):
+    written, line = shortened(text, length), " ".join(text.split())
+    assert len(written) <= length
+    begins, _, ends = written.rpartition("...") if written != line else (line, "", "")
+    assert line.startswith(begins)
+    assert line.endswith(ends)
+
+
+def test_texts_with_one_beginning_and_one_end_show_where_they_differ():
+    texts = [f"{'a' * 60}{middle}{'z' * 60}" for middle in ("cold", "warm")]
+    cold, warm = told_apart(texts, 20)
+    assert "cold" in cold
+    assert "warm" in warm
+    assert told_apart(["x" * 60, "x" * 60 + "y"], 12) == ["xxxxx...xxxx", "xxxxx...xxxy"]
+
+
+def test_texts_that_differ_in_spaces_only_are_numbered():
+    assert told_apart(["a b", "a\nb", "a  b (1)", "c"], 20) == [
+        "a b (2)",
+        "a b (3)",
+        "a b (1)",
+        "c",
+    ]
+    assert told_apart(["", " ", "x"], 20) == ["'' (1)", "'' (2)", "x"]
+
+
+LONG = st.builds(
+    lambda start, middle, end: start * 50 + middle + end * 50, *[st.text("ab", max_size=2)] * 3
+)
+
+
+@given(st.lists(st.one_of(st.text(" \nab(12)", max_size=9), LONG), max_size=12), st.integers(9, 30))
+def test_no_two_texts_are_written_alike(texts, length):
+    written = told_apart(texts, length)
+    assert len(set(written)) == len(texts)
+    assert all(0 < len(one) <= length for one in written)
+    for one, text in zip(written, texts, strict=True):
+        line = " ".join(text.split())
+        if len(line) <= length and texts.count(text) == 1 == [*map(str.split, texts)].count(
+            text.split()
+        ):
+            assert one == (line or "''")

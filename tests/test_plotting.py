@@ -318,6 +318,232 @@ def test_many_actions_share_colours():
     drawn(many.plot())
 
 
+# ------------------------------------------------------------------------------------- odd labels
+
+MIDDLE = "the state of a patient who has had the same complaint for years"
+LABELS = {
+    "short": "s{:03d}",
+    "forty": "a state with a name of some length: {:04d}",
+    "alike at both ends": MIDDLE + " {:04d} " + MIDDLE,
+    "mathematics": r"$\frac{{a_{:03d}$ _b^",
+    "lines": "first line\nsecond line\t{:03d}",
+    "underscores": "__{:03d}",
+    "right to left": "ערך גבוה מאוד {:03d}",
+    "other script": "κατάσταση του ασθενούς {:03d}",
+}
+
+
+def labelled(kind, n_states, n_actions):
+    """A log of states and actions with odd names, all of which were seen, and two numbers."""
+    rng = np.random.default_rng(0)
+    n = 20 * n_states
+    states, actions = (
+        np.array([LABELS[kind].format(i) for i in range(many)]) for many in (n_states, n_actions)
+    )
+    state = np.arange(n) % n_states
+    action = np.where(rng.random(n) < 0.5, state % n_actions, np.arange(n) % n_actions)
+    return pd.DataFrame(
+        {
+            "state": states[state],
+            "action": actions[action],
+            "next_state": states[rng.integers(n_states, size=n)],
+            "reward": (action == state % n_actions) + rng.normal(size=n),
+            f"{LABELS[kind].format(0)} x": rng.integers(5, size=n),
+            f"{LABELS[kind].format(0)} y": action,
+        }
+    )
+
+
+class Answers:
+    """A policy that answers by a whole number in the last column."""
+
+    def __init__(self, actions):
+        self.actions = np.asarray(actions)
+
+    def predict(self, X):
+        return self.actions[X.iloc[:, -1].to_numpy(dtype=int) % len(self.actions)]
+
+
+def draw_each(log, policy):
+    """Yield the name of every display, and a function that draws it on axes."""
+    actions = log["action"].unique()
+    for display in OF_POLICIES[:-1]:
+        yield display.__name__, lambda ax, display=display: display.from_estimator(policy, ax=ax)
+    numbers = log.iloc[:, -2:]
+    answers = Answers(sorted(actions))
+    names = list(numbers.columns)
+    yield "map", lambda ax: PolicyMapDisplay.from_estimator(answers, numbers, names, ax=ax)
+    yield "tree", lambda ax: PolicyTreeDisplay.from_estimator(policy, log[["state"]], ax=ax)
+    solution = solve(policy.mdp_, 0.9)
+    named = dict.fromkeys(actions[:12], solution)
+    yield "convergence", lambda ax: ConvergenceDisplay.from_solutions(named, ax=ax)
+    table = pd.DataFrame({"policy": actions, "method": "dm", "value": 1.0})
+    table = table.assign(lower=0.0, upper=2.0)
+    display = PolicyEvaluationDisplay(estimates=table, logged_value=1.0)
+    yield "evaluation", lambda ax: display.plot(ax=ax)
+
+
+def all_inside(figure):
+    """Whether nothing that was drawn leaves the figure, in pixels."""
+    figure.canvas.draw()
+    width, height = figure.bbox.size
+    boxes = [ax.get_tightbbox() for ax in figure.axes]
+    return all(
+        box.x0 > -2 and box.y0 > -2 and box.x1 < width + 2 and box.y1 < height + 2 for box in boxes
+    )
+
+
+def names_of(ax):
+    """Return the names that a picture shows, list by list."""
+    yield [text.get_text() for text in ax.get_yticklabels()]
+    yield [text.get_text() for text in ax.get_xticklabels()]
+    if ax.get_legend() is not None:
+        yield [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+WITH_AXES = {
+    "own": lambda: None,
+    "given": lambda: plt.subplots()[1],
+    "constrained": lambda: plt.subplots(2, 2, figsize=(10, 8), layout="constrained")[1][0, 1],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "where"),
+    [
+        *((kind, 2, "given") for kind in LABELS),
+        ("alike at both ends", 2, "constrained"),
+        ("mathematics", 12, "own"),
+        ("alike at both ends", 60, "given"),
+    ],
+)
+def test_no_label_leaves_the_figure_and_no_two_are_alike(kind, n, where):
+    log = labelled(kind, n, n)
+    policy = MarkovPolicyEstimator(gamma=0.9).fit(log)
+    for name, draw in draw_each(log, policy):
+        display = draw(WITH_AXES[where]())
+        assert all_inside(display.figure_), name
+        own = display.ax_.bbox
+        assert own.width > 0.25 * 640 * (where == "given"), name
+        for shown in names_of(display.ax_):
+            told = [text for text in shown if text]
+            assert len(set(told)) == len(told), name
+        plt.close("all")
+
+
+def test_labels_are_kept_as_they_are_and_drawn_as_text():
+    log = labelled("mathematics", 2, 2)
+    display = PolicyDisplay.from_estimator(MarkovPolicyEstimator().fit(log))
+    assert display.states == ["$\\frac{a_000$ _b^", "$\\frac{a_001$ _b^"]
+    drawn_as = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert drawn_as == [name.replace("$", r"\$") for name in display.states]
+
+
+def test_what_no_font_can_draw_is_told_with_a_remedy():
+    table = pd.DataFrame({"policy": ["\U0001f600\ue123", "\U0001f600\ue124"], "method": "dm"})
+    display = PolicyEvaluationDisplay(estimates=table.assign(value=1.0, lower=0.0, upper=2.0))
+    with pytest.warns(UserWarning, match=r"cannot draw 2 char.*matplotlib.rcParams\['font.family"):
+        drawn(display.plot())
+    names = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert len(set(names)) == 2
+    assert all("\N{WHITE SQUARE}" in name for name in names)
+
+
+def test_actions_beyond_the_colours_share_one_and_are_counted():
+    log = labelled("short", 60, 60)
+    policy = MarkovPolicyEstimator().fit(log)
+    display = drawn(TransitionGraphDisplay.from_estimator(policy, max_states=60))
+    n = len(np.unique(display.advised))
+    assert n > 20
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts[-1] == f"{n - 19} others"
+    nodes = display.ax_.collections[0].get_facecolors()
+    own = {
+        action: nodes[display.advised == i][0]
+        for i, action in enumerate(display.actions)
+        if action in texts
+    }
+    assert len(np.unique(list(own.values()), axis=0)) == len(texts) - 1 == 19
+
+
+# -------------------------------------------------------------------------------- unseen cells
+
+
+def whole_numbers(**options):
+    """A policy of two whole numbers: all pairs of 0, 1, 2 and 0, 2 were seen but (1, 2)."""
+    log = pd.DataFrame({"x": [0, 1, 2, 0, 2], "y": [0, 0, 0, 2, 2]})
+    actions = ["up", "up", "down", "up", "down"]
+    return log, MarkovPolicyEstimator(**options).fit(log, actions, reward=[1.0] * 5)
+
+
+@pytest.mark.parametrize("handle_unknown", ["warn", "error", "most_frequent", "nearest"])
+def test_cells_that_no_state_falls_into_are_told_apart(handle_unknown):
+    log, policy = whole_numbers(handle_unknown=handle_unknown)
+    display = drawn(PolicyMapDisplay.from_estimator(policy, log, ["x", "y"]))
+    assert display.x.tolist() == [0, 1, 2]
+    assert display.y.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(display.is_logged, [[1, 1, 1], [0, 0, 0], [1, 0, 1]])
+    if handle_unknown == "nearest":
+        assert (display.advised >= 0).all()
+    else:
+        np.testing.assert_array_equal(display.advised >= 0, display.is_logged)
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts == ["down", "up", "not in the log"]
+    (hatched,) = [patch for patch in display.ax_.patches if patch.get_hatch()]
+    assert len(hatched.get_path().vertices) == 5 * (~display.is_logged).sum()
+    again = PolicyMapDisplay(
+        x=display.x,
+        y=display.y,
+        advised=display.advised,
+        actions=display.actions,
+        names=display.names,
+        is_logged=np.ones((3, 3), dtype=bool),
+    ).plot()
+    assert not again.ax_.patches
+
+
+def test_states_that_were_only_reached_hold_no_decision():
+    log = pd.DataFrame({"x": [0, 1], "y": [0, 1], "next_x": [1, 1], "next_y": [1, 0]})
+    log = log.assign(action="go", reward=1.0)
+    policy = MarkovPolicyEstimator(state=["x", "y"]).fit(log)
+    display = PolicyMapDisplay.from_estimator(policy, log, ["x", "y"])
+    np.testing.assert_array_equal(display.is_logged, [[True, False], [False, True]])
+
+
+def test_cells_of_an_encoder_and_of_an_ensemble_are_those_of_their_states():
+    log = measured().round({"age": 0})
+    log = log[(log["age"] < 50) | (log["pressure"] < 100)]
+    display = PolicyMapDisplay.from_estimator(piped().fit(log), log, ["age", "pressure"])
+    assert (np.diff(display.x) == 1).all()
+    assert not display.is_logged.all()
+    np.testing.assert_array_equal(display.advised >= 0, display.is_logged)
+    numbers, policy = whole_numbers(handle_unknown="most_frequent")
+    table = numbers.assign(action=["up", "up", "down", "up", "down"], reward=1.0, episode=range(5))
+    bag = PolicyBagging(policy.set_params(state=["x", "y"]), 1)
+    bag.fit(table.assign(next_x=table["x"], next_y=table["y"]))
+    found = PolicyMapDisplay.from_estimator(bag, numbers, ["x", "y"])
+    np.testing.assert_array_equal(found.is_logged, [[1, 1, 1], [0, 0, 0], [1, 0, 1]])
+
+
+def test_values_on_a_grid_are_asked_for_as_they_are():
+    asked = []
+
+    class Policy:
+        def predict(self, X):
+            asked.append(X)
+            return np.full(len(X), "go")
+
+    table = pd.DataFrame({"dose": [0.1, 0.3, 0.1 + 0.2, 0.5], "n": [7, 7, 7, 7]})
+    PolicyMapDisplay.from_estimator(Policy(), table.iloc[[0, 1, 3]], ["dose", "n"])
+    np.testing.assert_allclose(np.unique(asked[0]["dose"]), [0.1, 0.3, 0.5], rtol=1e-12)
+    assert set(table["dose"].iloc[[0, 1, 3]]) <= set(asked[0]["dose"])
+    assert asked[0]["n"].dtype == table["n"].dtype
+    wide = pd.DataFrame({"a": [0, 10**6], "b": [0.0, 0.1]})
+    display = drawn(PolicyMapDisplay.from_estimator(Policy(), wide, ["a", "b"]))
+    assert (display.x == np.rint(display.x)).all()
+    assert display.is_logged is None
+
+
 # ------------------------------------------------------------------------------------- refusals
 
 

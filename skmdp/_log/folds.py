@@ -215,6 +215,8 @@ def _episodes_of(log: Transitions, lengths: Integers, rows: Integers) -> Bools:
 def _positions(rows: Any, n_rows: int) -> Integers:
     """Return positions of rows of a table of so many; of marked rows, those of the marks."""
     given = np.asarray(rows)
+    if given.dtype == object and all(isinstance(one, bool | np.bool_) for one in given.flat):
+        given = given.astype(bool)  # as columns of pandas are that once held something missing
     if given.dtype == bool and len(given) == n_rows:
         return np.flatnonzero(given)
     if given.dtype.kind not in "iu" or (given < 0).any():

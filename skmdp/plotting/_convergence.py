@@ -10,8 +10,12 @@ import numpy as np
 from skmdp._pipelines import unwrap
 from skmdp._policy import fitted_policy
 from skmdp._typing import Floats
-from skmdp.plotting._drawing import axes
+from skmdp.plotting._drawing import axes, named
+from skmdp.plotting._fitting import BESIDE, drawable, legend_of, settle, written
 from skmdp.solvers import Solution, solve
+
+# Solutions whose legend has a place inside the picture.
+FEW_NAMES = 6
 
 
 class ConvergenceDisplay:
@@ -119,16 +123,22 @@ class ConvergenceDisplay:
             If matplotlib is not installed.
         """
         ax = axes("ConvergenceDisplay", ax, 10)
-        for name, history in self.histories.items():
+        names = drawable(named(name.replace("_", " ") for name in self.histories))
+        lines = []
+        for history in self.histories.values():
             known = np.isfinite(history) & (history > 0)
             iterations = np.flatnonzero(known) + 1
-            ax.plot(iterations, history[known], marker=".", label=name.replace("_", " "))
+            lines += ax.plot(iterations, history[known], marker=".")
         ax.set_yscale("log")
         ax.set_xscale("log")
         ax.set_xlabel("iteration")
         ax.set_ylabel("proven bound on the error")
-        ax.set_title("How values became certain")
         ax.grid(alpha=0.3)
-        ax.legend(frameon=False)
+        place = {} if len(names) <= FEW_NAMES else BESIDE
+        settle(
+            ax,
+            "How values became certain",
+            lambda length: legend_of(ax, lines, written(names, length), **place),
+        )
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -10,6 +10,7 @@ import pandas as pd
 
 from skmdp.metrics import PolicyEvaluation
 from skmdp.plotting._drawing import axes, named
+from skmdp.plotting._fitting import drawable, legend_of, place_names, settle, written
 
 COLUMNS = ("policy", "method", "value", "lower", "upper")
 
@@ -142,21 +143,27 @@ class PolicyEvaluationDisplay:
         table = self.estimates[np.isfinite(self.estimates["value"])]
         methods = list(dict.fromkeys(table["method"]))
         policies = list(dict.fromkeys(self.estimates["policy"]))
-        ax = axes("PolicyEvaluationDisplay", ax, len(table))
+        names = drawable(named(policies))
+        ax = axes("PolicyEvaluationDisplay", ax, len(table), beside=names)
+        marks = []
         for i, method in enumerate(methods):
             rows = table[table["method"] == method]
             height = rows["policy"].map(policies.index) + 0.6 * ((i + 0.5) / len(methods) - 0.5)
             ends = rows[["lower", "upper"]].sub(rows["value"], axis=0).abs().fillna(0.0)
-            ax.errorbar(
-                rows["value"], height, xerr=ends.T, fmt="o", markersize=5, capsize=3, label=method
+            marks.append(
+                ax.errorbar(rows["value"], height, xerr=ends.T, fmt="o", markersize=5, capsize=3)
             )
         if self.logged_value is not None and np.isfinite(self.logged_value):
-            ax.axvline(self.logged_value, color="black", linewidth=1, label="logged")
-        ax.set_yticks(range(len(policies)), named(policies))
+            marks.append(ax.axvline(self.logged_value, color="black", linewidth=1))
+            methods.append("logged")
         ax.set_ylim(len(policies) - 0.4, -0.6)
         ax.set_xlabel("reward per episode, with intervals")
-        ax.set_title("Policies on the same log")
         ax.grid(axis="x", alpha=0.3)
-        ax.legend(frameon=False, loc="best")
+        legend_of(ax, marks, methods, loc="best")
+        settle(
+            ax,
+            "Policies on the same log",
+            lambda length: place_names(ax, "y", written(names, length)),
+        )
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -10,28 +10,42 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from skmdp._messages import quoted, shown
-from skmdp._typing import Floats, Integers
-from skmdp.plotting._drawing import as_pandas, axes, named
+from skmdp._pipelines import transform, unwrap
+from skmdp._policy import fitted_policy, has_policy, read_states
+from skmdp._typing import Array, Bools, Floats, Integers
+from skmdp.ensemble import PolicyBagging
+from skmdp.plotting._drawing import as_pandas, axes, named, palette, pyplot
+from skmdp.plotting._fitting import BESIDE, drawable, legend_of, settle, written
 
-# Points of the map along each side.
-RESOLUTION = 120
+# Points of the map along each side, and cells at most where values lie on a grid.
+RESOLUTION, MOST_CELLS = 120, 240
+# Relative to the distance of two values of a grid.
+ROUNDING = 1e-6
+NOT_LOGGED = "not in the log"
+OPACITY = 0.55
 
 
 class PolicyMapDisplay:
     """The advised action over two numeric columns, as coloured areas.
+
+    Hatched is where no decision of the log lies. What is advised there rests on no row: it is left
+    white, unless states nearby answer (``handle_unknown="nearest"``).
 
     Parameters
     ----------
     x, y : ndarray of shape (n_x,), (n_y,)
         Values of the two columns.
     advised : ndarray of shape (n_y, n_x)
-        Position of the advised action among ``actions``.
+        Position of the advised action among ``actions``, -1 where nothing is drawn.
     actions : list of str
         Names of the actions.
     names : tuple of str
         Names of the two columns.
     points : ndarray of shape (n_points, 2), default=None
         Rows of a table, drawn as dots.
+    is_logged : ndarray of shape (n_y, n_x), default=None
+        Whether the log has decisions in the state that a point falls into. None: not known, so that
+        nothing is hatched.
 
     Attributes
     ----------
@@ -51,6 +65,8 @@ class PolicyMapDisplay:
     >>> display = PolicyMapDisplay.from_estimator(policy, X, ["age", "dose"])
     >>> display.actions
     ['a', 'b']
+    >>> display.x[:3], display.is_logged[0, :3]
+    (array([20., 21., 22.]), array([ True, False, False]))
     """
 
     def __init__(
@@ -62,6 +78,7 @@ class PolicyMapDisplay:
         actions: list[str],
         names: tuple[str, str],
         points: Floats | None = None,
+        is_logged: Bools | None = None,
     ) -> None:
         self.x = x
         self.y = y
@@ -69,6 +86,7 @@ class PolicyMapDisplay:
         self.actions = actions
         self.names = names
         self.points = points
+        self.is_logged = is_logged
 
     @classmethod
     def from_estimator(cls, policy: Any, X: Any, columns: Sequence[Any], *, ax: Any = None) -> Self:
@@ -80,7 +98,8 @@ class PolicyMapDisplay:
             A fitted policy, such as a pipeline.
         X : table of shape (n_rows, n_columns)
             Rows in the units of ``predict``, such as the log. The map covers their range; all
-            other columns are held at the row in the middle (of numbers the median).
+            other columns are held at the row in the middle (of numbers the median). Columns of
+            whole numbers, and those whose values lie on a grid, are asked for at these values.
         columns : sequence of two column names
             Numeric columns, the first drawn across.
         ax : matplotlib Axes, default=None
@@ -100,15 +119,17 @@ class PolicyMapDisplay:
         """
         table = as_pandas(X)
         _check_columns(table, columns)
-        sides = [np.linspace(table[name].min(), table[name].max(), RESOLUTION) for name in columns]
+        sides = [_side(table[name]) for name in columns]
         across, up = np.meshgrid(*sides)
         held = {name: [_middle(table[name])] * across.size for name in table.columns}
         asked = pd.DataFrame(held)
         for name, grid in zip(columns, (across, up), strict=True):
-            asked[name] = grid.ravel()
-        labels, advised = np.unique(
-            np.asarray(policy.predict(asked)).astype(object), return_inverse=True
-        )
+            asked[name] = grid.ravel().astype(table[name].dtype if _is_whole(grid) else np.float64)
+        is_logged, is_asked = _look(policy, asked)
+        answers = np.asarray(policy.predict(asked[is_asked])) if is_asked.any() else np.array([])
+        labels, found = np.unique(answers.astype(object), return_inverse=True)
+        advised = np.full(across.size, -1)
+        advised[is_asked] = found
         return cls(
             x=sides[0],
             y=sides[1],
@@ -116,6 +137,7 @@ class PolicyMapDisplay:
             actions=named(labels),
             names=(str(columns[0]), str(columns[1])),
             points=table[list(columns)].to_numpy(dtype=np.float64),
+            is_logged=None if is_logged is None else is_logged.reshape(across.shape),
         ).plot(ax=ax)
 
     def plot(self, *, ax: Any = None) -> Self:
@@ -136,39 +158,60 @@ class PolicyMapDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        ax = axes("PolicyMapDisplay", ax, 12)
-        from matplotlib import colormaps
+        pyplot("PolicyMapDisplay")
         from matplotlib.colors import ListedColormap
         from matplotlib.patches import Patch
 
-        map_of = colormaps["tab10" if len(self.actions) <= 10 else "tab20"]
-        colours = [map_of(i % map_of.N) for i in range(len(self.actions))]
+        actions, columns = drawable(self.actions), drawable(named(self.names))
+        colours, told = palette(self.advised[self.advised >= 0], actions)
+        ax = axes("PolicyMapDisplay", ax, max(12, len(told) + 3), beside=actions)
         ax.pcolormesh(
-            self.x,
-            self.y,
-            self.advised,
-            cmap=ListedColormap(colours),
-            alpha=0.55,
+            _edges(self.x),
+            _edges(self.y),
+            np.ma.masked_less(self.advised, 0),
+            cmap=ListedColormap(colours or ["white"]),
+            alpha=OPACITY,
             vmin=-0.5,
-            vmax=len(colours) - 0.5,
-            shading="nearest",
+            vmax=max(len(colours), 1) - 0.5,
         )
+        marks = [Patch(color=colour, alpha=OPACITY) for colour, _ in told]
+        if self.is_logged is not None and not self.is_logged.all():
+            marks.append(self._hatch(ax))
         if self.points is not None:
             ax.plot(
                 *self.points.T, linestyle="", marker=".", markersize=2, color="black", alpha=0.3
             )
-        handles = [
-            Patch(color=colour, alpha=0.55, label=name)
-            for colour, name in zip(colours, self.actions, strict=True)
-        ]
-        ax.legend(
-            handles=handles, title="advised", loc="upper left", bbox_to_anchor=(1, 1), frameon=False
-        )
-        ax.set_xlabel(self.names[0])
-        ax.set_ylabel(self.names[1])
-        ax.set_title("What is advised")
+        names = [name for _, name in told]
+        ax.set_xlabel(written(columns)[0])
+        ax.set_ylabel(written(columns)[1])
+
+        def write(length: int) -> None:
+            others = [NOT_LOGGED] * (len(marks) - len(names))
+            legend_of(ax, marks, [*written(names, length), *others], title="advised", **BESIDE)
+
+        settle(ax, "What is advised", write)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _hatch(self, ax: Any) -> Any:
+        """Hatch the cells where the log has no decisions, and return a sample of it."""
+        from matplotlib.patches import Patch, PathPatch
+        from matplotlib.path import Path
+
+        style: dict[str, Any] = {
+            "hatch": "////",
+            "edgecolor": "0.6",
+            "facecolor": "none",
+            "linewidth": 0,
+        }
+        row, column = np.nonzero(~np.asarray(self.is_logged))
+        x, y = _edges(self.x), _edges(self.y)
+        across, up = np.array([0, 1, 1, 0, 0]), np.array([0, 0, 1, 1, 0])
+        corners = x[column[:, None] + across], y[row[:, None] + up]
+        around = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
+        outline = Path(np.stack(corners, axis=-1).reshape(-1, 2), np.tile(around, len(row)))
+        ax.add_patch(PathPatch(outline, **style))
+        return Patch(**style)
 
 
 def _check_columns(table: pd.DataFrame, columns: Sequence[Any]) -> None:
@@ -195,3 +238,49 @@ def _middle(column: pd.Series) -> Any:
         key=None if is_numeric_dtype(column) else lambda c: c.map(str)
     )
     return known.iloc[len(known) // 2] if len(known) else None
+
+
+def _side(column: pd.Series) -> Floats:
+    """Return the values along one side: those of a grid, where the column holds one, in order."""
+    values = np.unique(column.dropna().to_numpy(dtype=np.float64))
+    is_whole = _is_whole(values)
+    step = 1.0 if is_whole else np.diff(values, prepend=-np.inf).min()
+    n_steps = (values - values[0]) / step
+    if n_steps[-1] < MOST_CELLS and (np.abs(n_steps - np.rint(n_steps)) < ROUNDING).all():
+        grid = values[0] + step * np.arange(np.rint(n_steps[-1]) + 1)
+        grid[np.rint(n_steps).astype(np.intp)] = values  # as they are in the table, to the last bit
+        return np.asarray(grid)
+    sides = np.linspace(values[0], values[-1], RESOLUTION)
+    return np.unique(np.rint(sides)) if is_whole else sides
+
+
+def _edges(values: Floats) -> Floats:
+    """Return where the cells of some values end, (n + 1,)."""
+    half = np.diff(values) / 2 if len(values) > 1 else np.array([0.5])
+    between = values[:-1] + half[: len(values) - 1]
+    return np.concatenate([[values[0] - half[0]], between, [values[-1] + half[-1]]])
+
+
+def _is_whole(values: Array) -> bool:
+    """Tell whether all values are whole numbers."""
+    return bool((values == np.rint(values)).all())
+
+
+def _look(policy: Any, asked: pd.DataFrame) -> tuple[Bools | None, Bools]:
+    """Tell for which rows the log has decisions, None if unknown, and which a policy is asked."""
+    everywhere = np.ones(len(asked), dtype=bool)
+    if not hasattr(policy, "fit"):
+        return None, everywhere
+    transformers, estimator = unwrap(policy)
+    members = estimator.estimators_ if isinstance(estimator, PolicyBagging) else [estimator]
+    is_logged, answers_nearby = np.zeros(len(asked), dtype=bool), False
+    table = transform(transformers, asked)
+    for member in members:
+        own_transformers, last = unwrap(member)
+        if not has_policy(last):
+            return None, everywhere
+        codes, _ = read_states(last, transform(own_transformers, table))
+        own = fitted_policy(last)
+        is_logged |= (codes >= 0) & (own.counts.state_weights[codes] > 0)
+        answers_nearby |= last.handle_unknown == "nearest"
+    return is_logged, everywhere if answers_nearby else is_logged

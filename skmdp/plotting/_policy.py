@@ -9,6 +9,7 @@ import numpy as np
 from skmdp._typing import Array, Floats
 from skmdp.inspection._pairs import ADMISSIBLE, pairs_of
 from skmdp.plotting._drawing import MOST_STATES, axes, most_visited, named, state_names, told_of
+from skmdp.plotting._fitting import drawable, place_names, settle, written
 
 # Seen on light colours and on dark ones.
 ADVISED_MARK = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
@@ -139,15 +140,22 @@ class PolicyDisplay:
             If matplotlib is not installed.
         """
         n_lines, n_actions = self.q_values.shape
-        ax = axes("PolicyDisplay", ax, n_lines, 3.4 + 0.5 * min(n_actions, 24))
+        states, actions = drawable(self.states), drawable(self.actions)
+        is_turned = n_actions > 6 or max(map(len, actions)) > 8
+        width = 3.4 + 0.5 * min(n_actions, 24)
+        below = actions if is_turned else ()
+        ax = axes("PolicyDisplay", ax, n_lines, width, beside=states, below=below)
         image = ax.imshow(self.q_values, aspect="auto", cmap="cividis")
         ax.figure.colorbar(image, ax=ax, label="Q, expected discounted reward")
         line, column = np.nonzero(~self.is_admissible)
         ax.plot(column, line, linestyle="", marker="x", color="tab:red", markersize=5)
         ax.plot(self.advised, range(n_lines), linestyle="", **ADVISED_MARK)
-        ax.set_yticks(range(n_lines), self.states)
-        across = n_actions > 6 or max(map(len, self.actions)) > 8
-        ax.set_xticks(range(n_actions), self.actions, rotation=90 if across else 0)
-        ax.set_title(f"Q of each action, the advised one marked{told_of(n_lines, self.n_states)}")
+
+        def write(length: int) -> None:
+            place_names(ax, "y", written(states, length))
+            place_names(ax, "x", written(actions, length), rotation=90 if is_turned else 0)
+
+        title = f"Q of each action, the advised one marked{told_of(n_lines, self.n_states)}"
+        settle(ax, title, write)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -10,6 +10,7 @@ from skmdp._evaluation.direct import FEW_ROWS
 from skmdp._typing import Floats
 from skmdp.inspection._pairs import pairs_of
 from skmdp.plotting._drawing import axes
+from skmdp.plotting._fitting import settle
 
 # Points: the largest area of a state's mark, and the smallest.
 LARGEST_MARK, SMALLEST_MARK = 400.0, 6.0
@@ -116,7 +117,8 @@ class SupportDisplay:
         ax.set_ylim(0, 1.02)
         ax.set_xlabel("rows of the advised action in the state")
         ax.set_ylabel("their share of the rows of the state")
-        ax.set_title(
+        settle(
+            ax,
             f"{self.thin_share:.0%} of the logged decisions lie in states\n"
             f"with fewer than {FEW_ROWS} rows of what is advised there",
         )

@@ -8,13 +8,25 @@ import numpy as np
 
 from skmdp._pipelines import unwrap
 from skmdp._policy import fitted_policy, has_policy
-from skmdp._typing import Array, Floats, Integers
+from skmdp._typing import Floats, Integers
 from skmdp.inspection._pairs import not_a_policy, pairs_of
-from skmdp.plotting._drawing import MOST_STATES, axes, most_visited, named, state_names, told_of
+from skmdp.plotting._drawing import (
+    MOST_STATES,
+    axes,
+    most_visited,
+    named,
+    palette,
+    pyplot,
+    state_names,
+    told_of,
+)
+from skmdp.plotting._fitting import BESIDE, drawable, legend_of, settle, written
 
 # Arrows that are hardly ever taken would hide the others.
 LEAST_PROBABILITY = 0.02
 RADIUS = 1.0
+# Of the radius, what a character of a name takes beside the circle.
+OF_CHARACTER = 0.03
 # Names that fit around the circle without being turned.
 MOST_LEVEL_NAMES = 12
 LARGEST_NODE, SMALLEST_NODE = 900.0, 60.0
@@ -145,36 +157,43 @@ class TransitionGraphDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        pyplot("TransitionGraphDisplay")
+        from matplotlib.lines import Line2D
+
         n = len(self.states)
-        ax = axes("TransitionGraphDisplay", ax, 22, 8.0)
+        states, actions = drawable(self.states), drawable(self.actions)
+        ax = axes("TransitionGraphDisplay", ax, 22, 8.0, beside=[2 * name for name in states])
         angle = np.pi / 2 - 2 * np.pi * np.arange(n) / n
         places = RADIUS * np.column_stack([np.cos(angle), np.sin(angle)])
+        acts = self.advised >= 0
+        palette_of, told = palette(self.advised[acts], actions)
+        colours = np.ones((n, 4))
+        colours[acts] = np.reshape(palette_of, (-1, 4))[self.advised[acts]]
+        area = SMALLEST_NODE + LARGEST_NODE * self.visits / max(float(self.visits.max()), 1.0)
+        ax.scatter(*places.T, s=area / max(1.0, n / 12), c=colours, zorder=3, edgecolors="black")
+        is_crowded = n > MOST_LEVEL_NAMES
+        texts = _empty_names(ax, places, angle)
+        reach = 1.5 + OF_CHARACTER * max(map(len, states))
+        ax.set_xlim(-reach, reach)
+        ax.set_ylim(-reach if is_crowded else -1.5, reach if is_crowded else 1.5)
+        ax.set_aspect("equal")
+        ax.axis("off")
+        marks = [Line2D([], [], marker="o", linestyle="", color=colour) for colour, _ in told]
+
+        def write(length: int) -> bool:
+            for text, name in zip(texts, written(states, length), strict=True):
+                text.set_text(name)
+            names = written([name for _, name in told], length)
+            legend_of(ax, marks, names, title="advised", **BESIDE)
+            ax.apply_aspect()
+            return all(_lies_in(text, ax) for text in texts)
+
+        settle(ax, f"Where the advice leads{told_of(n, self.n_states)}", write)
+        # Last, since they are many, take no room, and would be drawn whenever names are tried.
         for source, target in zip(
             *np.nonzero(self.probabilities >= LEAST_PROBABILITY), strict=True
         ):
             self._draw_arrow(ax, places, int(source), int(target))
-        colours = self._colours(ax)
-        area = SMALLEST_NODE + LARGEST_NODE * self.visits / max(float(self.visits.max()), 1.0)
-        ax.scatter(*places.T, s=area / max(1.0, n / 12), c=colours, zorder=3, edgecolors="black")
-        is_crowded = n > MOST_LEVEL_NAMES
-        for name, (x, y), turn in zip(self.states, places, angle, strict=True):
-            is_left = x < -1e-9
-            upright = np.degrees(turn) + (180 if is_left else 0)
-            side = "right" if is_left else "left"
-            ax.annotate(
-                name,
-                (1.13 * x, 1.13 * y) if is_crowded else (1.26 * x, 1.26 * y),
-                rotation=upright if is_crowded else 0,
-                rotation_mode="anchor",
-                ha=side if is_crowded or abs(x) > 0.3 else "center",
-                va="center",
-                fontsize=8,
-            )
-        ax.set_xlim(-2, 2)
-        ax.set_ylim(-2 if is_crowded else -1.5, 2 if is_crowded else 1.5)
-        ax.set_aspect("equal")
-        ax.axis("off")
-        ax.set_title(f"Where the advice leads{told_of(n, self.n_states)}")
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -203,29 +222,32 @@ class TransitionGraphDisplay:
             },
         )
 
-    def _colours(self, ax: Any) -> Array:
-        """Return the colour of each state, and tell what colours mean."""
-        from matplotlib import colormaps
-        from matplotlib.lines import Line2D
 
-        map_of = colormaps["tab10" if len(self.actions) <= 10 else "tab20"]
-        colours = np.array(
-            [map_of(code % map_of.N) if code >= 0 else (1, 1, 1, 1) for code in self.advised]
+def _empty_names(ax: Any, places: Floats, angle: Floats) -> list[Any]:
+    """Return a text beside each node, to be written; where they are many, they are turned."""
+    is_crowded = len(places) > MOST_LEVEL_NAMES
+    texts = []
+    for (x, y), turn in zip(places, angle, strict=True):
+        is_left = x < -1e-9
+        upright = np.degrees(turn) + (180 if is_left else 0)
+        side = "right" if is_left else "left"
+        text = ax.annotate(
+            "",
+            (1.13 * x, 1.13 * y) if is_crowded else (1.26 * x, 1.26 * y),
+            rotation=upright if is_crowded else 0,
+            rotation_mode="anchor",
+            ha=side if is_crowded or abs(x) > 0.3 else "center",
+            va="center",
+            fontsize=8,
         )
-        taken = sorted(set(self.advised[self.advised >= 0].tolist()))[:20]
-        handles = [
-            Line2D(
-                [],
-                [],
-                marker="o",
-                linestyle="",
-                color=map_of(code % map_of.N),
-                label=self.actions[code],
-            )
-            for code in taken
-        ]
-        ax.legend(handles=handles, title="advised", frameon=False, loc="upper left", fontsize=8)
-        return colours
+        texts.append(text)
+    return texts
+
+
+def _lies_in(text: Any, ax: Any) -> bool:
+    """Tell whether a text does not reach beyond its axes, where title and legend are."""
+    own, room = text.get_window_extent(), ax.bbox
+    return bool(own.x0 >= room.x0 and own.x1 <= room.x1 and own.y1 <= room.y1)
 
 
 def _circle(x: float, y: float, style: dict[str, Any]) -> Any:

@@ -9,7 +9,13 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from sklearn.tree import DecisionTreeClassifier, plot_tree
 
-from skmdp.plotting._drawing import as_pandas, axes, named
+from skmdp.plotting._drawing import CHARACTER, as_pandas, axes, named
+from skmdp.plotting._fitting import drawable, settle, written
+
+# Points: the size of letters, the smallest that can be read well, and the smallest of all.
+FONT_SIZE, LEGIBLE_SIZE, LEAST_SIZE = 7, 5, 2
+# Actions whose shares are told in every box.
+FEW_ACTIONS = 4
 
 
 class PolicyTreeDisplay:
@@ -118,29 +124,48 @@ class PolicyTreeDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        ax = axes(
-            "PolicyTreeDisplay",
-            ax,
-            4 + 5 * self.tree.get_depth(),
-            3 + 1.1 * self.tree.get_n_leaves(),
-        )
-        plot_tree(
-            self.tree,
-            feature_names=self.features,
-            class_names=named(self.tree.classes_),
-            impurity=False,
-            proportion=True,
-            filled=True,
-            rounded=True,
-            label="root",
-            fontsize=7,
-            ax=ax,
-        )
-        ax.set_title(
-            f"The policy as a tree, which answers alike in {self.fidelity:.1%} of the rows"
-        )
+        features, actions = drawable(self.features), drawable(named(self.tree.classes_))
+        longest = max(map(len, [*features, *actions]))
+        width = max(1.1, 0.6 * CHARACTER * (longest + 10))
+        depth, n_leaves = self.tree.get_depth(), self.tree.get_n_leaves()
+        ax = axes("PolicyTreeDisplay", ax, 4 + 5 * depth, 3 + width * n_leaves)
+
+        def write(length: int) -> bool:
+            boxes = plot_tree(
+                self.tree,
+                feature_names=written(features, length),
+                class_names=written(actions, length),
+                impurity=False,
+                proportion=True,
+                filled=True,
+                rounded=True,
+                label="root",
+                fontsize=FONT_SIZE,
+                ax=ax,
+            )
+            return _shrink(boxes, ax, n_leaves, len(actions))
+
+        title = f"The policy as a tree, which answers alike in {self.fidelity:.1%} of the rows"
+        settle(ax, title, write)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _shrink(boxes: list[Any], ax: Any, n_leaves: int, n_actions: int) -> bool:
+    """Let the boxes of a tree stand side by side; tell whether they can be read.
+
+    Of many actions the share of each is left out.
+    """
+    widest = 1.0
+    for box in boxes:
+        lines = box.get_text().split("\n")
+        if n_actions > FEW_ACTIONS and len(lines) > 2:
+            box.set_text("\n".join([*lines[: 2 if "<=" in lines[0] else 1], lines[-1]]))
+        widest = max(widest, box.get_window_extent().width)
+    size = min(FONT_SIZE, 0.9 * FONT_SIZE * ax.bbox.width / (n_leaves + 1) / widest)
+    for box in boxes:
+        box.set_fontsize(max(size, LEAST_SIZE))
+    return bool(size >= LEGIBLE_SIZE)
 
 
 def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:

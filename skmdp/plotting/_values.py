@@ -9,6 +9,7 @@ import numpy as np
 from skmdp._typing import Floats
 from skmdp.inspection._pairs import pairs_of
 from skmdp.plotting._drawing import MOST_STATES, axes, most_visited, state_names, told_of
+from skmdp.plotting._fitting import drawable, place_names, settle, written
 
 # Of the intervals drawn, in standard errors: 95 %.
 INTERVAL = 1.96
@@ -112,13 +113,17 @@ class ValueDisplay:
             If matplotlib is not installed.
         """
         n_lines = len(self.values)
-        ax = axes("ValueDisplay", ax, n_lines)
+        states = drawable(self.states)
+        ax = axes("ValueDisplay", ax, n_lines, beside=states)
         reach = INTERVAL * np.nan_to_num(self.standard_errors)
         ax.errorbar(self.values, range(n_lines), xerr=reach, fmt="o", markersize=4, capsize=2)
-        ax.set_yticks(range(n_lines), self.states)
         ax.set_ylim(-0.6, n_lines - 0.4)
         ax.set_xlabel("expected discounted reward, with 95 % intervals")
-        ax.set_title(f"What each state is worth{told_of(n_lines, self.n_states)}")
         ax.grid(axis="x", alpha=0.3)
+        settle(
+            ax,
+            f"What each state is worth{told_of(n_lines, self.n_states)}",
+            lambda length: place_names(ax, "y", written(states, length)),
+        )
         self.ax_, self.figure_ = ax, ax.figure
         return self

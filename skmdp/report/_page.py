@@ -12,7 +12,8 @@ import pandas as pd
 
 STYLE = """
 :root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;color:#1b1f24;max-width:60rem;margin:0 auto;padding:1rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#1b1f24;max-width:60rem;margin:0 auto;padding:1rem;
+overflow-wrap:anywhere}
 h1{font-size:1.7rem;line-height:1.2}h2{font-size:1.25rem;margin-top:2.2rem}
 .verdict{font-size:1.1rem;border-left:.35rem solid #31688e;background:#f3f6f9;padding:.7rem 1rem;
 white-space:pre-line}
@@ -21,8 +22,9 @@ white-space:pre-line}
 table{border-collapse:collapse;font-size:.88rem;width:100%}
 caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d7dde3;vertical-align:top}
-.audit td{min-width:7rem;overflow-wrap:anywhere}
-td.number{text-align:right;font-variant-numeric:tabular-nums}
+.audit td,#policy td:not(.number){min-width:7rem}
+th{min-width:5.5rem}
+td.number{overflow-wrap:normal;white-space:nowrap;text-align:right;font-variant-numeric:tabular-nums}
 th button{font:inherit;font-weight:600;background:none;border:0;padding:0;cursor:pointer;
 text-align:left}
 th button::after{content:"\\2195";opacity:.4;padding-left:.2rem}
