@@ -72,7 +72,7 @@ class Groups:
 
     def labels(self, own: str, name: Name) -> LabelColumn:
         """Return a column of labels under its name in the table."""
-        return read_labels(self._table.column(own), name)
+        return read_labels(self._table.labels(own), name)
 
     def marked(self, own: str, name: Name, may_lack: Bools) -> Bools:
         """Return a column of flags, which are booleans or 0 and 1."""
