@@ -191,8 +191,7 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
     if roles.reward is None:
         return
     sums = found.numbers("sum_rewards")
-    lacking = found.numbers("n_rewards") < found.n_rows
-    lacking |= ~np.isfinite(sums)
+    lacking = ~np.isfinite(sums) | np.isnan(found.numbers("sum_squares"))
     lacking &= ~seen
     if lacking.any():
         raise ValueError(
