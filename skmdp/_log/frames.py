@@ -282,7 +282,7 @@ def _pandas_series(series: nw.Series[Any], *, keep_views: bool = False) -> pd.Se
     kind = str(arrow.type)
     if kind.startswith("extension<pandas."):  # intervals, periods
         return pd.Series(arrow.type.to_pandas_dtype().__from_arrow__(arrow))
-    if not keep_views:  # which pandas does not know
+    if not (keep_views and len(arrow)):  # which pandas does not know
         arrow = without_views(arrow)
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
 
