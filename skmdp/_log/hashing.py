@@ -41,7 +41,7 @@ def _values(column: pd.Series | Array) -> Any:
 def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
     """Return the numbers that Arrow gives to the values of a column, of 32 bits already.
 
-    Words are put in their order, in which labels are sorted at a glance.
+    The values that were words are in order, so that what sorts labels finds them sorted.
     """
     column = without_views(array.__arrow_array__(), but_short=True)
     short = as_words(column)

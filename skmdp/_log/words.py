@@ -153,7 +153,7 @@ class _Strings:
         """Leave out the strings that are missing."""
         begins = self.begins
         if isinstance(begins, slice):
-            begins = np.arange(len(self.signs))[begins]
+            begins = np.arange(*begins.indices(len(self.signs)))
         there = ~is_missing
         return _Strings(self.signs, begins[there], self.lengths[there], is_missing)
 
