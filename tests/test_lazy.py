@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from test_estimator import Recorder, logs
 
 from skmdp import MarkovPolicyEstimator
-from skmdp._log import engines
+from skmdp._log import engines, words
 from skmdp._log import lazy as lazy_tables
 from skmdp._log.lazy import read_lazy
 from skmdp._log.reading import read_table
@@ -121,6 +121,13 @@ def weighted(*, fractions=False, **options):
     return with_column(table, "weight", weights / 4 + (weights > 0) if fractions else weights)
 
 
+def huge_without_weight():
+    """Rewards whose squares overflow, in rows that do not count."""
+    table = weighted()
+    rewards = np.where(table["weight"].to_numpy() > 0, table["reward"].to_numpy(), 1e200)
+    return with_column(table, "reward", rewards)
+
+
 def timed(table):
     return with_column(
         table, "duration", np.random.default_rng(2).integers(1, 9, size=len(table)) / 2
@@ -203,6 +210,7 @@ CASES = {
         {"pessimism": 0.0},
         "weight",
     ),
+    "weights, none where rewards are huge": (huge_without_weight(), {}, "weight"),
     "weights, inferred": (weighted(infer=True, flags=True), {}, "weight"),
     "episodes": (draw(), {}, None),
     "episodes with flags": (draw(flags=True), {}, None),
@@ -283,6 +291,16 @@ def test_the_same_log_gives_the_same_policy(engine, case):
     eager = MarkovPolicyEstimator(**parameters).fit(EAGER["pyarrow"](table), sample_weight=weight)
     lazy = MarkovPolicyEstimator(**parameters).fit(engine(table), sample_weight=weight)
     same(lazy, eager)
+
+
+@pytest.mark.parametrize("case", ["strings", "categories", "bytes"])
+def test_short_strings_that_become_words_give_the_same_policy(engine, case, monkeypatch):
+    table, _, _ = CASES[case]
+    fits = [MarkovPolicyEstimator().fit(table)]
+    monkeypatch.setattr(words, "FEWEST", 0)
+    fits += [MarkovPolicyEstimator().fit(X) for X in (EAGER["polars"](table), engine(table))]
+    for fit in fits[1:]:
+        same(fit, fits[0])
 
 
 @drawn_at_random

@@ -12,6 +12,7 @@ from skmdp._log import lookup, words
 from skmdp._log.hashing import number_values
 
 STRINGS = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()]
+VIEWS = [pa.string_view(), pa.binary_view()]
 
 
 def in_chunks(values, dtype):
@@ -24,7 +25,7 @@ def in_chunks(values, dtype):
 
 
 @given(
-    st.sampled_from(STRINGS),
+    st.sampled_from(STRINGS + VIEWS),
     st.text("ab", max_size=20),
     st.lists(st.none() | st.text("ab\0\xe9", max_size=6), min_size=1),
 )
@@ -41,11 +42,13 @@ def test_numbers_lead_back_to_strings(dtype, start, ends):
     assert len(uniques) == len({value for value in held if value is not None})
 
 
-@pytest.mark.parametrize("dtype", STRINGS, ids=str)
+@pytest.mark.parametrize("dtype", STRINGS + VIEWS, ids=str)
 @pytest.mark.parametrize(
     ("values", "are_words"),
     [
         (["s0000001", "s0000002", ""], True),
+        (["s0000001", "s0000002", None, "s0000003"], True),  # all of one length
+        (["machine 1", "machine 2", "machine 1000"], True),  # as long as views hold
         (["customer-00000001", "customer-1", None], True),  # eight bytes behind a start
         (["customer-1", "machine-00000001"], False),  # no start that all share
         (["", "customer-1"], False),
@@ -59,14 +62,24 @@ def test_numbers_lead_back_to_strings(dtype, start, ends):
 def test_words_are_what_differs_in_eight_bytes(monkeypatch, dtype, values, are_words):
     monkeypatch.setattr(words, "FEWEST", 0)
     held, column = in_chunks(values, dtype)
-    found = words.as_words(column)
+    found = words.as_words(words.without_views(column, but_short=True))
     assert (found is not None) == are_words
     if are_words:
         numbers, start = found
         assert_array_equal(numbers.is_null(), [value is None for value in held])
         back = words.as_strings(numbers.drop_null(), start, dtype)
         assert back.to_pylist() == [value for value in held if value is not None]
-        assert back.type == dtype
+        assert back.type == words.without_views(column).type
+        order = words.order_of_words(numbers.drop_null())
+        assert back.take(order).to_pylist() == sorted(back.to_pylist())
+
+
+@pytest.mark.parametrize("dtype", VIEWS, ids=str)
+def test_views_of_long_strings_alone_are_brought_to_another_form(dtype):
+    short, long = in_chunks(["a" * 12, None], dtype)[1], in_chunks(["a", "a" * 13], dtype)[1]
+    assert words.without_views(short, but_short=True) is short
+    for column in (words.without_views(long, but_short=True), words.without_views(short)):
+        assert column.type in (pa.large_string(), pa.large_binary())
 
 
 def test_numbers_of_arrow_become_no_words():

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array, get_index_dtype
 
 from skmdp._estimation.bisection import bisect
 from skmdp._estimation.packing import (
+    BLOCK_ROWS,
     Packed,
     RowSums,
     Triples,
@@ -230,16 +231,19 @@ def count_transitions(
     Where entries are no single rows, ``sums`` tells what their rows add up to, beside the weights.
     """
     codes = (states, actions, next_states, n_states, n_actions)
+    at_once = BLOCK_ROWS
     if sums is not None:
         are_whole = sums.weights_count_rows
         pack = packing_sums(weights, sums)
+        # Hardly any agree any more, so that to merge blocks would take memory, and save none.
+        at_once = max(len(states), 1)
     else:
         are_whole = weights is None or bool((weights == np.floor(weights)).all())
         pack = packing_rows(weights, rewards)
-    summed = sum_rows(*codes, pack)
+    summed = sum_rows(*codes, pack, at_once=at_once)
     second = None
     if not are_whole or keep_squares:
-        second = sum_rows(*codes, partial(pack, second=True))[2]
+        second = sum_rows(*codes, partial(pack, second=True), at_once=at_once)[2]
     return _from_triples(
         summed, second, n_states, n_actions, count_rows=are_whole, keep_squares=keep_squares
     )

@@ -115,8 +115,12 @@ def sum_rows(
     n_states: int,
     n_actions: int,
     pack: Callable[..., Packed],
+    *,
+    at_once: int = BLOCK_ROWS,
 ) -> Triples:
     """Return (state, action * (n_states + 1) + next state, what is packed), sorted, summed.
+
+    ``at_once`` is how many rows are packed at a time.
 
     A row of the matrix is a state, or a pair where these are few: short rows are sorted faster.
     """
@@ -126,8 +130,8 @@ def sum_rows(
     shape = (n_rows, width if of_pairs else n_actions * width)
     code = get_index_dtype(maxval=max(shape))
     parts: list[Any] = []
-    for start in range(0, max(len(states), 1), BLOCK_ROWS):  # also of a log without rows
-        block = slice(start, start + BLOCK_ROWS)
+    for start in range(0, max(len(states), 1), at_once):  # also of a log without rows
+        block = slice(start, start + at_once)
         row, action = states[block], actions[block].astype(code, copy=False)
         column = np.where(next_states[block] < 0, n_states, next_states[block]).astype(code)
         if of_pairs:

@@ -205,7 +205,7 @@ def _numbers_in(name: str) -> list[str]:
 
 def _read_column(frame: Table, name: Name, kind: str) -> LabelColumn:
     """Read a column of the table as labels of the kind that the log has."""
-    column = read_labels(frame.column(name), name)
+    column = read_labels(frame.labels(name), name)
     require_complete(
         column,
         "Write a row for each label that is meant. A column of the state that is left out of the "

@@ -14,6 +14,7 @@ from narwhals.exceptions import DuplicateError
 from sklearn.utils import column_or_1d
 
 from skmdp._log.labels import EXACT_FLOAT, raise_if_missing
+from skmdp._log.words import without_views
 from skmdp._messages import shortened, shown
 from skmdp._typing import Bools, Name
 
@@ -62,6 +63,15 @@ class Table:
         if isinstance(self._native, pd.DataFrame):
             return _decoded(self._native[name])
         return _pandas_series(self._native.get_column(str(name)))
+
+    def labels(self, name: Name) -> pd.Series:
+        """Take one column to read labels off it, for which strings stay as their library has them.
+
+        Views, as polars has them, are a form in which pandas only counts them.
+        """
+        if isinstance(self._native, pd.DataFrame):
+            return self.column(name)
+        return _pandas_series(self._native.get_column(str(name)), keep_views=True)
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> Any:
         """Return some rows as a table of the same library; pandas keeps its index."""
@@ -254,7 +264,7 @@ def convert_table(table: Any, library: str) -> Any:
     return frame.to_pandas() if library == "pandas" else frame.to_polars()
 
 
-def _pandas_series(series: nw.Series[Any]) -> pd.Series:
+def _pandas_series(series: nw.Series[Any], *, keep_views: bool = False) -> pd.Series:
     """Bring a column to pandas as it is, through Arrow where possible."""
     if series.implementation.is_pandas():
         return _decoded(series.to_native())
@@ -272,8 +282,8 @@ def _pandas_series(series: nw.Series[Any]) -> pd.Series:
     kind = str(arrow.type)
     if kind.startswith("extension<pandas."):  # intervals, periods
         return pd.Series(arrow.type.to_pandas_dtype().__from_arrow__(arrow))
-    if kind.endswith("_view"):  # which pandas does not know
-        arrow = arrow.cast(f"large_{kind.removesuffix('_view')}")
+    if not (keep_views and len(arrow)):  # which pandas does not know
+        arrow = without_views(arrow)
     return pd.Series(pd.arrays.ArrowExtensionArray(arrow))
 
 

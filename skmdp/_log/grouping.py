@@ -280,8 +280,6 @@ def group(
     rows = rows.with_columns(**made) if made else rows
     aggregates = [nw.len().alias("n_rows")]
     aggregates += [nw.col(name).sum().alias(f"sum_{name}") for name in summed]
-    if asked.roles.reward is not None:
-        aggregates.append(nw.col("rewards").count().alias("n_rewards"))
     if asked.weight is not None:
         aggregates.append(nw.col("weight").min().alias("least_weight"))
         aggregates.append(nw.col("weight").count().alias("n_weights"))
@@ -302,7 +300,6 @@ def _amounts(
     made: dict[str, nw.Expr] = {}
     if asked.roles.reward is not None:
         made["rewards"] = nw.col("reward")
-        made["squares"] = nw.col("reward") * nw.col("reward")
     if discount is not None:
         made["discounts"] = _discounts(*discount)
         made["discount_squares"] = _discounts(*discount) * _discounts(*discount)
@@ -312,6 +309,10 @@ def _amounts(
         made = {name: amount * nw.col("weight") for name, amount in made.items()}
         whole = nw.col("weight").cast(nw.Int64).cast(nw.Float64)
         made["fractions"] = (whole != nw.col("weight")).cast(nw.Float64)
+    if asked.roles.reward is not None:
+        # Of a reward that is missing, which a sum would skip, the square is NaN. One that overflows
+        # is infinite, or 0 where the weight is.
+        made["squares"] = (nw.col("reward") * made["rewards"]).fill_null(float("nan"))
     summed = list(made)
     if asked.weight is not None:
         summed.append("weight")

@@ -72,7 +72,7 @@ class Groups:
 
     def labels(self, own: str, name: Name) -> LabelColumn:
         """Return a column of labels under its name in the table."""
-        return read_labels(self._table.column(own), name)
+        return read_labels(self._table.labels(own), name)
 
     def marked(self, own: str, name: Name, may_lack: Bools) -> Bools:
         """Return a column of flags, which are booleans or 0 and 1."""
@@ -191,8 +191,7 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
     if roles.reward is None:
         return
     sums = found.numbers("sum_rewards")
-    lacking = found.numbers("n_rewards") < found.n_rows
-    lacking |= ~np.isfinite(sums)
+    lacking = ~np.isfinite(sums) | np.isnan(found.numbers("sum_squares"))
     lacking &= ~seen
     if lacking.any():
         raise ValueError(

@@ -199,7 +199,7 @@ def _find_marks(
     kept = rows.filter(nw.col("is_kept")).group_by(*asked.episodes)
     table = collect(kept.agg(nw.len().alias("n_rows")), "listing the episodes", tell)
     names = zip(asked.episodes, asked.roles.names("episode"), strict=True)
-    columns = [read_labels(table.column(own), name) for own, name in names]
+    columns = [read_labels(table.labels(own), name) for own, name in names]
     column = columns[0] if len(columns) == 1 else join_columns(columns)
     lengths = np.zeros(len(column.values), dtype=np.int64)
     lengths[column.codes] = table.column("n_rows").to_numpy(np.float64)

@@ -86,7 +86,7 @@ def read_table(
     if not may_count_nothing:
         require_rows(frame)
     if states is None:
-        before = [read_labels(frame.column(name), name) for name in roles.state]
+        before = [read_labels(frame.labels(name), name) for name in roles.state]
         states = before, read_next_states(frame, roles)
     before, next_states = states
     remedies = Remedies(is_linked=next_states is None, is_table=True)
@@ -95,7 +95,7 @@ def read_table(
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
     step, step_numbers = _find_order(frame, roles, episode, next_states)
-    action = read_labels(frame.column(roles.action), roles.action)
+    action = read_labels(frame.labels(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
     rewards, taken_with = None, None
@@ -152,7 +152,7 @@ def read_columns(X: Any, names: Sequence[Name]) -> list[LabelColumn]:
             f"The table has no column {quoted(missing)}.{hint} It has the column(s) "
             f"{quoted(frame.columns)}."
         )
-    return [read_labels(frame.column(name), name) for name in names]
+    return [read_labels(frame.labels(name), name) for name in names]
 
 
 def read_features(
@@ -222,7 +222,7 @@ def read_feature_columns(X: Any) -> list[LabelColumn]:
                 f"Found array with {shape[0]} sample(s) and {shape[1]} feature(s) "
                 f"(shape={shape}) while a minimum of 1 is required."
             )
-        return [read_labels(frame.column(name), name) for name in frame.columns]
+        return [read_labels(frame.labels(name), name) for name in frame.columns]
     if type(X) is np.ndarray and X.ndim == 2 and X.size and X.dtype.kind in _KEPT:
         # What is asked of such an array beyond that is asked of labels as they are read.
         return [read_labels(column, f"x{j}") for j, column in enumerate(X.T)]
@@ -241,7 +241,7 @@ def read_state_columns(frame: Table, names: Sequence[Name]) -> list[LabelColumn]
             f"The table has no column {quoted(missing)}, which held the state in fit.{hint} "
             f"It has the column(s) {quoted(frame.columns)}."
         )
-    return [read_labels(frame.column(name), name) for name in names]
+    return [read_labels(frame.labels(name), name) for name in names]
 
 
 def read_state_labels(labels: Any, name: Name) -> LabelColumn:
@@ -277,7 +277,7 @@ def read_episodes(
     frame: Table, names: Names, remedy: str = "Fill it in, or drop these rows."
 ) -> LabelColumn:
     """Read the column(s) that tell which rows belong together, as one column of labels."""
-    columns = [read_labels(frame.column(name), name) for name in names]
+    columns = [read_labels(frame.labels(name), name) for name in names]
     for column in columns:
         require_complete(column, remedy)
     return by_appearance(columns[0]) if len(columns) == 1 else join_columns(columns)
@@ -288,7 +288,7 @@ def read_next_states(frame: Table, roles: Roles) -> list[LabelColumn] | None:
     names = find_next_names(roles.state, roles.next_state, frame.columns)
     if names is None:
         return None
-    columns = [read_labels(frame.column(name), name) for name in names]
+    columns = [read_labels(frame.labels(name), name) for name in names]
     require_together(columns)
     return columns
 

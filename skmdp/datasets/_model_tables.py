@@ -236,7 +236,7 @@ def _names_of_roles(columns: dict[str, Any], frame: Table) -> dict[str, Names]:
 
 def _complete_labels(frame: Table, names: Names) -> list[LabelColumn]:
     """Read columns of labels, none of which may be missing."""
-    columns = [read_labels(frame.column(name), name) for name in names]
+    columns = [read_labels(frame.labels(name), name) for name in names]
     for column in columns:
         require_no_missing(column)
     return columns

@@ -179,7 +179,7 @@ def add_lags(
     lags: dict[Name, Array] = {}
     nexts: dict[Name, Array] = {}
     for name in names:
-        column = read_labels(frame.column(name), name)
+        column = read_labels(frame.labels(name), name)
         require_complete(column, "Give it a label of its own.", may_lack=~is_looked_at)
         values = _with_first(column, first.get(name) if isinstance(first, Mapping) else first)
         codes = np.append(column.codes, len(values) - 1)  # what NO_ROW looks up marks first rows
@@ -215,7 +215,7 @@ def _previous_rows(
     following = following_rows(episodes.codes, order)
     goes_on = following != NO_ROW
     if roles.action in frame.columns:
-        action = read_labels(frame.column(roles.action), roles.action)
+        action = read_labels(frame.labels(roles.action), roles.action)
         seen = find_last_observations(action, episodes, numbers, next_states)
         goes_on &= True if seen is None else ~seen[following]
     for role in ("terminated",) if is_given else ("terminated", "truncated"):
