@@ -51,6 +51,9 @@ class Policy(Protocol):
     def along_paths(self) -> Multiply | None:
         """What solves x = d + gamma P x if every state leads to one other at most, else None."""
 
+    def core(self, V: Floats, /) -> Any:
+        """Return the states that sweeps have to settle, where they are few, else None."""
+
     def wave(self, V: Floats, /) -> Floats | None:
         """Sweep over some states again and again, then over the next; None where that is no use."""
 

@@ -191,6 +191,9 @@ class ArrayPolicy:
     # Whole arrays are as fast one after the other as in place.
     sweep = apply
 
+    def core(self, _: Floats, /) -> None:
+        """Return None: states are not told apart."""
+
     def wave(self, _: Floats, /) -> None:
         """Return None: sweeps are not in place."""
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skmdp._typing import Floats
-from skmdp.solvers._bounds import Discounting, Proof, shared_part
+from skmdp.solvers._bounds import Discounting, Proof, nearest_to_zero, shared_part
 from skmdp.solvers._equations import (
     Policy,
     cheap_band,
@@ -68,9 +68,10 @@ class Evaluator:
     """Moves V towards the values of policies of a process, one after the other.
 
     It sweeps V <- R + gamma P V. Where that would take too long, it solves the policy's equations.
-    ``n_sweeps`` were done last. One that ``stops`` says by ``is_slow`` that work should go on in
-    place. ``solves`` says whether a policy may be followed by equations at all, ``leaves`` whether
-    in place, and ``as_given`` how long as long as states are in the order given.
+    One that ``stops`` says by ``is_slow`` that work should go on in place, and by ``least_to_come``
+    how much all values would still have risen, or fallen, at least. ``solves`` says whether a
+    policy may be followed by equations at all, ``leaves`` whether in place, and ``as_given`` how
+    long as long as states are in the order given.
     """
 
     as_given: ClassVar[Pace] = AS_GIVEN
@@ -83,7 +84,7 @@ class Evaluator:
         # How often a band was too wide, what it could have cost the last time, and whether the last
         # was narrow.
         self._n_refusals, self._refused, self._is_narrow = 0, math.inf, False
-        self.n_sweeps = 0
+        self.least_to_come = 0.0
         self._many_sweeps = pace.very_many_sweeps
         self.is_slow = False
 
@@ -107,15 +108,39 @@ class Evaluator:
         are done in any case, unless nothing but noise is left. ``is_new`` is the share of the
         states whose action is new.
         """
-        pace = self._pace
         goal, enough = self._goal(step, is_new)
-        most_sweeps = pace.most_still if is_new <= STILL else pace.most_sweeps
-        widths: list[float] = []
-        is_tried = not self._may_solve
         solved = self._along_paths(policy, V, goal, is_new)
+        core = policy.core(V) if self._may_solve and solved is None else None
         if solved is not None:
-            V, most_sweeps = solved, 0
-        for _ in range(most_sweeps):
+            V = solved
+        elif core is None:
+            V = self._sweep(policy, V, goal, enough, cheap, is_new)
+        else:
+            # So few states are worth equations, however new their actions are.
+            is_new, values = min(is_new, STILL), core.values
+            if len(values):
+                values = self._sweep(core.policy, values, goal, enough, cheap, is_new)
+            core.follow(V, values)
+        if self.discounting.forgets_level and not self.is_slow:
+            n = len(policy.rewards)  # rounding is relative to what is left
+            V[:n] -= shared_part(V[:n])
+        return V
+
+    def _sweep(
+        self,
+        policy: Policy,
+        V: Floats,
+        goal: float,
+        enough: float,
+        cheap: int,
+        is_new: float,
+    ) -> Floats:
+        """Return V after sweeps, and what is quicker where these are slow."""
+        pace = self._pace
+        widths: list[float] = []
+        lo = hi = 0.0
+        is_tried = not self._may_solve
+        for _ in range(pace.most_still if is_new <= STILL else pace.most_sweeps):
             V, lo, hi = policy.sweep(V)
             widths.append(self.discounting.width(lo, hi))
             if widths[-1] <= (goal if len(widths) >= cheap else enough):
@@ -133,10 +158,7 @@ class Evaluator:
                     break
         else:
             self.is_slow = pace.stops
-        self.n_sweeps = len(widths)
-        if self.discounting.forgets_level and not self.is_slow:
-            n = len(policy.rewards)  # rounding is relative to what is left
-            V[:n] -= shared_part(V[:n])
+        self.least_to_come = nearest_to_zero(*self.discounting.interval(lo, hi))
         return V
 
     def _goal(self, step: Proof, is_new: float) -> tuple[float, float]:
