@@ -36,9 +36,10 @@ class Pace:
     """How long a policy is followed, and how.
 
     ``tolerance`` is the width, relative to that of the optimum, at which improving pays again; of a
-    policy that is nearly still it is ``still_tolerance``. At most ``most_sweeps`` are done, or
-    ``most_still``. Where more than ``many_sweeps`` are to come, equations are tried, from
-    ``very_many_sweeps`` on the Krylov method. One that ``stops`` only says that it is slow.
+    policy that is nearly still, as few actions are new as the share ``still``, it is
+    ``still_tolerance``. At most ``most_sweeps`` are done, or ``most_still``. Where more than
+    ``many_sweeps`` are to come, equations are tried, from ``very_many_sweeps`` on the Krylov
+    method. One that ``stops`` only says that it is slow.
     """
 
     tolerance: float
@@ -47,11 +48,12 @@ class Pace:
     most_still: int
     many_sweeps: int
     very_many_sweeps: float
+    still: float = STILL
     stops: bool = False
 
 
 AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150)
-IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40)
+IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40, still=0.1)
 
 
 def until_slow(n_actions: float) -> Pace:
@@ -117,7 +119,7 @@ class Evaluator:
             V = self._sweep(policy, V, goal, enough, cheap, is_new)
         else:
             # So few states are worth equations, however new their actions are.
-            is_new, values = min(is_new, STILL), core.values
+            is_new, values = min(is_new, self._pace.still), core.values
             if len(values):
                 values = self._sweep(core.policy, values, goal, enough, cheap, is_new)
             core.follow(V, values)
@@ -140,7 +142,7 @@ class Evaluator:
         widths: list[float] = []
         lo = hi = 0.0
         is_tried = not self._may_solve
-        for _ in range(pace.most_still if is_new <= STILL else pace.most_sweeps):
+        for _ in range(pace.most_still if is_new <= pace.still else pace.most_sweeps):
             V, lo, hi = policy.sweep(V)
             widths.append(self.discounting.width(lo, hi))
             if widths[-1] <= (goal if len(widths) >= cheap else enough):
@@ -214,7 +216,7 @@ class Evaluator:
     ) -> Floats | None:
         """Return the solution of the policy's equations for d, None if that is too much work."""
         x = self._directly(policy, d, 0.0, is_new)
-        if x is not None or is_new > STILL:
+        if x is not None or is_new > self._pace.still:
             return x
         if to_come > self._many_sweeps:
             x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
@@ -240,7 +242,7 @@ class Evaluator:
         A band is looked for at once, once more when the policy is nearly still, and whenever it may
         cost twice as much as the last that was refused.
         """
-        is_still = is_new <= STILL
+        is_still = is_new <= self._pace.still
         most = cheap_band(policy.n_entries + len(d), to_come if is_still else 0.0)
         n_allowed = MOST_REFUSALS if is_still else min(MOST_REFUSALS, 1)
         if self._n_refusals >= n_allowed and not most > 2 * self._refused:
