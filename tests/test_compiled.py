@@ -257,12 +257,58 @@ def test_values_of_the_core_decide_all_others(monkeypatch, ahead):
         assert_array_equal(np.sort(core.outer), np.flatnonzero(~behind))
         assert behind.any() != ahead
         V[:n] = np.nan
-        core.follow(V, truth[core.states])
+        core.follow(V, truth[core.states], 0.0)
         assert_allclose(V[:n], truth, rtol=1e-12)
         assert_array_equal(core.values, truth[core.states])
         if behind.any():
             swept, *_ = core.policy.apply(core.values)
             assert_allclose(swept, core.values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_values_of_the_core_decide_all_others_in_whole_arrays_too(monkeypatch, ahead):
+    """A level that is left out of the values makes them fall behind T V, all by the same."""
+    monkeypatch.setattr("skmdp.solvers._kernels.LARGEST_CORE", 1.0)
+    n, gamma = 60, 0.95
+    level = 0.0 if ahead else 7.0
+    for seed in range(20):
+        mdp = few_ways(seed, n, ahead=ahead)
+        V = exact_values(mdp, gamma) - level
+        truth = V.copy()
+        core = ArrayPolicy(mdp, gamma).core(V)
+        assert len(core.states) + sum(map(len, core.layers)) == n
+        assert len(core.states) < n
+        assert (len(core.states) > 0) != ahead
+        V[:] = np.nan
+        core.follow(V, truth[core.states], (1 - gamma) * level)
+        assert_allclose(V, truth, rtol=1e-12)
+        assert_array_equal(core.values, truth[core.states])
+        if len(core.states):
+            swept, lo, hi = core.policy.sweep(core.values)
+            assert_allclose(swept - core.values, (1 - gamma) * level, atol=1e-12)
+            assert hi - lo <= 1e-12
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_sweeps_over_the_core_only_lead_to_the_values_of_all(monkeypatch, end):
+    """Two states lead to each other for ever, or end by and by, and others to them in time."""
+    n, rng, pairs = 600, np.random.default_rng(1), {}
+    for s in range(n):
+        for action in range(1 if s < 2 else 3):
+            to = 1 - s if s < 2 else int(n * rng.uniform() ** 2)
+            pairs[s, action] = (rng.uniform() + 2 * (s < 2), {to: 0.999 if end else 1.0})
+    mdp = process(pairs)
+    looked = []
+    find = ArrayPolicy.core
+    monkeypatch.setattr(
+        ArrayPolicy, "core", lambda policy, V: looked.append(find(policy, V)) or looked[-1]
+    )
+    monkeypatch.setattr("skmdp.solvers._compiled.load", lambda: None)
+    monkeypatch.setattr("skmdp.solvers._sweeps.Evaluator._directly", lambda *_: None)
+    solution = modified_policy_iteration(mdp, 0.99)
+    error = np.abs(solution.state_values - exact_values(mdp, 0.99)).max()
+    assert error <= solution.value_error_bound + 1e-12
+    assert any(core is not None for core in looked)
 
 
 def test_a_policy_without_loops_is_followed_to_its_end_at_once(monkeypatch):
@@ -273,20 +319,6 @@ def test_a_policy_without_loops_is_followed_to_its_end_at_once(monkeypatch):
     assert error <= solution.value_error_bound + 1e-12
     assert solution.converged
     assert solution.n_iter <= 4
-
-
-def test_a_policy_without_a_small_core_is_asked_for_it_once_only():
-    mdp = random_process(5, n_states=40)
-    pairs = CompiledPairs.of_process(mdp, 0.95)
-    pairs.improve(pairs.vector(np.zeros(40)), 0.0)
-    assert pairs.policy().core(pairs.TV) is None  # not in place
-    pairs, *_ = pairs.in_place()
-    pairs.marks = pairs.policy().marks = [0]
-    pairs.improve(pairs.vector(np.zeros(40)), np.inf)
-    policy = pairs.policy()
-    assert policy._may_have_core
-    assert policy.core(pairs.TV) is None
-    assert not policy._may_have_core
 
 
 def test_slow_processes_are_worked_on_in_place(monkeypatch):

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from skmdp._typing import Floats, Integers
 from skmdp.solvers._equations import Multiply, spreads, thread_pools
-from skmdp.solvers._kernels import sweeps_in_place
+from skmdp.solvers._kernels import LARGEST_CORE, sweeps_in_place
 
 KERNELS = "skmdp.solvers._kernels_numba"
 # Entries of P from which it pays to load the compiled loops, and to use them once they are loaded.
@@ -32,8 +32,6 @@ PLAIN, UNEVEN, LONG = range(3)
 # Entries of a row, on average, up to which rows are short, and the standard deviation up to which
 # they are even; entries of long rows.
 SHORT_ROW, EVEN, LONG_ROW = 3, 0.3, 24
-# Share of the states that may be in loops or behind them for these to be swept by themselves.
-LARGEST_CORE = 0.5
 # Waves one after the other, and sweeps over each part of the states.
 N_WAVES, SWEEPS_OF_PART = 2, 4
 
@@ -188,8 +186,11 @@ class Core(NamedTuple):
     values: Floats
     outer: Integers
 
-    def follow(self, V: Floats, values: Floats) -> None:
-        """Set V of these states to their values, and that of all others to what follows."""
+    def follow(self, V: Floats, values: Floats, _: float) -> None:
+        """Set V of these states to their values, and that of all others to what follows.
+
+        In place no level is left out, so T moves values by nothing.
+        """
         V[self.states] = values
         self.whole.follow_back(V, self.outer)
 
@@ -262,13 +263,11 @@ class CompiledPolicy:
         code = np.zeros(len(V), np.uint32)
         outer, states, room = (np.empty(n + 1, np.uint32) for _ in range(3))
         n_left = int(loops.peel(*rows, code, outer, states, room))
-        self._may_have_core = n_left <= LARGEST_CORE * n
-        if not self._may_have_core:
+        if n_left > LARGEST_CORE * n:
             return None
         states, room, values = states[:n_left], room[: n_left + 1], np.empty(n_left)
         hubs = Hubs(csr_array((0, n_left)))
         policy = CompiledPolicy(room, hubs, self._gamma, in_place=True)
-        policy._may_have_core = False
         new = policy.stop, policy.columns, policy.entries, policy.rewards, values
         loops.pack_core(*rows, self.entries, self.rewards, V, states, code, room, *new)
         return Core(self, policy, states, values, outer[: n - n_left])

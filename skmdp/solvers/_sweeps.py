@@ -39,7 +39,8 @@ class Pace:
     policy that is nearly still, as few actions are new as the share ``still``, it is
     ``still_tolerance``. At most ``most_sweeps`` are done, or ``most_still``. Where more than
     ``many_sweeps`` are to come, equations are tried, from ``very_many_sweeps`` on the Krylov
-    method. One that ``stops`` only says that it is slow.
+    method. Up to the share ``new_of_core`` of new actions, sweeps may be left to the core. One that
+    ``stops`` only says that it is slow.
     """
 
     tolerance: float
@@ -49,11 +50,12 @@ class Pace:
     many_sweeps: int
     very_many_sweeps: float
     still: float = STILL
+    new_of_core: float = STILL
     stops: bool = False
 
 
 AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150)
-IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40, still=0.1)
+IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40, still=0.1, new_of_core=1.0)
 
 
 def until_slow(n_actions: float) -> Pace:
@@ -86,7 +88,8 @@ class Evaluator:
         # How often a band was too wide, what it could have cost the last time, and whether the last
         # was narrow.
         self._n_refusals, self._refused, self._is_narrow = 0, math.inf, False
-        self.least_to_come = 0.0
+        self.least_to_come = self._drift = 0.0
+        self._has_core = True
         self._many_sweeps = pace.very_many_sweeps
         self.is_slow = False
 
@@ -112,7 +115,7 @@ class Evaluator:
         """
         goal, enough = self._goal(step, is_new)
         solved = self._along_paths(policy, V, goal, is_new)
-        core = policy.core(V) if self._may_solve and solved is None else None
+        core = self._core(policy, V, is_new) if solved is None else None
         if solved is not None:
             V = solved
         elif core is None:
@@ -122,7 +125,7 @@ class Evaluator:
             is_new, values = min(is_new, self._pace.still), core.values
             if len(values):
                 values = self._sweep(core.policy, values, goal, enough, cheap, is_new)
-            core.follow(V, values)
+            core.follow(V, values, self._drift)
         if self.discounting.forgets_level and not self.is_slow:
             n = len(policy.rewards)  # rounding is relative to what is left
             V[:n] -= shared_part(V[:n])
@@ -161,7 +164,18 @@ class Evaluator:
         else:
             self.is_slow = pace.stops
         self.least_to_come = nearest_to_zero(*self.discounting.interval(lo, hi))
+        gamma = self.discounting.most / (1 + self.discounting.most)
+        # The level that was left out comes back with the sweeps, each time less of it.
+        self._drift = gamma * (lo + hi) / 2 if self.discounting.forgets_level else 0.0
         return V
+
+    def _core(self, policy: Policy, V: Floats, is_new: float) -> Any:
+        """Return the core of a policy, None where none is looked for, or it is not small."""
+        if not (self._may_solve and self._has_core and is_new <= self._pace.new_of_core):
+            return None
+        core = policy.core(V)
+        self._has_core = core is not None
+        return core
 
     def _goal(self, step: Proof, is_new: float) -> tuple[float, float]:
         """Return the width at which improving pays again, and that of noise."""
