@@ -25,6 +25,8 @@ FEW_ENTRIES = 200_000
 
 # Share of the states that may be in loops or behind them for these to be swept by themselves.
 LARGEST_CORE = 0.5
+# States that each leads to, on average, up to which a small core is looked for.
+MOST_LEADS = 4
 # States of a layer, as a share of all, from which it is left out of the core.
 LAYER = 0.005
 
@@ -204,7 +206,7 @@ class ArrayPolicy:
         """
         process, n = self._process, len(self.rewards)
         P = process.transitions
-        if isinstance(P, np.ndarray) or not process.is_linear or process.hubs[1].shape[0]:
+        if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n or process.hubs[1].shape[0]:
             return None
         P = P[:, :n] if P.shape[1] > n else P
         is_left, layers = peel(P)
