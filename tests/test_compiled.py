@@ -47,13 +47,15 @@ LOOPS = [
 ]
 LOOPS_OF_ORDER = ["set_predecessors", "backward_order", "relabel"]
 LOOPS_OF_PATHS = ["solve_loop", "follow_paths"]
+LOOPS_OF_CORE = ["expected", "peel", "pack_core", "follow_back"]
 
 
 def interpreted(patch):
     """Let the same loops run as Python, where every line can be seen."""
     kernels, order, _ = load(), compiled.load_order(), compiled.load_paths()
     paths = sys.modules["skmdp.solvers._paths_numba"]
-    for module in (kernels, order, paths, sys.modules["skmdp.solvers._numba"]):
+    core = compiled.load_core()
+    for module in (kernels, order, paths, core, sys.modules["skmdp.solvers._numba"]):
         patch.setattr(module, "index", int)
         patch.setattr(module, "ONE", 1)
     patch.setattr(module, "FOUR", 4)
@@ -61,6 +63,7 @@ def interpreted(patch):
         (kernels, [*LOOPS, "count_near"]),
         (order, LOOPS_OF_ORDER),
         (paths, LOOPS_OF_PATHS),
+        (core, LOOPS_OF_CORE),
     ):
         for name in names:
             patch.setattr(module, name, getattr(module, name).py_func)
@@ -218,6 +221,104 @@ def test_loops_that_can_be_written_nowhere_are_compiled_all_the_same(monkeypatch
     assert common.may_be_kept()
     monkeypatch.setattr(common, "njit", njit)
     assert not common.may_be_kept()
+
+
+def few_ways(seed, n, *, ahead):
+    """States with one action that leads to one or two others; only to later ones if ``ahead``."""
+    rng, pairs = np.random.default_rng(seed), {}
+    for s in range(n):
+        low = s + 1 if ahead else 0
+        following = rng.integers(low, n, size=rng.integers(1, 3)) if low < n else [s]
+        ways = {int(to): 1 / len(set(following)) for to in following}
+        pairs[s, 0] = (float(rng.normal()), ways if low < n else {})
+    return process(pairs)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_values_of_the_core_decide_all_others(monkeypatch, ahead):
+    monkeypatch.setattr(compiled, "LARGEST_CORE", 1.0)
+    n, gamma = 60, 0.95
+    for seed in range(20):
+        mdp = few_ways(seed, n, ahead=ahead)
+        given_pairs = CompiledPairs.of_process(mdp, gamma)
+        given_pairs.improve(given_pairs.vector(np.zeros(n)), 0.0)
+        pairs, order, _ = given_pairs.in_place()
+        pairs.marks = pairs.policy().marks = [0]
+        pairs.improve(pairs.vector(np.zeros(n)), np.inf)
+        policy, truth = pairs.policy(), exact_values(mdp, gamma)[order]
+        V = pairs.vector(truth)
+        core = policy.core(V)
+        # Left out are the states that no state in a loop leads to, however many the steps.
+        P = policy.transitions().toarray() > 0
+        reaches = np.linalg.matrix_power(P.astype(float) + np.eye(n), n) > 0
+        in_loop = (P @ reaches).diagonal()
+        behind = reaches[in_loop].any(axis=0)
+        assert_array_equal(np.sort(core.states), np.flatnonzero(behind))
+        assert_array_equal(np.sort(core.outer), np.flatnonzero(~behind))
+        assert behind.any() != ahead
+        V[:n] = np.nan
+        core.follow(V, truth[core.states], 0.0)
+        assert_allclose(V[:n], truth, rtol=1e-12)
+        assert_array_equal(core.values, truth[core.states])
+        if behind.any():
+            swept, *_ = core.policy.apply(core.values)
+            assert_allclose(swept, core.values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_values_of_the_core_decide_all_others_in_whole_arrays_too(monkeypatch, ahead):
+    """A level that is left out of the values makes them fall behind T V, all by the same."""
+    monkeypatch.setattr("skmdp.solvers._kernels.LARGEST_CORE", 1.0)
+    n, gamma = 60, 0.95
+    level = 0.0 if ahead else 7.0
+    for seed in range(20):
+        mdp = few_ways(seed, n, ahead=ahead)
+        V = exact_values(mdp, gamma) - level
+        truth = V.copy()
+        core = ArrayPolicy(mdp, gamma).core(V)
+        assert len(core.states) + sum(map(len, core.layers)) == n
+        assert len(core.states) < n
+        assert (len(core.states) > 0) != ahead
+        V[:] = np.nan
+        core.follow(V, truth[core.states], (1 - gamma) * level)
+        assert_allclose(V, truth, rtol=1e-12)
+        assert_array_equal(core.values, truth[core.states])
+        if len(core.states):
+            swept, lo, hi = core.policy.sweep(core.values)
+            assert_allclose(swept - core.values, (1 - gamma) * level, atol=1e-12)
+            assert hi - lo <= 1e-12
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_sweeps_over_the_core_only_lead_to_the_values_of_all(monkeypatch, end):
+    """Two states lead to each other for ever, or end by and by, and others to them in time."""
+    n, rng, pairs = 600, np.random.default_rng(1), {}
+    for s in range(n):
+        for action in range(1 if s < 2 else 3):
+            to = 1 - s if s < 2 else int(n * rng.uniform() ** 2)
+            pairs[s, action] = (rng.uniform() + 2 * (s < 2), {to: 0.999 if end else 1.0})
+    mdp = process(pairs)
+    looked = []
+    find = ArrayPolicy.core
+    monkeypatch.setattr(
+        ArrayPolicy, "core", lambda policy, V: looked.append(find(policy, V)) or looked[-1]
+    )
+    monkeypatch.setattr("skmdp.solvers._compiled.load", lambda: None)
+    monkeypatch.setattr("skmdp.solvers._sweeps.Evaluator._directly", lambda *_: None)
+    solution = modified_policy_iteration(mdp, 0.99)
+    error = np.abs(solution.state_values - exact_values(mdp, 0.99)).max()
+    assert error <= solution.value_error_bound + 1e-12
+    assert any(core is not None for core in looked)
+
+
+def test_a_policy_without_loops_is_followed_to_its_end_at_once(monkeypatch):
+    mdp = few_ways(3, 400, ahead=True)
+    compile_all(monkeypatch, at_once=True)
+    solution = modified_policy_iteration(mdp, 0.999)
+    error = np.abs(solution.state_values - exact_values(mdp, 0.999)).max()
+    assert error <= solution.value_error_bound + 1e-12
+    assert solution.converged
+    assert solution.n_iter <= 4
 
 
 def test_slow_processes_are_worked_on_in_place(monkeypatch):

@@ -22,11 +22,11 @@ def follow_only(patch, way):
     patch.setattr("skmdp.solvers._search.TINY_STATES", 10**9 if way == "full" else 0)
     patch.setattr("skmdp.solvers._search.TINY_ENTRIES", 10**9)
     many = math.inf if way == "sweeps" else 0
-    pace = replace(AS_GIVEN, many_sweeps=many, very_many_sweeps=0)
+    still = AS_GIVEN.still if way == "sweeps" else 1.0
+    pace = replace(AS_GIVEN, many_sweeps=many, very_many_sweeps=0, still=still)
     patch.setattr("skmdp.solvers._sweeps.Evaluator.as_given", pace)
     if way == "sweeps":
         return
-    patch.setattr("skmdp.solvers._sweeps.STILL", 1.0)
     patch.setattr("skmdp.solvers._sweeps.MOST_REFUSALS", 10**9 if way == "band" else 0)
     patch.setattr("skmdp.solvers._equations.CHEAP_BAND", np.inf)
     patch.setattr("skmdp.solvers._equations.MOST_PER_ROW", np.inf)

@@ -10,14 +10,14 @@ from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from skmdp._typing import Floats, Integers
 from skmdp.solvers._equations import Multiply, spreads, thread_pools
-from skmdp.solvers._kernels import sweeps_in_place
+from skmdp.solvers._kernels import LARGEST_CORE, sweeps_in_place
 
 KERNELS = "skmdp.solvers._kernels_numba"
 # Entries of P from which it pays to load the compiled loops, and to use them once they are loaded.
@@ -62,6 +62,12 @@ def load_order() -> Any:
 def load_paths() -> Any:
     """Return the compiled loop for policies that lead from each state to one other at most."""
     return import_module("skmdp.solvers._paths_numba").follow_paths
+
+
+@cache
+def load_core() -> Any:
+    """Return the compiled loops that look for the core of a policy."""
+    return import_module("skmdp.solvers._core_numba")
 
 
 # Whether that the loops are loaded counts when it is decided whether to use them.
@@ -168,6 +174,27 @@ class Hubs:
         return Hubs(csr_array((P.data, code[P.indices], P.indptr), shape=P.shape))
 
 
+class Core(NamedTuple):
+    """The states of a policy that are in loops or behind them, as a policy of their own.
+
+    ``outer`` are all others, each before those that it leads to.
+    """
+
+    whole: CompiledPolicy
+    policy: CompiledPolicy
+    states: Integers
+    values: Floats
+    outer: Integers
+
+    def follow(self, V: Floats, values: Floats, _: float) -> None:
+        """Set V of these states to their values, and that of all others to what follows.
+
+        In place no level is left out, so T moves values by nothing.
+        """
+        V[self.states] = values
+        self.whole.follow_back(V, self.outer)
+
+
 class CompiledPolicy:
     """Packed rows of one pair of every acting state, for the compiled loops."""
 
@@ -181,6 +208,7 @@ class CompiledPolicy:
         self._spare = hubs.vector()
         self._threads = Threads(room)
         self._form = form_of(room.view(np.int32))
+        self._may_have_core = in_place and room[-1] > 0 and not len(hubs.lengths)
 
     def _follow(self, V: Floats, out: Floats, rewards: Floats) -> tuple[float, float]:
         self._hubs.refresh(V, only_long=True)
@@ -223,6 +251,31 @@ class CompiledPolicy:
         rows = self._begin, self.stop, self.columns, self.entries, self._gamma
         load_paths()(*rows, d, x, np.empty(n, np.uint32), np.zeros(n, np.bool_))
         return x
+
+    def core(self, V: Floats) -> Core | None:
+        """Return what is left without the states that are neither in a loop nor behind one.
+
+        Sweeps have nothing to settle in these. None where they are few.
+        """
+        if not self._may_have_core or len(self.marks) > 1:
+            return None
+        n, loops, rows = len(self.rewards), load_core(), (self._begin, self.stop, self.columns)
+        code = np.zeros(len(V), np.uint32)
+        outer, states, room = (np.empty(n + 1, np.uint32) for _ in range(3))
+        n_left = int(loops.peel(*rows, code, outer, states, room))
+        if n_left > LARGEST_CORE * n:
+            return None
+        states, room, values = states[:n_left], room[: n_left + 1], np.empty(n_left)
+        hubs = Hubs(csr_array((0, n_left)))
+        policy = CompiledPolicy(room, hubs, self._gamma, in_place=True)
+        new = policy.stop, policy.columns, policy.entries, policy.rewards, values
+        loops.pack_core(*rows, self.entries, self.rewards, V, states, code, room, *new)
+        return Core(self, policy, states, values, outer[: n - n_left])
+
+    def follow_back(self, V: Floats, states: Integers) -> None:
+        """Set V of states to what follows from those that they lead to, the last first."""
+        rows = self._begin, self.stop, self.columns, self.entries, self.rewards, self._gamma
+        load_core().follow_back(states, *rows, V, self._form)
 
     def wave(self, V: Floats, /) -> Floats | None:
         """Sweep over some states again and again, then over the next, in V itself.

@@ -32,6 +32,9 @@ LOOKS = (1 / 2, 1 / 4)
 WIDE_BAND, MOST_OF_PLANE = 32, 4
 # Rows of a band that are looked at first.
 N_LOOKS = 1000
+# Root mean square of what the Krylov method leaves, over the largest that is wanted: where few
+# states hold most of it, the largest is much more.
+RESIDUAL_SHARE = 0.02
 # Iterations of the Krylov method.
 MOST_KRYLOV = 40
 
@@ -50,6 +53,9 @@ class Policy(Protocol):
     @property
     def along_paths(self) -> Multiply | None:
         """What solves x = d + gamma P x if every state leads to one other at most, else None."""
+
+    def core(self, V: Floats, /) -> Any:
+        """Return the states that sweeps have to settle, where they are few, else None."""
 
     def wave(self, V: Floats, /) -> Floats | None:
         """Sweep over some states again and again, then over the next; None where that is no use."""
@@ -215,7 +221,7 @@ def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bo
             operator(multiply),
             right,
             rtol=0.0,
-            atol=0.2 * residual * np.sqrt(n),
+            atol=RESIDUAL_SHARE * residual * np.sqrt(n),
             maxiter=MOST_KRYLOV,
             M=operator(precondition),
         )

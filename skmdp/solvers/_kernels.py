@@ -14,13 +14,21 @@ from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._equations import Multiply, spreads, starts_of
+from skmdp.solvers._equations import Multiply, spreads, starts_of, successors
 
 # Share of the largest reward within which rewards count as largest.
 NEARLY = 1e-3
 # Entries that hubs may add to the rows of a policy: for each of its own, and in any case.
 MOST_ADDED = 8
 FEW_ENTRIES = 200_000
+
+
+# Share of the states that may be in loops or behind them for these to be swept by themselves.
+LARGEST_CORE = 0.5
+# States that each leads to, on average, up to which a small core is looked for.
+MOST_LEADS = 4
+# States of a layer, as a share of all, from which it is left out of the core.
+LAYER = 0.005
 
 
 class Choices:
@@ -191,6 +199,33 @@ class ArrayPolicy:
     # Whole arrays are as fast one after the other as in place.
     sweep = apply
 
+    def core(self, V: Floats) -> ArrayCore | None:
+        """Return the states that are in loops or behind them, as far as it is seen; None if many.
+
+        Sweeps have nothing to settle in the others.
+        """
+        process, n = self._process, len(self.rewards)
+        P = process.transitions
+        if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n or process.hubs[1].shape[0]:
+            return None
+        P = P[:, :n] if P.shape[1] > n else P
+        is_left, layers = peel(P)
+        states = np.flatnonzero(is_left)
+        if len(states) > LARGEST_CORE * n:
+            return None
+        inner = process.unchecked(
+            transitions=P[states][:, states],
+            rewards=self.rewards[states],
+            pair_state=np.arange(len(states)),
+            pair_action=np.zeros(len(states), np.intp),
+            n_states=len(states),
+        )
+        return ArrayCore(self, P, ArrayPolicy(inner, self._gamma), states, V[states], layers)
+
+    def follow_back(self, V: Floats, states: Integers, P: Any, drift: float) -> None:
+        """Set V of states to what follows from those that they lead to, by these rows of P."""
+        V[states] = self.rewards[states] - drift + self._gamma * (P @ V[: P.shape[1]])
+
     def wave(self, _: Floats, /) -> None:
         """Return None: sweeps are not in place."""
 
@@ -224,6 +259,41 @@ class ArrayPolicy:
 
         # Hubs lead anywhere, which is in no order.
         return multiply, d, sweeps_in_place(self.transitions(with_hubs=False), self.rewards)
+
+
+class ArrayCore(NamedTuple):
+    """As ``Core`` of compiled policies; states of a layer lead to later layers or to the core."""
+
+    whole: ArrayPolicy
+    transitions: Any
+    policy: ArrayPolicy
+    states: Integers
+    values: Floats
+    layers: list[Integers]
+
+    def follow(self, V: Floats, values: Floats, drift: float) -> None:
+        """Set V of these states to their values, which T moves by ``drift``, and all others."""
+        V[self.states] = values
+        for layer in reversed(self.layers):
+            self.whole.follow_back(V, layer, self.transitions[layer], drift)
+
+
+def peel(P: Any) -> tuple[Bools, list[Integers]]:
+    """Leave out, layer by layer, all states to which none leads that is not left out.
+
+    Return which are left of those of the square P, and the layers that are worth their work.
+    """
+    n = P.shape[0]
+    n_before = np.bincount(P.indices, minlength=n)
+    is_left, layers = np.ones(n, dtype=bool), list[Integers]()
+    layer: Integers = np.flatnonzero(n_before == 0)
+    while len(layer) > LAYER * n:
+        layers.append(layer)
+        is_left[layer] = False
+        columns = successors(layer, P.indptr[:-1], P.indptr[1:], P.indices)
+        n_before -= np.bincount(columns, minlength=n)
+        layer = np.flatnonzero((n_before == 0) & is_left)
+    return is_left, layers
 
 
 def equations_of(P: Any) -> Any:

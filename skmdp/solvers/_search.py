@@ -11,7 +11,6 @@ from skmdp.solvers._bounds import (
     UNBOUNDED,
     Discounting,
     Proof,
-    nearest_to_zero,
     prove,
     shared_part,
 )
@@ -99,16 +98,11 @@ class Search:
 
     def _work_in_place(self, given: CompiledPairs) -> None:
         """Put states in an order in which values spread fast, and go on there."""
-        proof = self._proof
         self.pairs, order, self._factor = given.in_place()
         self.order = order
         in_place = Discounting(0.0, self._discounting.most)
-        V = self.V[: len(order)]
-        if self._discounting.forgets_level:
-            # The level has been left out so far. Each sweep since then has discounted it.
-            shift, half = proof.level + proof.moved, proof.spread_bound / 2
-            level = nearest_to_zero(shift - half, shift + half) - proof.moved
-            V = V + self._gamma**self._evaluator.n_sweeps * level
+        # What the policy that was followed is worth at least: a level may have been left out.
+        V = self.V[: len(order)] + self._evaluator.least_to_come
         self.V = self.pairs.vector(V[order])
         self._evaluator = self._evaluation(in_place, IN_PLACE, may_solve=self._may_solve)
         # States that look better than they are would lead a march astray.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from skmdp._typing import Floats
-from skmdp.solvers._bounds import Discounting, Proof, shared_part
+from skmdp.solvers._bounds import Discounting, Proof, nearest_to_zero, shared_part
 from skmdp.solvers._equations import (
     Policy,
     cheap_band,
@@ -36,9 +36,11 @@ class Pace:
     """How long a policy is followed, and how.
 
     ``tolerance`` is the width, relative to that of the optimum, at which improving pays again; of a
-    policy that is nearly still it is ``still_tolerance``. At most ``most_sweeps`` are done, or
-    ``most_still``. Where more than ``many_sweeps`` are to come, equations are tried, from
-    ``very_many_sweeps`` on the Krylov method. One that ``stops`` only says that it is slow.
+    policy that is nearly still, as few actions are new as the share ``still``, it is
+    ``still_tolerance``. At most ``most_sweeps`` are done, or ``most_still``. Where more than
+    ``many_sweeps`` are to come, equations are tried, from ``very_many_sweeps`` on the Krylov
+    method. Up to the share ``new_of_core`` of new actions, sweeps may be left to the core. One that
+    ``stops`` only says that it is slow.
     """
 
     tolerance: float
@@ -47,11 +49,13 @@ class Pace:
     most_still: int
     many_sweeps: int
     very_many_sweeps: float
+    still: float = STILL
+    new_of_core: float = STILL
     stops: bool = False
 
 
 AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150)
-IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40)
+IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40, still=0.1, new_of_core=1.0)
 
 
 def until_slow(n_actions: float) -> Pace:
@@ -68,9 +72,10 @@ class Evaluator:
     """Moves V towards the values of policies of a process, one after the other.
 
     It sweeps V <- R + gamma P V. Where that would take too long, it solves the policy's equations.
-    ``n_sweeps`` were done last. One that ``stops`` says by ``is_slow`` that work should go on in
-    place. ``solves`` says whether a policy may be followed by equations at all, ``leaves`` whether
-    in place, and ``as_given`` how long as long as states are in the order given.
+    One that ``stops`` says by ``is_slow`` that work should go on in place, and by ``least_to_come``
+    how much all values would still have risen, or fallen, at least. ``solves`` says whether a
+    policy may be followed by equations at all, ``leaves`` whether in place, and ``as_given`` how
+    long as long as states are in the order given.
     """
 
     as_given: ClassVar[Pace] = AS_GIVEN
@@ -83,7 +88,8 @@ class Evaluator:
         # How often a band was too wide, what it could have cost the last time, and whether the last
         # was narrow.
         self._n_refusals, self._refused, self._is_narrow = 0, math.inf, False
-        self.n_sweeps = 0
+        self.least_to_come = self._drift = 0.0
+        self._has_core = True
         self._many_sweeps = pace.very_many_sweeps
         self.is_slow = False
 
@@ -107,15 +113,39 @@ class Evaluator:
         are done in any case, unless nothing but noise is left. ``is_new`` is the share of the
         states whose action is new.
         """
-        pace = self._pace
         goal, enough = self._goal(step, is_new)
-        most_sweeps = pace.most_still if is_new <= STILL else pace.most_sweeps
-        widths: list[float] = []
-        is_tried = not self._may_solve
         solved = self._along_paths(policy, V, goal, is_new)
+        core = self._core(policy, V, is_new) if solved is None else None
         if solved is not None:
-            V, most_sweeps = solved, 0
-        for _ in range(most_sweeps):
+            V = solved
+        elif core is None:
+            V = self._sweep(policy, V, goal, enough, cheap, is_new)
+        else:
+            # So few states are worth equations, however new their actions are.
+            is_new, values = min(is_new, self._pace.still), core.values
+            if len(values):
+                values = self._sweep(core.policy, values, goal, enough, cheap, is_new)
+            core.follow(V, values, self._drift)
+        if self.discounting.forgets_level and not self.is_slow:
+            n = len(policy.rewards)  # rounding is relative to what is left
+            V[:n] -= shared_part(V[:n])
+        return V
+
+    def _sweep(
+        self,
+        policy: Policy,
+        V: Floats,
+        goal: float,
+        enough: float,
+        cheap: int,
+        is_new: float,
+    ) -> Floats:
+        """Return V after sweeps, and what is quicker where these are slow."""
+        pace = self._pace
+        widths: list[float] = []
+        lo = hi = 0.0
+        is_tried = not self._may_solve
+        for _ in range(pace.most_still if is_new <= pace.still else pace.most_sweeps):
             V, lo, hi = policy.sweep(V)
             widths.append(self.discounting.width(lo, hi))
             if widths[-1] <= (goal if len(widths) >= cheap else enough):
@@ -133,11 +163,19 @@ class Evaluator:
                     break
         else:
             self.is_slow = pace.stops
-        self.n_sweeps = len(widths)
-        if self.discounting.forgets_level and not self.is_slow:
-            n = len(policy.rewards)  # rounding is relative to what is left
-            V[:n] -= shared_part(V[:n])
+        self.least_to_come = nearest_to_zero(*self.discounting.interval(lo, hi))
+        gamma = self.discounting.most / (1 + self.discounting.most)
+        # The level that was left out comes back with the sweeps, each time less of it.
+        self._drift = gamma * (lo + hi) / 2 if self.discounting.forgets_level else 0.0
         return V
+
+    def _core(self, policy: Policy, V: Floats, is_new: float) -> Any:
+        """Return the core of a policy, None where none is looked for, or it is not small."""
+        if not (self._may_solve and self._has_core and is_new <= self._pace.new_of_core):
+            return None
+        core = policy.core(V)
+        self._has_core = core is not None
+        return core
 
     def _goal(self, step: Proof, is_new: float) -> tuple[float, float]:
         """Return the width at which improving pays again, and that of noise."""
@@ -192,7 +230,7 @@ class Evaluator:
     ) -> Floats | None:
         """Return the solution of the policy's equations for d, None if that is too much work."""
         x = self._directly(policy, d, 0.0, is_new)
-        if x is not None or is_new > STILL:
+        if x is not None or is_new > self._pace.still:
             return x
         if to_come > self._many_sweeps:
             x, is_solved = solve_krylov(policy, d, goal / (1 + self.discounting.most))
@@ -218,7 +256,7 @@ class Evaluator:
         A band is looked for at once, once more when the policy is nearly still, and whenever it may
         cost twice as much as the last that was refused.
         """
-        is_still = is_new <= STILL
+        is_still = is_new <= self._pace.still
         most = cheap_band(policy.n_entries + len(d), to_come if is_still else 0.0)
         n_allowed = MOST_REFUSALS if is_still else min(MOST_REFUSALS, 1)
         if self._n_refusals >= n_allowed and not most > 2 * self._refused:

@@ -1,0 +1,108 @@
+"""The states of a policy on which its values hang, apart from the others, compiled by numba.
+
+Rows are those of a packed policy; columns behind its states are ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import float64, int64, njit, uint32, uint64, void
+
+from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index
+
+
+@njit(uint64(CODES, CODES, CODES, *[uint32[::1]] * 4), **OPTIONS)
+def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any, room: Any) -> Any:
+    """Leave out, one after the other, all states to which none leads that is not left out.
+
+    ``outer`` becomes the states left out, in this order, and ``states`` the others, each with its
+    place among them as its ``code``, which holds zeros before; ``room`` is where their rows begin.
+    Returned is the number of the latter. There is room for one more state everywhere.
+    """
+    n, last = index(len(begin)), index(len(columns)) - ONE
+    # No branch where it can be helped: how long rows are cannot be foretold.
+    for s in range(n):
+        i, j = index(begin[s]), index(stop[s])
+        code[columns[min(i, last)]] += np.uint32(i < j)
+        code[columns[min(i + ONE, last)]] += np.uint32(i + ONE < j)
+        for k in range(i + ONE + ONE, j):
+            code[columns[k]] += np.uint32(1)
+    size = index(0)
+    for s in range(n):
+        outer[size] = s
+        size += index(code[s] == 0)
+    at = index(0)
+    while at < size:
+        left_out = outer[at]
+        at += ONE
+        i, j = index(begin[left_out]), index(stop[left_out])
+        for k in range(i, max(j, i + ONE + ONE)):
+            column = index(columns[min(k, last)])
+            code[column] -= np.uint32(k < j)
+            outer[size] = column
+            size += index((k < j) & (code[column] == 0) & (column < n))
+    n_left = index(0)
+    room[0] = 0
+    for s in range(n):
+        is_left = index(code[s] > 0)
+        states[n_left], code[s] = s, n_left
+        room[n_left + ONE] = room[n_left] + stop[s] - begin[s]
+        n_left += is_left
+    return n_left
+
+
+@njit(
+    void(
+        *(CODES, CODES, CODES, NUMBERS, NUMBERS, NUMBERS, CODES, CODES, CODES),
+        *(uint32[::1], uint32[::1], float64[::1], float64[::1], float64[::1]),
+    ),
+    **OPTIONS,
+)
+def pack_core(
+    begin: Any,
+    stop: Any,
+    columns: Any,
+    entries: Any,
+    rewards: Any,
+    V: Any,
+    states: Any,
+    code: Any,
+    room: Any,
+    new_stop: Any,
+    new_columns: Any,
+    new_entries: Any,
+    new_rewards: Any,
+    new_V: Any,
+) -> None:
+    """Copy rows, rewards and values of some states, whose columns are called by their ``code``."""
+    n = index(len(begin))
+    for i in range(index(len(states))):
+        s, e = index(states[i]), index(room[i])
+        for j in range(index(begin[s]), index(stop[s])):
+            if columns[j] < n:
+                new_columns[e], new_entries[e] = code[columns[j]], entries[j]
+                e += ONE
+        new_stop[i] = e
+        new_rewards[i], new_V[i] = rewards[s], V[s]
+
+
+@njit(void(*[CODES] * 4, NUMBERS, NUMBERS, float64, float64[::1], int64), **OPTIONS)
+def follow_back(
+    outer: Any,
+    begin: Any,
+    stop: Any,
+    columns: Any,
+    entries: Any,
+    rewards: Any,
+    gamma: Any,
+    V: Any,
+    form: Any,
+) -> None:
+    """Set the values of states from those that they lead to, those of the last state first."""
+    n = index(len(outer))
+    for i in range(n):
+        s = index(outer[n - ONE - index(i)])
+        x = expected(index(begin[s]), index(stop[s]), columns, entries, V, form)
+        V[s] = rewards[s] + gamma * x
