@@ -281,9 +281,11 @@ def drifts_of_lots(
 
     Rows are counted by their ``places`` in episodes, and by ``dates`` where steps are such.
     """
-    state, block = residuals.parent_of_row, TimeBlocks.of_episodes(lot).of_all
-    in_states = DriftInStates.of(residuals, block, lot, sizes)
-    episodes = Drift.of(residuals, state, block, lot, sizes), in_states
+    state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
+    # Lots of several episodes are in no order within what are blocks for all rows.
+    of_each = blocks.of_each if sizes.max() == 1 else blocks.of_all
+    in_states = DriftInStates.of(residuals, of_each, lot, sizes)
+    episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
 
     def look(steps: Steps) -> tuple[Drift | DriftInStates, ...]:
         over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps)
