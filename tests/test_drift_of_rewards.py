@@ -198,6 +198,23 @@ def of_some_states(seed, drifts, *, better=0.0, n_episodes=300):
     )
 
 
+@pytest.mark.parametrize(("slope", "early"), [(False, 0.1), (False, 0.2), (True, 0.1)])
+def test_jumps_of_measurements_are_not_taken_for_a_gain(slope, early):
+    """Leaves are grown to fit rewards: what they leave of a jump is less than the jump."""
+    found = []
+    for seed in range(N_LOGS // 4):
+        log = two_actions(seed, "even", drift=0.0, n_episodes=1000)
+        rng, up = np.random.default_rng(seed), np.where(log["x"] > 0, 1, -1)
+        t = log["episode"] / 1000
+        late = t if slope else t > 0.5
+        is_new = rng.random(len(log)) < 0.5 + (0.5 - early) * up * (2 * late - 1)
+        reward = log["reward"] + 2 * up * late
+        log = log.assign(action=np.where(is_new, "new", "old"), reward=reward)
+        found.append(judge_on_measurements(log))
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert sum(one.is_better for one in found) <= 1
+
+
 @pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, -2)])
 def test_drifts_of_some_measurements_are_not_taken_for_a_gain(drifts):
     found = [judge_on_measurements(of_some_states(seed, drifts)) for seed in range(N_LOGS // 2)]
@@ -265,6 +282,23 @@ def test_what_is_due_to_drifts_of_states_is_that_of_a_regression():
     _, of_cells = np.unique(look.cell, return_counts=True)
     assert len(of_cells) > 15 * n_states
     assert of_cells.max() < 2 * of_cells.mean()
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_what_a_fit_hides_of_a_drift_is_given_back(share):
+    """Residuals of which a fit took an even part tell what the whole ones tell."""
+    rng = np.random.default_rng(5)
+    episode, state = np.arange(400), rng.integers(0, 3, 400)
+    group = 2 * state + (rng.random(400) < 0.2 + 0.6 * episode / 400)
+    rewards = np.array([1.0, -1.0, 2.0])[state] * episode / 100 + rng.normal(size=400)
+    whole = Residuals.of_outcomes(rewards, group, np.repeat(np.arange(3), 2), None)
+    fitted = Residuals.of_outcomes(share * rewards, group, whole.parent, None)
+    moved, nothing = (Outcomes(w, whole) for w in (rng.normal(size=400), np.zeros(400)))
+    block = episode // 20
+    expected = DriftInStates.of(whole, block, episode).part_of(moved, nothing)
+    found = DriftInStates.of(fitted, block, episode, whole=whole.amounts).part_of(moved, nothing)
+    assert expected > 0
+    assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_states_with_few_rows_have_no_drift_of_their_own():

@@ -46,6 +46,8 @@ FEWEST_ROWS = 5
 # As many blocks a state may always have; more if all information matrices together stay this large.
 FEW_BLOCKS = 6
 LARGEST = 2_000_000
+# By how many times residuals of a fit may be too small.
+MOST_HIDDEN = 2.0
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
 # Share of what moves the difference in which time and action may be impossible to tell apart.
@@ -83,8 +85,13 @@ class DriftInStates:
         time: Integers,
         episode: Integers,
         sizes: Floats | None = None,
+        whole: Floats | None = None,
     ) -> DriftInStates:
-        """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on."""
+        """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on.
+
+        The residuals may be what a fit leaves of the ``whole`` (n_rows,) ones, which hides a part
+        of a drift from them: then they are made as much larger as these are, block by block.
+        """
         state = residuals.parent_of_row
         n_rows = np.bincount(state, residuals.n_rows).astype(np.float64)
         n_wished = n_rows // FEWEST_ROWS
@@ -105,7 +112,24 @@ class DriftInStates:
         block = (share * n_blocks[n_blocks > 0][:, np.newaxis]).astype(np.intp).ravel()
         cell = np.full(len(state), -1)
         cell[rows] = place[state[rows]] * width + block[at]
-        return cls(residuals, episode, cell, width, sizes)
+        look = cls(residuals, episode, cell, width, sizes)
+        if whole is None:
+            return look
+        enlarged = look._share_in(whole) * residuals.amounts
+        return replace(look, residuals=replace(residuals, amounts=enlarged))
+
+    def _share_in(self, whole: Floats) -> float:
+        """Return by how much larger residuals are that no fit made smaller, by blocks, 1 to 2."""
+        rows, cell = self._rows
+        of_fit, of_whole = (
+            sum_by_code(cell, amounts[rows], self._n_of_cells.size).reshape(-1, self.width, 1)
+            for amounts in (self.residuals.amounts, whole)
+        )
+        ways = self._inverse @ of_fit
+        squares = float((ways * of_fit).sum())
+        if squares == 0:
+            return 1.0
+        return float(np.clip((ways * of_whole).sum() / squares, 1.0, MOST_HIDDEN))
 
     def part_of(self, one: Outcomes, other: Outcomes, *, must_tell: bool = True) -> float:
         """Return how much of the difference of two estimates a drift may account for, 0 or more.
@@ -251,11 +275,14 @@ def drifts_in_time(
     in_states: Residuals,
     episode: Integers,
     step: Array | None = None,
+    *,
+    whole: Floats | None = None,
 ) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
     """Look for drifts by when rows were, and by how far their episodes had come.
 
     In all rows, among which ``state`` (n_rows,) says whose actions are compared; and in each parent
-    of ``in_states``. ``episode`` (n_rows,) ascends, and so does ``step`` (n_rows,) in each.
+    of ``in_states``, which may be what a fit leaves of the ``whole`` (n_rows,) ones. ``episode``
+    (n_rows,) ascends, and so does ``step`` (n_rows,) in each.
     """
     return tuple(
         tuple(
@@ -263,7 +290,7 @@ def drifts_in_time(
             for blocks in by
             for look in (
                 Drift.of(residuals, state, blocks.of_all, episode),
-                DriftInStates.of(in_states, blocks.of_each, episode),
+                DriftInStates.of(in_states, blocks.of_each, episode, whole=whole),
             )
         )
         for by in time_blocks(episode, step)

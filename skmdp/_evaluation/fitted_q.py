@@ -230,15 +230,16 @@ class FittedQ:
     @cached_property
     def _drifts(self) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
         """How rewards drift in time, of which there are two kinds: everywhere, and in regions."""
-        log, one_state = self.log, np.zeros(len(self.log.episode), dtype=np.intp)
+        log = self.log
         region = self.leaves.regions(log.states, log.actions)
-        n_regions = int(region.max()) + 1
-        parent = np.repeat(np.arange(n_regions), log.n_actions)
-        # Not less the means of leaves, which are grown to fit rewards, and so a part of the drift.
-        in_regions = Residuals.of_outcomes(
-            log.rewards, region * log.n_actions + log.actions, parent, None
-        )
-        return drifts_in_time(self._residuals, one_state, in_regions, log.episode, log.step)
+        group = region * log.n_actions + log.actions
+        parent = np.repeat(np.arange(int(region.max()) + 1), log.n_actions)
+        whole = Residuals.of_outcomes(log.rewards, group, parent, None)
+        # Less the means of leaves, without the row's own part, there is less chance in rewards; but
+        # leaves are grown to fit them, so their means hold a part of a drift.
+        fitted = np.sqrt(self.leaves.correction) * self._residuals.amounts
+        in_regions = Residuals.of_outcomes((log.rewards + fitted) / 2, group, parent, None)
+        return drifts_in_time(whole, region, in_regions, log.episode, log.step, whole=whole.amounts)
 
     @cached_property
     def _residuals(self) -> Residuals:
