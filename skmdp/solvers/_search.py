@@ -16,7 +16,7 @@ from skmdp.solvers._bounds import (
 )
 from skmdp.solvers._compiled_pairs import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
-from skmdp.solvers._sweeps import IN_PLACE, STILL, Evaluator, until_slow
+from skmdp.solvers._sweeps import IN_PLACE, Evaluator, until_slow
 from skmdp.solvers._ties import count_undecided
 
 # Improvements after which the width must have fallen to a share for work to go on as it is.
@@ -30,6 +30,9 @@ TINY_ENTRIES = 100_000
 MOST_LEFT = 0.7
 # Sweeps over a policy that are done in any case.
 FEW_SWEEPS = 3
+# Shares of new actions up to which the next policy is hardly any better, and likely to be no other.
+# It is then cheaper to follow a policy to the end than to improve it once more.
+FEW_NEW, VERY_FEW_NEW, MANY_TIMES = 0.005, 5e-4, 5
 
 
 def acting_first(mdp: MDP) -> MDP:
@@ -69,8 +72,8 @@ class Search:
         process = acting_first(mdp)
         self.pairs = self._given = pairs_of(process, gamma)
         n = self.pairs.n_acting
-        # Of a policy that is nearly still, as many as cost as much as an improvement.
-        self._n_cheap = len(mdp.rewards) // n + FEW_SWEEPS
+        # Of a policy that is nearly still, as many as cost about half as much as an improvement.
+        self._n_cheap = (len(mdp.rewards) // n + FEW_SWEEPS) // 2 + 1
         is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
         self._full: Floats | None = None
         if isinstance(process.transitions, np.ndarray) and is_solvable:
@@ -178,8 +181,11 @@ class Search:
         found = count_undecided(mdp, self._gamma, values, Q, bound=bound, spread=spread)
         return greedy_pairs(mdp.first_pairs, Q), *found
 
-    def evaluate(self) -> None:
-        """Move V towards the values of the improved policy."""
+    def evaluate(self, wanted: float = 0.0) -> None:
+        """Move V towards the values of the improved policy.
+
+        ``wanted`` is the width below which there is nothing to gain.
+        """
         step, n = self._step, self.pairs.n_acting
         if self._full is not None and self._solve(self._full):
             return
@@ -194,14 +200,21 @@ class Search:
             self._marches = self.pairs.march(V, self._slack, enough)
             return
         is_new = self.n_changed / n
-        cheap = self._n_cheap if is_new <= STILL else FEW_SWEEPS
-        self.V = self._evaluator.evaluate(policy, V, step, cheap=cheap, is_new=is_new)
+        self.V = self._evaluator.evaluate(
+            policy, V, step, cheap=self._cheap(is_new), is_new=is_new, wanted=wanted
+        )
         self._widths.append(self._evaluator.discounting.width(step.lo, step.hi))
         if self._evaluator.stops and len(self._widths) > FEW_IMPROVEMENTS:
             before = self._widths[-1 - FEW_IMPROVEMENTS]
             self._evaluator.is_slow |= self._widths[-1] > LEAST_PROGRESS * before
         if self._evaluator.is_slow and isinstance(self._given, CompiledPairs):
             self._work_in_place(self._given)
+
+    def _cheap(self, is_new: float) -> int:
+        """Return how many sweeps are done in any case, from the share of new actions."""
+        if is_new > FEW_NEW:
+            return FEW_SWEEPS
+        return self._n_cheap if is_new > VERY_FEW_NEW else MANY_TIMES * self._n_cheap
 
     def _solve(self, P: Floats) -> bool:
         """Move V to the values of the policy, by equations with a full matrix, if that works.
