@@ -16,7 +16,7 @@ from skmdp.solvers._bounds import (
 )
 from skmdp.solvers._compiled_pairs import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
-from skmdp.solvers._sweeps import IN_PLACE, Evaluator, until_slow
+from skmdp.solvers._sweeps import IN_PLACE, STILL, Evaluator, until_slow
 from skmdp.solvers._ties import count_undecided
 
 # Improvements after which the width must have fallen to a share for work to go on as it is.
@@ -31,7 +31,8 @@ MOST_LEFT = 0.7
 # Sweeps over a policy that are done in any case.
 FEW_SWEEPS = 3
 # Shares of new actions up to which the next policy is hardly any better, and likely to be no other.
-# It is then cheaper to follow a policy to the end than to improve it once more.
+# It is then cheaper to follow a policy to the end than to improve it once more. So many sweeps are
+# still fewer than those after which a policy is held to be slow.
 FEW_NEW, VERY_FEW_NEW, MANY_TIMES = 0.005, 5e-4, 5
 
 
@@ -72,8 +73,8 @@ class Search:
         process = acting_first(mdp)
         self.pairs = self._given = pairs_of(process, gamma)
         n = self.pairs.n_acting
-        # Of a policy that is nearly still, as many as cost about half as much as an improvement.
-        self._n_cheap = (len(mdp.rewards) // n + FEW_SWEEPS) // 2 + 1
+        # Of a policy that is nearly still, as many as cost as much as an improvement.
+        self._n_cheap = len(mdp.rewards) // n + FEW_SWEEPS
         is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
         self._full: Floats | None = None
         if isinstance(process.transitions, np.ndarray) and is_solvable:
@@ -212,9 +213,12 @@ class Search:
 
     def _cheap(self, is_new: float) -> int:
         """Return how many sweeps are done in any case, from the share of new actions."""
+        if self.order is not None:  # detours take long, however few actions are new
+            return self._n_cheap if is_new <= STILL else FEW_SWEEPS
         if is_new > FEW_NEW:
             return FEW_SWEEPS
-        return self._n_cheap if is_new > VERY_FEW_NEW else MANY_TIMES * self._n_cheap
+        half = self._n_cheap // 2 + 1
+        return half if is_new > VERY_FEW_NEW else MANY_TIMES * half
 
     def _solve(self, P: Floats) -> bool:
         """Move V to the values of the policy, by equations with a full matrix, if that works.
