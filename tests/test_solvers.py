@@ -806,6 +806,22 @@ def test_pairs_far_from_best_are_dropped(monkeypatch):
     assert search.pairs.n_pairs < 0.7 * len(mdp.rewards)
 
 
+def test_policies_are_followed_as_far_as_is_wanted_and_no_further(monkeypatch):
+    """Of one action per state none is new the second time: only what is wanted ends that."""
+    monkeypatch.setattr("skmdp.solvers._compiled.load", lambda: None)
+    mdp = wide_process(5, n_actions=1)
+    widths = []
+    for share in (0.0, 0.5, np.inf):
+        search = Search(mdp, 0.9, discount(mdp, 0.9))
+        search.improve()
+        search.evaluate()
+        wanted = share * search.improve().spread_bound
+        search.evaluate(wanted)
+        widths.append(search.improve().spread_bound)
+        assert widths[-1] <= wanted or not share
+    assert widths[0] < widths[1] < widths[2]
+
+
 def test_actions_that_tie_cost_no_precision():
     """Each action is there twice; that is settled long before float64 is at its end."""
     once = wide_process(6)

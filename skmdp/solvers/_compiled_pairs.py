@@ -108,11 +108,11 @@ class CompiledPairs:
         self._all = rows
         self.is_in_place = in_place
         self.n_acting = self.n_changed = len(rows.first) - 1
-        lengths = np.diff(rows.indptr.view(np.int32)).astype(np.int64)
+        lengths = np.diff(rows.indptr.view(np.int32))
         if len(hubs.lengths):
             more = np.append(np.zeros(hubs.n_states, np.int64), np.maximum(hubs.lengths - 1, 0))
             before = np.append(0, np.cumsum(more[rows.indices]))
-            lengths += np.diff(before[rows.indptr])
+            lengths = lengths + np.diff(before[rows.indptr])
         longest = np.maximum.reduceat(lengths, rows.first[:-1])
         room = as_codes(np.append(0, np.cumsum(longest)))
         self.chosen: Integers = np.full(self.n_acting, NO_CHOICE, np.uint32)
@@ -236,7 +236,7 @@ class CompiledPairs:
         span, largest = np.ptp(Q), mdp.largest_reward + self._gamma * sizes.max()
         greedy = np.empty(self.n_acting, np.uint32)
         numbers = (
-            *(*self._all, self._gamma, sizes, Q, mdp.n_roundings.astype(np.int64, copy=False)),
+            *(*self._all, self._gamma, sizes, Q, mdp.n_roundings.astype(np.int32, copy=False)),
             self._gamma * float(mdp.mass.max()) * max(bound, spread),
             *(bound, spread, span, 4 * (mdp.rounding + EPS) * largest),
         )

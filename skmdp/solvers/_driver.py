@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import maximize
+from skmdp.mdp._bellman import per_state
 from skmdp.solvers._bounds import UNBOUNDED, Discounting, Proof, discount
 from skmdp.solvers._given import read_state_values
 from skmdp.solvers._loops import best_total_rewards
@@ -90,7 +90,7 @@ def improve_until_proven(
                 return solution, is_final, target
             # Gaps are known as well as the errors are small, so that share is a guess.
             wanted = min(share, LARGEST_SHARE) * proof.spread_bound
-        search.evaluate()
+        search.evaluate(min(target, wanted))
 
 
 def check_limits(tol: float, max_iter: int) -> None:
@@ -204,7 +204,7 @@ def _solution(
     actions = np.full(mdp.n_states, -1)
     actions[mdp.acting_states] = mdp.pair_action[best]
     solution = Solution(
-        state_values=maximize(mdp, Q),
+        state_values=per_state(mdp, Q[best]),
         q_values=Q,
         relative_values=relative_values,
         relative_q_values=relative,

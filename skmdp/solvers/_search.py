@@ -30,6 +30,10 @@ TINY_ENTRIES = 100_000
 MOST_LEFT = 0.7
 # Sweeps over a policy that are done in any case.
 FEW_SWEEPS = 3
+# Shares of new actions up to which the next policy is hardly any better, and likely to be no other.
+# It is then cheaper to follow a policy to the end than to improve it once more. So many sweeps are
+# still fewer than those after which a policy is held to be slow.
+FEW_NEW, VERY_FEW_NEW, MANY_TIMES = 0.005, 5e-4, 5
 
 
 def acting_first(mdp: MDP) -> MDP:
@@ -178,8 +182,11 @@ class Search:
         found = count_undecided(mdp, self._gamma, values, Q, bound=bound, spread=spread)
         return greedy_pairs(mdp.first_pairs, Q), *found
 
-    def evaluate(self) -> None:
-        """Move V towards the values of the improved policy."""
+    def evaluate(self, wanted: float = 0.0) -> None:
+        """Move V towards the values of the improved policy.
+
+        ``wanted`` is the width below which there is nothing to gain.
+        """
         step, n = self._step, self.pairs.n_acting
         if self._full is not None and self._solve(self._full):
             return
@@ -194,14 +201,24 @@ class Search:
             self._marches = self.pairs.march(V, self._slack, enough)
             return
         is_new = self.n_changed / n
-        cheap = self._n_cheap if is_new <= STILL else FEW_SWEEPS
-        self.V = self._evaluator.evaluate(policy, V, step, cheap=cheap, is_new=is_new)
+        self.V = self._evaluator.evaluate(
+            policy, V, step, cheap=self._cheap(is_new), is_new=is_new, wanted=wanted
+        )
         self._widths.append(self._evaluator.discounting.width(step.lo, step.hi))
         if self._evaluator.stops and len(self._widths) > FEW_IMPROVEMENTS:
             before = self._widths[-1 - FEW_IMPROVEMENTS]
             self._evaluator.is_slow |= self._widths[-1] > LEAST_PROGRESS * before
         if self._evaluator.is_slow and isinstance(self._given, CompiledPairs):
             self._work_in_place(self._given)
+
+    def _cheap(self, is_new: float) -> int:
+        """Return how many sweeps are done in any case, from the share of new actions."""
+        if self.order is not None:  # detours take long, however few actions are new
+            return self._n_cheap if is_new <= STILL else FEW_SWEEPS
+        if is_new > FEW_NEW:
+            return FEW_SWEEPS
+        half = self._n_cheap // 2 + 1
+        return half if is_new > VERY_FEW_NEW else MANY_TIMES * half
 
     def _solve(self, P: Floats) -> bool:
         """Move V to the values of the policy, by equations with a full matrix, if that works.

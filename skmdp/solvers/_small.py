@@ -125,7 +125,7 @@ def structure_of(mdp: MDP, P: Any) -> Structure:
         as_codes(P.indptr),
         as_codes(P.indices),
         mdp.rounding,
-        mdp.n_roundings.astype(np.int64),
+        mdp.n_roundings.astype(np.int32),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int8, int64, njit, types, uint32, uint64, void
+from numba import boolean, float64, int8, int32, int64, njit, types, uint32, uint64, void
 
 from skmdp.solvers import _bounds, _sweeps
 from skmdp.solvers._driver import LARGEST_SHARE
@@ -255,7 +255,7 @@ TABLE = types.Array(float64, 2, "C", readonly=True)
 
 @njit(
     void(
-        *(uint64, uint64, CODES, CODES, CODES, CODES, CODES, float64, read_only(int64)),
+        *(uint64, uint64, CODES, CODES, CODES, CODES, CODES, float64, read_only(int32)),
         *(TABLE, TABLE, TABLE, NUMBERS, TABLE, float64, float64, int64, int64),
         *(float64[:, ::1], int64[:, ::1], float64[::1], boolean[::1], int64[::1], int64[::1]),
         *(int8[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1]),

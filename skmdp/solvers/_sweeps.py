@@ -106,14 +106,16 @@ class Evaluator:
         *,
         cheap: int,
         is_new: float,
+        wanted: float = 0.0,
     ) -> Floats:
         """Return V closer to that of the policy, if that is not much work.
 
         ``step`` is what the improvement before proved. The first sweeps, as many as are ``cheap``,
-        are done in any case, unless nothing but noise is left. ``is_new`` is the share of the
-        states whose action is new.
+        are done in any case, unless nothing but noise is left, or less than the width ``wanted``.
+        ``is_new`` is the share of the states whose action is new.
         """
         goal, enough = self._goal(step, is_new)
+        enough = max(enough, wanted)
         solved = self._along_paths(policy, V, goal, is_new)
         core = self._core(policy, V, is_new) if solved is None else None
         if solved is not None:

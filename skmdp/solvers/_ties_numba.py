@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import float64, int64, njit, uint32, uint64
+from numba import float64, int32, int64, njit, uint32, uint64
 
 from skmdp.solvers._numba import (
     CODES,
@@ -113,7 +113,7 @@ def share_that_decides(
 @njit(
     tuple_of((int64, float64))(
         *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, NUMBERS),
-        *(read_only(int64), float64, float64, float64, float64, float64, float64[::1]),
+        *(read_only(int32), float64, float64, float64, float64, float64, float64[::1]),
         uint32[::1],
     ),
     **OPTIONS,
