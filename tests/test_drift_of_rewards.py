@@ -289,11 +289,12 @@ def test_what_a_fit_hides_of_a_drift_is_given_back(share):
     """Residuals of which a fit took an even part tell what the whole ones tell."""
     rng = np.random.default_rng(5)
     episode, state = np.arange(400), rng.integers(0, 3, 400)
-    group = 2 * state + (rng.random(400) < 0.2 + 0.6 * episode / 400)
+    is_new = rng.random(400) < 0.2 + 0.6 * episode / 400
+    group = 2 * state + is_new
     rewards = np.array([1.0, -1.0, 2.0])[state] * episode / 100 + rng.normal(size=400)
     whole = Residuals.of_outcomes(rewards, group, np.repeat(np.arange(3), 2), None)
     fitted = Residuals.of_outcomes(share * rewards, group, whole.parent, None)
-    moved, nothing = (Outcomes(w, whole) for w in (rng.normal(size=400), np.zeros(400)))
+    moved, nothing = (Outcomes(w, whole) for w in (1.0 * is_new, np.zeros(400)))
     block = episode // 20
     expected = DriftInStates.of(whole, block, episode).part_of(moved, nothing)
     found = DriftInStates.of(fitted, block, episode, whole=whole.amounts).part_of(moved, nothing)

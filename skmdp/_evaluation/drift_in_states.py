@@ -109,7 +109,10 @@ class DriftInStates:
         # All rows of one time are in the block that the middle one of them is in.
         middle = np.cumsum(n_at, axis=1) - (n_at + 1) / 2
         share = middle / n_at.sum(axis=1, keepdims=True)
-        block = (share * n_blocks[n_blocks > 0][:, np.newaxis]).astype(np.intp).ravel()
+        block = (share * n_blocks[n_blocks > 0][:, np.newaxis]).astype(np.intp)
+        # Numbered without gaps, where there are fewer times than blocks.
+        begun = np.maximum.accumulate(np.where(n_at > 0, block, -1), axis=1)
+        block = (np.cumsum(np.diff(begun, axis=1, prepend=-1) > 0, axis=1) - 1).ravel()
         cell = np.full(len(state), -1)
         cell[rows] = place[state[rows]] * width + block[at]
         look = cls(residuals, episode, cell, width, sizes)
@@ -138,10 +141,30 @@ class DriftInStates:
         """
         of_entries = one.weights - other.weights
         moved = of_entries if self.counted is None else of_entries[self.counted.entry]
-        rows, cell = self._rows
-        if not moved[rows].any():
+        if not moved[self._rows[0]].any():
             return 0.0
+        due, untold, size = self._due(moved)
+        if must_tell and untold > MOST_UNTOLD * size:
+            return np.inf
+        if self.counted is None:
+            adds = self._error(moved - due) - self._error(moved)
+        else:
+            adds = self.counted.adds(moved, due, of_entries)
+        halved = self._halved
+        of_all, half, quarter = (
+            self._sum(one) for one in (due, halved._due(moved)[0], halved._halved._due(moved)[0])
+        )
+        # What larger blocks miss of it, these may miss once more.
+        missed = max(0.0, of_all - half, (of_all - quarter) / 2)
+        return max(0.0, of_all + missed + SURE * max(0.0, adds))
+
+    def _due(self, moved: Floats) -> tuple[Floats, float, float]:
+        """Return by how much each row moves a difference by time alone, (n_rows,).
+
+        And how much of what moves it tells time and action not apart, of how much in all.
+        """
         log, state = self.residuals, self.residuals.parent_of_row
+        rows, cell = self._rows
         n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
         mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
         shares = log.of_all_rows(moved - mean[state])
@@ -149,18 +172,22 @@ class DriftInStates:
         apart = apart.reshape(-1, self.width, 1)
         ways = self._inverse @ apart
         untold = self._untold(apart, ways, shares, shares * (moved - mean[state]))
-        if must_tell and untold > MOST_UNTOLD * np.abs(shares).sum():
-            return np.inf
         drawn = np.zeros(len(moved))
         drawn[rows] = ways.ravel()[cell]
         of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
-        due = drawn - of_pairs[log.group]
-        if self.counted is None:
-            adds = self._error(moved - due) - self._error(moved)
-        else:
-            adds = self.counted.adds(moved, due, of_entries)
-        of_all = float(log.of_all_rows(due * log.amounts).sum())
-        return max(0.0, of_all + SURE * max(0.0, adds))
+        return drawn - of_pairs[log.group], untold, float(np.abs(shares).sum())
+
+    def _sum(self, weights: Floats) -> float:
+        """Return the residuals' sum by such weights, (n_rows,)."""
+        return float(self.residuals.of_all_rows(weights * self.residuals.amounts).sum())
+
+    @cached_property
+    def _halved(self) -> DriftInStates:
+        """The same rows in half as many blocks."""
+        state, block = np.divmod(self.cell, self.width)
+        width = (self.width + 1) // 2
+        cell = np.where(self.cell < 0, -1, state * width + block // 2)
+        return replace(self, cell=cell, width=width)
 
     def _untold(self, apart: Floats, ways: Floats, shares: Floats, squares: Floats) -> float:
         """Return how much of what moves a difference tells time and action not apart.

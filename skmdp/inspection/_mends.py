@@ -210,6 +210,8 @@ class Mend:
         code, series = column(name), self.parts.table[name]
         if pd.to_numeric(series, errors="coerce").notna().all():
             return f"{code} = pd.to_numeric({code})"
+        if pd.to_datetime(series, format="ISO8601", errors="coerce").notna().all():
+            return f"{code} = pd.to_datetime({code}, format='ISO8601')"
         return self.parts.without("step")
 
     def _step_twice(self) -> str:

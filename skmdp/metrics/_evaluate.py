@@ -194,9 +194,10 @@ def evaluate_policy(
     is not in the log. One such cause is looked for, time: where rewards of rows that are alike
     change over the episodes or over their steps, ``drift_gain`` is what that may account for in
     the difference: by two-way effects of up to 30 blocks of time, plus two of their standard
-    errors, where a test finds that all rewards drift; or, if that is more, by those of 2 to 30
-    blocks in each state with 20 rows or more (with ``"fqe"``, in each region of about 100 rows),
-    plus two times what they add to the error. ``is_better`` asks for more than that. Episodes are
+    errors, where a test finds that all rewards drift; or, if that is more, by those of 2
+    to 60 blocks in each state with 20 rows or more (with ``"fqe"``, in each region of about 100
+    rows), plus what half or a quarter as many blocks would miss of it, plus two times what they add
+    to the error. ``is_better`` asks for more than that. Episodes are
     looked at in the order in which ``X`` holds them and in that of their first steps, rows by their
     place in the episode and, where they differ between episodes, by the steps themselves: dates,
     or numbers that count on. The episodes of a lazy table are in the order of their first steps,
@@ -383,8 +384,9 @@ def compare_policies(
     table : pandas.DataFrame
         One row per method and policy: ``method``, ``policy``, then the columns of
         ``PolicyEvaluation.to_frame``, with differences to the first policy instead of the logged
-        one, and at last ``horizon_time`` and ``duration_unit`` as in ``PolicyEvaluation``, which
-        all rows share (NaN and None where decisions are counted). Errors of differences are paired:
+        one, and at last ``is_better``, ``horizon_time`` and ``duration_unit`` as in
+        ``PolicyEvaluation``: whether the policy is better than the first one, by the method that
+        decides, and what all rows share (NaN and None where decisions are counted). Errors of differences are paired:
         what moves both policies alike cancels. Where the states of two policies differ, both are
         followed in those of the row's policy for the difference: it may then be another than that
         of the two values.
@@ -443,7 +445,12 @@ def compare_policies(
     ]
     table = pd.DataFrame(rows).drop(columns=["reference_value", "reference_standard_error"])
     time = np.nan if logs.horizon_time is None else logs.horizon_time
-    return table.assign(horizon_time=time, duration_unit=logs.duration_unit)
+    claims = [_result(logs, one, gamma, confidence_level).is_better for one in found]
+    return table.assign(
+        is_better=table["policy"].map(dict(zip(policies, claims, strict=True))),
+        horizon_time=time,
+        duration_unit=logs.duration_unit,
+    )
 
 
 def _judge(
