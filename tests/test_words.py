@@ -24,6 +24,11 @@ def in_chunks(values, dtype):
     return as_held, pa.chunked_array([first.cast(dtype).slice(1), rest[:0], rest])
 
 
+def differing(values):
+    """Count the bits in which some words differ."""
+    return int(np.bitwise_or.reduce(values ^ values[0])).bit_count()
+
+
 @given(
     st.sampled_from(STRINGS + VIEWS),
     st.text("ab", max_size=20),
@@ -65,13 +70,34 @@ def test_words_are_what_differs_in_eight_bytes(monkeypatch, dtype, values, are_w
     found = words.as_words(words.without_views(column, but_short=True))
     assert (found is not None) == are_words
     if are_words:
-        numbers, start = found
-        assert_array_equal(numbers.is_null(), [value is None for value in held])
-        back = words.as_strings(numbers.drop_null(), start, dtype)
-        assert back.to_pylist() == [value for value in held if value is not None]
+        present = [value for value in held if value is not None]
+        lacks = [value is None for value in held]
+        assert (found.is_missing is None) == (not any(lacks))
+        if any(lacks):
+            assert_array_equal(found.is_missing, lacks)
+        back = words.as_strings(found.values, found.start, dtype)
+        assert back.to_pylist() == present
         assert back.type == words.without_views(column).type
-        order = words.order_of_words(numbers.drop_null())
-        assert back.take(order).to_pylist() == sorted(back.to_pylist())
+        assert back.take(pa.array(np.argsort(found.values))).to_pylist() == sorted(present)
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5),
+    st.lists(st.integers(0, 2**64 - 1), min_size=1),
+    st.sets(st.integers(0, 63), max_size=12).map(lambda bits: sum(2**bit for bit in bits)),
+)
+def test_words_are_numbered_alike_by_few_bits_and_by_hash(bits, picks, mask):
+    """Whatever bits they differ in, and wherever these lie."""
+    values = np.array([bits[pick % len(bits)] for pick in picks], dtype=np.uint64)
+    values &= np.uint64(mask)
+    values = np.tile(values, 2 ** min(differing(values), 12))
+    distinct = words.Words(values, b"", None)
+    codes, found = distinct.number()
+    assert codes.dtype == np.int32
+    assert_array_equal(found, np.unique(values))
+    assert_array_equal(found[codes], values)
+    for one, other in zip(distinct._number_by_hash(), (codes, found), strict=True):
+        assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", VIEWS, ids=str)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skmdp._log.lookup import blocks_of, look_up
-from skmdp._log.words import as_strings, as_words, order_of_words, without_views
+from skmdp._log.lookup import blocks_of
+from skmdp._log.words import as_strings, as_words, without_views
 from skmdp._typing import Array, Codes, Integers
 
 
@@ -39,35 +39,26 @@ def _values(column: pd.Series | Array) -> Any:
 
 
 def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
-    """Return the numbers that Arrow gives to the values of a column, of 32 bits already.
+    """Return the numbers of the values of a column of Arrow, of 32 bits already.
 
     The values that were words are in order, so that what sorts labels finds them sorted.
     """
     column = without_views(array.__arrow_array__(), but_short=True)
-    short = as_words(column)
-    if short is None:
-        column = without_views(column)
-    encoded = (column if short is None else short[0]).dictionary_encode()
-    values = encoded.chunks[-1].dictionary
-    rank = None
-    if short is not None:
-        words = np.asarray(values)
-        order = order_of_words(words)
-        rank = np.empty(len(order) + 1, dtype=np.int32)
-        rank[order] = np.arange(len(order), dtype=np.int32)
-        rank[-1] = -1  # a missing value's
-        values = as_strings(words[order], short[1], column.type)
+    words = as_words(column)
+    if words is not None:
+        codes, values = words.number()
+        if words.is_missing is not None:
+            present, codes = codes, np.full(len(array), -1, dtype=np.int32)
+            codes[~words.is_missing] = present
+        strings = as_strings(values, words.start, column.type)
+        return codes, pd.arrays.ArrowExtensionArray(strings)
+    encoded = without_views(column).dictionary_encode()
     codes = np.empty(len(array), dtype=np.int32)
     start = 0
     for chunk in encoded.chunks:  # of one dictionary, to which each adds its own
-        of_chunk = codes[start : start + len(chunk)]
-        numbers = np.asarray(chunk.indices.fill_null(-1))
-        if rank is None:
-            of_chunk[:] = numbers
-        else:
-            look_up(rank, numbers, out=of_chunk)
+        codes[start : start + len(chunk)] = chunk.indices.fill_null(-1)
         start += len(chunk)
-    return codes, pd.arrays.ArrowExtensionArray(values)
+    return codes, pd.arrays.ArrowExtensionArray(encoded.chunks[-1].dictionary)
 
 
 def _whole_numbers(column: pd.Series | Array) -> Array | None:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._log.lookup import blocks_of
-from skmdp._typing import Array, Bools, Integers
+from skmdp._log.lookup import blocks_of, look_up
+from skmdp._typing import Array, Bools, Codes, Integers
 
 WIDTH = 8
 
@@ -50,19 +50,61 @@ def without_views(column: Any, *, but_short: bool = False) -> Any:
     return column.cast(f"large_{str(column.type).removesuffix('_view')}")
 
 
-def as_words(column: Any) -> tuple[Any, bytes] | None:
-    """Return a column of Arrow as words, and the start of all strings; None if that loses any.
+@dataclass(frozen=True, eq=False)
+class Words:
+    """The strings of a column as numbers (n,), in the same order; missing ones are left out.
+
+    ``start`` is what all strings begin with, ``is_missing`` marks those left out (None: none are).
+    """
+
+    values: npt.NDArray[np.uint64]
+    start: bytes
+    is_missing: Bools | None
+
+    def number(self) -> tuple[Codes, npt.NDArray[np.uint64]]:
+        """Return the number of each word among the distinct ones, (n,), and these in order.
+
+        Words that differ in few bits are looked up by these, which is faster than hashing them.
+        """
+        always = np.bitwise_and.reduce(self.values)
+        bits = int(np.bitwise_or.reduce(self.values) & ~always)
+        if 2 ** bits.bit_count() > len(self.values):
+            return self._number_by_hash()
+        runs = _runs_of_bits(bits)
+        occurs = np.zeros(2 ** bits.bit_count(), dtype=bool)
+        codes = np.empty(len(self.values), dtype=np.int32)
+        for block in blocks_of(len(codes)):
+            places = _squeezed(self.values[block], runs)
+            occurs[places] = True
+            codes[block] = places
+        rank = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+        places = np.flatnonzero(occurs).astype(np.uint64)
+        return look_up(rank, codes, out=codes), _spread(places, runs) | (always & ~np.uint64(bits))
+
+    def _number_by_hash(self) -> tuple[Codes, npt.NDArray[np.uint64]]:
+        """Return the same of any words."""
+        import pyarrow as pa
+
+        encoded = pa.array(self.values).dictionary_encode()
+        words = np.asarray(encoded.dictionary)
+        order = np.argsort(words)
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return look_up(rank, np.asarray(encoded.indices)), words[order]
+
+
+def as_words(column: Any) -> Words | None:
+    """Return a column of Arrow as words; None if that loses any string, or if all are missing.
 
     Views must hold their strings.
     """
-    if len(column) < FEWEST or str(column.type) not in _TYPES:
+    n = len(column) - column.null_count
+    if n < FEWEST or str(column.type) not in _TYPES:
         return None
     start = _supposed_start(column)
     if start is None or 0 in start:
         return None
-    import pyarrow as pa
-
-    chunks = []
+    values, missing, at = np.empty(n, dtype=np.uint64), [], 0
     for block in _blocks(column):
         if not block.begin_with(start):
             return None
@@ -70,26 +112,57 @@ def as_words(column: Any) -> tuple[Any, bytes] | None:
         ends = words | ~bits
         if ((ends - _LOWEST) & ~ends & _HIGHEST).any():  # some byte is 0 (Mycroft's test)
             return None
-        if block.is_missing is not None:
-            present, words = words, np.zeros(len(block.is_missing), dtype=np.uint64)
-            words[~block.is_missing] = present
-        chunks.append(pa.array(words, mask=block.is_missing))
-    return pa.chunked_array(chunks), start
+        # The first byte counts most, so that words are in the order of their strings.
+        values[at : at + len(words)] = words.astype("<u8", copy=False).view(">u8")
+        at += len(words)
+        if column.null_count:
+            none = np.zeros(len(words), dtype=bool)
+            missing.append(none if block.is_missing is None else block.is_missing)
+    return Words(values, start, np.concatenate(missing) if missing else None)
 
 
-def order_of_words(words: Any) -> npt.NDArray[np.intp]:
-    """Return the positions of some words, none missing, in the order of their strings."""
-    return np.argsort(np.asarray(words).astype("<u8").view(">u8").astype(np.uint64))
+def _runs_of_bits(bits: int) -> list[tuple[int, int, int]]:
+    """Return where each run of bits that are set begins, its mask, and how many bits lie below."""
+    runs, begin, below = [], 0, 0
+    while bits >> begin:
+        begin += _n_trailing(bits >> begin)
+        length = _n_trailing(~(bits >> begin))
+        runs.append((begin, 2**length - 1, below))
+        begin, below = begin + length, below + length
+    return runs
 
 
-def as_strings(words: Any, start: bytes, dtype: Any) -> Any:
-    """Return the strings of some words, none missing, as an array of Arrow, never of views."""
+def _n_trailing(bits: int) -> int:
+    """Return how many bits below the lowest one that is set."""
+    return (bits & -bits).bit_length() - 1
+
+
+def _squeezed(words: Array, runs: list[tuple[int, int, int]]) -> Integers:
+    """Return words without all bits but those of some runs."""
+    found, part = np.zeros((2, len(words)), dtype=np.uint64)
+    for begin, mask, below in runs:
+        np.bitwise_and(words, np.uint64(mask << begin), out=part)
+        part >>= np.uint64(begin - below)
+        found |= part
+    return found.view(np.int64)
+
+
+def _spread(places: Array, runs: list[tuple[int, int, int]]) -> Array:
+    """Return what was squeezed with its bits where they were."""
+    words = np.zeros(len(places), dtype=np.uint64)
+    for begin, mask, below in runs:
+        words |= (places >> np.uint64(below) & np.uint64(mask)) << np.uint64(begin)
+    return words
+
+
+def as_strings(words: Array, start: bytes, dtype: Any) -> Any:
+    """Return the strings of some words as an array of Arrow, never of views."""
     import pyarrow as pa
 
     if _is_view(dtype):
         dtype = pa.large_binary() if str(dtype).startswith("binary") else pa.large_string()
 
-    ends = np.asarray(words).astype("<u8").view(np.uint8).reshape(-1, WIDTH)
+    ends = words.astype(">u8").view(np.uint8).reshape(-1, WIDTH)
     starts = np.tile(np.frombuffer(start, dtype=np.uint8), (len(ends), 1))
     signs = np.hstack([starts, ends])
     is_sign = signs != 0
@@ -128,9 +201,12 @@ class _Strings:
     def words(self, skipped: int, size: int) -> tuple[Array, Array]:
         """Return the bytes of each string from one on, at most so many; zeros behind its end.
 
-        And which bits they may have.
+        And which bits they may have, one answer for all strings if these are of one length.
         """
-        bits = _BITS.take(np.minimum(self.lengths - skipped, size))
+        lengths = self.lengths
+        if len(lengths) and (lengths == lengths[0]).all():
+            lengths = lengths[:1]
+        bits = _BITS.take(np.minimum(lengths - skipped, size))
         words = self._everywhere[skipped:][self.begins].astype(np.uint64, copy=False)
         return words & bits, bits
 
