@@ -100,7 +100,7 @@ def test_where_nothing_drifts_little_is_taken_off():
     assert taken_off.mean() < 0.25  # time tells a little of the action
     assert np.count_nonzero(taken_off > 1) <= 10  # 4 are expected: two looks at 2 % each
     found = [judge(two_actions(seed, "even", drift=0.0)) for seed in range(20)]
-    assert np.mean([one.drift_gain / half_width(one) for one in found]) < 0.1
+    assert np.mean([one.drift_gain / half_width(one) for one in found]) < 0.15
 
 
 def test_a_comparison_tells_of_a_drift_as_well():
@@ -170,7 +170,7 @@ def test_states_that_hold_the_step_keep_actions_apart_in_time():
     log["state"] = log["state"] + log["step"].astype(str)
     log["next_state"] = log["next_state"] + (log["step"] + 1).astype(str)
     found = judge(log)
-    assert found.drift_gain < 0.15 * half_width(found)  # the price of looking over the episodes
+    assert found.drift_gain < 0.2 * half_width(found)  # the price of looking over the episodes
     assert found.is_better
 
 
