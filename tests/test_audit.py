@@ -214,6 +214,14 @@ ERRORS = {
         None,
         None,
     ),
+    "dates as words": (
+        "no_order",
+        LOG.assign(step=[f"2026-01-{1 + i:02d}" for i in LOG["step"]]),
+        {},
+        ("step",),
+        None,
+        None,
+    ),
     "steps that are no numbers": ("no_order", LOG.assign(step="x"), {}, ("step",), None, None),
     "copies": ("step_twice", pd.concat([LOG, LOG.iloc[10:13]]), {}, ("step",), 3, 10),
     "steps twice": (

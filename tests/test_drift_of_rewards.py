@@ -107,6 +107,10 @@ def test_a_comparison_tells_of_a_drift_as_well():
     log = two_actions(0, "rising", drift=1.5)
     table = compare_policies({"today": "behavior", "new": "new"}, log, methods="dm")
     assert table["drift_gain"].tolist() == [0.0, judge(log).drift_gain]
+    assert not table["is_better"].any()
+    truly = two_actions(0, "even", drift=1.5, better=1.0)
+    table = compare_policies({"today": "behavior", "new": "new", "old": "old"}, truly, methods="dm")
+    assert table["is_better"].tolist() == [False, True, False]
 
 
 def test_the_log_itself_owes_nothing_to_a_drift():
