@@ -155,7 +155,10 @@ def _read(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> pd.Data
 
 
 def _read_csv(path: Path, asked: argparse.Namespace) -> pd.DataFrame:
-    """Read a CSV; labels that are no plain numbers stay as they are written: '001' is not '1'."""
+    """Read a CSV; labels that are no plain numbers stay as they are written: '001' is not '1'.
+
+    Steps that are dates as ISO 8601 has them are read as times.
+    """
     options = {"sep": asked.separator, "encoding": asked.encoding}
     states, nexts = asked.state or ["state"], asked.next_state or []
     labels = {asked.action or "action", asked.episode or "episode", *states, *nexts}
@@ -166,7 +169,16 @@ def _read_csv(path: Path, asked: argparse.Namespace) -> pd.DataFrame:
         known = table[name].notna()
         if known.any() and (numbers[known].map(_written) == table.loc[known, name]).all():
             table[name] = numbers
-    return table
+    step = asked.step or "step"
+    return table.assign(**{step: _as_dates(table[step])}) if step in table else table
+
+
+def _as_dates(steps: pd.Series) -> pd.Series:
+    """Return dates that are written as such, and other steps as they are."""
+    if pd.api.types.infer_dtype(steps) != "string":
+        return steps
+    dates = pd.to_datetime(steps, format="ISO8601", errors="coerce", utc=True)
+    return dates if dates.notna().all() else steps
 
 
 def _written(number: float) -> str:

@@ -1107,3 +1107,10 @@ def test_findings_are_sorted_by_severity():
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
     assert isinstance(found, Audit)
     assert isinstance(found.findings[0], Finding)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_times_with_a_zone_are_steps_like_others(zone):
+    days = pd.Timestamp("2026-02-01") + pd.to_timedelta(LOG["step"], unit="D")
+    plain, zoned = (audit(LOG.assign(step=one)) for one in (days, days.dt.tz_localize(zone)))
+    assert zoned.to_frame().equals(plain.to_frame())

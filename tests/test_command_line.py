@@ -200,6 +200,19 @@ def test_nothing_is_overwritten_or_lost(books, tmp_path, capsys):
     assert card.read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.parametrize("written", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S+01:00"])
+def test_dates_of_a_csv_are_steps(books, tmp_path, capsys, written):
+    log = pd.read_csv(books / "log.csv")
+    months = pd.Timestamp("2026-01-01") + pd.to_timedelta(31 * log["month"], unit="D")
+    shuffled = log.assign(month=months.dt.strftime(written)).sample(frac=1, random_state=0)
+    shuffled.to_csv(tmp_path / "log.csv", index=False)
+    found = []
+    for path in (books / "log.csv", tmp_path / "log.csv"):
+        assert main([str(path), *NAMES, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out)["policy"])
+    assert found[0] == found[1]
+
+
 def test_durations_may_be_those_of_steps(tmp_path):
     log = make_maintenance_log(20, 6, random_state=0)
     log.to_csv(tmp_path / "log.csv", index=False)

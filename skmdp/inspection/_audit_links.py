@@ -163,6 +163,8 @@ def _check_steps(reading: Reading) -> Iterator[Finding]:
 def _times(series: pd.Series) -> Floats:
     """Return steps as numbers in their order; times as their distance."""
     if series.dtype.kind in "mM":
+        if series.dtype.kind == "M" and series.dt.tz is not None:
+            series = series.dt.tz_convert(None)
         return np.asarray(series.to_numpy().astype(np.int64), dtype=np.float64)
     if pd.api.types.is_numeric_dtype(series.dtype):
         return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
