@@ -15,10 +15,12 @@ from scipy.sparse import csr_array, get_index_dtype
 
 from skmdp._estimation.bisection import bisect
 from skmdp._estimation.packing import (
+    BLOCK_ROWS,
+    Packed,
     RowSums,
     Triples,
     packing_rows,
-    sum_entries,
+    packing_sums,
     sum_rows,
 )
 from skmdp._typing import Bools, Floats, Integers
@@ -229,21 +231,21 @@ def count_transitions(
     Where entries are no single rows, ``sums`` tells what their rows add up to, beside the weights.
     """
     codes = (states, actions, next_states, n_states, n_actions)
+    at_once = BLOCK_ROWS
     if sums is not None:
         are_whole = sums.weights_count_rows
-        assert weights is not None
-        amounts = [weights, sums.rewards]
-        if not are_whole or keep_squares:
-            amounts += [sums.n_rows, sums.squares]
-        summed = sum_entries(*codes, amounts)
+        pack = packing_sums(weights, sums)
+        # Hardly any agree any more, so that to merge blocks would take memory, and save none.
+        at_once = max(len(states), 1)
     else:
         are_whole = weights is None or bool((weights == np.floor(weights)).all())
         pack = packing_rows(weights, rewards)
-        summed = sum_rows(*codes, pack)
-        if not are_whole or keep_squares:
-            summed[2].extend(sum_rows(*codes, partial(pack, second=True))[2])
+    summed = sum_rows(*codes, pack, at_once=at_once)
+    second = None
+    if not are_whole or keep_squares:
+        second = sum_rows(*codes, partial(pack, second=True), at_once=at_once)[2]
     return _from_triples(
-        summed, n_states, n_actions, count_rows=are_whole, keep_squares=keep_squares
+        summed, second, n_states, n_actions, count_rows=are_whole, keep_squares=keep_squares
     )
 
 
@@ -325,26 +327,32 @@ def merge_sorted(
 
 
 def _from_triples(
-    summed: Triples, n_states: int, n_actions: int, *, count_rows: bool, keep_squares: bool
+    summed: Triples,
+    second: Packed | None,
+    n_states: int,
+    n_actions: int,
+    *,
+    count_rows: bool,
+    keep_squares: bool,
 ) -> TransitionCounts:
-    """Tell pairs from triples with sums of weights, rewards, and if asked for rows and squares."""
-    state, key, sums = summed
+    """Tell pairs from triples; ``second`` holds n_rows + i squares where they are asked for."""
+    state, key, total = summed
     action = key // (n_states + 1)
-    next_state = action * (n_states + 1)
-    np.subtract(key, next_state, out=next_state)
+    next_state = key - action * (n_states + 1)
     is_new = np.ones(len(key), dtype=bool)
     is_new[1:] = (state[1:] != state[:-1]) | (action[1:] != action[:-1])
     first = np.flatnonzero(is_new)
     indptr = np.append(first, len(state))
+    weights = np.ascontiguousarray(total.real)
     return TransitionCounts(
         n_states=n_states,
         n_actions=n_actions,
         pair_state=state[first].astype(np.int32),
         pair_action=action[first].astype(np.int32),
         indptr=indptr.astype(get_index_dtype(maxval=len(state))),
-        next_states=next_state.astype(np.int32, copy=False),
-        weights=sums[0],
-        n_rows=sums[0] if count_rows else sums[2],
-        reward_sums=sums[1],
-        reward_squares=sums[3] if keep_squares else None,
+        next_states=next_state.astype(np.int32),
+        weights=weights,
+        n_rows=weights if second is None or count_rows else np.ascontiguousarray(second.real),
+        reward_sums=np.ascontiguousarray(total.imag),
+        reward_squares=None if second is None or not keep_squares else second.imag.copy(),
     )

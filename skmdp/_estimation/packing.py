@@ -5,7 +5,7 @@ One block of rows is sorted and summed at a time; sums of blocks, which are sort
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -19,8 +19,7 @@ from skmdp._typing import Floats, Integers
 BLOCK_ROWS = 2**20
 
 Packed = npt.NDArray[np.complex128]
-# State, action * (n_states + 1) + next state, and sums of two or more amounts; each (n_triples,).
-Triples = tuple[Integers, Integers, list[Floats]]
+Triples = tuple[Integers, Integers, Packed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +95,19 @@ def packing_rows(weights: Floats | None, rewards: Floats | None) -> Callable[...
     return pack
 
 
+def packing_sums(weights: Floats | None, sums: RowSums) -> Callable[..., Packed]:
+    """Return what packs the same of a block of entries, of which the sums are known."""
+    assert weights is not None
+
+    def pack(block: slice, size: int, *, second: bool = False) -> Packed:
+        packed = np.empty(size, dtype=np.complex128)
+        packed.real = (sums.n_rows if second else weights)[block]
+        packed.imag = (sums.squares if second else sums.rewards)[block]
+        return packed
+
+    return pack
+
+
 def sum_rows(
     states: Integers,
     actions: Integers,
@@ -103,14 +115,30 @@ def sum_rows(
     n_states: int,
     n_actions: int,
     pack: Callable[..., Packed],
+    *,
+    at_once: int = BLOCK_ROWS,
 ) -> Triples:
-    """Return the triples of rows in order, and the real and the imaginary sum of what is packed."""
-    matrix = _Matrix.of(len(states), n_states, n_actions)
+    """Return (state, action * (n_states + 1) + next state, what is packed), sorted, summed.
+
+    ``at_once`` is how many rows are packed at a time.
+
+    A row of the matrix is a state, or a pair where these are few: short rows are sorted faster.
+    """
+    width = n_states + 1
+    of_pairs = n_states * n_actions <= min(len(states), BLOCK_ROWS)
+    n_rows = n_states * n_actions if of_pairs else n_states
+    shape = (n_rows, width if of_pairs else n_actions * width)
+    code = get_index_dtype(maxval=max(shape))
     parts: list[Any] = []
-    for start in range(0, max(len(states), 1), BLOCK_ROWS):  # also of a log without rows
-        block = slice(start, start + BLOCK_ROWS)
-        cells = matrix.cells(states[block], actions[block], next_states[block])
-        part = coo_array((pack(block, len(cells[0])), cells), shape=matrix.shape).tocsr()
+    for start in range(0, max(len(states), 1), at_once):  # also of a log without rows
+        block = slice(start, start + at_once)
+        row, action = states[block], actions[block].astype(code, copy=False)
+        column = np.where(next_states[block] < 0, n_states, next_states[block]).astype(code)
+        if of_pairs:
+            row = row.astype(code) * code(n_actions) + action
+        else:
+            column += action * code(width)
+        part = coo_array((pack(block, len(row)), (row, column)), shape=shape).tocsr()
         part.sum_duplicates()
         parts.append(part)
         # Merging equal sizes, as in merge sort, touches every triple O(log n_blocks) times. What is
@@ -119,79 +147,8 @@ def sum_rows(
             parts.append(parts.pop() + parts.pop())
     while len(parts) > 1:
         parts.append(parts.pop() + parts.pop())
-    total = parts[0].data
-    return *matrix.triples(parts[0]), [*map(np.ascontiguousarray, (total.real, total.imag))]
-
-
-def sum_entries(
-    states: Integers,
-    actions: Integers,
-    next_states: Integers,
-    n_states: int,
-    n_actions: int,
-    amounts: Sequence[Floats],
-) -> Triples:
-    """Return the triples of entries in order, and the sum of each of the amounts, each (n,).
-
-    Hardly any entries agree, so their places are sorted, once for all amounts: to merge blocks
-    would take memory, and save none.
-    """
-    matrix = _Matrix.of(len(states), n_states, n_actions)
-    places = np.arange(len(states), dtype=get_index_dtype(maxval=len(states)))
-    cells = coo_array((places, matrix.cells(states, actions, next_states)), shape=matrix.shape)
-    cells.has_canonical_format = True  # else places of equal cells would be added up
-    ordered = cells.tocsr()
-    del cells, places  # memory for what follows
-    ordered.sort_indices()
-    state, key = matrix.triples(ordered)
-    sums = [amount.take(ordered.data, mode="wrap") for amount in amounts]
-    is_new = np.ones(len(key), dtype=bool)
-    is_new[1:] = (key[1:] != key[:-1]) | (state[1:] != state[:-1])
-    if is_new.all():
-        return state, key, sums
-    first = np.flatnonzero(is_new)
-    return state[first], key[first], [np.add.reduceat(amount, first) for amount in sums]
-
-
-@dataclass(frozen=True)
-class _Matrix:
-    """The matrix that rows of codes are entries of.
-
-    A row of it is a state, or a pair where these are few: short rows are sorted faster.
-    """
-
-    n_actions: int
-    width: int
-    of_pairs: bool
-    shape: tuple[int, int]
-
-    @classmethod
-    def of(cls, n: int, n_states: int, n_actions: int) -> _Matrix:
-        """Return the matrix of n rows."""
-        width = n_states + 1
-        if n_states * n_actions <= min(n, BLOCK_ROWS):
-            return cls(n_actions, width, True, (n_states * n_actions, width))
-        return cls(n_actions, width, False, (n_states, n_actions * width))
-
-    def cells(
-        self, states: Integers, actions: Integers, next_states: Integers
-    ) -> tuple[Integers, Integers]:
-        """Return the row and the column of each entry, both (n,)."""
-        code = get_index_dtype(maxval=max(self.shape))
-        if self.of_pairs:
-            rows, columns = states.astype(code), next_states.astype(code)
-            rows *= code(self.n_actions)
-            rows += actions
-        else:
-            rows, columns = states, actions * code(self.width)
-            columns += next_states
-        columns[next_states < 0] += code(self.width)  # -1 becomes the last column, that of ends
-        return rows, columns
-
-    def triples(self, matrix: Any) -> tuple[Integers, Integers]:
-        """Return (state, action * (n_states + 1) + next state) of the entries of a CSR array."""
-        row = np.repeat(np.arange(self.shape[0], dtype=np.int32), np.diff(matrix.indptr))
-        if not self.of_pairs:
-            return row, matrix.indices
-        state, action = np.divmod(row, np.int32(self.n_actions))
-        return state, action.astype(np.int64) * self.width + matrix.indices
+    row = np.repeat(np.arange(n_rows, dtype=np.int32), np.diff(parts[0].indptr))
+    if not of_pairs:
+        return row, parts[0].indices, parts[0].data
+    state, action = np.divmod(row, np.int32(n_actions))
+    return state, action.astype(np.int64) * width + parts[0].indices, parts[0].data
