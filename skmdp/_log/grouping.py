@@ -280,6 +280,9 @@ def group(
     rows = rows.with_columns(**made) if made else rows
     aggregates = [nw.len().alias("n_rows")]
     aggregates += [nw.col(name).sum().alias(f"sum_{name}") for name in summed]
+    if asked.roles.reward is not None:
+        # Old versions of DuckDB do not tell by the squares that a reward is missing.
+        aggregates.append(nw.col("rewards").count().alias("n_rewards"))
     if asked.weight is not None:
         aggregates.append(nw.col("weight").min().alias("least_weight"))
         aggregates.append(nw.col("weight").count().alias("n_weights"))

@@ -192,6 +192,7 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
         return
     sums = found.numbers("sum_rewards")
     lacking = ~np.isfinite(sums) | np.isnan(found.numbers("sum_squares"))
+    lacking |= found.numbers("n_rewards") < found.n_rows
     lacking &= ~seen
     if lacking.any():
         raise ValueError(
