@@ -108,7 +108,7 @@ LIMITS = {
         ("pandas", "groupby", 1.0),
         ("polars", "pandas", 1.0),
         ("pyarrow", "pandas", 1.0),
-        # 1.3 was asked of both, and 1.26 to 1.6 found, 1.34 to 1.39 in the middle. Of 1e7 rows 2.8e6
+        # 1.3 was asked of both, 1.26 to 1.6 found, 1.34 to 1.39 mostly. Of 1e7 rows 2.8e6
         # transitions are distinct: beside the query, to number their strings takes a tenth of its
         # time, to sort and sum them as much, and memory that was never touched the rest.
         ("through duckdb", "duckdb", 1.5),
