@@ -16,6 +16,9 @@ rows of one state and block alone, whatever the drifts are like. Without any, D 
 hardly anything where actions are taken as often early as late. So it is always taken off: drifts
 that a test would not notice may add more to the difference than its error.
 
+Blocks are no finer than rows allow, and what changes within one is missed. What half as many blocks
+miss of D, or half of what a quarter as many do, is taken off once more.
+
 References
 ----------
 J. A. Hausman, "Specification tests in econometrics", Econometrica 46 (1978): the difference of two
