@@ -149,14 +149,19 @@ class DriftInStates:
         due, untold, size = self._due(moved)
         if must_tell and untold > MOST_UNTOLD * size:
             return np.inf
+        looks = self, self._halved, self._halved._halved
         if self.counted is None:
-            adds = self._error(moved - due) - self._error(moved)
+            of_both = [(x.weights, self._amounts(x)) for x in (one, other)]
+            due, *fewer = (
+                np.subtract(*(look._due(weights)[0] * amounts for weights, amounts in of_both))
+                for look in looks
+            )
+            of_rows = np.subtract(*(weights * amounts for weights, amounts in of_both))
+            adds = self._error(of_rows - due) - self._error(of_rows)
         else:
             adds = self.counted.adds(moved, due, of_entries)
-        halved = self._halved
-        of_all, half, quarter = (
-            self._sum(one) for one in (due, halved._due(moved)[0], halved._halved._due(moved)[0])
-        )
+            due, *fewer = (look._due(moved)[0] * self.residuals.amounts for look in looks)
+        of_all, half, quarter = (float(self.residuals.of_all_rows(x).sum()) for x in (due, *fewer))
         # What larger blocks miss of it, these may miss once more.
         missed = max(0.0, of_all - half, (of_all - quarter) / 2)
         return max(0.0, of_all + missed + SURE * max(0.0, adds))
@@ -180,9 +185,12 @@ class DriftInStates:
         of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
         return drawn - of_pairs[log.group], untold, float(np.abs(shares).sum())
 
-    def _sum(self, weights: Floats) -> float:
-        """Return the residuals' sum by such weights, (n_rows,)."""
-        return float(self.residuals.of_all_rows(weights * self.residuals.amounts).sum())
+    def _amounts(self, outcomes: Outcomes) -> Floats:
+        """Return what rows were paid and led to, less the mean in the pair, (n_rows,)."""
+        if outcomes.following is None:
+            return self.residuals.amounts
+        following = replace(self.residuals, amounts=outcomes.following).apart()
+        return self.residuals.amounts + following.amounts
 
     @cached_property
     def _halved(self) -> DriftInStates:
@@ -219,10 +227,10 @@ class DriftInStates:
         n = self.residuals.of_all_rows(np.ones(len(self.cell)))[rows]
         return sum_by_code(cell, n, len(self._information) * self.width).reshape(-1, self.width)
 
-    def _error(self, weights: Floats) -> float:
-        """Return the standard error of the residuals' sum by such weights, (n_rows,)."""
+    def _error(self, amounts: Floats) -> float:
+        """Return the standard error of a sum over rows, (n_rows,)."""
         log, n_episodes = self.residuals, int(self.episode[-1]) + 1
-        moved = sum_by_code(self.episode, log.of_all_rows(weights * log.amounts), n_episodes)
+        moved = sum_by_code(self.episode, log.of_all_rows(amounts), n_episodes)
         if self.sizes is None:
             return float(np.linalg.norm(moved))
         return float(np.sqrt(products_of_episodes(moved[:, np.newaxis], self.sizes).item()))
@@ -296,7 +304,8 @@ class Counted:
         after, before = (np.sqrt(w**2 @ self.variance) for w in (moved - due, moved))
         if not before:
             return float(after)
-        return float((after / before - 1) * self.by_episode._error(of_entries))
+        error = self.by_episode._error(of_entries * self.by_episode.residuals.amounts)
+        return float((after / before - 1) * error)
 
 
 def drifts_in_time(

@@ -180,7 +180,7 @@ class FittedQ:
         goes_on = np.flatnonzero(~log.ended)
         next_choice = choice_matrix(following[goes_on], log.n_actions)
         start_choice = choice_matrix(starting, log.n_actions)
-        process, begun = self._process(next_choice, start_choice, goes_on)
+        process, reached, begun = self._process(next_choice, start_choice, goes_on)
         process = process.leading_on(going_on)
         discounting, rows = process.leading_on(self.gamma**times), process.averages.rows
         values = follow_values(
@@ -197,6 +197,8 @@ class FittedQ:
             discounted, weights = self._visits(discounting, horizon)
         start_values = np.asarray(begun @ process.averages.means(horizon.mean(values)))
         influence = influence_of_rows(discounting, values, discounted, horizon)
+        worth = worth_after_visits(values, discounted, horizon) / weights.sum()
+        following = going_on * self.gamma**times * (reached @ process.averages.means(worth))
         # Nothing is decided after the last step.
         deciding = _spread(drawn_upon - horizon.mean(visits, before=1), rows, n) * going_on
         supported = self._supported
@@ -208,7 +210,7 @@ class FittedQ:
             of_rows=_spread(influence, rows, n) * self.leaves.correction,
             episode=log.episode,
             visits=_spread(drawn_upon, rows, n),
-            outcomes=Outcomes(_spread(weights, rows, n), self._residuals),
+            outcomes=Outcomes(_spread(weights, rows, n), self._residuals, following),
             unsupported_share=float((of_next + of_starts) / drawn_upon.sum()),
             effective_rows=float(drawn_upon.sum() ** 2 / (drawn_upon @ drawn_upon)),
             outlasting=None
@@ -252,8 +254,11 @@ class FittedQ:
 
     def _process(
         self, next_choice: Any, start_choice: Any, goes_on: Integers
-    ) -> tuple[_Process, Any]:
-        """Return a policy's way through the rows, and G of the starts, (n_episodes, n_leaves)."""
+    ) -> tuple[_Process, Any, Any]:
+        """Return a policy's way through the rows, its G of all rows, and that of the starts.
+
+        (n_rows, n_leaves) and (n_episodes, n_leaves).
+        """
         n, n_rows = self.log.n_episodes, len(self.log.ended)
         next_codes = _chosen(self._next_leaves, next_choice)
         start_codes = _chosen(self._start_leaves, start_choice)
@@ -270,7 +275,8 @@ class FittedQ:
         begun = incidence(
             code[start_codes], start_choice.indptr, n_leaves, start_choice.data / n_trees
         )
-        return _Process(averages, reached[averages.rows], begun.T @ np.full(n, 1 / n)), begun
+        process = _Process(averages, reached[averages.rows], begun.T @ np.full(n, 1 / n))
+        return process, reached, begun
 
     def _visits(self, process: _Process, horizon: Horizon) -> tuple[Path, Floats]:
         """Return d_0, d_1, ... (n_rows,) and their sum over the horizon."""
@@ -369,6 +375,18 @@ def _spread(amounts: Floats, rows: Integers, n: int) -> Floats:
     spread = np.zeros(n)
     spread[rows] = amounts
     return spread
+
+
+def worth_after_visits(values: Path, visits: Path, horizon: Horizon) -> Floats:
+    """Return what rows are worth with as many steps left as after each visit, together, (n_rows,).
+
+    ``values`` holds W_h, ``visits`` d_t.
+    """
+    worth: Floats = np.zeros(len(values.at(0)))
+    for steps, share in horizon.shares.items():
+        for drawn, left in meetings(values, visits, steps):
+            worth += share * drawn.sum() * left
+    return worth
 
 
 def influence_of_rows(process: _Process, values: Path, visits: Path, horizon: Horizon) -> Floats:
