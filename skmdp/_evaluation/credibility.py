@@ -154,12 +154,12 @@ class Outcomes:
     @classmethod
     def mean(cls, parts: Sequence[tuple[float, Outcomes]]) -> Outcomes:
         """Return how rows move the mean of estimates, each of which has a share in it."""
-        first = parts[0][1]
         weights = np.sum([share * one.weights for share, one in parts], axis=0)
-        if first.following is None:
-            return replace(first, weights=weights)
-        moved = np.sum([share * one.weights * one.following for share, one in parts], axis=0)
-        return replace(first, weights=weights, following=divide(moved, weights))
+        moved = [
+            share * one.weights * one.following for share, one in parts if one.following is not None
+        ]
+        following = divide(np.sum(moved, axis=0), weights) if moved else None
+        return replace(parts[0][1], weights=weights, following=following)
 
 
 @dataclass(frozen=True, eq=False)

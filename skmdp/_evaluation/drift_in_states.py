@@ -1,18 +1,20 @@
 """What drifts of each state alone may account for in a difference between two policies.
 
 ``drift`` looks for one drift of all rewards. Here the rows of every state s that has many are dealt
-to blocks of time, as many rows to each, and the reward of row i, of pair p and block k, is
+to blocks of time, as many rows to each, and what row i, of pair p and block k, is worth, is
 
     r_i = alpha_p + gamma_sk + noise
 
-With N_p the rows of a pair by block, n_p their number, s_s the sums by block of what the mean of
-its pair leaves of a reward, and b_s those of the weights by which a reward moves the difference
-(less their mean in the state), what is due to gamma is
+That is its reward and, where it is known, what the state that it led to is worth under the policy:
+times may be good because they pay well, or because they lead to good states. With N_p the rows of a
+pair by block, n_p their number, s_s the sums by block of what the mean of its pair leaves of that
+worth, and b_s those of the weights by which it moves an estimate (less their mean in the state),
+what is due to gamma is
 
     D = sum_s b_s' A_s^-1 s_s,  A_s = diag(sum_p N_p) - sum_p N_p N_p' / n_p
 
-which is a sum over rows of their residuals times known numbers. The difference less D compares the
-rows of one state and block alone, whatever the drifts are like. Without any, D is 0 on average, and
+which is a sum over rows of their residuals times known numbers, and in a difference of two estimates
+the difference of two such sums. The difference less D compares the rows of one state and block alone, whatever the drifts are like. Without any, D is 0 on average, and
 hardly anything where actions are taken as often early as late. So it is always taken off: drifts
 that a test would not notice may add more to the difference than its error.
 
@@ -149,22 +151,28 @@ class DriftInStates:
         due, untold, size = self._due(moved)
         if must_tell and untold > MOST_UNTOLD * size:
             return np.inf
-        looks = self, self._halved, self._halved._halved
         if self.counted is None:
-            of_both = [(x.weights, self._amounts(x)) for x in (one, other)]
-            due, *fewer = (
-                np.subtract(*(look._due(weights)[0] * amounts for weights, amounts in of_both))
-                for look in looks
-            )
-            of_rows = np.subtract(*(weights * amounts for weights, amounts in of_both))
-            adds = self._error(of_rows - due) - self._error(of_rows)
+            of_rows, *dues = self._moved_and_due(one, other)
+            adds = self._error(of_rows - dues[0]) - self._error(of_rows)
         else:
             adds = self.counted.adds(moved, due, of_entries)
-            due, *fewer = (look._due(moved)[0] * self.residuals.amounts for look in looks)
-        of_all, half, quarter = (float(self.residuals.of_all_rows(x).sum()) for x in (due, *fewer))
+            dues = [look._due(moved)[0] * self.residuals.amounts for look in self._looks]
+        of_all, half, quarter = (float(self.residuals.of_all_rows(due).sum()) for due in dues)
         # What larger blocks miss of it, these may miss once more.
         missed = max(0.0, of_all - half, (of_all - quarter) / 2)
         return max(0.0, of_all + missed + SURE * max(0.0, adds))
+
+    def _moved_and_due(self, one: Outcomes, other: Outcomes) -> list[Floats]:
+        """Return by how much rows move the difference, and of it by time alone, each (n_rows,).
+
+        By time as all blocks tell it, half and a quarter as many.
+        """
+        of_both = []
+        for outcomes in (one, other):
+            amounts, weights = self._amounts(outcomes), outcomes.weights
+            dues = (look._due(weights)[0] for look in self._looks)
+            of_both.append([amounts * moved for moved in (weights, *dues)])
+        return [x - y for x, y in zip(*of_both, strict=True)]
 
     def _due(self, moved: Floats) -> tuple[Floats, float, float]:
         """Return by how much each row moves a difference by time alone, (n_rows,).
@@ -191,6 +199,11 @@ class DriftInStates:
             return self.residuals.amounts
         following = replace(self.residuals, amounts=outcomes.following).apart()
         return self.residuals.amounts + following.amounts
+
+    @cached_property
+    def _looks(self) -> tuple[DriftInStates, DriftInStates, DriftInStates]:
+        """The same rows in these blocks, in half and in a quarter as many."""
+        return self, self._halved, self._halved._halved
 
     @cached_property
     def _halved(self) -> DriftInStates:
@@ -348,9 +361,7 @@ def drifts_of_lots(
     Rows are counted by their ``places`` in episodes, and by ``dates`` where steps are such.
     """
     state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
-    # Lots of several episodes are in no order within what are blocks for all rows.
-    of_each = blocks.of_each if sizes.max() == 1 else blocks.of_all
-    in_states = DriftInStates.of(residuals, of_each, lot, sizes)
+    in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
     episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
 
     def look(steps: Steps) -> tuple[Drift | DriftInStates, ...]:
