@@ -48,8 +48,8 @@ def climb(seed, up, *, better=0.0, n_episodes=400):
 
 
 CHANGES = {
-    "later": lambda t, place: float(t > 0.5),
-    "twice": lambda t, place: 0.5 + 0.5 * np.sin(4 * np.pi * t),
+    "later": lambda t, _: float(t > 0.5),
+    "twice": lambda t, _: 0.5 + 0.5 * np.sin(4 * np.pi * t),
     "opposite": lambda t, place: t if place % 2 else 1 - t,
 }
 
@@ -59,7 +59,7 @@ def judge(log):
 
 
 def judge_by_records(log):
-    mixed = dict.fromkeys(log["state"].unique(), {"new": 0.65, "old": 0.35})
+    mixed = {state: {"new": 0.65, "old": 0.35} for state in log["state"].unique()}
     return evaluate_policy(mixed, log.drop(columns=["x", "next_x"]), methods="pdwis")
 
 
@@ -98,7 +98,7 @@ def test_cross_validation_is_not_taken_in():
 
 @pytest.mark.parametrize("look", [judge, judge_on_measurements, judge_lazily])
 def test_what_is_better_is_found(look):
-    logs = [climb(seed, lambda t, place: 0.5, better=0.2) for seed in range(5)]
+    logs = [climb(seed, lambda *_: 0.5, better=0.2) for seed in range(5)]
     assert all(look(log).is_better for log in logs)
 
 

@@ -13,13 +13,14 @@ what is due to gamma is
 
     D = sum_s b_s' A_s^-1 s_s,  A_s = diag(sum_p N_p) - sum_p N_p N_p' / n_p
 
-which is a sum over rows of their residuals times known numbers, and in a difference of two estimates
-the difference of two such sums. The difference less D compares the rows of one state and block alone, whatever the drifts are like. Without any, D is 0 on average, and
-hardly anything where actions are taken as often early as late. So it is always taken off: drifts
-that a test would not notice may add more to the difference than its error.
+which is a sum over rows of their residuals times known numbers, and in a difference of two
+estimates the difference of two such sums. The difference less D compares the rows of one state and
+block alone, whatever the drifts are like. Without any, D is 0 on average, and hardly anything where
+actions are taken as often early as late. So it is always taken off: drifts that a test would not
+notice may add more to the difference than its error.
 
 Blocks are no finer than rows allow, and what changes within one is missed. What half as many blocks
-miss of D, or half of what a quarter as many do, is taken off once more.
+miss of D, or half of what a quarter as many do, is taken off once more if it is not by chance.
 
 References
 ----------
@@ -29,6 +30,7 @@ estimates of which one allows for more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -55,10 +57,12 @@ LARGEST = 2_000_000
 MOST_HIDDEN = 2.0
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
+# Standard errors beyond which larger blocks are seen to miss more of a drift than by chance.
+SEEN = 1.5
 # Share of what moves the difference in which time and action may be impossible to tell apart.
 MOST_UNTOLD = 0.01
 # Where an action followed another, one block of time may hold both. So time must not tell the
-# actions of a state better than chance does with this probability, while all blocks but one hold
+# actions of any state better than chance does with this probability, while all blocks but one hold
 # less than this share of what tells actions apart.
 UNLIKELY = 0.01
 LITTLE = 0.1
@@ -144,23 +148,44 @@ class DriftInStates:
 
         Infinite where time and action cannot be told apart, if ``must_tell``.
         """
-        of_entries = one.weights - other.weights
-        moved = of_entries if self.counted is None else of_entries[self.counted.entry]
+        moved = self._moved(one, other)
         if not moved[self._rows[0]].any():
             return 0.0
-        due, untold, size = self._due(moved)
+        _, untold, size = self._due(moved)
         if must_tell and untold > MOST_UNTOLD * size:
             return np.inf
+        of_blocks, (before, after, *chance) = self._sums_and_errors(one, other)
+        of_all, *of_fewer = of_blocks
+        # What larger blocks miss of it, these may miss once more.
+        missed = of_all - np.array(of_fewer)
+        missed = np.where(missed > SEEN * np.array(chance), missed, 0.0) / [1, 2]
+        return max(0.0, of_all + float(missed.max()) + SURE * max(0.0, after - before))
+
+    def _moved(self, one: Outcomes, other: Outcomes) -> Floats:
+        """Return by how much each row moves the difference of two estimates, (n_rows,)."""
+        moved = one.weights - other.weights
+        return moved if self.counted is None else moved[self.counted.entry]
+
+    def _sums_and_errors(self, one: Outcomes, other: Outcomes) -> tuple[list[float], list[float]]:
+        """Return what is due to time, as all blocks tell it, half and a quarter as many.
+
+        And standard errors: of the difference, of what is left of it, and by how much what is due
+        to time changes with the number of blocks.
+        """
+        error: Callable[[Floats], float]
         if self.counted is None:
             of_rows, *dues = self._moved_and_due(one, other)
-            adds = self._error(of_rows - dues[0]) - self._error(of_rows)
+            sums, error = dues, self._error
         else:
-            adds = self.counted.adds(moved, due, of_entries)
-            dues = [look._due(moved)[0] * self.residuals.amounts for look in self._looks]
-        of_all, half, quarter = (float(self.residuals.of_all_rows(due).sum()) for due in dues)
-        # What larger blocks miss of it, these may miss once more.
-        missed = max(0.0, of_all - half, (of_all - quarter) / 2)
-        return max(0.0, of_all + missed + SURE * max(0.0, adds))
+            of_rows = self._moved(one, other)
+            dues = [look._due(of_rows)[0] for look in self._looks]
+            sums = [due * self.residuals.amounts for due in dues]
+            error = self.counted.errors(of_rows, one.weights - other.weights)
+        told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
+        return (
+            [float(self.residuals.of_all_rows(due).sum()) for due in sums],
+            [error(amounts) for amounts in told_apart],
+        )
 
     def _moved_and_due(self, one: Outcomes, other: Outcomes) -> list[Floats]:
         """Return by how much rows move the difference, and of it by time alone, each (n_rows,).
@@ -228,7 +253,7 @@ class DriftInStates:
         within = of_blocks - between
         total, elsewhere = of_blocks.sum(axis=1), within.sum(axis=1) - within.max(axis=1)
         freedom = np.maximum(n_blocks - 1, 1), np.maximum(n.sum(axis=1) - n_blocks, 1)
-        by_chance = beta.isf(UNLIKELY, freedom[0] / 2, freedom[1] / 2)
+        by_chance = beta.isf(UNLIKELY / n_states, freedom[0] / 2, freedom[1] / 2)
         is_told_by_time = (n_blocks > 1) & (between.sum(axis=1) > by_chance * total)
         is_replaced = is_told_by_time & (elsewhere < LITTLE * total)
         return float(np.where(is_replaced, size, untold).sum())
@@ -309,16 +334,16 @@ class Counted:
         no_episode = np.zeros(len(steps.group), dtype=np.intp)
         return replace(DriftInStates.of(cells, steps.block, no_episode), counted=counted)
 
-    def adds(self, moved: Floats, due: Floats, of_entries: Floats) -> float:
-        """Return what is added to the error if what is due to a drift is taken off, by rows.
+    def errors(self, moved: Floats, of_entries: Floats) -> Callable[[Floats], float]:
+        """Return what tells the standard error by episode, given by how much cells move a sum.
 
-        Relative to the error by rows it is taken to add as much to that by episode.
+        That of what they ``moved`` (n_cells,) is known, and entries of the log move (n_entries,);
+        others are taken to be to it as the errors by rows are.
         """
-        after, before = (np.sqrt(w**2 @ self.variance) for w in (moved - due, moved))
-        if not before:
-            return float(after)
-        error = self.by_episode._error(of_entries * self.by_episode.residuals.amounts)
-        return float((after / before - 1) * error)
+        by_rows = float(np.sqrt(moved**2 @ self.variance))
+        known = self.by_episode._error(of_entries * self.by_episode.residuals.amounts)
+        scale = known / by_rows if by_rows else 1.0
+        return lambda weights: scale * float(np.sqrt(weights**2 @ self.variance))
 
 
 def drifts_in_time(
