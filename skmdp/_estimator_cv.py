@@ -176,12 +176,12 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     of causes of both decisions and rewards that the log hides, nor of outcomes too rare for it to
     hold.
 
-    Where rewards change over the episodes, in the order in which the log holds them or in that of
-    their first steps, or over their steps, ``is_better_`` asks for more than that may account for
-    (``drift_gain`` of ``evaluate_policy``): an action that was taken more often in good times is no
-    better for it. The episodes of a lazy table are in the order of their first steps, those that
-    start at one step in that of their labels: where neither is an order of time, a drift over
-    episodes goes unnoticed.
+    Where rewards, or where rows lead, change over the episodes, in the order in which the log holds
+    them or in that of their first steps, or over their steps, ``is_better_`` asks for more than
+    that may account for (``drift_gain`` of ``evaluate_policy``): an action that was taken more
+    often in good times is no better for it. The episodes of a lazy table are in the order of their
+    first steps, those that start at one step in that of their labels: where neither is an order of
+    time, a drift over episodes goes unnoticed.
 
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.

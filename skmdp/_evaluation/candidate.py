@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -101,8 +101,17 @@ class Candidate:
         """
         if not self.replay.drifts:
             return np.nan
-        of_both = self.outcomes(method), other.outcomes(method)
+        of_both = self._drifting(method), other._drifting(method)
         return sum(max(look.part_of(*of_both) for look in looks) for looks in self.replay.drifts)
+
+    def _drifting(self, method: str) -> Outcomes:
+        """Return how rows move the estimate of a method, by what follows them as well."""
+        log = self.replay
+        if log.in_time is not None:
+            of_ways = Outcomes.mean([(share, one._drifting("dm")) for share, one in self._ways])
+            return replace(of_ways, weights=self._weights_by(method))
+        D, M = self._visited
+        return replace(self.outcomes(method), following=divide(M, D)[log.triple])
 
     def _weights_by(self, method: str) -> Floats:
         """Return by how much the reward of each row moves the estimate of a method, (n,)."""

@@ -34,6 +34,7 @@ Schweizerischer Versicherungsmathematiker 70 (1970).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -141,10 +142,24 @@ class Residuals:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """How the rows of a log move an estimate: by ``weights`` (n_rows,) times ``residuals``."""
+    """How the rows of a log move an estimate: by ``weights`` (n_rows,) times ``residuals``.
+
+    They move it as well by what follows them, ``following`` (n_rows,) (None: that is not known).
+    """
 
     weights: Floats
     residuals: Residuals
+    following: Floats | None = None
+
+    @classmethod
+    def mean(cls, parts: Sequence[tuple[float, Outcomes]]) -> Outcomes:
+        """Return how rows move the mean of estimates, each of which has a share in it."""
+        weights = np.sum([share * one.weights for share, one in parts], axis=0)
+        moved = [
+            share * one.weights * one.following for share, one in parts if one.following is not None
+        ]
+        following = divide(np.sum(moved, axis=0), weights) if moved else None
+        return replace(parts[0][1], weights=weights, following=following)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,23 +1,26 @@
 """What drifts of each state alone may account for in a difference between two policies.
 
 ``drift`` looks for one drift of all rewards. Here the rows of every state s that has many are dealt
-to blocks of time, as many rows to each, and the reward of row i, of pair p and block k, is
+to blocks of time, as many rows to each, and what row i, of pair p and block k, is worth, is
 
     r_i = alpha_p + gamma_sk + noise
 
-With N_p the rows of a pair by block, n_p their number, s_s the sums by block of what the mean of
-its pair leaves of a reward, and b_s those of the weights by which a reward moves the difference
-(less their mean in the state), what is due to gamma is
+That is its reward and, where it is known, what the state that it led to is worth under the policy:
+times may be good because they pay well, or because they lead to good states. With N_p the rows of a
+pair by block, n_p their number, s_s the sums by block of what the mean of its pair leaves of that
+worth, and b_s those of the weights by which it moves an estimate (less their mean in the state),
+what is due to gamma is
 
     D = sum_s b_s' A_s^-1 s_s,  A_s = diag(sum_p N_p) - sum_p N_p N_p' / n_p
 
-which is a sum over rows of their residuals times known numbers. The difference less D compares the
-rows of one state and block alone, whatever the drifts are like. Without any, D is 0 on average, and
-hardly anything where actions are taken as often early as late. So it is always taken off: drifts
-that a test would not notice may add more to the difference than its error.
+which is a sum over rows of their residuals times known numbers, and in a difference of two
+estimates the difference of two such sums. The difference less D compares the rows of one state and
+block alone, whatever the drifts are like. Without any, D is 0 on average, and hardly anything where
+actions are taken as often early as late. So it is always taken off: drifts that a test would not
+notice may add more to the difference than its error.
 
 Blocks are no finer than rows allow, and what changes within one is missed. What half as many blocks
-miss of D, or half of what a quarter as many do, is taken off once more.
+miss of D, or half of what a quarter as many do, is taken off once more if it is not by chance.
 
 References
 ----------
@@ -27,6 +30,7 @@ estimates of which one allows for more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -53,10 +57,12 @@ LARGEST = 2_000_000
 MOST_HIDDEN = 2.0
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
+# Standard errors beyond which larger blocks are seen to miss more of a drift than by chance.
+SEEN = 1.5
 # Share of what moves the difference in which time and action may be impossible to tell apart.
 MOST_UNTOLD = 0.01
 # Where an action followed another, one block of time may hold both. So time must not tell the
-# actions of a state better than chance does with this probability, while all blocks but one hold
+# actions of any state better than chance does with this probability, while all blocks but one hold
 # less than this share of what tells actions apart.
 UNLIKELY = 0.01
 LITTLE = 0.1
@@ -142,24 +148,56 @@ class DriftInStates:
 
         Infinite where time and action cannot be told apart, if ``must_tell``.
         """
-        of_entries = one.weights - other.weights
-        moved = of_entries if self.counted is None else of_entries[self.counted.entry]
+        moved = self._moved(one, other)
         if not moved[self._rows[0]].any():
             return 0.0
-        due, untold, size = self._due(moved)
+        _, untold, size = self._due(moved)
         if must_tell and untold > MOST_UNTOLD * size:
             return np.inf
-        if self.counted is None:
-            adds = self._error(moved - due) - self._error(moved)
-        else:
-            adds = self.counted.adds(moved, due, of_entries)
-        halved = self._halved
-        of_all, half, quarter = (
-            self._sum(one) for one in (due, halved._due(moved)[0], halved._halved._due(moved)[0])
-        )
+        of_blocks, (before, after, *chance) = self._sums_and_errors(one, other)
+        of_all, *of_fewer = of_blocks
         # What larger blocks miss of it, these may miss once more.
-        missed = max(0.0, of_all - half, (of_all - quarter) / 2)
-        return max(0.0, of_all + missed + SURE * max(0.0, adds))
+        missed = of_all - np.array(of_fewer)
+        missed = np.where(missed > SEEN * np.array(chance), missed, 0.0) / [1, 2]
+        return max(0.0, of_all + float(missed.max()) + SURE * max(0.0, after - before))
+
+    def _moved(self, one: Outcomes, other: Outcomes) -> Floats:
+        """Return by how much each row moves the difference of two estimates, (n_rows,)."""
+        moved = one.weights - other.weights
+        return moved if self.counted is None else moved[self.counted.entry]
+
+    def _sums_and_errors(self, one: Outcomes, other: Outcomes) -> tuple[list[float], list[float]]:
+        """Return what is due to time, as all blocks tell it, half and a quarter as many.
+
+        And standard errors: of the difference, of what is left of it, and by how much what is due
+        to time changes with the number of blocks.
+        """
+        error: Callable[[Floats], float]
+        if self.counted is None:
+            of_rows, *dues = self._moved_and_due(one, other)
+            sums, error = dues, self._error
+        else:
+            of_rows = self._moved(one, other)
+            dues = [look._due(of_rows)[0] for look in self._looks]
+            sums = [due * self.residuals.amounts for due in dues]
+            error = self.counted.errors(of_rows, one.weights - other.weights)
+        told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
+        return (
+            [float(self.residuals.of_all_rows(due).sum()) for due in sums],
+            [error(amounts) for amounts in told_apart],
+        )
+
+    def _moved_and_due(self, one: Outcomes, other: Outcomes) -> list[Floats]:
+        """Return by how much rows move the difference, and of it by time alone, each (n_rows,).
+
+        By time as all blocks tell it, half and a quarter as many.
+        """
+        of_both = []
+        for outcomes in (one, other):
+            amounts, weights = self._amounts(outcomes), outcomes.weights
+            dues = (look._due(weights)[0] for look in self._looks)
+            of_both.append([amounts * moved for moved in (weights, *dues)])
+        return [x - y for x, y in zip(*of_both, strict=True)]
 
     def _due(self, moved: Floats) -> tuple[Floats, float, float]:
         """Return by how much each row moves a difference by time alone, (n_rows,).
@@ -180,9 +218,17 @@ class DriftInStates:
         of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
         return drawn - of_pairs[log.group], untold, float(np.abs(shares).sum())
 
-    def _sum(self, weights: Floats) -> float:
-        """Return the residuals' sum by such weights, (n_rows,)."""
-        return float(self.residuals.of_all_rows(weights * self.residuals.amounts).sum())
+    def _amounts(self, outcomes: Outcomes) -> Floats:
+        """Return what rows were paid and led to, less the mean in the pair, (n_rows,)."""
+        if outcomes.following is None:
+            return self.residuals.amounts
+        following = replace(self.residuals, amounts=outcomes.following).apart()
+        return self.residuals.amounts + following.amounts
+
+    @cached_property
+    def _looks(self) -> tuple[DriftInStates, DriftInStates, DriftInStates]:
+        """The same rows in these blocks, in half and in a quarter as many."""
+        return self, self._halved, self._halved._halved
 
     @cached_property
     def _halved(self) -> DriftInStates:
@@ -207,7 +253,7 @@ class DriftInStates:
         within = of_blocks - between
         total, elsewhere = of_blocks.sum(axis=1), within.sum(axis=1) - within.max(axis=1)
         freedom = np.maximum(n_blocks - 1, 1), np.maximum(n.sum(axis=1) - n_blocks, 1)
-        by_chance = beta.isf(UNLIKELY, freedom[0] / 2, freedom[1] / 2)
+        by_chance = beta.isf(UNLIKELY / n_states, freedom[0] / 2, freedom[1] / 2)
         is_told_by_time = (n_blocks > 1) & (between.sum(axis=1) > by_chance * total)
         is_replaced = is_told_by_time & (elsewhere < LITTLE * total)
         return float(np.where(is_replaced, size, untold).sum())
@@ -219,10 +265,10 @@ class DriftInStates:
         n = self.residuals.of_all_rows(np.ones(len(self.cell)))[rows]
         return sum_by_code(cell, n, len(self._information) * self.width).reshape(-1, self.width)
 
-    def _error(self, weights: Floats) -> float:
-        """Return the standard error of the residuals' sum by such weights, (n_rows,)."""
+    def _error(self, amounts: Floats) -> float:
+        """Return the standard error of a sum over rows, (n_rows,)."""
         log, n_episodes = self.residuals, int(self.episode[-1]) + 1
-        moved = sum_by_code(self.episode, log.of_all_rows(weights * log.amounts), n_episodes)
+        moved = sum_by_code(self.episode, log.of_all_rows(amounts), n_episodes)
         if self.sizes is None:
             return float(np.linalg.norm(moved))
         return float(np.sqrt(products_of_episodes(moved[:, np.newaxis], self.sizes).item()))
@@ -288,15 +334,16 @@ class Counted:
         no_episode = np.zeros(len(steps.group), dtype=np.intp)
         return replace(DriftInStates.of(cells, steps.block, no_episode), counted=counted)
 
-    def adds(self, moved: Floats, due: Floats, of_entries: Floats) -> float:
-        """Return what is added to the error if what is due to a drift is taken off, by rows.
+    def errors(self, moved: Floats, of_entries: Floats) -> Callable[[Floats], float]:
+        """Return what tells the standard error by episode, given by how much cells move a sum.
 
-        Relative to the error by rows it is taken to add as much to that by episode.
+        That of what they ``moved`` (n_cells,) is known, and entries of the log move (n_entries,);
+        others are taken to be to it as the errors by rows are.
         """
-        after, before = (np.sqrt(w**2 @ self.variance) for w in (moved - due, moved))
-        if not before:
-            return float(after)
-        return float((after / before - 1) * self.by_episode._error(of_entries))
+        by_rows = float(np.sqrt(moved**2 @ self.variance))
+        known = self.by_episode._error(of_entries * self.by_episode.residuals.amounts)
+        scale = known / by_rows if by_rows else 1.0
+        return lambda weights: scale * float(np.sqrt(weights**2 @ self.variance))
 
 
 def drifts_in_time(
@@ -339,9 +386,7 @@ def drifts_of_lots(
     Rows are counted by their ``places`` in episodes, and by ``dates`` where steps are such.
     """
     state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
-    # Lots of several episodes are in no order within what are blocks for all rows.
-    of_each = blocks.of_each if sizes.max() == 1 else blocks.of_all
-    in_states = DriftInStates.of(residuals, of_each, lot, sizes)
+    in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
     episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
 
     def look(steps: Steps) -> tuple[Drift | DriftInStates, ...]:

@@ -86,14 +86,13 @@ def average_estimates(parts: Sequence[tuple[float, FittedEstimate]]) -> FittedEs
         return first
     visits = np.sum([share * one.visits for share, one in parts], axis=0)
     unsupported = sum(share * one.unsupported_decisions for share, one in parts)
-    weights = np.sum([share * one.outcomes.weights for share, one in parts], axis=0)
     return replace(
         first,
         value=sum(share * one.value for share, one in parts),
         start_values=np.sum([share * one.start_values for share, one in parts], axis=0),
         of_rows=np.sum([share * one.of_rows for share, one in parts], axis=0),
         visits=visits,
-        outcomes=replace(first.outcomes, weights=weights),
+        outcomes=Outcomes.mean([(share, one.outcomes) for share, one in parts]),
         unsupported_share=float(unsupported / visits.sum()),
         effective_rows=float(visits.sum() ** 2 / (visits @ visits)),
     )

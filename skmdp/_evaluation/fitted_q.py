@@ -180,7 +180,7 @@ class FittedQ:
         goes_on = np.flatnonzero(~log.ended)
         next_choice = choice_matrix(following[goes_on], log.n_actions)
         start_choice = choice_matrix(starting, log.n_actions)
-        process, begun = self._process(next_choice, start_choice, goes_on)
+        process, reached, begun = self._process(next_choice, start_choice, goes_on)
         process = process.leading_on(going_on)
         discounting, rows = process.leading_on(self.gamma**times), process.averages.rows
         values = follow_values(
@@ -197,6 +197,12 @@ class FittedQ:
             discounted, weights = self._visits(discounting, horizon)
         start_values = np.asarray(begun @ process.averages.means(horizon.mean(values)))
         influence = influence_of_rows(discounting, values, discounted, horizon)
+        worth = worth_after_visits(values, discounted, horizon) / weights.sum()
+        worth = process.averages.means(worth)
+        led_to = reached @ worth
+        following = going_on * self.gamma**times * led_to
+        # What the state of a row is worth depends on no action: there is less chance without it.
+        following -= self._of_own_states(led_to, begun @ worth)
         # Nothing is decided after the last step.
         deciding = _spread(drawn_upon - horizon.mean(visits, before=1), rows, n) * going_on
         supported = self._supported
@@ -208,7 +214,9 @@ class FittedQ:
             of_rows=_spread(influence, rows, n) * self.leaves.correction,
             episode=log.episode,
             visits=_spread(drawn_upon, rows, n),
-            outcomes=Outcomes(_spread(weights, rows, n), self._residuals),
+            outcomes=Outcomes(
+                _spread(weights, rows, n), self._residuals, self._less_leaves(following)
+            ),
             unsupported_share=float((of_next + of_starts) / drawn_upon.sum()),
             effective_rows=float(drawn_upon.sum() ** 2 / (drawn_upon @ drawn_upon)),
             outlasting=None
@@ -235,25 +243,49 @@ class FittedQ:
         group = region * log.n_actions + log.actions
         parent = np.repeat(np.arange(int(region.max()) + 1), log.n_actions)
         whole = Residuals.of_outcomes(log.rewards, group, parent, None)
-        # Less the means of leaves, without the row's own part, there is less chance in rewards; but
-        # leaves are grown to fit them, so their means hold a part of a drift.
-        fitted = np.sqrt(self.leaves.correction) * self._residuals.amounts
-        in_regions = Residuals.of_outcomes((log.rewards + fitted) / 2, group, parent, None)
+        # Less the means of leaves there is less chance in rewards; but leaves are grown to fit
+        # them, so their means hold a part of a drift.
+        hardly_fitted = (log.rewards + self._less_leaves(log.rewards)) / 2
+        in_regions = Residuals.of_outcomes(hardly_fitted, group, parent, None)
         return drifts_in_time(whole, region, in_regions, log.episode, log.step, whole=whole.amounts)
 
     @cached_property
     def _residuals(self) -> Residuals:
         """Rewards less the mean of their leaves, in cells of rows that are alike."""
-        averages = self.leaves.averages(np.ones(self.leaves.n_leaves, dtype=bool))
-        means = averages.means(self.log.rewards)[self.leaves.own].mean(axis=1)
-        # A row is part of the mean.
-        residuals = np.sqrt(self.leaves.correction) * (self.log.rewards - means)
-        return Residuals(residuals, *self.leaves.cells(self.log.actions))
+        rewards = self._less_leaves(self.log.rewards) / np.sqrt(self.leaves.correction)
+        return Residuals(rewards, *self.leaves.cells(self.log.actions))
+
+    def _of_own_states(self, of_next: Floats, of_starts: Floats) -> Floats:
+        """Return what is known of the next state of rows and of starts for the state of each row.
+
+        The mean where that is unknown.
+        """
+        log = self.log
+        own = np.full(len(log.ended), of_next.mean())
+        if log.following_row is not None:
+            leads_on = np.flatnonzero(log.following_row >= 0)
+            own[log.following_row[leads_on]] = of_next[leads_on]
+            starts = np.flatnonzero(log.starting_row >= 0)
+            own[log.starting_row[starts]] = of_starts[starts]
+        return own
+
+    def _less_leaves(self, amounts: Floats) -> Floats:
+        """Return amounts of rows less the mean of the other rows in their leaves, (n_rows,)."""
+        means = self._averages.means(amounts)[self.leaves.own].mean(axis=1)
+        return np.asarray(self.leaves.correction * (amounts - means))
+
+    @cached_property
+    def _averages(self) -> Averages:
+        """The means of all leaves."""
+        return self.leaves.averages(np.ones(self.leaves.n_leaves, dtype=bool))
 
     def _process(
         self, next_choice: Any, start_choice: Any, goes_on: Integers
-    ) -> tuple[_Process, Any]:
-        """Return a policy's way through the rows, and G of the starts, (n_episodes, n_leaves)."""
+    ) -> tuple[_Process, Any, Any]:
+        """Return a policy's way through the rows, its G of all rows, and that of the starts.
+
+        (n_rows, n_leaves) and (n_episodes, n_leaves).
+        """
         n, n_rows = self.log.n_episodes, len(self.log.ended)
         next_codes = _chosen(self._next_leaves, next_choice)
         start_codes = _chosen(self._start_leaves, start_choice)
@@ -270,7 +302,8 @@ class FittedQ:
         begun = incidence(
             code[start_codes], start_choice.indptr, n_leaves, start_choice.data / n_trees
         )
-        return _Process(averages, reached[averages.rows], begun.T @ np.full(n, 1 / n)), begun
+        process = _Process(averages, reached[averages.rows], begun.T @ np.full(n, 1 / n))
+        return process, reached, begun
 
     def _visits(self, process: _Process, horizon: Horizon) -> tuple[Path, Floats]:
         """Return d_0, d_1, ... (n_rows,) and their sum over the horizon."""
@@ -369,6 +402,18 @@ def _spread(amounts: Floats, rows: Integers, n: int) -> Floats:
     spread = np.zeros(n)
     spread[rows] = amounts
     return spread
+
+
+def worth_after_visits(values: Path, visits: Path, horizon: Horizon) -> Floats:
+    """Return what rows are worth with as many steps left as after each visit, together, (n_rows,).
+
+    ``values`` holds W_h, ``visits`` d_t.
+    """
+    worth: Floats = np.zeros(len(values.at(0)))
+    for steps, share in horizon.shares.items():
+        for drawn, left in meetings(values, visits, steps):
+            worth += share * drawn.sum() * left
+    return worth
 
 
 def influence_of_rows(process: _Process, values: Path, visits: Path, horizon: Horizon) -> Floats:

@@ -19,7 +19,7 @@ import numpy as np
 from skmdp._typing import Floats
 
 # Blocks of time, of two lots each at least: as many as lots are dealt within.
-N_BLOCKS = 20
+N_BLOCKS = 40
 
 
 def products_of_episodes(sums: Floats, sizes: Floats) -> Floats:

@@ -130,8 +130,8 @@ class Verdict:
                 reasons.append("its actions and the others were logged at different times")
             elif self.drift > 0:
                 reasons.append(
-                    "rewards may change over time, and its actions were logged more often when "
-                    f"they were high, which may account for {self.drift:.4g}"
+                    "rewards or transitions may change over time, and its actions were logged more "
+                    f"often when times were good, which may account for {self.drift:.4g}"
                 )
         if self.lacks_episodes:
             reasons.append(

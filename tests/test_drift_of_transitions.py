@@ -1,0 +1,118 @@
+"""Transitions that change over the episodes, and policies that only look better by that."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from skmdp import MarkovPolicyCV
+from skmdp.metrics import evaluate_policy
+
+LAST = 4
+
+
+def climb(seed, up, *, better=0.0, n_episodes=400):
+    """A log of climbs to the last step, which pays 10; a climber may stay, and may fall.
+
+    ``up(t, place)`` in [0, 1] tells how good times are, and how often the new action is taken.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for episode in range(n_episodes):
+        place, step = 0, 0
+        while 0 <= place < LAST and step < 30:
+            good = up(episode / n_episodes, place)
+            is_new = rng.random() < 0.2 + 0.6 * good
+            drawn, chance = rng.random(), 0.25 + 0.4 * good + better * is_new
+            to = place + 1 if drawn < chance else (place if rng.random() < 0.7 else -1)
+            noise = rng.uniform(-0.4, 0.4)
+            rows.append((episode, step, place, place + noise, is_new, to, 10.0 * (to == LAST)))
+            place, step = to, step + 1
+    names = ["episode", "step", "place", "x", "is_new", "to", "reward"]
+    log = pd.DataFrame(rows, columns=names)
+    is_last = log["episode"] != log["episode"].shift(-1)
+    ended = log["to"].isin([-1, LAST])
+    return pd.DataFrame(
+        {
+            "episode": log["episode"],
+            "step": log["step"],
+            "state": "at " + log["place"].astype(str),
+            "next_state": ("at " + log["to"].astype(str)).where(~ended, None),
+            "x": log["x"],
+            "next_x": log["x"].shift(-1).where(~is_last, np.nan),
+            "action": np.where(log["is_new"], "new", "old"),
+            "reward": log["reward"],
+            "truncated": is_last & ~ended,
+        }
+    )
+
+
+CHANGES = {
+    "later": lambda t, _: float(t > 0.5),
+    "twice": lambda t, _: 0.5 + 0.5 * np.sin(4 * np.pi * t),
+    "opposite": lambda t, place: t if place % 2 else 1 - t,
+}
+
+
+def judge(log):
+    return evaluate_policy("new", log.drop(columns=["x", "next_x"]), methods="dm")
+
+
+def judge_by_records(log):
+    mixed = {state: {"new": 0.65, "old": 0.35} for state in log["state"].unique()}
+    return evaluate_policy(mixed, log.drop(columns=["x", "next_x"]), methods="pdwis")
+
+
+def judge_on_measurements(log):
+    log = log.drop(columns=["state", "next_state"])
+    return evaluate_policy("new", log, methods="fqe", columns={"state": ["x"]})
+
+
+def judge_lazily(log):
+    polars = pytest.importorskip("polars")
+    return evaluate_policy("new", polars.from_pandas(log).lazy(), methods="dm")
+
+
+@pytest.mark.parametrize("look", [judge, judge_by_records, judge_on_measurements, judge_lazily])
+@pytest.mark.parametrize("change", ["later", "twice"])
+def test_changes_of_where_rows_lead_are_not_taken_for_a_gain(look, change):
+    found = [look(climb(seed, CHANGES[change])) for seed in range(6)]
+    assert sum(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found) >= 4
+    assert sum(one.is_better for one in found) <= (look is judge_by_records)
+
+
+@pytest.mark.parametrize("look", [judge, judge_lazily])
+def test_opposite_changes_by_state_are_not_taken_for_a_gain(look):
+    found = [look(climb(seed, CHANGES["opposite"])) for seed in range(10)]
+    assert sum(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found) >= 3
+    assert not any(one.is_better for one in found)
+
+
+def test_cross_validation_is_not_taken_in():
+    logs = [climb(seed, CHANGES["later"]) for seed in range(6)]
+    logs = [log.drop(columns=["x", "next_x"]) for log in logs]
+    found = [MarkovPolicyCV().fit(log) for log in logs]
+    assert sum(one.gain_interval_[0] > 0 for one in found) > 3
+    assert sum(one.is_better_ for one in found) == 0
+
+
+@pytest.mark.parametrize("look", [judge, judge_on_measurements, judge_lazily])
+def test_what_is_better_is_found(look):
+    logs = [climb(seed, lambda *_: 0.5, better=0.2) for seed in range(5)]
+    assert all(look(log).is_better for log in logs)
+
+
+def test_it_does_not_matter_when_a_place_pays():
+    """Rewards of good places may be paid on the way there, or by a decision made there."""
+    at_once = climb(3, CHANGES["later"]).drop(columns=["x", "next_x"])
+    arrived = at_once["reward"] > 0
+    later = at_once.assign(reward=0.0)
+    later.loc[arrived, "next_state"] = "top"
+    top = at_once[arrived].assign(state="top", action="new", step=at_once["step"] + 1)
+    later = pd.concat([later, top]).sort_values(["episode", "step"], ignore_index=True)
+    found = [
+        evaluate_policy("new", log, methods="dm", prior_strength=0) for log in (at_once, later)
+    ]
+    assert found[0].drift_gain > 1
+    # Longer episodes have other blocks of steps, which account for a little.
+    assert_allclose(found[1].drift_gain, found[0].drift_gain, rtol=0.05)
