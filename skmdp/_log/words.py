@@ -109,12 +109,12 @@ def _words_behind(start: bytes, column: Any) -> Words | None:
         is_in_reach = len(start) <= block.shortest and block.longest <= len(start) + WIDTH
         if not is_in_reach or not block.begin_with(start):
             return None
-        words, bits = block.words(len(start), WIDTH)
-        ends = words | ~bits
+        words = values[at : at + len(block.lengths)]
+        unused = ~block.read(len(start), WIDTH, out=words)
+        ends = words | unused if unused.any() else words
         # What all have in common is asked first, which is faster.
         if _holds_zero(np.bitwise_and.reduce(ends, keepdims=True)) and _holds_zero(ends):
             return None
-        values[at : at + len(words)] = words
         at += len(words)
         if column.null_count:
             none = np.zeros(len(words), dtype=bool)
@@ -217,24 +217,27 @@ class _Strings:
             signs = np.append(signs[: self.size], np.zeros(LONGEST, dtype=np.uint8))
         return np.ndarray(self.size + LONGEST_START + 1, ">u8", signs, strides=(1,))
 
-    def words(self, skipped: int, size: int) -> tuple[Array, Array]:
-        """Return the bytes of each string from one on, at most so many; zeros behind its end.
+    def read(self, skipped: int, size: int, *, out: Array) -> Array:
+        """Read the bytes of each string from one on, at most so many, as words; zeros behind them.
 
-        And which bits they may have, one answer for all strings if these are of one length.
+        Returns which bits they may have, one answer for all strings if these are of one length.
         """
         lengths = self.lengths[:1] if self.shortest == self.longest else self.lengths
         bits = _BITS.take(np.minimum(lengths - skipped, size))
-        words = self._everywhere[skipped:][self.begins].astype(np.uint64)
-        words &= bits
-        return words, bits
+        out[:] = self._everywhere[skipped:][self.begins]
+        if (bits != _BITS[WIDTH]).any():
+            out &= bits
+        return bits
 
     def begin_with(self, start: bytes) -> bool:
         """Whether all strings begin with the same bytes."""
-        parts = {at: start[at : at + WIDTH] for at in range(0, len(start), WIDTH)}
-        return all(
-            (self.words(at, len(part))[0] == int.from_bytes(part.ljust(WIDTH, b"\0"), "big")).all()
-            for at, part in parts.items()
-        )
+        words = np.empty(len(self.lengths), dtype=np.uint64)
+        for at in range(0, len(start), WIDTH):
+            part = start[at : at + WIDTH]
+            self.read(at, len(part), out=words)
+            if (words != int.from_bytes(part.ljust(WIDTH, b"\0"), "big")).any():
+                return False
+        return True
 
     def first(self) -> bytes:
         """Return the first string, nothing where there is none."""
