@@ -57,8 +57,8 @@ def count_rows(
 ) -> tuple[int, int | None]:
     """Return the number of rows, and in how many of them the reward is there (None: no column).
 
-    It costs nothing to ask for both: to count the rows of some tables DuckDB reads their first
-    column, and to read strings takes longer than to read numbers.
+    To ask for both takes no longer: only to count rows, DuckDB reads the first column of a table of
+    Arrow, and strings take longer to read than numbers.
     """
     counted = [nw.len().alias("rows")]
     if reward is not None:
