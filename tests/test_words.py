@@ -55,6 +55,7 @@ def test_numbers_lead_back_to_strings(dtype, start, ends):
         (["s0000001", "s0000002", None, "s0000003"], True),  # all of one length
         (["machine 1", "machine 2", "machine 1000"], True),  # as long as views hold
         (["customer-00000001", "customer-1", None], True),  # eight bytes behind a start
+        (["customer-1", "customer-2", "customer-12345678"], True),  # more than the first tell
         (["customer-1", "machine-00000001"], False),  # no start that all share
         (["", "customer-1"], False),
         (["a\0", "a"], False),
@@ -105,7 +106,7 @@ def test_words_are_numbered_alike_by_few_bits_and_by_hash(bits, picks, mask):
 @pytest.mark.parametrize("dtype", VIEWS, ids=str)
 def test_views_become_words_where_each_holds_its_string(monkeypatch, dtype):
     monkeypatch.setattr(words, "FEWEST", 0)
-    short, long = in_chunks(["abcd56789012", None], dtype)[1], in_chunks(["abcd5", "a" * 13], dtype)[1]
+    short, long = (in_chunks(["abcd5", end], dtype)[1] for end in ("abcd" + 8 * "e", 13 * "a"))
     assert words.as_words(short) is not None
     assert words.as_words(long) is None
     for column in (short, long):
