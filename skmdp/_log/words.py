@@ -145,8 +145,10 @@ def _n_trailing(bits: int) -> int:
 
 def _squeezed(words: Array, runs: list[tuple[int, int, int]]) -> Integers:
     """Return words without all bits but those of some runs."""
-    found = np.zeros(len(words), dtype=np.uint64)
-    for begin, mask, below in runs:
+    (begin, mask, _), *others = runs or [(0, 0, 0)]
+    found = words & np.uint64(mask << begin)
+    found >>= np.uint64(begin)
+    for begin, mask, below in others:
         part = words & np.uint64(mask << begin)
         part >>= np.uint64(begin - below)
         found |= part
