@@ -55,6 +55,7 @@ def test_numbers_lead_back_to_strings(dtype, start, ends):
         (["s0000001", "s0000002", None, "s0000003"], True),  # all of one length
         (["machine 1", "machine 2", "machine 1000"], True),  # as long as views hold
         (["customer-00000001", "customer-1", None], True),  # eight bytes behind a start
+        (["customer-1", "customer-2", "customer-12345678"], True),  # more than the first tell
         (["customer-1", "machine-00000001"], False),  # no start that all share
         (["", "customer-1"], False),
         (["a\0", "a"], False),
@@ -67,7 +68,9 @@ def test_numbers_lead_back_to_strings(dtype, start, ends):
 def test_words_are_what_differs_in_eight_bytes(monkeypatch, dtype, values, are_words):
     monkeypatch.setattr(words, "FEWEST", 0)
     held, column = in_chunks(values, dtype)
-    found = words.as_words(words.without_views(column, but_short=True))
+    if max(len(value or "") for value in values) > 12:  # more than a view holds
+        column = words.without_views(column)
+    found = words.as_words(column)
     assert (found is not None) == are_words
     if are_words:
         present = [value for value in held if value is not None]
@@ -101,11 +104,13 @@ def test_words_are_numbered_alike_by_few_bits_and_by_hash(bits, picks, mask):
 
 
 @pytest.mark.parametrize("dtype", VIEWS, ids=str)
-def test_views_of_long_strings_alone_are_brought_to_another_form(dtype):
-    short, long = in_chunks(["a" * 12, None], dtype)[1], in_chunks(["a", "a" * 13], dtype)[1]
-    assert words.without_views(short, but_short=True) is short
-    for column in (words.without_views(long, but_short=True), words.without_views(short)):
-        assert column.type in (pa.large_string(), pa.large_binary())
+def test_views_become_words_where_each_holds_its_string(monkeypatch, dtype):
+    monkeypatch.setattr(words, "FEWEST", 0)
+    short, long = (in_chunks(["abcd5", end], dtype)[1] for end in ("abcd" + 8 * "e", 13 * "a"))
+    assert words.as_words(short) is not None
+    assert words.as_words(long) is None
+    for column in (short, long):
+        assert words.without_views(column).type in (pa.large_string(), pa.large_binary())
 
 
 def test_numbers_of_arrow_become_no_words():

@@ -11,6 +11,7 @@ import numpy as np
 
 from skmdp._log.frames import Table
 from skmdp._messages import shortened
+from skmdp._typing import Name
 
 # What is told of the stages of a long reading, and when each is over.
 Tell = Callable[[str], AbstractContextManager[object]]
@@ -51,13 +52,25 @@ def collect_numbers(lazy: nw.LazyFrame[Any], doing: str, tell: Tell | None) -> l
     ]
 
 
-def require_affordable(
-    rows: nw.LazyFrame[Any], groups: nw.LazyFrame[Any], tell: Tell | None
-) -> int:
-    """Return the number of rows; raise, before memory is taken, if too many of them differ."""
-    n_rows = int(*collect_numbers(rows.select(nw.len().alias("n")), "counting the rows", tell))
+def count_rows(
+    rows: nw.LazyFrame[Any], reward: Name | None, tell: Tell | None
+) -> tuple[int, int | None]:
+    """Return the number of rows, and in how many of them the reward is there (None: no column).
+
+    To ask for both takes no longer: only to count rows, DuckDB reads the first column of a table of
+    Arrow, and strings take longer to read than numbers.
+    """
+    counted = [nw.len().alias("rows")]
+    if reward is not None:
+        counted.append(nw.col(str(reward)).count().alias("rewards"))
+    found = [int(n) for n in collect_numbers(rows.select(*counted), "counting the rows", tell)]
+    return found[0], found[1] if reward is not None else None
+
+
+def require_affordable(n_rows: int, groups: nw.LazyFrame[Any], tell: Tell | None) -> None:
+    """Raise, before memory is taken, if too many rows differ."""
     if n_rows <= MOST_GROUPS:
-        return n_rows
+        return
     many = groups.select(nw.len().alias("n"))
     n_groups = int(*collect_numbers(many, "counting the distinct transitions", tell))
     if n_groups > MOST_GROUPS:
@@ -66,4 +79,3 @@ def require_affordable(
             f"than {MOST_GROUPS:,} can be counted. Make fewer states: round measurements, or leave "
             "out columns of the state that name single rows, such as times."
         )
-    return n_rows

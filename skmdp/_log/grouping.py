@@ -34,7 +34,7 @@ class Asked:
     ``next_state`` None: read off the following row. ``is_ordered`` tells whether episodes and steps
     are known. Rows that agree in all but the duration are one group unless ``by_duration``, and
     rows of all episodes unless these are ``dealt`` to lots. ``keeps_spread`` tells whether powers
-    of the rewards are added up.
+    of the rewards are added up, ``lacks_rewards`` whether some rows may lack the reward.
     """
 
     roles: Roles
@@ -45,6 +45,7 @@ class Asked:
     keeps_spread: bool = False
     dealt: bool = False
     by_duration: bool = False
+    lacks_rewards: bool = True
 
     def has(self, role: str) -> bool:
         """Whether the table has the columns of a role."""
@@ -280,7 +281,7 @@ def group(
     rows = rows.with_columns(**made) if made else rows
     aggregates = [nw.len().alias("n_rows")]
     aggregates += [nw.col(name).sum().alias(f"sum_{name}") for name in summed]
-    if asked.roles.reward is not None:
+    if asked.roles.reward is not None and asked.lacks_rewards:
         # Old versions of DuckDB do not tell by the squares that a reward is missing.
         aggregates.append(nw.col("rewards").count().alias("n_rewards"))
     if asked.weight is not None:

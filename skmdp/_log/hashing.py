@@ -43,8 +43,11 @@ def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
 
     The values that were words are in order, so that what sorts labels finds them sorted.
     """
-    column = without_views(array.__arrow_array__(), but_short=True)
+    column = array.__arrow_array__()
     words = as_words(column)
+    if words is None and (plain := without_views(column)) is not column:
+        column = plain
+        words = as_words(column)
     if words is not None:
         codes, values = words.number()
         if words.is_missing is not None:
@@ -52,7 +55,7 @@ def _number_by_arrow(array: Any) -> tuple[Codes, Any]:
             codes[~words.is_missing] = present
         strings = as_strings(values, words.start, column.type)
         return codes, pd.arrays.ArrowExtensionArray(strings)
-    encoded = without_views(column).dictionary_encode()
+    encoded = column.dictionary_encode()
     codes = np.empty(len(array), dtype=np.int32)
     start = 0
     for chunk in encoded.chunks:  # of one dictionary, to which each adds its own

@@ -17,7 +17,7 @@ import numpy as np
 from skmdp._estimation.packing import RowSums
 from skmdp._log.durations import Durations
 from skmdp._log.ends import settle_ends, tells_ends
-from skmdp._log.engines import Tell, collect, require_affordable, stage_of
+from skmdp._log.engines import Tell, collect, count_rows, require_affordable, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, line_to_collect
 from skmdp._log.grouping import Asked, canonical, check_types, group
@@ -103,11 +103,14 @@ def _count(
     """Group the rows that agree in what is asked for, and link what comes back."""
     discount = None if taken is None or asked.by_duration else taken.discount(gamma)
     scale = find_scale(rows, asked, tell)
+    n_rows, n_rewards = count_rows(lazy, asked.roles.reward, tell)
+    if not (n_rows or may_count_nothing):
+        raise no_rows()
+    asked = replace(asked, lacks_rewards=n_rewards != n_rows)
     with stage_of(lazy, "writing the query"):
         dealt = deal(rows, asked.episodes, lot) if asked.dealt and lot is not None else rows
         groups = group(dealt, asked, discount, scale)
-    if not require_affordable(lazy, groups, tell) and not may_count_nothing:
-        raise no_rows()
+    require_affordable(n_rows, groups, tell)
     found = Groups(collect(groups, "grouping the rows", tell))
     with counting_groups():
         entries = read_groups(found, asked)

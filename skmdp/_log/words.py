@@ -7,9 +7,10 @@ that stay what they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,13 @@ WIDTH = 8
 
 # To compare a longer start takes as long as to hash it.
 LONGEST_START = 2 * WIDTH
+LONGEST = LONGEST_START + WIDTH
 
 # To make words of fewer takes longer than to hash them.
 FEWEST = 1000
 
-# Which bits of a word belong to a string of so many bytes.
-_BITS = np.array([2 ** (8 * n) - 1 for n in range(WIDTH + 1)], dtype=np.uint64)
+# Which bits of a word belong to a string of so many bytes, of which the first counts most.
+_BITS = np.array([2**64 - 2 ** (64 - 8 * n) for n in range(WIDTH + 1)], dtype=np.uint64)
 
 # The lowest bit of each byte, and the highest.
 _LOWEST, _HIGHEST = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
@@ -38,14 +40,9 @@ _VIEW, _LENGTH, _IN_VIEW = 16, 4, 12
 _TYPES = ("string", "large_string", "binary", "large_binary", "string_view", "binary_view")
 
 
-def without_views(column: Any, *, but_short: bool = False) -> Any:
-    """Return a column of Arrow without views, of which not everybody knows.
-
-    They may stay if ``but_short`` is said and each holds its string.
-    """
+def without_views(column: Any) -> Any:
+    """Return a column of Arrow without views, of which not everybody knows."""
     if not _is_view(column.type):
-        return column
-    if but_short and all((block.lengths <= _IN_VIEW).all() for block in _blocks(column)):
         return column
     return column.cast(f"large_{str(column.type).removesuffix('_view')}")
 
@@ -96,29 +93,38 @@ class Words:
 def as_words(column: Any) -> Words | None:
     """Return a column of Arrow as words; None if that loses any string, or if all are missing.
 
-    Views must hold their strings.
+    None as well for views of which some do not hold their string.
     """
-    n = len(column) - column.null_count
-    if n < FEWEST or str(column.type) not in _TYPES:
+    if len(column) - column.null_count < FEWEST or str(column.type) not in _TYPES:
         return None
-    start = _supposed_start(column)
-    if start is None or 0 in start:
-        return None
-    values, missing, at = np.empty(n, dtype=np.uint64), [], 0
+    found = (_words_behind(start, column) for start in _supposed_starts(column))
+    return next((words for words in found if words is not None), None)
+
+
+def _words_behind(start: bytes, column: Any) -> Words | None:
+    """Return a column as words behind a start; None if it is not shared, or loses any string."""
+    values = np.empty(len(column) - column.null_count, dtype=np.uint64)
+    missing, at = [], 0
     for block in _blocks(column):
-        if not block.begin_with(start):
+        is_in_reach = len(start) <= block.shortest and block.longest <= len(start) + WIDTH
+        if not is_in_reach or not block.begin_with(start):
             return None
-        words, bits = block.words(len(start), WIDTH)
-        ends = words | ~bits
-        if ((ends - _LOWEST) & ~ends & _HIGHEST).any():  # some byte is 0 (Mycroft's test)
+        words = values[at : at + len(block.lengths)]
+        unused = ~block.read(len(start), WIDTH, out=words)
+        ends = words | unused if unused.any() else words
+        # What all have in common is asked first, which is faster.
+        if _holds_zero(np.bitwise_and.reduce(ends, keepdims=True)) and _holds_zero(ends):
             return None
-        # The first byte counts most, so that words are in the order of their strings.
-        values[at : at + len(words)] = words.astype("<u8", copy=False).view(">u8")
         at += len(words)
         if column.null_count:
             none = np.zeros(len(words), dtype=bool)
             missing.append(none if block.is_missing is None else block.is_missing)
     return Words(values, start, np.concatenate(missing) if missing else None)
+
+
+def _holds_zero(words: Array) -> bool:
+    """Whether some byte is 0 (Mycroft's test)."""
+    return bool(((words - _LOWEST) & ~words & _HIGHEST).any())
 
 
 def _runs_of_bits(bits: int) -> list[tuple[int, int, int]]:
@@ -139,9 +145,11 @@ def _n_trailing(bits: int) -> int:
 
 def _squeezed(words: Array, runs: list[tuple[int, int, int]]) -> Integers:
     """Return words without all bits but those of some runs."""
-    found, part = np.zeros((2, len(words)), dtype=np.uint64)
-    for begin, mask, below in runs:
-        np.bitwise_and(words, np.uint64(mask << begin), out=part)
+    (begin, mask, _), *others = runs or [(0, 0, 0)]
+    found = words & np.uint64(mask << begin)
+    found >>= np.uint64(begin)
+    for begin, mask, below in others:
+        part = words & np.uint64(mask << begin)
         part >>= np.uint64(begin - below)
         found |= part
     return found.view(np.int64)
@@ -183,40 +191,55 @@ def _is_view(dtype: Any) -> bool:
 class _Strings:
     """Some strings of a column, in one array of bytes: where each begins, and how many it has.
 
-    Beginnings at equal distances are a slice. Strings that are missing are marked, and left out of
-    the rest.
+    ``signs`` may go on behind the ``size`` bytes of these strings. Beginnings at equal distances
+    are a slice. Strings that are missing are marked, and left out of the rest.
     """
 
     signs: Array
+    size: int
     begins: Integers | slice
     lengths: Integers
     is_missing: Bools | None
 
     @cached_property
+    def shortest(self) -> int:
+        """Length of the shortest string, or of the longest that may be a word if that is less."""
+        return int(self.lengths.min(initial=LONGEST))
+
+    @cached_property
+    def longest(self) -> int:
+        """Length of the longest string, 0 where there is none."""
+        return int(self.lengths.max(initial=0))
+
+    @cached_property
     def _everywhere(self) -> Array:
         """The word that begins at every byte, also at the last ones, and behind them."""
-        padded = np.append(self.signs, np.zeros(LONGEST_START + WIDTH, dtype=np.uint8))
-        return np.ndarray(len(padded) - WIDTH + 1, "<u8", padded, strides=(1,))
+        signs = self.signs
+        if len(signs) < self.size + LONGEST:
+            signs = np.append(signs[: self.size], np.zeros(LONGEST, dtype=np.uint8))
+        return np.ndarray(self.size + LONGEST_START + 1, ">u8", signs, strides=(1,))
 
-    def words(self, skipped: int, size: int) -> tuple[Array, Array]:
-        """Return the bytes of each string from one on, at most so many; zeros behind its end.
+    def read(self, skipped: int, size: int, *, out: Array) -> Array:
+        """Read the bytes of each string from one on, at most so many, as words; zeros behind them.
 
-        And which bits they may have, one answer for all strings if these are of one length.
+        Returns which bits they may have, one answer for all strings if these are of one length.
         """
-        lengths = self.lengths
-        if len(lengths) and (lengths == lengths[0]).all():
-            lengths = lengths[:1]
+        lengths = self.lengths[:1] if self.shortest == self.longest else self.lengths
         bits = _BITS.take(np.minimum(lengths - skipped, size))
-        words = self._everywhere[skipped:][self.begins].astype(np.uint64, copy=False)
-        return words & bits, bits
+        out[:] = self._everywhere[skipped:][self.begins]
+        if (bits != _BITS[WIDTH]).any():
+            out &= bits
+        return bits
 
     def begin_with(self, start: bytes) -> bool:
         """Whether all strings begin with the same bytes."""
-        parts = {at: start[at : at + WIDTH] for at in range(0, len(start), WIDTH)}
-        return all(
-            (self.words(at, len(part))[0] == int.from_bytes(part, "little")).all()
-            for at, part in parts.items()
-        )
+        words = np.empty(len(self.lengths), dtype=np.uint64)
+        for at in range(0, len(start), WIDTH):
+            part = start[at : at + WIDTH]
+            self.read(at, len(part), out=words)
+            if (words != int.from_bytes(part.ljust(WIDTH, b"\0"), "big")).any():
+                return False
+        return True
 
     def first(self) -> bytes:
         """Return the first string, nothing where there is none."""
@@ -229,9 +252,9 @@ class _Strings:
         """Leave out the strings that are missing."""
         begins = self.begins
         if isinstance(begins, slice):
-            begins = np.arange(*begins.indices(len(self.signs)))
+            begins = np.arange(*begins.indices(self.size))
         there = ~is_missing
-        return _Strings(self.signs, begins[there], self.lengths[there], is_missing)
+        return _Strings(self.signs, self.size, begins[there], self.lengths[there], is_missing)
 
 
 def _blocks(column: Any) -> Iterator[_Strings]:
@@ -251,31 +274,45 @@ def _part_of_strings(chunk: Any, start: int, stop: int) -> _Strings:
     _, offsets, signs = chunk.buffers()
     offsets = np.frombuffer(offsets, dtype=_offset_type(chunk.type))[chunk.offset :]
     bounds = offsets[start : stop + 1]
-    signs = np.frombuffer(signs or b"", dtype=np.uint8)[bounds[0] : bounds[-1]]
-    begins, lengths = bounds[:-1] - bounds[0], np.diff(bounds)
+    signs = np.frombuffer(signs or b"", dtype=np.uint8)[bounds[0] :]
+    size, lengths = int(bounds[-1] - bounds[0]), np.diff(bounds)
     if lengths[0] and (lengths == lengths[0]).all():
-        begins = slice(0, len(signs), int(lengths[0]))
-    return _Strings(signs, begins, lengths, None)
+        return _Strings(signs, size, slice(0, size, int(lengths[0])), lengths, None)
+    return _Strings(signs, size, bounds[:-1] - bounds[0], lengths, None)
 
 
 def _part_of_views(chunk: Any, start: int, stop: int) -> _Strings:
     """Return some views of an array of Arrow, each with its own string."""
-    views = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)
-    signs = views[_VIEW * (chunk.offset + start) : _VIEW * (chunk.offset + stop)]
-    lengths = signs.view(np.int32)[:: _VIEW // _LENGTH]
-    return _Strings(signs, slice(_LENGTH, len(signs), _VIEW), lengths, None)
+    views = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)[_VIEW * (chunk.offset + start) :]
+    size = _VIEW * (stop - start)
+    lengths = views[:size].view(np.int32)[:: _VIEW // _LENGTH].copy()
+    return _Strings(views, size, slice(_LENGTH, size, _VIEW), lengths, None)
 
 
-def _supposed_start(column: Any) -> bytes | None:
-    """Return what all strings must begin with if eight more bytes are to tell them apart.
+def _supposed_starts(column: Any) -> Iterator[bytes]:
+    """Yield what all strings may begin with if eight more bytes are to tell them apart.
 
-    None where some are too short for that, or the longest is too long.
+    That is what the first block tells, and only if this was wrong what all blocks tell.
     """
-    longest, shortest, first = 0, LONGEST_START, b""
-    for block in _blocks(column):
-        longest = max(longest, int(block.lengths.max(initial=0)))
-        shortest = min(shortest, int(block.lengths.min(initial=shortest)))
-        if longest - WIDTH > shortest:
+    most = _IN_VIEW if _is_view(column.type) else LONGEST
+    of_first = _supposed_start(islice(_blocks(column), 1), most)
+    if of_first is not None:
+        yield of_first
+    of_all = _supposed_start(_blocks(column), most)
+    if of_all not in (None, of_first):
+        yield of_all
+
+
+def _supposed_start(blocks: Iterable[_Strings], most: int) -> bytes | None:
+    """Return what all strings of some blocks must begin with, of which the longest has ``most``.
+
+    None where some are too short for that, or too long, or the start holds a zero.
+    """
+    longest, shortest, first = 0, most, b""
+    for block in blocks:
+        longest, shortest = max(longest, block.longest), min(shortest, block.shortest)
+        if longest > most or longest - WIDTH > shortest:
             return None
         first = first or block.first()
-    return first[: max(longest - WIDTH, 0)]
+    start = first[: max(longest - WIDTH, 0)]
+    return None if 0 in start else start
