@@ -99,10 +99,9 @@ class Candidate:
 
         NaN where the order of episodes is unknown.
         """
-        if not self.replay.drifts:
+        if self.replay.drifts is None:
             return np.nan
-        of_both = self._drifting(method), other._drifting(method)
-        return sum(max(look.part_of(*of_both) for look in looks) for looks in self.replay.drifts)
+        return self.replay.drifts.part_of(self._drifting(method), other._drifting(method))
 
     def _drifting(self, method: str) -> Outcomes:
         """Return how rows move the estimate of a method, by what follows them as well."""

@@ -40,10 +40,9 @@ from scipy.stats import beta
 from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import divide
-from skmdp._evaluation.drift import Drift, Steps
+from skmdp._evaluation.drift import Steps
 from skmdp._evaluation.lots import products_of_episodes
-from skmdp._evaluation.time_blocks import TimeBlocks, time_blocks
-from skmdp._typing import Array, Floats, Integers
+from skmdp._typing import Floats, Integers
 
 # Blocks of time in a state of so many rows, and how many rows each has at least: what happens in
 # a block goes unnoticed, and the error grows by a tenth where blocks are as small as that.
@@ -344,53 +343,3 @@ class Counted:
         known = self.by_episode._error(of_entries * self.by_episode.residuals.amounts)
         scale = known / by_rows if by_rows else 1.0
         return lambda weights: scale * float(np.sqrt(weights**2 @ self.variance))
-
-
-def drifts_in_time(
-    residuals: Residuals,
-    state: Integers,
-    in_states: Residuals,
-    episode: Integers,
-    step: Array | None = None,
-    *,
-    whole: Floats | None = None,
-) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
-    """Look for drifts by when rows were, and by how far their episodes had come.
-
-    In all rows, among which ``state`` (n_rows,) says whose actions are compared; and in each parent
-    of ``in_states``, which may be what a fit leaves of the ``whole`` (n_rows,) ones. ``episode``
-    (n_rows,) ascends, and so does ``step`` (n_rows,) in each.
-    """
-    return tuple(
-        tuple(
-            look
-            for blocks in by
-            for look in (
-                Drift.of(residuals, state, blocks.of_all, episode),
-                DriftInStates.of(in_states, blocks.of_each, episode, whole=whole),
-            )
-        )
-        for by in time_blocks(episode, step)
-    )
-
-
-def drifts_of_lots(
-    residuals: Residuals,
-    lot: Integers,
-    sizes: Floats,
-    places: Steps,
-    dates: Steps | None = None,
-) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
-    """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
-
-    Rows are counted by their ``places`` in episodes, and by ``dates`` where steps are such.
-    """
-    state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
-    in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
-    episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
-
-    def look(steps: Steps) -> tuple[Drift | DriftInStates, ...]:
-        over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps)
-        return (over_all, Counted.look(in_states, steps)) if len(steps.block) else (over_all,)
-
-    return (*episodes, *(() if dates is None else look(dates))), look(places)

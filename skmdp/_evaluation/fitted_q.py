@@ -37,8 +37,7 @@ from scipy.sparse import csr_array, diags_array
 
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import follow_values, follow_visits
-from skmdp._evaluation.drift import Drift
-from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_time
+from skmdp._evaluation.drifts import Drifts, drifts_in_time
 from skmdp._evaluation.fitted_estimate import FittedEstimate, average_estimates
 from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.in_time import InTime
@@ -229,15 +228,11 @@ class FittedQ:
 
         Policies that go elsewhere use other steps; that alone is no reason for doubt.
         """
-        of_both = one.outcomes, other.outcomes
-        return sum(
-            max(look.part_of(*of_both, must_tell=must_tell) for look in looks)
-            for looks, must_tell in zip(self._drifts, (True, False), strict=True)
-        )
+        return self._drifts.part_of(one.outcomes, other.outcomes, must_tell_steps=False)
 
     @cached_property
-    def _drifts(self) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
-        """How rewards drift in time, of which there are two kinds: everywhere, and in regions."""
+    def _drifts(self) -> Drifts:
+        """How times change, everywhere and in regions."""
         log = self.log
         region = self.leaves.regions(log.states, log.actions)
         group = region * log.n_actions + log.actions

@@ -14,8 +14,8 @@ import numpy as np
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._evaluation.credibility import Residuals
 from skmdp._evaluation.direct import divide
-from skmdp._evaluation.drift import Drift, Steps
-from skmdp._evaluation.drift_in_states import DriftInStates, drifts_in_time, drifts_of_lots
+from skmdp._evaluation.drift import Steps
+from skmdp._evaluation.drifts import Drifts, drifts_in_time, drifts_of_lots
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
     discounted_returns,
@@ -161,14 +161,14 @@ class Replay:
         return Residuals.of_outcomes(self.rewards, pair, self.counts.pair_state, self.n_rows)
 
     @cached_property
-    def drifts(self) -> tuple[tuple[Drift | DriftInStates, ...], ...]:
-        """How rewards drift in time, of which there are two kinds; nothing where it is unknown."""
+    def drifts(self) -> Drifts | None:
+        """How times change; None where time is unknown."""
         residuals = self.residuals
         if self.n_rows is None and (self.lengths is not None or self._all_end):
             state = residuals.parent_of_row
             return drifts_in_time(residuals, state, residuals, self.episode, self.step)
         if self.steps is None:
-            return ()
+            return None
         sizes = np.bincount(self.episode_of_starts, self.start_weights).astype(np.float64)
         return drifts_of_lots(residuals, self.episode, sizes, *self.steps)
 

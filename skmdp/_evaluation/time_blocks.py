@@ -20,6 +20,8 @@ FEWEST_EPISODES = 10
 # The same for the rows of single states.
 MOST_OF_EACH = 60
 FEWEST_OF_EACH = 5
+# Blocks of places in the episode, in each of which time has blocks of its own.
+FEW_PLACES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,18 @@ def time_blocks(
         counts_on = bool((first != first[0]).any())
         (when if counts_on else how_far).append(TimeBlocks.of_steps(step, len(starts)))
     return tuple(when), tuple(how_far)
+
+
+def both_at_once(when: Integers, how_far: Integers) -> Integers:
+    """Return blocks of time within blocks of places, of ``when`` and ``how_far``, each (n_rows,).
+
+    They are in the order of places, those of one place in that of time, and no more than those of
+    either alone.
+    """
+    far = np.unique(how_far * FEW_PLACES // (int(how_far.max()) + 1), return_inverse=True)[1]
+    n_times, n_places = int(when.max()) + 1, int(far.max()) + 1
+    n_blocks = max(1, min(n_times, MOST_OF_EACH // n_places))
+    return np.asarray(far * n_blocks + when * n_blocks // n_times)
 
 
 def blocks_of_steps(n_at: Integers) -> Integers:

@@ -1,0 +1,97 @@
+"""All that changes over time may account for in a difference between two policies.
+
+Times may be good for all rows that are logged then, good for episodes that have come so far, or
+good in some places of the episode and bad in others. The first two may both be so, and are added
+up; the third is looked at by itself, in blocks of time within blocks of places, and counts if it
+may account for more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skmdp._evaluation.credibility import Outcomes, Residuals
+from skmdp._evaluation.drift import Drift, Steps
+from skmdp._evaluation.drift_in_states import Counted, DriftInStates
+from skmdp._evaluation.time_blocks import TimeBlocks, both_at_once, time_blocks
+from skmdp._typing import Array, Floats, Integers
+
+Looks = tuple[Drift | DriftInStates, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Drifts:
+    """Looks at what rows are worth by ``when`` they were, by ``how_far`` their episodes had come.
+
+    And by both ``at_once``.
+    """
+
+    when: Looks
+    how_far: Looks
+    at_once: Looks = ()
+
+    def part_of(self, one: Outcomes, other: Outcomes, *, must_tell_steps: bool = True) -> float:
+        """Return how much of the difference of two estimates drifts may account for, 0 or more.
+
+        Infinite where an action and the others were not taken at the same times; or, if
+        ``must_tell_steps``, not at the same steps of episodes.
+        """
+        by_one = [look.part_of(one, other) for look in self.when]
+        by_step = [look.part_of(one, other, must_tell=must_tell_steps) for look in self.how_far]
+        by_both = [look.part_of(one, other, must_tell=False) for look in self.at_once]
+        return max(max(by_one, default=0.0) + max(by_step, default=0.0), *by_both, 0.0)
+
+
+def drifts_in_time(
+    residuals: Residuals,
+    state: Integers,
+    in_states: Residuals,
+    episode: Integers,
+    step: Array | None = None,
+    *,
+    whole: Floats | None = None,
+) -> Drifts:
+    """Look for drifts in all rows, and in each parent of ``in_states``.
+
+    ``state`` (n_rows,) says whose actions are compared. ``in_states`` may be what a fit leaves of
+    the ``whole`` (n_rows,) residuals. ``episode`` (n_rows,) ascends, and so does ``step`` (n_rows,)
+    in each.
+    """
+
+    def look_in_states(block: Integers) -> DriftInStates:
+        return DriftInStates.of(in_states, block, episode, whole=whole)
+
+    def look(blocks: TimeBlocks) -> Looks:
+        of_all = Drift.of(residuals, state, blocks.of_all, episode)
+        return of_all, look_in_states(blocks.of_each)
+
+    when, how_far = time_blocks(episode, step)
+    places = how_far[0].of_each
+    at_once = (both_at_once(blocks.of_each, places) for blocks in when if places.any())
+    return Drifts(
+        tuple(one for blocks in when for one in look(blocks)),
+        tuple(one for blocks in how_far for one in look(blocks)),
+        tuple(look_in_states(block) for block in at_once),
+    )
+
+
+def drifts_of_lots(
+    residuals: Residuals,
+    lot: Integers,
+    sizes: Floats,
+    places: Steps,
+    dates: Steps | None = None,
+) -> Drifts:
+    """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
+
+    Rows are counted by their ``places`` in episodes, and by ``dates`` where steps are such.
+    """
+    state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
+    in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
+    episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
+
+    def look(steps: Steps) -> Looks:
+        over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps)
+        return (over_all, Counted.look(in_states, steps)) if len(steps.block) else (over_all,)
+
+    return Drifts((*episodes, *(() if dates is None else look(dates))), look(places))
