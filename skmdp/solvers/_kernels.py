@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, eye_array, tril
+from scipy.sparse import coo_array, csr_array, tril
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._equations import Multiply, spreads, starts_of, successors
+from skmdp.solvers._equations import Multiply, equations_of, spreads, starts_of, successors
 
 # Share of the largest reward within which rewards count as largest.
 NEARLY = 1e-3
@@ -237,7 +237,9 @@ class ArrayPolicy:
             return csr_array(self._gamma * P[:, :n])
         if with_hubs:
             P = process.all_transitions(max(MOST_ADDED * (P.nnz + n), FEW_ENTRIES))
-        return None if P is None else self._gamma * P[:, :n]
+        if P is not None and P.shape[1] > n:
+            P = P[:, :n]
+        return None if P is None else self._gamma * P
 
     @property
     def n_entries(self) -> int:
@@ -294,11 +296,6 @@ def peel(P: Any) -> tuple[Bools, list[Integers]]:
         n_before -= np.bincount(columns, minlength=n)
         layer = np.flatnonzero((n_before == 0) & is_left)
     return is_left, layers
-
-
-def equations_of(P: Any) -> Any:
-    """Return I - P, CSR."""
-    return csr_array(eye_array(P.shape[0], format="csr") - P)
 
 
 def sweeps_in_place(P: Any, rewards: Floats) -> Multiply:
