@@ -29,6 +29,8 @@ LARGEST_CORE = 0.5
 MOST_LEADS = 4
 # States of a layer, as a share of all, from which it is left out of the core.
 LAYER = 0.005
+# Share of the rows of a matrix from which multiplying by all costs less than looking these out.
+MANY_ROWS = 0.2
 
 
 class Choices:
@@ -206,15 +208,21 @@ class ArrayPolicy:
         """
         process, n = self._process, len(self.rewards)
         P = process.transitions
-        if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n or process.hubs[1].shape[0]:
+        if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n:
+            return None
+        P = process.all_transitions(0)
+        if P is None:
             return None
         P = P[:, :n] if P.shape[1] > n else P
         is_left, layers = peel(P)
         states = np.flatnonzero(is_left)
         if len(states) > LARGEST_CORE * n:
             return None
+        rows, code = P[states], np.cumsum(is_left) - 1  # it leads to no state that is left out
         inner = process.unchecked(
-            transitions=P[states][:, states],
+            transitions=csr_array(
+                (rows.data, code[rows.indices], rows.indptr), shape=(len(states), len(states))
+            ),
             rewards=self.rewards[states],
             pair_state=np.arange(len(states)),
             pair_action=np.zeros(len(states), np.intp),
@@ -223,8 +231,10 @@ class ArrayPolicy:
         return ArrayCore(self, P, ArrayPolicy(inner, self._gamma), states, V[states], layers)
 
     def follow_back(self, V: Floats, states: Integers, P: Any, drift: float) -> None:
-        """Set V of states to what follows from those that they lead to, by these rows of P."""
-        V[states] = self.rewards[states] - drift + self._gamma * (P @ V[: P.shape[1]])
+        """Set V of states to what follows from those that they lead to by P."""
+        is_part = len(states) < MANY_ROWS * P.shape[0]
+        following = P[states] @ V[: P.shape[1]] if is_part else (P @ V[: P.shape[1]])[states]
+        V[states] = self.rewards[states] - drift + self._gamma * following
 
     def wave(self, _: Floats, /) -> None:
         """Return None: sweeps are not in place."""
@@ -277,7 +287,7 @@ class ArrayCore(NamedTuple):
         """Set V of these states to their values, which T moves by ``drift``, and all others."""
         V[self.states] = values
         for layer in reversed(self.layers):
-            self.whole.follow_back(V, layer, self.transitions[layer], drift)
+            self.whole.follow_back(V, layer, self.transitions, drift)
 
 
 def peel(P: Any) -> tuple[Bools, list[Integers]]:
