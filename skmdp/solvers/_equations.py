@@ -130,7 +130,11 @@ def eliminate(P: Any, d: Floats, below: int, above: int) -> Floats:
         return np.asarray(factors.solve(d))
     # By columns, with room above for what pivots fill.
     at = P.indices.astype(np.intp) * (below + width) + rows_of(P) + width
-    band = np.bincount(at, -P.data, n * (below + width + 1)).reshape(n, -1)
+    band = (
+        np.bincount(at, -P.data, n * (below + width + 1))
+        .reshape(n, -1)
+        .astype(np.float64, copy=False)
+    )
     band[:, width] += 1.0
     (solve,) = get_lapack_funcs(("gbsv",), dtype=np.float64)
     # A narrow band is no work for more than one thread.

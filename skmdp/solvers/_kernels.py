@@ -88,6 +88,24 @@ def padded(values: Floats, n_states: int) -> Floats:
     return V
 
 
+def shortest_way(process: MDP, chosen: Integers, is_seed: Bools) -> Integers:
+    """Return a pair of every acting state that leads closer to the nearest seed, (n_acting,).
+
+    Seeds, and states from which none is reached, keep the pairs chosen.
+    """
+    n, steps = len(chosen), process.transitions.tocoo()
+    state, seeds = process.pair_state[steps.row], np.flatnonzero(is_seed)
+    inside = steps.col < n
+    origin = np.append(steps.col[inside], np.full(len(seeds), n))
+    reached = np.append(state[inside], seeds)
+    back = coo_array((np.ones(len(origin), np.int8), (origin, reached)), shape=(n + 1, n + 1))
+    before = breadth_first_order(back.tocsr(), n)[1]
+    closer = steps.row[steps.col == before[state]]
+    pairs = chosen.copy()
+    pairs[process.pair_state[closer[::-1]]] = closer[::-1]
+    return pairs
+
+
 def backward_order(transitions: Any, is_seed: Bools) -> Integers:
     """Return the states in the order of their steps to the nearest seed, (n_states,).
 
@@ -171,6 +189,14 @@ class ArrayPairs:
         if self._policy is None:
             self._policy = ArrayPolicy(self.process.restrict(self.chosen), self.gamma)
         return self._policy
+
+    def shortcut(self) -> ArrayPolicy | None:
+        """Return the policy that takes the shortest way to the largest rewards; None if by hubs."""
+        if self.process.all_transitions(0) is None:
+            return None
+        is_seed = nearly_largest(self.process.rewards[self.chosen])
+        pairs = shortest_way(self.process, self.chosen, is_seed)
+        return ArrayPolicy(self.process.restrict(pairs), self.gamma)
 
     def eliminate(self, margin: float, most_left: float) -> None:
         """Drop the pairs that are further from best, unless more than that share would be left."""
@@ -308,10 +334,15 @@ def peel(P: Any) -> tuple[Bools, list[Integers]]:
     return is_left, layers
 
 
+def nearly_largest(rewards: Floats) -> Bools:
+    """Return which of the rewards count as largest."""
+    return np.asarray(rewards >= rewards.max() - NEARLY * np.abs(rewards).max())
+
+
 def sweeps_in_place(P: Any, rewards: Floats) -> Multiply:
     """Return what one sweep in place does to a vector, backwards from the largest rewards."""
     equations = equations_of(P)
-    order = backward_order(equations, rewards >= rewards.max() - NEARLY * np.abs(rewards).max())
+    order = backward_order(equations, nearly_largest(rewards))
     rows = tril(equations[order][:, order], format="csc")
     factors = splu(rows, permc_spec="NATURAL", diag_pivot_thresh=0.0)
 
