@@ -19,13 +19,14 @@ from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
 from skmdp.solvers._bounds import discount, prove
+from skmdp.solvers._compiled import by_size_alone
 from skmdp.solvers._equations import (
     equations_of,
     solve_band,
     solve_dense,
     solve_krylov,
 )
-from skmdp.solvers._kernels import ArrayPolicy, Change, backward_order
+from skmdp.solvers._kernels import ArrayPolicy, Change, backward_order, shortest_way
 from skmdp.solvers._search import Search
 from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, solve_rest, sweeps_to_come
 from skmdp.solvers._total_reward import EndlessPairs, most_steps_to_the_end
@@ -704,6 +705,55 @@ def test_a_band_may_cost_more_where_more_sweeps_are_to_come():
         assert evaluator._in_band(policy, d, 1e4, 1.0) is None  # the policy will be another
         x = evaluator._in_band(policy, d, 1e4, 0.0)
     assert_allclose(equations @ x, d, atol=1e-9)
+
+
+def test_a_policy_is_solved_at_once_where_the_last_was_slow_and_its_band_narrow(monkeypatch):
+    """A walk of 600 states: the first policy is swept for some time, the second not at all."""
+    n = 600
+    P = csr_array(diags_array([0.5, 0.5], offsets=[-1, 1], shape=(n, n)))
+    mdp = MDP(P, np.arange(n) / n, np.arange(n), np.zeros(n, dtype=int), n, 1)
+    evaluator = Evaluator(discount(mdp, 0.9999), AS_GIVEN, may_solve=True)
+    policy = ArrayPolicy(mdp, 0.9999)
+    truth = np.linalg.solve(np.eye(n) - 0.9999 * P.toarray(), mdp.rewards)
+    step = prove(mdp, evaluator.discounting, Change(0.0, 1.0, 0.0, 0.0))
+    sweeps = []
+    monkeypatch.setattr(
+        ArrayPolicy, "sweep", lambda *args: sweeps.append(1) or policy.apply(args[1])
+    )
+    for _ in range(2):
+        n_before = len(sweeps)
+        V = evaluator.evaluate(policy, np.zeros(n), step, cheap=1, is_new=1.0)
+        assert_allclose(V, truth, rtol=1e-6)
+    assert 0 < n_before == len(sweeps)
+
+
+def test_the_shortest_way_leads_to_seeds_and_leaves_what_leads_to_none():
+    """States 0 to 4 in a line, both ways; 3 is the seed; 5 stays, and another state is no act."""
+    pairs = {
+        (s, a): (0.0, {max(0, s + step): 1.0}) for s in range(4) for a, step in ((0, -1), (1, 1))
+    }
+    pairs |= {(4, 0): (0.0, {6: 1.0}), (4, 1): (0.0, {3: 0.1, 6: 0.9}), (5, 0): (0.0, {5: 1.0})}
+    mdp = process(pairs, n_states=7)
+    is_seed = np.arange(6) == 3
+    found = shortest_way(mdp, mdp.first_pairs, is_seed)
+    assert_array_equal(mdp.pair_state[found], np.arange(6))
+    assert_array_equal(mdp.pair_action[found], [1, 1, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("hides", ["nothing", "the reward"])
+def test_a_way_that_ties_hide_is_sought_where_improvements_find_it_step_by_step(hides):
+    """A corridor whose first action leads back, with whole arrays; a trap pays more at first."""
+    n, gamma = 400, 0.999
+    pairs = {(s, 0): (0.0, {max(s - 1, 0): 1.0}) for s in range(n)}
+    pairs |= {(s, 1): (1.0 * (s == n - 1), {(s + 1) % n: 1.0}) for s in range(n)}
+    if hides == "the reward":  # it costs more than it is worth in the end
+        pairs |= {(0, 2): (5.0, {n: 1.0}), (n, 0): (-9.0, {n: 1.0})}
+    mdp = process(pairs)
+    with by_size_alone():
+        solution = modified_policy_iteration(mdp, gamma)
+    assert solution.n_iter <= 30
+    truth = gamma ** np.arange(n - 1, -1, -1) / (1 - gamma**n)
+    assert_allclose(solution.state_values[:n], truth, atol=solution.value_error_bound)
 
 
 def test_backward_order_goes_away_from_the_seeds():
