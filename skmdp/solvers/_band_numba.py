@@ -53,16 +53,18 @@ def sweeps_worth(policy: Any, n: Any, widest: Any) -> Any:
 
     That is beyond all numbers if a row of the band is longer than the ``widest``.
     """
-    room, stop = policy[:2]
     below, above = widths_of(policy, n, widest)
     if below + above >= widest:
         return np.inf, below, above
-    n_entries = 1.0
-    for s in range(n):
-        n_entries += stop[s] - room[s]
     # Rows end at the last column, in a full matrix after a third of the steps.
     share = 1.0 - 2.0 / 3.0 * max(below, above) / n
-    return share * n * below * (above + PER_ROW) / (FASTER * n_entries), below, above
+    return share * n * below * (above + PER_ROW) / (FASTER * (1.0 + len(policy[2]))), below, above
+
+
+@njit(**INNER)
+def worth_at_once(n: Any, n_entries: Any, n_sweeps: Any) -> Any:
+    """Return so many sweeps if elimination in a full matrix takes no longer than these, else 0."""
+    return n_sweeps if float(n) ** 3 < 3 * FASTER * n_sweeps * n_entries else 0.0
 
 
 @njit(**INNER)

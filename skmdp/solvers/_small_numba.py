@@ -15,7 +15,7 @@ import numpy as np
 from numba import boolean, float64, int8, int32, int64, njit, types, uint32, uint64, void
 
 from skmdp.solvers import _bounds, _sweeps
-from skmdp.solvers._band_numba import move_to_zero, solve, sweeps_worth
+from skmdp.solvers._band_numba import worth_at_once, move_to_zero, solve, sweeps_worth
 from skmdp.solvers._driver import LARGEST_SHARE
 from skmdp.solvers._kernels import Change
 from skmdp.solvers._kernels_numba import follow, improve
@@ -135,9 +135,8 @@ def search(
     d, no_codes, no_numbers = vectors[3][:n], room[:0], widths[:0]
     cheap = len(Q) // len(chosen) + FEW_SWEEPS
     # What is worth more than so many sweeps: that others do the work, see ``_sweeps.until_slow``.
-    many, took = np.inf, float(FEW_SWEEPS)
-    if n > FEW_STATES:
-        many, took = max(MANY_SWEEPS, float(cheap) ** 2), 0.0
+    many = np.inf if n <= FEW_STATES else max(MANY_SWEEPS, float(cheap) ** 2)
+    took = worth_at_once(n, len(policy[2]), float(FEW_SWEEPS))
     slack, n_iter, wanted, was_rounding = 0.0, 0, np.inf, False
     while True:
         is_zero = is_start & (n_iter == 0)
