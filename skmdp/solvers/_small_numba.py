@@ -15,7 +15,7 @@ import numpy as np
 from numba import boolean, float64, int8, int32, int64, njit, types, uint32, uint64, void
 
 from skmdp.solvers import _bounds, _sweeps
-from skmdp.solvers._band_numba import worth_at_once, move_to_zero, solve, sweeps_worth
+from skmdp.solvers._band_numba import move_to_zero, solve, sweeps_worth, worth_at_once
 from skmdp.solvers._driver import LARGEST_SHARE
 from skmdp.solvers._kernels import Change
 from skmdp.solvers._kernels_numba import follow, improve
