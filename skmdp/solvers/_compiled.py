@@ -293,17 +293,19 @@ class CompiledPolicy:
 
     def transitions(self, *, with_hubs: bool = True) -> Any:
         """Return gamma P over the acting states, CSR; None if hubs would fill it."""
-        n = len(self.rewards)
-        lengths = self.stop.astype(np.int64) - self._begin
-        indptr = np.append(0, np.cumsum(lengths))
-        at = np.arange(indptr[-1]) + np.repeat(self._begin - indptr[:-1], lengths)
-        columns = self.columns[at].view(np.int32)
+        n, begin = len(self.rewards), self._begin.view(np.int32)
+        lengths, indptr = self.stop.view(np.int32) - begin, np.zeros(n + 1, np.int32)
+        np.cumsum(lengths, out=indptr[1:])
+        at = np.arange(indptr[-1], dtype=np.int32) + np.repeat(begin - indptr[:-1], lengths)
+        columns, entries = self.columns[at].view(np.int32), self._gamma * self.entries[at]
         if with_hubs and columns.max(initial=0) >= self._hubs.n_states:
             return None
-        shape = (n, len(self._spare))
-        P = csr_array((self._gamma * self.entries[at], columns, indptr), shape=shape)[:, :n]
-        P.sum_duplicates()
-        return P
+        is_inside = columns < n
+        if not is_inside.all():
+            n_inside = np.zeros(len(at) + 1, np.int32)
+            np.cumsum(is_inside, out=n_inside[1:])
+            columns, entries, indptr = columns[is_inside], entries[is_inside], n_inside[indptr]
+        return csr_array((entries, columns, indptr), shape=(n, n))
 
     @property
     def n_entries(self) -> int:

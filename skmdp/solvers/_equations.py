@@ -120,12 +120,12 @@ def eliminate(P: Any, d: Floats, below: int, above: int) -> Floats:
     """Solve by elimination, in the band, or where it is wide, in an order that fills less of it."""
     n, width = len(d), below + above
     if width > WIDE_BAND and P.nnz < FULL_BAND * n * width:
-        options = {"SymmetricMode": True}
         factors = splu(
             equations_of(P).tocsc(),
             permc_spec="MMD_AT_PLUS_A",
             diag_pivot_thresh=0.0,
-            options=options,
+            panel_size=1,  # columns of few entries have little in common
+            options={"SymmetricMode": True},
         )
         return np.asarray(factors.solve(d))
     # By columns, with room above for what pivots fill.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from skmdp._typing import Floats
 from skmdp.solvers._bounds import Discounting, Proof, nearest_to_zero, shared_part
@@ -286,9 +287,11 @@ def solve_rest(P: Any, d: Floats, most: float, is_narrow: bool) -> Floats | None
     That is, where no others lead to them. None if the band is too wide.
     """
     start = int(np.argmax(np.abs(d) > SETTLED * np.abs(d).max()))
-    if not start or P[start:, :start].nnz:
+    rest = P.indptr[start]
+    if not start or P.indices[rest:].min(initial=start) < start:
         return solve_band(P, d, most, is_narrow)
-    x = solve_band(P[start:, start:], d[start:], most, is_narrow)
+    rows = P.data[rest:], P.indices[rest:] - start, P.indptr[start:] - rest
+    x = solve_band(csr_array(rows, shape=(len(d) - start,) * 2), d[start:], most, is_narrow)
     return None if x is None else np.append(np.zeros(start), x)
 
 
