@@ -213,7 +213,7 @@ class CompiledPolicy:
     def _follow(self, V: Floats, out: Floats, rewards: Floats) -> tuple[float, float]:
         self._hubs.refresh(V, only_long=True)
         rows = self._begin, self.stop, self.columns, self.entries, rewards, self._gamma
-        found = self._threads.run(load().follow, (*rows, V, out, self._form), alone=out is V)
+        found = self._threads.run(load().follow, (*rows, V, out, self._form, 1), alone=out is V)
         return min(lo for lo, _ in found), max(hi for _, hi in found)
 
     def apply(self, V: Floats) -> tuple[Floats, float, float]:
@@ -237,8 +237,7 @@ class CompiledPolicy:
     def follow_part(self, begin: int, end: int, V: Floats, n_times: int) -> None:
         """Sweep some times over the states from ``begin`` to ``end``, in V itself."""
         rows = self._begin, self.stop, self.columns, self.entries, self.rewards, self._gamma
-        for _ in range(n_times):
-            load().follow(begin, end, *rows, V, V, self._form)
+        load().follow(begin, end, *rows, V, V, self._form, n_times)
 
     @property
     def along_paths(self) -> Multiply | None:

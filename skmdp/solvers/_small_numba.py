@@ -73,7 +73,7 @@ def evaluate(
     goal = max((STILL_TOLERANCE if is_still else TOLERANCE) * (up - low), enough)
     worth, below, above = -1.0, index(0), index(0)  # elimination is looked at when it may pay
     for k in range(len(widths)):
-        lo, hi = follow(index(0), n, *policy, gamma, V, spare, form)
+        lo, hi = follow(index(0), n, *policy, gamma, V, spare, form, 1)
         V, spare = spare, V
         low, up = interval_of(least, most, lo, hi, 0.0)
         widths[k] = up - low
