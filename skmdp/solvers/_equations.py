@@ -219,10 +219,18 @@ def reaches_more(graphs: Sequence[Steps], start: int, per_step: float) -> bool:
 
 def successors(states: Integers, begin: Integers, stop: Integers, columns: Integers) -> Integers:
     """Return the columns of the rows of some states, one row after the other."""
+    return np.asarray(columns[places_of(states, begin, stop)[0]])
+
+
+def places_of(states: Integers, begin: Integers, stop: Integers) -> tuple[Integers, Integers]:
+    """Return where the entries of some rows are, one row after the other, and where each begins.
+
+    The last number is that of all these entries.
+    """
     lengths = stop[states].astype(np.int64) - begin[states]
-    before = np.append(0, lengths.cumsum())
-    at = np.arange(before[-1]) + np.repeat(begin[states] - before[:-1], lengths)
-    return np.asarray(columns[at])
+    before = np.zeros(len(states) + 1, np.int64)
+    np.cumsum(lengths, out=before[1:])
+    return np.arange(before[-1]) + np.repeat(begin[states] - before[:-1], lengths), before
 
 
 def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bool]:

@@ -14,7 +14,14 @@ from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._equations import Multiply, equations_of, spreads, starts_of, successors
+from skmdp.solvers._equations import (
+    Multiply,
+    equations_of,
+    places_of,
+    spreads,
+    starts_of,
+    successors,
+)
 
 # Share of the largest reward within which rewards count as largest.
 NEARLY = 1e-3
@@ -244,11 +251,11 @@ class ArrayPolicy:
         states = np.flatnonzero(is_left)
         if len(states) > LARGEST_CORE * n:
             return None
-        rows, code = P[states], np.cumsum(is_left) - 1  # it leads to no state that is left out
+        at, before = places_of(states, P.indptr[:-1], P.indptr[1:])
+        code = np.cumsum(is_left) - 1  # they lead to no state that is left out
+        rows = P.data[at], code[P.indices[at]], before
         inner = process.unchecked(
-            transitions=csr_array(
-                (rows.data, code[rows.indices], rows.indptr), shape=(len(states), len(states))
-            ),
+            transitions=csr_array(rows, shape=(len(states), len(states))),
             rewards=self.rewards[states],
             pair_state=np.arange(len(states)),
             pair_action=np.zeros(len(states), np.intp),

@@ -20,7 +20,8 @@ from skmdp.solvers._kernels import ArrayPairs
 from skmdp.solvers._sweeps import IN_PLACE, STILL, Evaluator, until_slow
 from skmdp.solvers._ties import count_undecided
 
-# Improvements after which the width must have fallen to a share for work to go on as it is.
+# Improvements within which the width must fall to a share of its largest for work to go on as it
+# is.
 FEW_IMPROVEMENTS, LEAST_PROGRESS = 24, 0.5
 # Discounted sum of ones up to which rounding leaves enough digits in place, where values are whole.
 MOST_IN_PLACE = 1e6
@@ -217,7 +218,7 @@ class Search:
     def _is_stuck(self) -> bool:
         """Return whether improvements have hardly helped for some time."""
         widths = self._widths[-1 - FEW_IMPROVEMENTS :]
-        return len(widths) > FEW_IMPROVEMENTS and widths[-1] > LEAST_PROGRESS * widths[0]
+        return len(widths) > FEW_IMPROVEMENTS and widths[-1] > LEAST_PROGRESS * max(widths)
 
     def _seek(self) -> None:
         """Go on from the policy that takes the shortest way to the largest rewards, if that pays.
