@@ -756,6 +756,25 @@ def test_a_way_that_ties_hide_is_sought_where_improvements_find_it_step_by_step(
     assert_allclose(solution.state_values[:n], truth, atol=solution.value_error_bound)
 
 
+@pytest.mark.parametrize("solves", [True, False])
+def test_values_are_right_wherever_a_way_is_sought(monkeypatch, solves):
+    """After the first improvement, with hubs, too, and where its policy is not solved."""
+    monkeypatch.setattr(Search, "_is_stuck", lambda _: True)
+    monkeypatch.setattr("skmdp.solvers._search.TINY_STATES", 0)
+    sought, seek = [], Search._seek
+    monkeypatch.setattr(Search, "_seek", lambda search: sought.append(1) or seek(search))
+    if not solves:
+        monkeypatch.setattr(Evaluator, "solve", lambda *_: None)
+    for seed in range(20):
+        mdp = random_process(seed, n_states=8, shared=seed % 2 == 1)
+        with by_size_alone():
+            solution = modified_policy_iteration(mdp, 0.95)
+        assert solution.converged
+        error = np.abs(solution.state_values - exact_values(mdp, 0.95)).max()
+        assert error <= solution.value_error_bound + 1e-12
+    assert len(sought) > 10
+
+
 def test_backward_order_goes_away_from_the_seeds():
     steps = csr_array(np.eye(5, k=1) + np.eye(5, k=-4) * 0)
     is_seed = np.array([False, False, True, False, False])
