@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, solve
-from skmdp.solvers._kernels import equations_of
+from skmdp.solvers._equations import equations_of
 from skmdp.solvers._loops import solve_by_rounds
 
 

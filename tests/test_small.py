@@ -53,7 +53,7 @@ def by_whole_arrays(mdp, gamma, **options):
 def interpreted(patch):
     """Let the loop run as Python, where every line can be seen."""
     load_small()
-    names = ("numba", "kernels_numba", "ties_numba", "small_numba")
+    names = ("numba", "kernels_numba", "ties_numba", "band_numba", "small_numba")
     modules = [sys.modules[f"skmdp.solvers._{name}"] for name in names]
     for module in modules:
         for name, found in list(vars(module).items()):
@@ -205,28 +205,52 @@ def test_the_order_of_the_states_is_that_of_the_process():
     assert_allclose(found.state_values, exact_values(mdp, 0.9), atol=found.value_error_bound)
 
 
-def slow(n):
-    """A walk to a goal far away."""
-    pairs = {(s, 0): (0.0, {max(s - 1, 0): 0.5, s + 1: 0.5}) for s in range(n - 1)}
-    return process({**pairs, (n - 1, 0): (1.0, {n - 1: 1.0})})
+def slow(n, *, shuffled=False):
+    """A walk to a goal far away; states that are ``shuffled`` lead to others far from them."""
+    code = np.random.default_rng(0).permutation(n) if shuffled else np.arange(n)
+    steps = {s: (0.0, {code[max(s - 1, 0)]: 0.5, code[s + 1]: 0.5}) for s in range(n - 1)}
+    steps[n - 1] = (1.0, {code[n - 1]: 1.0})
+    return process({(code[s], 0): step for s, step in steps.items()})
 
 
-def test_equations_are_solved_where_states_are_few_and_sweeps_many():
-    found = solve(slow(100), 0.9999)
+@pytest.mark.parametrize(("n", "shuffled"), [(100, False), (100, True), (900, False)])
+def test_equations_are_solved_where_sweeps_are_many_and_states_few_or_lead_to_near_ones(
+    n, shuffled
+):
+    mdp = slow(n, shuffled=shuffled)
+    found = by_the_loop(mdp, 0.9999)[0]
     assert found.n_iter <= 4
-    assert_allclose(
-        found.state_values, exact_values(slow(100), 0.9999), atol=found.value_error_bound
-    )
+    assert_allclose(found.state_values, exact_values(mdp, 0.9999), atol=found.value_error_bound)
 
 
 def test_what_is_slow_and_not_so_small_is_left_to_others():
-    mdp = slow(300)
+    mdp = slow(300, shuffled=True)
     assert by_the_loop(mdp, 0.9999) is None
     solution = solve(mdp, 0.9999)
     assert solution.converged
     assert_allclose(
         solution.state_values, exact_values(mdp, 0.9999), atol=solution.value_error_bound
     )
+
+
+@pytest.mark.parametrize(("below", "above"), [(0, 0), (0, 2), (3, 0), (2, 5), (8, 8)])
+def test_bands_of_any_width_are_eliminated(monkeypatch, below, above):
+    """Columns behind the states are left out; the widths are those of the entries."""
+    n, rng = 9, np.random.default_rng(0)
+    rows = np.tril(np.triu(rng.uniform(size=(n, n)), -below), above)
+    P = csr_array(np.column_stack([rows / rows.sum(axis=1, keepdims=True), np.ones(n)]))
+    load_small()
+    interpreted(monkeypatch)
+    kernels = sys.modules["skmdp.solvers._band_numba"]
+    policy = P.indptr[:-1], P.indptr[1:], P.indices, P.data
+    worth, *widths = kernels.sweeps_worth(policy, n, 2 * n)
+    assert 0 <= worth < np.inf
+    assert widths == [below, above]
+    assert kernels.sweeps_worth(policy, n, below + above)[0] == np.inf
+    before, R = rng.normal(size=n), rng.normal(size=n)
+    V, room = R + 0.9 * (P[:, :n] @ before), np.full(n * (below + above + 1), np.nan)
+    assert kernels.solve(policy, 0.9, False, below, above, before, V, np.empty(n), room)
+    assert_allclose(V - 0.9 * (P[:, :n] @ V), R, atol=1e-12)
 
 
 def test_nothing_is_loaded_for_a_small_process(monkeypatch):
@@ -277,6 +301,7 @@ def test_every_line_is_run_on_rare_occasions_too(monkeypatch):
         (big, 0.9, 10, 200),
         (big, 0.0, 10, 200),
         (slow(210), 0.9999, 10, 12),
+        (slow(210, shuffled=True), 0.9999, 10, 200),
     ]
     for mdp, gamma, max_iter, n_sweeps in cases:
         monkeypatch.setattr(small, "MOST_SWEEPS", n_sweeps)
@@ -289,7 +314,7 @@ def test_every_line_is_run_on_rare_occasions_too(monkeypatch):
         if found is not None:
             assert_array_equal(found[0].policy, same[0].policy)
             assert found[0].n_undecided == same[0].n_undecided
-    kernels = sys.modules["skmdp.solvers._small_numba"]
+    kernels = sys.modules["skmdp.solvers._band_numba"]
     with pytest.MonkeyPatch.context() as patch:
         interpreted(patch)
-        assert not kernels.eliminate(np.zeros((2, 2)), np.ones(2))
+        assert not kernels.eliminate(np.zeros(6), np.ones(2), 1, 1)

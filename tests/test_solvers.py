@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from processes import dense, exact_q_values, exact_values, process, random_process, solve_exactly
-from scipy.sparse import coo_array, csr_array, diags_array, eye_array
+from scipy.sparse import coo_array, csr_array, diags_array
 from sklearn.exceptions import ConvergenceWarning
 from ways import WAYS, follow_only
 
@@ -19,8 +19,14 @@ from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
 from skmdp.solvers._bounds import discount, prove
-from skmdp.solvers._equations import solve_band, solve_dense, solve_krylov
-from skmdp.solvers._kernels import ArrayPolicy, Change, backward_order, equations_of
+from skmdp.solvers._compiled import by_size_alone
+from skmdp.solvers._equations import (
+    equations_of,
+    solve_band,
+    solve_dense,
+    solve_krylov,
+)
+from skmdp.solvers._kernels import ArrayPolicy, Change, backward_order, shortest_way
 from skmdp.solvers._search import Search
 from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, solve_rest, sweeps_to_come
 from skmdp.solvers._total_reward import EndlessPairs, most_steps_to_the_end
@@ -599,7 +605,7 @@ def test_equations_of_a_policy_give_its_values(mdp, gamma):
     rows = ArrayPolicy(policy, gamma)
     equations = equations_of(rows.transitions())
     assert_allclose(solve_dense(gamma * dense(policy), d), truth, 1e-6)
-    assert_allclose(solve_band(equations, d), truth, 1e-6)
+    assert_allclose(solve_band(rows.transitions(), d), truth, 1e-6)
     x, is_solved = solve_krylov(rows, d, 1e-12 * np.abs(d).max())
     scale = np.abs(d).max()
     assert not is_solved or np.abs(equations @ x - d).max() <= 1e-10 * scale / (1 - gamma)
@@ -629,13 +635,29 @@ def test_bands_are_taken_where_narrow_and_refused_where_wide():
         codes = np.sort(shuffled[successors[np.argsort(shuffled)]], axis=1)
         k = codes.shape[1]
         P = csr_array((np.full(n * k, 1 / k), codes.ravel(), np.arange(0, n * k + 1, k)), (n, n))
-        equations = eye_array(n, format="csr") - 0.99 * P
         d = rng.normal(size=n)
-        x = solve_band(equations, d)
+        x = solve_band(0.99 * P, d)
         assert (x is not None) == is_narrow
         if is_narrow:
-            assert_allclose(equations @ x, d, atol=1e-10)
-    assert solve_band(csr_array(np.eye(30) - 0.02), np.ones(30)) is None  # rows too full
+            assert_allclose(x - 0.99 * (P @ x), d, atol=1e-10)
+    assert solve_band(csr_array(np.full((600, 600), 1e-3)), np.ones(600)) is None  # rows too full
+
+
+@pytest.mark.parametrize(("below", "above"), [(0, 0), (0, 3), (1, 1), (24, 12), (40, 0)])
+def test_full_bands_are_solved_where_they_lie(below, above):
+    """However wide, entries twice in a row included; a singular one is told."""
+    n = 120
+    rng = np.random.default_rng(0)
+    rows = np.tril(np.triu(rng.uniform(size=(n, n)), -below), above)
+    half = csr_array(0.49 * rows / rows.sum(axis=1, keepdims=True))
+    twice = csr_array(
+        (np.repeat(half.data, 2), np.repeat(half.indices, 2), 2 * half.indptr), shape=(n, n)
+    )
+    d = rng.normal(size=n)
+    x = solve_band(twice, d)
+    assert_allclose(x - twice @ x, d, atol=1e-12)
+    with pytest.raises(np.linalg.LinAlgError, match="pivot"):
+        solve_band(csr_array(np.eye(n)), d)
 
 
 def test_wide_bands_of_a_plane_are_eliminated_in_another_order():
@@ -644,10 +666,11 @@ def test_wide_bands_of_a_plane_are_eliminated_in_another_order():
     P = csr_array(diags_array([0.2] * 5, offsets=[-side, -1, 0, 1, side], shape=(n, n)))
     d = np.random.default_rng(0).normal(size=n)
     shuffled = np.random.default_rng(1).permutation(n)
-    equations = eye_array(n, format="csr") - 0.999 * P
+    P = 0.999 * P
     for order in (np.arange(n), shuffled):
-        x = solve_band(csr_array(equations[order][:, order]), d[order], np.inf)
-        assert_allclose(equations[order][:, order] @ x, d[order], atol=1e-9)
+        ordered = csr_array(P[order][:, order])
+        x = solve_band(ordered, d[order], np.inf)
+        assert_allclose(x - ordered @ x, d[order], atol=1e-9)
 
 
 @pytest.mark.parametrize("leads_back", [False, True])
@@ -656,9 +679,8 @@ def test_states_that_are_solved_are_left_out_unless_others_lead_to_them(leads_ba
     P = np.diag(np.full(n - 1, 0.5), 1)
     P[n - 1, 0 if leads_back else n - 1] = 0.9
     d = np.where(np.arange(n) < 30, 0.0, 1.0)
-    equations = csr_array(np.eye(n) - P)
-    x = solve_rest(equations, d, np.inf, is_narrow=True)
-    truth = np.linalg.solve(equations.toarray(), d)
+    x = solve_rest(csr_array(P), d, np.inf, is_narrow=True)
+    truth = np.linalg.solve(np.eye(n) - P, d)
     assert_allclose(x[30:], truth[30:], rtol=1e-12)
     assert_allclose(x[:30], truth[:30] if leads_back else 0.0, rtol=1e-12)
 
@@ -683,6 +705,74 @@ def test_a_band_may_cost_more_where_more_sweeps_are_to_come():
         assert evaluator._in_band(policy, d, 1e4, 1.0) is None  # the policy will be another
         x = evaluator._in_band(policy, d, 1e4, 0.0)
     assert_allclose(equations @ x, d, atol=1e-9)
+
+
+def test_a_policy_is_solved_at_once_where_the_last_was_slow_and_its_band_narrow(monkeypatch):
+    """A walk of 600 states: the first policy is swept for some time, the second not at all."""
+    n = 600
+    P = csr_array(diags_array([0.5, 0.5], offsets=[-1, 1], shape=(n, n)))
+    mdp = MDP(P, np.arange(n) / n, np.arange(n), np.zeros(n, dtype=int), n, 1)
+    evaluator = Evaluator(discount(mdp, 0.9999), AS_GIVEN, may_solve=True)
+    policy = ArrayPolicy(mdp, 0.9999)
+    truth = np.linalg.solve(np.eye(n) - 0.9999 * P.toarray(), mdp.rewards)
+    step = prove(mdp, evaluator.discounting, Change(0.0, 1.0, 0.0, 0.0))
+    sweeps = []
+    monkeypatch.setattr(
+        ArrayPolicy, "sweep", lambda *args: sweeps.append(1) or policy.apply(args[1])
+    )
+    for _ in range(2):
+        n_before = len(sweeps)
+        V = evaluator.evaluate(policy, np.zeros(n), step, cheap=1, is_new=1.0)
+        assert_allclose(V, truth, rtol=1e-6)
+    assert 0 < n_before == len(sweeps)
+
+
+def test_the_shortest_way_leads_to_seeds_and_leaves_what_leads_to_none():
+    """States 0 to 4 in a line, both ways; 3 is the seed; 5 stays, and another state is no act."""
+    pairs = {
+        (s, a): (0.0, {max(0, s + step): 1.0}) for s in range(4) for a, step in ((0, -1), (1, 1))
+    }
+    pairs |= {(4, 0): (0.0, {6: 1.0}), (4, 1): (0.0, {3: 0.1, 6: 0.9}), (5, 0): (0.0, {5: 1.0})}
+    mdp = process(pairs, n_states=7)
+    is_seed = np.arange(6) == 3
+    found = shortest_way(mdp, mdp.first_pairs, is_seed)
+    assert_array_equal(mdp.pair_state[found], np.arange(6))
+    assert_array_equal(mdp.pair_action[found], [1, 1, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("hides", ["nothing", "the reward"])
+def test_a_way_that_ties_hide_is_sought_where_improvements_find_it_step_by_step(hides):
+    """A corridor whose first action leads back, with whole arrays; a trap pays more at first."""
+    n, gamma = 400, 0.999
+    pairs = {(s, 0): (0.0, {max(s - 1, 0): 1.0}) for s in range(n)}
+    pairs |= {(s, 1): (1.0 * (s == n - 1), {(s + 1) % n: 1.0}) for s in range(n)}
+    if hides == "the reward":  # it costs more than it is worth in the end
+        pairs |= {(0, 2): (5.0, {n: 1.0}), (n, 0): (-9.0, {n: 1.0})}
+    mdp = process(pairs)
+    with by_size_alone():
+        solution = modified_policy_iteration(mdp, gamma)
+    assert solution.n_iter <= 30
+    truth = gamma ** np.arange(n - 1, -1, -1) / (1 - gamma**n)
+    assert_allclose(solution.state_values[:n], truth, atol=solution.value_error_bound)
+
+
+@pytest.mark.parametrize("solves", [True, False])
+def test_values_are_right_wherever_a_way_is_sought(monkeypatch, solves):
+    """After the first improvement, with hubs, too, and where its policy is not solved."""
+    monkeypatch.setattr(Search, "_is_stuck", lambda _: True)
+    monkeypatch.setattr("skmdp.solvers._search.TINY_STATES", 0)
+    sought, seek = [], Search._seek
+    monkeypatch.setattr(Search, "_seek", lambda search: sought.append(1) or seek(search))
+    if not solves:
+        monkeypatch.setattr(Evaluator, "solve", lambda *_: None)
+    for seed in range(20):
+        mdp = random_process(seed, end=0.1 * (seed % 3 == 0), shared=seed % 2 == 1)
+        with by_size_alone():
+            solution = modified_policy_iteration(mdp, 0.95)
+        assert solution.converged
+        error = np.abs(solution.state_values - exact_values(mdp, 0.95)).max()
+        assert error <= solution.value_error_bound + 1e-12
+    assert len(sought) > 10
 
 
 def test_backward_order_goes_away_from_the_seeds():

@@ -300,7 +300,7 @@ class MDP:
         >>> always_action_0.transitions.shape
         (5, 5)
         """
-        if not len(pairs) or pairs[0] < 0 or (np.diff(pairs) <= 0).any():
+        if not len(pairs) or pairs[0] < 0 or (pairs[1:] <= pairs[:-1]).any():
             raise ValueError("pairs must be ascending positions, at least one.")
         parts = {name: getattr(self, name) for name in self.per_pair}
         return self.unchecked(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, eye_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.exceptions import ConvergenceWarning
 
@@ -102,13 +102,12 @@ class AverageEvaluation(Evaluator):
         # Of two such parts, the equations of the other one have no solution.
         visited = int(np.argmin(is_open[component]))
         P.data[P.indices == visited] = 0.0
-        equations = csr_array(eye_array(n, format="csr") - P)
         if n <= FEW_STATES:
-            x, y = np.linalg.solve(equations.toarray(), np.column_stack([d, np.ones(n)])).T
+            x, y = np.linalg.solve(np.eye(n) - P.toarray(), np.column_stack([d, np.ones(n)])).T
         elif self._n_refusals >= MOST_REFUSALS:
             return None
         else:
-            x, y = (solve_band(equations, right) for right in (d, np.ones(n)))
+            x, y = (solve_band(P, right) for right in (d, np.ones(n)))
         if x is None or y is None:
             self._n_refusals += 1
             return None

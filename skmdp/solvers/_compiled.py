@@ -213,7 +213,7 @@ class CompiledPolicy:
     def _follow(self, V: Floats, out: Floats, rewards: Floats) -> tuple[float, float]:
         self._hubs.refresh(V, only_long=True)
         rows = self._begin, self.stop, self.columns, self.entries, rewards, self._gamma
-        found = self._threads.run(load().follow, (*rows, V, out, self._form), alone=out is V)
+        found = self._threads.run(load().follow, (*rows, V, out, self._form, 1), alone=out is V)
         return min(lo for lo, _ in found), max(hi for _, hi in found)
 
     def apply(self, V: Floats) -> tuple[Floats, float, float]:
@@ -237,8 +237,7 @@ class CompiledPolicy:
     def follow_part(self, begin: int, end: int, V: Floats, n_times: int) -> None:
         """Sweep some times over the states from ``begin`` to ``end``, in V itself."""
         rows = self._begin, self.stop, self.columns, self.entries, self.rewards, self._gamma
-        for _ in range(n_times):
-            load().follow(begin, end, *rows, V, V, self._form)
+        load().follow(begin, end, *rows, V, V, self._form, n_times)
 
     @property
     def along_paths(self) -> Multiply | None:
@@ -293,17 +292,19 @@ class CompiledPolicy:
 
     def transitions(self, *, with_hubs: bool = True) -> Any:
         """Return gamma P over the acting states, CSR; None if hubs would fill it."""
-        n = len(self.rewards)
-        lengths = self.stop.astype(np.int64) - self._begin
-        indptr = np.append(0, np.cumsum(lengths))
-        at = np.arange(indptr[-1]) + np.repeat(self._begin - indptr[:-1], lengths)
-        columns = self.columns[at].view(np.int32)
+        n, begin = len(self.rewards), self._begin.view(np.int32)
+        lengths, indptr = self.stop.view(np.int32) - begin, np.zeros(n + 1, np.int32)
+        np.cumsum(lengths, out=indptr[1:])
+        at = np.arange(indptr[-1], dtype=np.int32) + np.repeat(begin - indptr[:-1], lengths)
+        columns, entries = self.columns[at].view(np.int32), self._gamma * self.entries[at]
         if with_hubs and columns.max(initial=0) >= self._hubs.n_states:
             return None
-        shape = (n, len(self._spare))
-        P = csr_array((self._gamma * self.entries[at], columns, indptr), shape=shape)[:, :n]
-        P.sum_duplicates()
-        return P
+        is_inside = columns < n
+        if not is_inside.all():
+            n_inside = np.zeros(len(at) + 1, np.int32)
+            np.cumsum(is_inside, out=n_inside[1:])
+            columns, entries, indptr = columns[is_inside], entries[is_inside], n_inside[indptr]
+        return csr_array((entries, columns, indptr), shape=(n, n))
 
     @property
     def n_entries(self) -> int:

@@ -19,7 +19,7 @@ from skmdp.solvers._compiled import (
     parts_between,
 )
 from skmdp.solvers._equations import successors
-from skmdp.solvers._kernels import NEARLY, ArrayPairs, Change
+from skmdp.solvers._kernels import ArrayPairs, Change, nearly_largest
 from skmdp.solvers._ties import EPS
 
 # States that are looked at to see whether they lead to near ones.
@@ -294,9 +294,8 @@ class CompiledPairs:
         if gains.max() < 0:  # the best that can be reached is an end
             acts = self.vector(np.ones(self.n_acting))
             gains = -self._policy.without_rewards(acts)[: self.n_acting]
-        seeds = gains >= gains.max() - NEARLY * np.abs(gains).max()
         order = np.empty(self.n_acting, np.uint32)
-        seeds = np.flatnonzero(seeds).astype(np.uint32)
+        seeds = np.flatnonzero(nearly_largest(gains)).astype(np.uint32)
         n, graph = self.n_acting, (rows.first, rows.indptr, rows.indices)
         n_reached = _compiled.load_order().backward_order(
             *(*graph, seeds, order, np.zeros(n + 1, np.uint32), np.empty_like(order)),

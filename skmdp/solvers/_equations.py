@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.linalg import solve_banded
+from scipy.linalg import get_lapack_funcs
+from scipy.sparse import csr_array, eye_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import LinearOperator, bicgstab, splu
 from threadpoolctl import ThreadpoolController
@@ -27,9 +28,10 @@ MOST_PER_ROW = 20
 # many there are before them.
 MOST_STEPS = 40
 LOOKS = (1 / 2, 1 / 4)
-# Width from which elimination fills less of a band in another order.
-# It is taken to be that of a plane up to so many times the root of the number of states.
-WIDE_BAND, MOST_OF_PLANE = 32, 4
+# Width from which elimination fills less of a band in another order, unless entries fill as much of
+# it as the share ``FULL_BAND``. It is taken to be that of a plane up to so many times the root of
+# the number of states.
+WIDE_BAND, FULL_BAND, MOST_OF_PLANE = 32, 0.25, 4
 # Rows of a band that are looked at first.
 N_LOOKS = 1000
 # Root mean square of what the Krylov method leaves, over the largest that is wanted: where few
@@ -84,58 +86,73 @@ def solve_dense(P: Floats, d: Floats) -> Floats:
     return np.asarray(np.linalg.solve(equations, d))
 
 
+def equations_of(P: Any) -> Any:
+    """Return I - P, CSR."""
+    return csr_array(eye_array(P.shape[0], format="csr") - P)
+
+
 def solve_band(
-    equations: Any, d: Floats, most: float | None = None, is_narrow: bool = False
+    P: Any, d: Floats, most: float | None = None, is_narrow: bool = False
 ) -> Floats | None:
-    """Solve by elimination in the narrowest band at hand; None if that is too wide.
+    """Solve x = d + P x by elimination in the narrowest band at hand; None if that is too wide.
 
     It may cost so many multiplications at ``most``; None: what is cheap. If it ``is_narrow``, as
     far as is known, an order is looked for at once.
     """
     n = len(d)
-    most = cheap_band(equations.nnz) if most is None else most
-    below, above = widths_of(equations)
-    order = None
-    is_full = equations.nnz > MOST_PER_ROW * n
-    if is_full or cost_of_band(n, below, above) > most:
-        if not is_narrow and spreads([starts_of(equations), starts_of(equations.tocsc())], most):
-            return None
-        order = reverse_cuthill_mckee(equations)
-        equations = equations[order][:, order]
-        d = d[order]
-        below, above = widths_of(equations)
-        if cost_of_band(n, below, above) > most:
-            return None
-    ordered = eliminate(equations, d, below, above)
-    if order is None:
-        return ordered
+    most = cheap_band(P.nnz + n) if most is None else most
+    below, above = widths_of(P)
+    if cost_of_band(n, below, above) <= most:
+        return eliminate(P, d, below, above)
+    if not is_narrow and spreads([starts_of(P), starts_of(P.tocsc())], most):
+        return None
+    order = reverse_cuthill_mckee(P)
+    P = P[order][:, order]
+    below, above = widths_of(P)
+    if cost_of_band(n, below, above) > most:
+        return None
     x = np.empty(n)
-    x[order] = ordered
+    x[order] = eliminate(P, d[order], below, above)
     return x
 
 
-def eliminate(equations: Any, d: Floats, below: int, above: int) -> Floats:
+def eliminate(P: Any, d: Floats, below: int, above: int) -> Floats:
     """Solve by elimination, in the band, or where it is wide, in an order that fills less of it."""
-    if below + above > WIDE_BAND:
-        options = {"SymmetricMode": True}
+    n, width = len(d), below + above
+    if width > WIDE_BAND and P.nnz < FULL_BAND * n * width:
         factors = splu(
-            equations.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options
+            equations_of(P).tocsc(),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            panel_size=1,  # columns of few entries have little in common
+            options={"SymmetricMode": True},
         )
         return np.asarray(factors.solve(d))
-    n = len(d)
-    row = np.repeat(np.arange(n), np.diff(equations.indptr))
-    band = np.zeros((below + above + 1, n))
-    band[above + row - equations.indices, equations.indices] = equations.data
+    # By columns, with room above for what pivots fill.
+    at = P.indices.astype(np.intp) * (below + width) + rows_of(P) + width
+    band = (
+        np.bincount(at, -P.data, n * (below + width + 1))
+        .reshape(n, -1)
+        .astype(np.float64, copy=False)
+    )
+    band[:, width] += 1.0
+    (solve,) = get_lapack_funcs(("gbsv",), dtype=np.float64)
     # A narrow band is no work for more than one thread.
-    with thread_pools().limit(limits=1, user_api="blas"):
-        return np.asarray(
-            solve_banded((below, above), band, d, overwrite_ab=True, check_finite=False)
-        )
+    with one_blas_thread():
+        _, _, x, info = solve(below, above, band.T, d, overwrite_ab=True)
+    if info:
+        raise np.linalg.LinAlgError("nothing but rounding is left of a pivot")
+    return np.asarray(x)
+
+
+def rows_of(P: Any) -> Integers:
+    """Return the row of every entry of a CSR array."""
+    return np.repeat(np.arange(P.shape[0], dtype=P.indices.dtype), np.diff(P.indptr))
 
 
 def widths_of(P: Any) -> tuple[int, int]:
     """Return how far entries of a CSR array are below its diagonal, and above, at most."""
-    offset = P.indices - np.repeat(np.arange(P.shape[0], dtype=P.indices.dtype), np.diff(P.indptr))
+    offset = P.indices - rows_of(P)
     return int(-offset.min(initial=0)), int(offset.max(initial=0))
 
 
@@ -169,14 +186,14 @@ def spreads(graphs: Sequence[Steps], most: float) -> bool:
     """
     begin, stop, _ = graphs[0]
     n = len(begin)
-    if int(stop.sum(dtype=np.int64) - begin.sum(dtype=np.int64)) > MOST_PER_ROW * n:
-        return True
     looks = np.arange(0, n, max(1, n // N_LOOKS))
     columns = successors(looks, *graphs[0])
     offset = columns - np.repeat(looks, stop[looks].astype(np.int64) - begin[looks])
     offset = offset[columns < n]
     if cost_of_band(n, int(-offset.min(initial=0)), int(offset.max(initial=0))) <= most:
         return False
+    if int(stop.sum(dtype=np.int64) - begin.sum(dtype=np.int64)) > MOST_PER_ROW * n:
+        return True
     widest = math.sqrt(most / n / 2)
     return any(reaches_more(graphs, int(share * n), 2 * widest) for share in LOOKS)
 
@@ -202,10 +219,18 @@ def reaches_more(graphs: Sequence[Steps], start: int, per_step: float) -> bool:
 
 def successors(states: Integers, begin: Integers, stop: Integers, columns: Integers) -> Integers:
     """Return the columns of the rows of some states, one row after the other."""
+    return np.asarray(columns[places_of(states, begin, stop)[0]])
+
+
+def places_of(states: Integers, begin: Integers, stop: Integers) -> tuple[Integers, Integers]:
+    """Return where the entries of some rows are, one row after the other, and where each begins.
+
+    The last number is that of all these entries.
+    """
     lengths = stop[states].astype(np.int64) - begin[states]
-    before = np.append(0, lengths.cumsum())
-    at = np.arange(before[-1]) + np.repeat(begin[states] - before[:-1], lengths)
-    return np.asarray(columns[at])
+    before = np.zeros(len(states) + 1, np.int64)
+    np.cumsum(lengths, out=before[1:])
+    return np.arange(before[-1]) + np.repeat(begin[states] - before[:-1], lengths), before
 
 
 def solve_krylov(policy: Policy, d: Floats, residual: float) -> tuple[Floats, bool]:

@@ -8,13 +8,20 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, eye_array, tril
+from scipy.sparse import coo_array, csr_array, tril
 from scipy.sparse.csgraph import breadth_first_order
 from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._equations import Multiply, spreads, starts_of, successors
+from skmdp.solvers._equations import (
+    Multiply,
+    equations_of,
+    places_of,
+    spreads,
+    starts_of,
+    successors,
+)
 
 # Share of the largest reward within which rewards count as largest.
 NEARLY = 1e-3
@@ -29,6 +36,8 @@ LARGEST_CORE = 0.5
 MOST_LEADS = 4
 # States of a layer, as a share of all, from which it is left out of the core.
 LAYER = 0.005
+# Share of the rows of a matrix from which multiplying by all costs less than looking these out.
+MANY_ROWS = 0.2
 
 
 class Choices:
@@ -84,6 +93,24 @@ def padded(values: Floats, n_states: int) -> Floats:
     V = np.zeros(n_states)
     V[: len(values)] = values
     return V
+
+
+def shortest_way(process: MDP, chosen: Integers, is_seed: Bools) -> Integers:
+    """Return a pair of every acting state that leads closer to the nearest seed, (n_acting,).
+
+    Seeds, and states from which none is reached, keep the pairs chosen.
+    """
+    n, steps = len(chosen), process.transitions.tocoo()
+    state, seeds = process.pair_state[steps.row], np.flatnonzero(is_seed)
+    inside = steps.col < n
+    origin = np.append(steps.col[inside], np.full(len(seeds), n))
+    reached = np.append(state[inside], seeds)
+    back = coo_array((np.ones(len(origin), np.int8), (origin, reached)), shape=(n + 1, n + 1))
+    before = breadth_first_order(back.tocsr(), n)[1]
+    closer = steps.row[steps.col == before[state]]
+    pairs = chosen.copy()
+    pairs[process.pair_state[closer[::-1]]] = closer[::-1]
+    return pairs
 
 
 def backward_order(transitions: Any, is_seed: Bools) -> Integers:
@@ -170,6 +197,14 @@ class ArrayPairs:
             self._policy = ArrayPolicy(self.process.restrict(self.chosen), self.gamma)
         return self._policy
 
+    def shortcut(self) -> ArrayPolicy | None:
+        """Return the policy that takes the shortest way to the largest rewards; None if by hubs."""
+        if self.process.all_transitions(0) is None:
+            return None
+        is_seed = nearly_largest(self.process.rewards[self.chosen])
+        pairs = shortest_way(self.process, self.chosen, is_seed)
+        return ArrayPolicy(self.process.restrict(pairs), self.gamma)
+
     def eliminate(self, margin: float, most_left: float) -> None:
         """Drop the pairs that are further from best, unless more than that share would be left."""
         is_left = self._gaps <= margin
@@ -206,15 +241,21 @@ class ArrayPolicy:
         """
         process, n = self._process, len(self.rewards)
         P = process.transitions
-        if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n or process.hubs[1].shape[0]:
+        if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n:
+            return None
+        P = process.all_transitions(0)
+        if P is None:
             return None
         P = P[:, :n] if P.shape[1] > n else P
         is_left, layers = peel(P)
         states = np.flatnonzero(is_left)
         if len(states) > LARGEST_CORE * n:
             return None
+        at, before = places_of(states, P.indptr[:-1], P.indptr[1:])
+        code = np.cumsum(is_left) - 1  # they lead to no state that is left out
+        rows = P.data[at], code[P.indices[at]], before
         inner = process.unchecked(
-            transitions=P[states][:, states],
+            transitions=csr_array(rows, shape=(len(states), len(states))),
             rewards=self.rewards[states],
             pair_state=np.arange(len(states)),
             pair_action=np.zeros(len(states), np.intp),
@@ -223,8 +264,10 @@ class ArrayPolicy:
         return ArrayCore(self, P, ArrayPolicy(inner, self._gamma), states, V[states], layers)
 
     def follow_back(self, V: Floats, states: Integers, P: Any, drift: float) -> None:
-        """Set V of states to what follows from those that they lead to, by these rows of P."""
-        V[states] = self.rewards[states] - drift + self._gamma * (P @ V[: P.shape[1]])
+        """Set V of states to what follows from those that they lead to by P."""
+        is_part = len(states) < MANY_ROWS * P.shape[0]
+        following = P[states] @ V[: P.shape[1]] if is_part else (P @ V[: P.shape[1]])[states]
+        V[states] = self.rewards[states] - drift + self._gamma * following
 
     def wave(self, _: Floats, /) -> None:
         """Return None: sweeps are not in place."""
@@ -237,7 +280,9 @@ class ArrayPolicy:
             return csr_array(self._gamma * P[:, :n])
         if with_hubs:
             P = process.all_transitions(max(MOST_ADDED * (P.nnz + n), FEW_ENTRIES))
-        return None if P is None else self._gamma * P[:, :n]
+        if P is not None and P.shape[1] > n:
+            P = P[:, :n]
+        return None if P is None else self._gamma * P
 
     @property
     def n_entries(self) -> int:
@@ -275,7 +320,7 @@ class ArrayCore(NamedTuple):
         """Set V of these states to their values, which T moves by ``drift``, and all others."""
         V[self.states] = values
         for layer in reversed(self.layers):
-            self.whole.follow_back(V, layer, self.transitions[layer], drift)
+            self.whole.follow_back(V, layer, self.transitions, drift)
 
 
 def peel(P: Any) -> tuple[Bools, list[Integers]]:
@@ -296,15 +341,15 @@ def peel(P: Any) -> tuple[Bools, list[Integers]]:
     return is_left, layers
 
 
-def equations_of(P: Any) -> Any:
-    """Return I - P, CSR."""
-    return csr_array(eye_array(P.shape[0], format="csr") - P)
+def nearly_largest(rewards: Floats) -> Bools:
+    """Return which of the rewards count as largest."""
+    return np.asarray(rewards >= rewards.max() - NEARLY * np.abs(rewards).max())
 
 
 def sweeps_in_place(P: Any, rewards: Floats) -> Multiply:
     """Return what one sweep in place does to a vector, backwards from the largest rewards."""
     equations = equations_of(P)
-    order = backward_order(equations, rewards >= rewards.max() - NEARLY * np.abs(rewards).max())
+    order = backward_order(equations, nearly_largest(rewards))
     rows = tril(equations[order][:, order], format="csc")
     factors = splu(rows, permc_spec="NATURAL", diag_pivot_thresh=0.0)
 

@@ -151,7 +151,7 @@ def improve(
 @njit(
     tuple_of((float64, float64))(
         *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, float64[::1]),
-        int64,
+        *(int64, int64),
     ),
     **OPTIONS,
 )
@@ -167,16 +167,22 @@ def follow(
     V: Any,
     out: Any,
     form: Any,
+    n_times: Any,
 ) -> Any:
-    """Set ``out`` to rewards + gamma P V, row by row; return the least and the largest change."""
+    """Set ``out`` to rewards + gamma P V, row by row; return the least and the largest change.
+
+    That is done ``n_times``, which changes nothing but in place; the last changes are returned.
+    """
     lo, hi = np.inf, -np.inf
-    for s in range(begin, end):
-        i, j = index(room[s]), index(stop[s])
-        x = expected(i, j, columns, entries, V, form)
-        x = rewards[s] + gamma * x
-        d = x - V[s]
-        lo, hi = min(lo, d), max(hi, d)
-        out[s] = x
+    for _ in range(n_times):
+        lo, hi = np.inf, -np.inf
+        for s in range(begin, end):
+            i, j = index(room[s]), index(stop[s])
+            x = expected(i, j, columns, entries, V, form)
+            x = rewards[s] + gamma * x
+            d = x - V[s]
+            lo, hi = min(lo, d), max(hi, d)
+            out[s] = x
     return lo, hi
 
 

@@ -24,11 +24,10 @@ from scipy.sparse.linalg import splu
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers._bounds import UNBOUNDED, Discounting
-from skmdp.solvers._equations import solve_band, solve_krylov
+from skmdp.solvers._equations import equations_of, solve_band, solve_krylov
 from skmdp.solvers._kernels import (
     ArrayPolicy,
     Choices,
-    equations_of,
     first_best,
     improve,
     padded,
@@ -180,11 +179,12 @@ def endless_pairs(process: MDP, pairs: Integers) -> Integers:
 def solve_policy(policy: MDP, d: Floats, guess: Floats) -> Floats:
     """Return the x with x = d + P x over the acting states; the guess may be it already."""
     n = len(d)
-    equations = equations_of(policy.transitions[:, :n])
+    P = policy.transitions[:, :n]
+    equations = equations_of(P)
     if np.abs(d - equations @ guess).max() <= last_bits(policy, d, guess):
         return guess
     if n > FEW_STATES:
-        x = solve_band(equations, d)
+        x = solve_band(P, d)
         if x is None:
             x = solve_by_rounds(policy, equations, d, guess)
         if x is not None:

@@ -16,10 +16,12 @@ from skmdp.solvers._bounds import (
 )
 from skmdp.solvers._compiled_pairs import CompiledPairs, pairs_of
 from skmdp.solvers._equations import solve_dense
+from skmdp.solvers._kernels import ArrayPairs
 from skmdp.solvers._sweeps import IN_PLACE, STILL, Evaluator, until_slow
 from skmdp.solvers._ties import count_undecided
 
-# Improvements after which the width must have fallen to a share for work to go on as it is.
+# Improvements within which the width must fall to a share of its largest for work to go on as it
+# is.
 FEW_IMPROVEMENTS, LEAST_PROGRESS = 24, 0.5
 # Discounted sum of ones up to which rounding leaves enough digits in place, where values are whole.
 MOST_IN_PLACE = 1e6
@@ -81,9 +83,11 @@ class Search:
             self._full = gamma * process.transitions[:, :n]
         self._may_solve = is_solvable and self._full is None
         self._may_change, self._evaluation = may_change, evaluation
+        may_leave = may_change and evaluation.leaves
+        self._may_seek = may_leave and self._may_solve
         self._work_as_given(None)
         is_compiled = isinstance(self.pairs, CompiledPairs)
-        if is_compiled and may_change and evaluation.leaves and discounting.most < MOST_IN_PLACE:
+        if is_compiled and may_leave and discounting.most < MOST_IN_PLACE:
             pace = until_slow(len(mdp.rewards) / n)
             self._evaluator = evaluation(discounting, pace, may_solve=False)
         V = np.zeros(n) if initial_values is None else initial_values[mdp.acting_states]
@@ -205,11 +209,34 @@ class Search:
             policy, V, step, cheap=self._cheap(is_new), is_new=is_new, wanted=wanted
         )
         self._widths.append(self._evaluator.discounting.width(step.lo, step.hi))
-        if self._evaluator.stops and len(self._widths) > FEW_IMPROVEMENTS:
-            before = self._widths[-1 - FEW_IMPROVEMENTS]
-            self._evaluator.is_slow |= self._widths[-1] > LEAST_PROGRESS * before
-        if self._evaluator.is_slow and isinstance(self._given, CompiledPairs):
-            self._work_in_place(self._given)
+        if isinstance(self._given, CompiledPairs):
+            if self._evaluator.is_slow or (self._evaluator.stops and self._is_stuck()):
+                self._work_in_place(self._given)
+        elif self._may_seek and self._is_stuck():
+            self._seek()
+
+    def _is_stuck(self) -> bool:
+        """Return whether improvements have hardly helped for some time."""
+        widths = self._widths[-1 - FEW_IMPROVEMENTS :]
+        return len(widths) > FEW_IMPROVEMENTS and widths[-1] > LEAST_PROGRESS * max(widths)
+
+    def _seek(self) -> None:
+        """Go on from the policy that takes the shortest way to the largest rewards, if that pays.
+
+        Improvements alone find a way one step after the other. What proves more is better.
+        """
+        self._may_seek = False
+        policy = self.pairs.shortcut() if isinstance(self.pairs, ArrayPairs) else None
+        if policy is None:
+            return
+        V = self._evaluator.solve(policy, self.V, 0.0, np.inf, 0.0)
+        if V is None:
+            return
+        if self.forgets_level:  # rounding is relative to what is left
+            V[: self.pairs.n_acting] -= shared_part(V[: self.pairs.n_acting])
+        change = self.pairs.improve(V, self._slack)
+        if self._discounting.width(change.lo, change.hi) < self._widths[-1]:
+            self.V = V
 
     def _cheap(self, is_new: float) -> int:
         """Return how many sweeps are done in any case, from the share of new actions."""

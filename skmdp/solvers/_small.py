@@ -19,7 +19,8 @@ from skmdp.solvers._solution import Solution
 UNSOLVED, PROVEN, STOPPED, FINAL = range(4)
 # States, and entries of P, up to which a process is small.
 MOST_STATES, MOST_ENTRIES = 2_000, 200_000
-# States up to which the equations of a policy are solved by elimination.
+# States up to which the equations of a policy are solved by elimination in any case. Of more
+# states they are in a band as wide.
 FEW_STATES = 200
 # Improvements of a policy, and sweeps over it after each of them.
 MOST_ITERATIONS, MOST_SWEEPS = 1000, 200
@@ -145,7 +146,7 @@ def search_each(
     details = Details(np.empty(n_pairs), np.empty(n_pairs), np.zeros(n), np.empty(MOST_ITERATIONS))
     longest = np.maximum.reduceat(np.diff(structure.indptr), structure.first[:-1])
     room = as_codes(np.append(0, longest.cumsum()))
-    n_solved = n_acting if n_acting <= FEW_STATES else 0
+    widest = 2 * min(n_acting, FEW_STATES) - 1
     load_small()(
         begin,
         end,
@@ -166,7 +167,7 @@ def search_each(
         np.empty(n_acting, np.uint32),
         np.empty((4, n)),
         np.empty(MOST_SWEEPS),
-        np.empty((n_solved, n_solved)),
+        np.empty(n_acting * widest),
     )
     is_short = (results.how[begin:end] == STOPPED) & (results.n_iter[begin:end] < max_iter)
     results.how[begin:end][is_short] = UNSOLVED

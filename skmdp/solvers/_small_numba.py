@@ -15,18 +15,17 @@ import numpy as np
 from numba import boolean, float64, int8, int32, int64, njit, types, uint32, uint64, void
 
 from skmdp.solvers import _bounds, _sweeps
+from skmdp.solvers._band_numba import move_to_zero, solve, sweeps_worth, worth_at_once
 from skmdp.solvers._driver import LARGEST_SHARE
 from skmdp.solvers._kernels import Change
 from skmdp.solvers._kernels_numba import follow, improve
 from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, index, read_only
 from skmdp.solvers._search import FEW_SWEEPS
-from skmdp.solvers._small import FINAL, PROVEN, UNSOLVED
+from skmdp.solvers._small import FEW_STATES, FINAL, PROVEN, UNSOLVED
 from skmdp.solvers._ties_numba import conclude
 
 # Sweeps to come from which another way is better where states are not few.
 MANY_SWEEPS = 100
-# Steps of elimination, of which there are n^3 / 3, that take as long as one of a sweep, times 3.
-FASTER = 12
 STILL = _sweeps.STILL
 TOLERANCE, STILL_TOLERANCE = _sweeps.AS_GIVEN.tolerance, _sweeps.AS_GIVEN.still_tolerance
 NO_CHOICE = np.uint32(2**32 - 1)
@@ -43,65 +42,6 @@ interval_of, noise_of, proof_of, sweeps_to_come = (
 
 
 @njit(**INNER)
-def move_to_zero(V: Any) -> None:
-    """Take off what all values share."""
-    least, most = np.inf, -np.inf
-    for s in range(index(len(V))):
-        least, most = min(least, V[s]), max(most, V[s])
-    shared = max(least, min(0.0, most))
-    for s in range(index(len(V))):
-        V[s] -= shared
-
-
-@njit(**INNER)
-def eliminate(A: Any, d: Any) -> Any:
-    """Solve A x = d, x taking the place of d; return if that works.
-
-    Rows of A are dominated by their diagonal, so no pivot need be looked for.
-    """
-    n = index(len(d))
-    for i in range(n):
-        if not A[i, i] > 0.0:
-            return False
-        for s in range(i + ONE, n):
-            if A[s, i] != 0.0:
-                factor = A[s, i] / A[i, i]
-                for t in range(i + ONE, n):
-                    A[s, t] -= factor * A[i, t]
-                d[s] -= factor * d[i]
-    for i in range(n):
-        row = n - ONE - i
-        for t in range(row + ONE, n):
-            d[row] -= A[row, t] * d[t]
-        d[row] /= A[row, row]
-    return True
-
-
-@njit(**INNER)
-def solve(policy: Any, gamma: Any, forgets: Any, before: Any, V: Any, d: Any, A: Any) -> Any:
-    """Set V to the values of the policy by its equations; return if that works.
-
-    V is one sweep after ``before``. Rounding is relative to the distance from there.
-    """
-    room, stop, columns, entries = policy[:4]
-    n = index(len(d))
-    for s in range(n):
-        d[s] = V[s] - before[s]
-        for t in range(n):
-            A[s, t] = 0.0
-        A[s, s] = 1.0
-        for j in range(index(room[s]), index(stop[s])):
-            if columns[j] < n:
-                A[s, columns[j]] -= gamma * entries[j]
-    if forgets:
-        move_to_zero(d)
-    is_solved = eliminate(A, d)
-    for s in range(n):
-        V[s] = before[s] + d[s]
-    return is_solved
-
-
-@njit(**INNER)
 def evaluate(
     policy: Any,
     gamma: Any,
@@ -111,6 +51,7 @@ def evaluate(
     is_still: Any,
     cheap: Any,
     many: Any,
+    took: Any,
     form: Any,
     V: Any,
     spare: Any,
@@ -120,7 +61,9 @@ def evaluate(
 ) -> Any:
     """Move V towards the values of the policy; return it, what is spare, and if it was fast.
 
-    As ``_sweeps.Evaluator.evaluate``.
+    As ``_sweeps.Evaluator.evaluate``. Where more than ``many`` sweeps are to come, another way is
+    better. ``took`` is how many sweeps a policy would have taken that was solved instead, and may
+    take again, 0 if there was none; the fourth number returned is that for the next.
     """
     n, is_fast = index(len(d)), True
     for s in range(n):
@@ -128,19 +71,29 @@ def evaluate(
     enough = 2 * proof.noise * most
     low, up = interval_of(least, most, proof.lo, proof.hi, 0.0)
     goal = max((STILL_TOLERANCE if is_still else TOLERANCE) * (up - low), enough)
+    worth, below, above = -1.0, index(0), index(0)  # elimination is looked at when it may pay
     for k in range(len(widths)):
-        lo, hi = follow(index(0), n, *policy, gamma, V, spare, form)
+        lo, hi = follow(index(0), n, *policy, gamma, V, spare, form, 1)
         V, spare = spare, V
         low, up = interval_of(least, most, lo, hi, 0.0)
         widths[k] = up - low
         if up - low <= (goal if k + 1 >= cheap else enough):
             break
-        if many < FEW_SWEEPS or sweeps_to_come(widths[: k + 1], goal) > many:
-            is_fast = len(A) > 0 and solve(policy, gamma, least == most, spare, V, d, A)
+        to_come = max(took if k == 0 else 0.0, sweeps_to_come(widths[: k + 1], goal))
+        if not to_come > 0.0:
+            continue
+        if worth < 0.0:
+            worth, below, above = sweeps_worth(policy, n, index(len(A)) // n)
+        if to_come > worth:
+            took = max(took, to_come)
+            is_fast = solve(policy, gamma, least == most, below, above, spare, V, d, A)
+            break
+        if to_come > many:
+            is_fast = False
             break
     if least == most:
         move_to_zero(V[:n])
-    return V, spare, is_fast
+    return V, spare, is_fast, took
 
 
 @njit(**INNER)
@@ -181,10 +134,9 @@ def search(
     n, n_states = index(len(chosen)), index(len(V))
     d, no_codes, no_numbers = vectors[3][:n], room[:0], widths[:0]
     cheap = len(Q) // len(chosen) + FEW_SWEEPS
-    # What is worth more than so many sweeps: elimination, or that others do the work.
-    many = float(n) ** 3 / (FASTER * len(policy[2]) + 1)
-    if not len(A):  # see ``_sweeps.until_slow``
-        many = max(MANY_SWEEPS, float(cheap) ** 2)
+    # What is worth more than so many sweeps: that others do the work, see ``_sweeps.until_slow``.
+    many = np.inf if n <= FEW_STATES else max(MANY_SWEEPS, float(cheap) ** 2)
+    took = worth_at_once(n, len(policy[2]), float(FEW_SWEEPS))
     slack, n_iter, wanted, was_rounding = 0.0, 0, np.inf, False
     while True:
         is_zero = is_start & (n_iter == 0)
@@ -214,8 +166,8 @@ def search(
                 return how, n_iter, is_proven, target, proof, n_undecided
             wanted = min(share, LARGEST_SHARE) * proof.spread_bound
         n_sweeps = cheap if n_changed <= STILL * n else FEW_SWEEPS
-        V, TV, is_fast = evaluate(
-            *(policy, gamma, least, most, proof, n_changed == 0, n_sweeps, many, form),
+        V, TV, is_fast, took = evaluate(
+            *(policy, gamma, least, most, proof, n_changed == 0, n_sweeps, many, took, form),
             *(TV, V, widths, d, A),
         )
         if not is_fast:
@@ -260,7 +212,7 @@ TABLE = types.Array(float64, 2, "C", readonly=True)
         *(float64[:, ::1], int64[:, ::1], float64[::1], boolean[::1], int64[::1], int64[::1]),
         *(int8[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1]),
         *(CODES, uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1], uint32[::1]),
-        *(float64[:, ::1], float64[::1], float64[:, ::1]),
+        *(float64[:, ::1], float64[::1], float64[::1]),
     ),
     **OPTIONS,
 )

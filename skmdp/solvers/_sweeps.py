@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from skmdp._typing import Floats
 from skmdp.solvers._bounds import Discounting, Proof, nearest_to_zero, shared_part
 from skmdp.solvers._equations import (
     Policy,
     cheap_band,
+    cost_of_band,
     solve_band,
     solve_dense,
     solve_krylov,
+    widths_of,
 )
-from skmdp.solvers._kernels import equations_of
 
 # Every so many sweeps, from the second time on, the number of those to come is predicted.
 SWEEPS_BETWEEN = 4
@@ -86,8 +88,9 @@ class Evaluator:
         self.discounting = discounting
         self._pace, self._may_solve, self.stops = pace, may_solve, pace.stops
         # How often a band was too wide, what it could have cost the last time, and whether the last
-        # was narrow.
+        # was narrow, and one so narrow as to cost less than many sweeps.
         self._n_refusals, self._refused, self._is_narrow = 0, math.inf, False
+        self._is_quick = False
         self.least_to_come = self._drift = 0.0
         self._has_core = True
         self._many_sweeps = pace.very_many_sweeps
@@ -96,7 +99,7 @@ class Evaluator:
     def recall(self, before: Evaluator) -> None:
         """Take over what was seen of bands before."""
         self._n_refusals, self._refused = before._n_refusals, before._refused
-        self._is_narrow = before._is_narrow
+        self._is_narrow, self._is_quick = before._is_narrow, before._is_quick
 
     def evaluate(
         self,
@@ -116,7 +119,7 @@ class Evaluator:
         """
         goal, enough = self._goal(step, is_new)
         enough = max(enough, wanted)
-        solved = self._along_paths(policy, V, goal, is_new)
+        solved = self._at_once(policy, V, goal, is_new)
         core = self._core(policy, V, is_new) if solved is None else None
         if solved is not None:
             V = solved
@@ -185,9 +188,12 @@ class Evaluator:
         tolerance = self._pace.tolerance if is_new > 0 else self._pace.still_tolerance
         return max(tolerance * self.discounting.width(step.lo, step.hi), enough), enough
 
-    def _along_paths(self, policy: Policy, V: Floats, goal: float, is_new: float) -> Floats | None:
-        """Return the values of a policy that leads from each state to one other at most."""
-        if not self._may_solve or policy.along_paths is None:
+    def _at_once(self, policy: Policy, V: Floats, goal: float, is_new: float) -> Floats | None:
+        """Return the values of a policy whose equations cost less than sweeps, else None.
+
+        It leads from each state to one other at most, or another was slow, and its band narrow.
+        """
+        if not self._may_solve or (policy.along_paths is None and not self._is_quick):
             return None
         return self.solve(policy, V, goal, math.inf, is_new)
 
@@ -265,22 +271,27 @@ class Evaluator:
             return None
         is_wide = not self._is_narrow and policy.spreads(most)
         P = None if is_wide else policy.transitions()
-        x = None if P is None else solve_rest(equations_of(P), d, most, self._is_narrow)
+        x = None if P is None else solve_rest(P, d, most, self._is_narrow)
         self._is_narrow = x is not None
+        if P is not None and x is not None and not self._is_quick:
+            cost = cost_of_band(len(d), *widths_of(P))
+            self._is_quick = cost <= self._pace.many_sweeps * P.nnz
         if x is None:
             self._n_refusals, self._refused = self._n_refusals + 1, most
         return x
 
 
-def solve_rest(equations: Any, d: Floats, most: float, is_narrow: bool) -> Floats | None:
-    """Solve by elimination in a band, without the first states that are as good as solved.
+def solve_rest(P: Any, d: Floats, most: float, is_narrow: bool) -> Floats | None:
+    """Solve x = d + P x in a band, without the first states that are as good as solved.
 
     That is, where no others lead to them. None if the band is too wide.
     """
     start = int(np.argmax(np.abs(d) > SETTLED * np.abs(d).max()))
-    if not start or equations[start:, :start].nnz:
-        return solve_band(equations, d, most, is_narrow)
-    x = solve_band(equations[start:, start:], d[start:], most, is_narrow)
+    rest = P.indptr[start]
+    if not start or P.indices[rest:].min(initial=start) < start:
+        return solve_band(P, d, most, is_narrow)
+    rows = P.data[rest:], P.indices[rest:] - start, P.indptr[start:] - rest
+    x = solve_band(csr_array(rows, shape=(len(d) - start,) * 2), d[start:], most, is_narrow)
     return None if x is None else np.append(np.zeros(start), x)
 
 

@@ -79,7 +79,8 @@ class CountedLoops:
         return self._loops.improve(begin, end, first, indptr, *others)
 
     def follow(self, begin, end, room, stop, *others):
-        self.n_read += int((stop[begin:end].astype(np.int64) - room[begin:end]).sum())
+        n_entries = int((stop[begin:end].astype(np.int64) - room[begin:end]).sum())
+        self.n_read += others[-1] * n_entries
         return self._loops.follow(begin, end, room, stop, *others)
 
 
