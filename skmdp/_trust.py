@@ -119,7 +119,7 @@ def in_time_of(log: Transitions, cut_share: float) -> InTime | None:
 
 
 def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | None:
-    """Return where in their episodes the rows of a log lie, and at which steps, by its pairs.
+    """Return where in their episodes the rows of a log lie, and at which steps, by its triples.
 
     None where the log tells it of each row, or does not. The latter only where steps count on from
     one episode to the next.
@@ -129,6 +129,7 @@ def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | 
     both = (log.lots.steps, log.lots.dates)
     return tuple(
         Steps.of_rewards(
+            counts.find_triples(found.state_codes, found.action_codes, found.next_codes),
             counts.find_pairs(found.state_codes, found.action_codes),
             found.block,
             found.n_rows,

@@ -67,11 +67,13 @@ ROUNDING = 1e-9
 class Steps:
     """How many rows of each group lie in each block of time, and what lots of episodes were paid.
 
-    A cell holds the ``n_rows`` (n_cells,) of a ``group`` in a ``block``, both (n_cells,), and
-    ``amounts`` (n_cells,) are their rewards less the mean in the group, on average. ``of_lots``
-    (n_lots, n_blocks) are such amounts, added up over the rows of each lot and block.
+    A cell holds the ``n_rows`` (n_cells,) of a ``triple``, which is of a ``group``, in a ``block``,
+    all (n_cells,), and ``amounts`` (n_cells,) are their rewards less the mean in the group, on
+    average. ``of_lots`` (n_lots, n_blocks) are such amounts, added up over the rows of each lot and
+    block.
     """
 
+    triple: Integers
     group: Integers
     block: Integers
     n_rows: Floats
@@ -80,18 +82,27 @@ class Steps:
 
     @classmethod
     def of_rewards(
-        cls, group: Integers, block: Integers, n_rows: Floats, rewards: Floats, of_lots: Floats
+        cls,
+        triple: Integers,
+        group: Integers,
+        block: Integers,
+        n_rows: Floats,
+        rewards: Floats,
+        of_lots: Floats,
     ) -> Steps:
         """Fill in the amounts, given the rewards of cells together, (n_cells,)."""
         n_groups = int(group.max(initial=-1)) + 1
         means = divide(*(sum_by_code(group, one, n_groups) for one in (rewards, n_rows)))
-        return cls(group, block, n_rows, rewards / n_rows - means[group], of_lots)
+        return cls(triple, group, block, n_rows, rewards / n_rows - means[group], of_lots)
 
-    def entries(self, residuals: Residuals) -> Integers:
-        """Return an entry of the log for each cell that is of the same group, (n_cells,)."""
-        entry_of = np.zeros(len(residuals.parent), dtype=np.intp)
-        entry_of[residuals.group] = np.arange(len(residuals.group))
-        return np.asarray(entry_of[self.group])
+    def entries(self, triple: Integers) -> Integers:
+        """Return an entry of the log for each cell that is of the same triple, (n_cells,).
+
+        ``triple`` (n_entries,) is that of each entry.
+        """
+        entry_of = np.zeros(int(triple.max(initial=-1)) + 1, dtype=np.intp)
+        entry_of[triple] = np.arange(len(triple))
+        return np.asarray(entry_of[self.triple])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,15 +155,18 @@ class Drift:
         episode: Integers,
         sizes: Floats,
         steps: Steps,
+        entry: Integers,
     ) -> Drift:
-        """Look for a drift over steps where entries hold rows of all of them."""
+        """Look for a drift over steps where entries hold rows of all of them.
+
+        ``entry`` (n_cells,) is one of the log that moves estimates as the rows of each cell do.
+        """
         rows, group, n = _told_groups(residuals)
         n_groups, n_blocks = len(residuals.parent), steps.of_lots.shape[1]
         code = steps.group * n_blocks + steps.block
         N = _table(code, steps.n_rows, n_groups, n_blocks)[residuals.rows_of_groups > MORE_THAN_ONE]
         by_group = _by_episode(residuals, rows, group, episode, len(n))
         u = steps.of_lots - by_group @ (N / n[:, np.newaxis])
-        entry = steps.entries(residuals)
         none = cls._nothing(steps.block, state[entry], n_blocks, steps.n_rows)
         return cls._of_sums(replace(none, entry=entry), N, u, sizes)
 

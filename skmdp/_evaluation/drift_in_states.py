@@ -171,32 +171,41 @@ class DriftInStates:
         And standard errors: of the difference, of what is left of it, and by how much what is due
         to time changes with the number of blocks.
         """
-        error: Callable[[Floats], float]
-        if self.counted is None:
-            of_rows, *dues = self._moved_and_due(one, other)
-            sums, error = dues, self._error
-        else:
+        of_rows, *dues = self._amounts_and_due(one, other)
+        sums = [float(self.residuals.of_all_rows(due).sum()) for due in dues]
+        error: Callable[[Floats], float] = self._error
+        if self.counted is not None:
             of_rows = self._moved(one, other)
             dues = [look._due(of_rows)[0] for look in self._looks]
-            sums = [due * self.residuals.amounts for due in dues]
-            error = self.counted.errors(of_rows, one.weights - other.weights)
+            error = self.counted.errors(self.residuals, of_rows, one, other)
         told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
-        return (
-            [float(self.residuals.of_all_rows(due).sum()) for due in sums],
-            [error(amounts) for amounts in told_apart],
-        )
+        return sums, [error(amounts) for amounts in told_apart]
 
-    def _moved_and_due(self, one: Outcomes, other: Outcomes) -> list[Floats]:
-        """Return by how much rows move the difference, and of it by time alone, each (n_rows,).
+    def _amounts_and_due(self, one: Outcomes, other: Outcomes) -> list[Floats]:
+        """Return what rows add to the difference, and of it what is due to time, each (n_rows,).
 
-        By time as all blocks tell it, half and a quarter as many.
+        That as all blocks tell it, half and a quarter as many.
         """
         of_both = []
         for outcomes in (one, other):
-            amounts, weights = self._amounts(outcomes), outcomes.weights
+            weights, amounts = self._weights_and_amounts(outcomes)
             dues = (look._due(weights)[0] for look in self._looks)
             of_both.append([amounts * moved for moved in (weights, *dues)])
         return [x - y for x, y in zip(*of_both, strict=True)]
+
+    def _weights_and_amounts(self, outcomes: Outcomes) -> tuple[Floats, Floats]:
+        """Return by how much rows move an estimate, and what they were paid and led to.
+
+        The latter less the mean in the pair, both (n_rows,).
+        """
+        weights, following = outcomes.weights, outcomes.following
+        if self.counted is not None:
+            weights = weights[self.counted.entry]
+            following = None if following is None else following[self.counted.entry]
+        if following is None:
+            return weights, self.residuals.amounts
+        following = replace(self.residuals, amounts=following).apart().amounts
+        return weights, self.residuals.amounts + following
 
     def _due(self, moved: Floats) -> tuple[Floats, float, float]:
         """Return by how much each row moves a difference by time alone, (n_rows,).
@@ -216,13 +225,6 @@ class DriftInStates:
         drawn[rows] = ways.ravel()[cell]
         of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
         return drawn - of_pairs[log.group], untold, float(np.abs(shares).sum())
-
-    def _amounts(self, outcomes: Outcomes) -> Floats:
-        """Return what rows were paid and led to, less the mean in the pair, (n_rows,)."""
-        if outcomes.following is None:
-            return self.residuals.amounts
-        following = replace(self.residuals, amounts=outcomes.following).apart()
-        return self.residuals.amounts + following.amounts
 
     @cached_property
     def _looks(self) -> tuple[DriftInStates, DriftInStates, DriftInStates]:
@@ -311,35 +313,36 @@ class DriftInStates:
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """What is known where only numbers of rows and sums of rewards are, by group and block of time.
+    """What is known where rows are counted and rewards added up, by triple and block of time.
 
     ``entry`` (n_cells,) is one of the log that moves estimates as the rows of each cell do,
-    ``variance`` (n_cells,) that of the rewards of these rows together, ``by_episode`` the rows of
-    the log as their episodes hold them.
+    ``by_episode`` the rows of the log as their episodes hold them.
     """
 
     entry: Integers
-    variance: Floats
     by_episode: DriftInStates
 
     @classmethod
-    def look(cls, by_episode: DriftInStates, steps: Steps) -> DriftInStates:
+    def look(cls, by_episode: DriftInStates, steps: Steps, entry: Integers) -> DriftInStates:
         """Deal the rows of each state to blocks of time, as they are counted."""
-        log = by_episode.residuals
-        squares = log.sums(log.amounts**2, log.group, len(log.parent))
-        variance = divide(squares, log.rows_of_groups)[steps.group] * steps.n_rows
-        cells = Residuals(steps.amounts, steps.group, log.parent, steps.n_rows)
-        counted = cls(steps.entries(log), variance, by_episode)
+        cells = Residuals(steps.amounts, steps.group, by_episode.residuals.parent, steps.n_rows)
         no_episode = np.zeros(len(steps.group), dtype=np.intp)
-        return replace(DriftInStates.of(cells, steps.block, no_episode), counted=counted)
+        look = DriftInStates.of(cells, steps.block, no_episode)
+        return replace(look, counted=cls(entry, by_episode))
 
-    def errors(self, moved: Floats, of_entries: Floats) -> Callable[[Floats], float]:
+    def errors(
+        self, cells: Residuals, moved: Floats, one: Outcomes, other: Outcomes
+    ) -> Callable[[Floats], float]:
         """Return what tells the standard error by episode, given by how much cells move a sum.
 
-        That of what they ``moved`` (n_cells,) is known, and entries of the log move (n_entries,);
-        others are taken to be to it as the errors by rows are.
+        That of what they ``moved`` (n_cells,) is known; others are taken to be to it as the errors
+        by rows are.
         """
-        by_rows = float(np.sqrt(moved**2 @ self.variance))
-        known = self.by_episode._error(of_entries * self.by_episode.residuals.amounts)
+        log = self.by_episode.residuals
+        (w, amounts), (v, others) = map(self.by_episode._weights_and_amounts, (one, other))
+        squares = log.sums(amounts**2, log.group, len(log.parent))
+        variance = cells.of_all_rows(divide(squares, log.rows_of_groups)[cells.group])
+        by_rows = float(np.sqrt(moved**2 @ variance))
+        known = self.by_episode._error(w * amounts - v * others)
         scale = known / by_rows if by_rows else 1.0
-        return lambda weights: scale * float(np.sqrt(weights**2 @ self.variance))
+        return lambda weights: scale * float(np.sqrt(weights**2 @ variance))

@@ -77,6 +77,7 @@ def drifts_in_time(
 
 def drifts_of_lots(
     residuals: Residuals,
+    triple: Integers,
     lot: Integers,
     sizes: Floats,
     places: Steps,
@@ -84,14 +85,16 @@ def drifts_of_lots(
 ) -> Drifts:
     """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
 
-    Rows are counted by their ``places`` in episodes, and by ``dates`` where steps are such.
+    ``triple`` (n_entries,) is that of each entry. Rows are counted by their ``places`` in episodes,
+    and by ``dates`` where steps are such.
     """
     state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
     in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
     episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
 
     def look(steps: Steps) -> Looks:
-        over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps)
-        return (over_all, Counted.look(in_states, steps)) if len(steps.block) else (over_all,)
+        entry = steps.entries(triple)
+        over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
+        return (over_all, Counted.look(in_states, steps, entry)) if len(entry) else (over_all,)
 
     return Drifts((*episodes, *(() if dates is None else look(dates))), look(places))

@@ -170,7 +170,7 @@ class Replay:
         if self.steps is None:
             return None
         sizes = np.bincount(self.episode_of_starts, self.start_weights).astype(np.float64)
-        return drifts_of_lots(residuals, self.episode, sizes, *self.steps)
+        return drifts_of_lots(residuals, self.triple, self.episode, sizes, *self.steps)
 
     @property
     def _all_end(self) -> bool:

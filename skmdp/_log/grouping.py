@@ -77,6 +77,11 @@ class Asked:
         return [f"state{j}" for j in range(len(self.roles.state))] + ["action"]
 
     @property
+    def triple(self) -> list[str]:
+        """Our names of these columns, and of those that tell where rows led to, if anywhere."""
+        return [*self.pair, *(f"to{j}" for j in range(len(self.roles.state)))]
+
+    @property
     def step_is_whole(self) -> bool:
         """Whether steps are whole numbers."""
         return bool(self.schema[str(self.roles.step)].is_integer())

@@ -37,15 +37,16 @@ FIXED_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class StepSums:
-    """When the rows of each state and action were, and what lots were paid then.
+    """When the rows of each state, action and next state were, and what lots were paid then.
 
-    ``n_rows`` (n_cells,) are those of one state, action and ``block`` of time, all (n_cells,),
-    ``rewards`` (n_cells,) theirs together; ``of_lots`` (n_lots, n_blocks) the rewards less their
-    means in the state and action.
+    ``n_rows`` (n_cells,) are those of one state, action, next state (MISSING for none) and
+    ``block`` of time, all (n_cells,), ``rewards`` (n_cells,) theirs together; ``of_lots`` (n_lots,
+    n_blocks) the rewards less their means in the state and action.
     """
 
     state_codes: Integers
     action_codes: Integers
+    next_codes: Integers
     block: Integers
     n_rows: Floats
     rewards: Floats
@@ -54,9 +55,9 @@ class StepSums:
     @classmethod
     def of_one_block(cls, lots: Lots) -> StepSums:
         """Return what tells nothing."""
-        nothing = np.zeros(0, dtype=np.int64)
+        none, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
         of_lots = np.zeros((len(lots.lengths), 1))
-        return cls(nothing, nothing, nothing, np.zeros(0), np.zeros(0), of_lots)
+        return cls(none, none, none, none, numbers, numbers, of_lots)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 A drift of rewards is looked for over the steps of episodes, in blocks of about as many rows. How
 many rows there are at each step follows from how long episodes are. Where steps count on from one
 episode to the next, it is looked for over these as well. Two small tables come to memory each time:
-the number of rows of each state and action by block with their rewards, and for each lot and block
-the rewards less the mean of those of the same state and action.
+the number of rows of each state, action and next state by block with their rewards, and for each
+lot and block the rewards less the mean of those of the same state and action.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from skmdp._log.engines import Tell, collect, fetch, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing
 from skmdp._log.groups import Groups
+from skmdp._log.labels import MISSING
 from skmdp._log.lots import StepSums
 from skmdp._typing import Floats, Integers
 
@@ -36,7 +37,7 @@ def with_steps(
     assert log.lots is not None
     with stage_of(rows, "writing the query"):
         numbers = when(asked)
-        rows = rows.with_columns(counts=_counts(asked))
+        rows = rows.with_columns(counts=_counts(asked), **_led_to(asked))
         rows = rows.with_columns(when=nw.lit(0.0) if numbers is None else numbers)
         lengths = _lengths(rows, asked)
     found = Groups(collect(lengths, "looking for the lengths of episodes", tell))
@@ -65,30 +66,37 @@ def _add_up(
     n_lots, doing = len(log.lots.lengths), "adding up rewards by step"
     with stage_of(rows, "writing the query"):
         cells = _cells(rows, asked)
-    if _n_pairs(log) * n_lots * n_blocks <= MOST_CELLS:  # then the rows are run through but once
+    # Of the rows of an entry some lie in each block at most. Then rows are run through but once.
+    if len(log.state_codes) * n_blocks <= MOST_CELLS:
         cells, tell = fetch(cells, doing, tell).lazy(), None
     with stage_of(rows, "writing the query"):
-        of_pairs, of_lots = _by_pair(cells, asked), _by_lot(cells, asked)
-    pairs = Groups(collect(of_pairs, "counting the rows by step", tell))
+        of_triples, of_lots = _by_triple(cells, asked), _by_lot(cells, asked)
+    triples = Groups(collect(of_triples, "counting the rows by step", tell))
     lots = Groups(collect(of_lots, doing, tell))
-    states = [pairs.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
+    states = [triples.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
     return StepSums(
         log.states.encode(states),
-        log.actions.encode([pairs.labels("action", asked.roles.action)]),
-        pairs.numbers("block").astype(np.int64),
-        pairs.n_rows,
-        pairs.numbers("rewards"),
+        log.actions.encode([triples.labels("action", asked.roles.action)]),
+        _next_codes(log, triples, asked),
+        triples.numbers("block").astype(np.int64),
+        triples.n_rows,
+        triples.numbers("rewards"),
         amounts,
     )
 
 
-def _n_pairs(log: Transitions) -> int:
-    """Return how many pairs of a state and an action a log has."""
-    pair = log.state_codes.astype(np.int64) * len(log.actions) + log.action_codes
-    return int(np.count_nonzero(np.bincount(pair)))
+def _next_codes(log: Transitions, triples: Groups, asked: Asked) -> Integers:
+    """Return the codes of the states that rows led to, MISSING where they led nowhere."""
+    names = asked.roles.state if asked.next_state is None else asked.next_state
+    columns = [triples.labels(f"to{j}", name) for j, name in enumerate(names)]
+    codes = np.full(len(triples.n_rows), MISSING)
+    leads_on = np.flatnonzero(columns[0].codes != MISSING)
+    if len(leads_on):
+        codes[leads_on] = log.states.encode([column.take(leads_on) for column in columns])
+    return codes
 
 
 def _counts(asked: Asked) -> nw.Expr:
@@ -103,9 +111,21 @@ def _counts(asked: Asked) -> nw.Expr:
     leads_on = ~is_missing("next0", dtype)
     if not asked.has("terminated"):
         return counts & (leads_on | ~_is_marked("truncated"))
-    ended = _is_marked("terminated")
-    ended = ended | (_is_true(nw.col("is_before_seen")) & _is_marked("terminated_after"))
-    return counts & (leads_on | ended)
+    return counts & (leads_on | _ended())
+
+
+def _led_to(asked: Asked) -> dict[str, nw.Expr]:
+    """Return where rows led to, null where they led nowhere."""
+    nexts = {f"to{j}": nw.col(f"next{j}") for j in range(len(asked.roles.state))}
+    if not asked.has("terminated"):
+        return nexts
+    return {name: nw.when(~_ended()).then(next_state) for name, next_state in nexts.items()}
+
+
+def _ended() -> nw.Expr:
+    """Tell which rows are marked as the last ones, or lead to what is."""
+    after = _is_true(nw.col("is_before_seen")) & _is_marked("terminated_after")
+    return _is_marked("terminated") | after
 
 
 def _is_marked(flag: str) -> nw.Expr:
@@ -172,14 +192,14 @@ def _in_blocks(rows: nw.LazyFrame[Any], column: str, cuts: Integers | Floats) ->
 
 
 def _cells(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    rewards = nw.col("reward").sum().alias("rewards")
-    return rows.group_by("lot", "block", *asked.pair).agg(nw.len().alias("n"), rewards)
+    told = nw.len().alias("n"), nw.col("reward").sum().alias("rewards")
+    return rows.group_by("lot", "block", *asked.triple, drop_null_keys=False).agg(*told)
 
 
-def _by_pair(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    """Add up rows and rewards of each state and action by block."""
+def _by_triple(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
+    """Add up rows and rewards of each state, action and next state by block."""
     told = nw.col("n").sum().alias("n_rows"), nw.col("rewards").sum()
-    return cells.group_by(*asked.pair, "block").agg(*told)
+    return cells.group_by(*asked.triple, "block", drop_null_keys=False).agg(*told)
 
 
 def _by_lot(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
