@@ -116,3 +116,88 @@ def test_it_does_not_matter_when_a_place_pays():
     assert found[0].drift_gain > 1
     # Longer episodes have other blocks of steps, which account for a little.
     assert_allclose(found[1].drift_gain, found[0].drift_gain, rtol=0.05)
+
+
+def seasons(seed, *, n_episodes=800, n_steps=8):
+    """A log of long episodes that start at any time, in a world in which only seasons matter.
+
+    An action is taken more often in the good one, in which all rows lead up. It pays at the end.
+    """
+    rng = np.random.default_rng(seed)
+    first = np.sort(rng.integers(0, 1000, n_episodes))
+    place, rows = rng.integers(0, 3, n_episodes), []
+    for step in range(n_steps):
+        day = first + 25 * step
+        season = np.sin(2 * np.pi * day / 330)
+        is_new = rng.random(n_episodes) < 0.5 + 0.35 * season
+        goes_up = rng.random(n_episodes) < 0.5 + 0.25 * season
+        to = np.clip(place + np.where(goes_up, 1, -1), 0, 3)
+        is_last = step == n_steps - 1
+        rows.append(
+            pd.DataFrame(
+                {
+                    "episode": np.arange(n_episodes),
+                    "step": pd.Timestamp("2020-02-29") + pd.to_timedelta(day, unit="D"),
+                    "state": place.astype(str),
+                    "action": np.where(is_new, "new", "old"),
+                    "reward": np.where(is_last, to, 0.0),
+                    "next_state": None if is_last else to.astype(str),
+                }
+            )
+        )
+        place = to
+    return pd.concat(rows, ignore_index=True)
+
+
+def as_given(log):
+    return log
+
+
+def by_polars(log):
+    return pytest.importorskip("polars").from_pandas(log).lazy()
+
+
+@pytest.mark.parametrize("read", [as_given, by_polars])
+def test_seasons_that_lead_to_good_states_are_not_taken_for_a_gain(read):
+    """The calendar is told by steps alone: each episode sees several seasons."""
+    found = [
+        evaluate_policy("new", read(seasons(seed)), methods="dm", horizon=8) for seed in range(6)
+    ]
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert not any(one.is_better for one in found)
+
+
+def test_lazy_tables_tell_the_same_of_where_rows_led():
+    log = seasons(0, n_episodes=150)
+    found = [
+        evaluate_policy("new", read(log), methods="dm", horizon=8) for read in (as_given, by_polars)
+    ]
+    assert found[0].drift_gain > 0.2
+    assert found[1].drift_gain == pytest.approx(found[0].drift_gain, rel=0.25)
+
+
+@pytest.mark.parametrize("method", ["dm", "pdwis", "wdr"])
+def test_steps_that_change_in_opposite_ways_are_not_taken_for_a_gain(method):
+    """The first visit gets better over the log and the second worse, and so the actions spread."""
+
+    def visits(seed, n=1000):
+        rng = np.random.default_rng(seed)
+        parts = []
+        for step, sign in enumerate([1, -1]):
+            good = sign * (2 * np.arange(n) / n - 1)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "episode": np.arange(n),
+                        "step": step,
+                        "state": rng.choice(["low", "mid", "high"], n),
+                        "action": np.where(rng.random(n) < 0.5 + 0.4 * good, "new", "old"),
+                        "reward": good + rng.normal(size=n),
+                    }
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    found = [evaluate_policy("new", visits(seed), methods=method, horizon=2) for seed in range(6)]
+    assert sum(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found) >= 5
+    assert not any(one.is_better for one in found)

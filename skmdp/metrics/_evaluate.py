@@ -200,10 +200,11 @@ def evaluate_policy(
     as many blocks would miss of it, plus two times what they add to the error. ``is_better`` asks
     for more than that. Episodes are looked at in the order in which ``X`` holds them and in that of
     their first steps, rows by their place in the episode and, where they differ between episodes,
-    by the steps themselves: dates, or numbers that count on. The episodes of a lazy table are in
-    the order of their first steps, those that start at one step in that of their labels, in 40
-    blocks, and by steps their rewards alone are looked at. Changes within a block go unnoticed, and
-    so does an order of time that neither rows nor steps tell.
+    by the steps themselves: dates, or numbers that count on; and by both at once, in up to 60
+    blocks of time within up to 6 of places. The episodes of a lazy table are in the order of their
+    first steps, those that start at one step in that of their labels, in 40 blocks, and nothing is
+    looked at by both at once. Changes within a block go unnoticed, and so does an order of time
+    that neither rows nor steps tell.
 
     Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
     of rows, which are too small if what the states do not hold makes the rows of an episode alike:
