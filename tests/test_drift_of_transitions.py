@@ -168,7 +168,7 @@ def test_seasons_that_lead_to_good_states_are_not_taken_for_a_gain(read):
 
 
 def test_lazy_tables_tell_the_same_of_where_rows_led():
-    log = seasons(0, n_episodes=150)
+    log = seasons(0)
     found = [
         evaluate_policy("new", read(log), methods="dm", horizon=8) for read in (as_given, by_polars)
     ]
@@ -201,3 +201,30 @@ def test_steps_that_change_in_opposite_ways_are_not_taken_for_a_gain(method):
     found = [evaluate_policy("new", visits(seed), methods=method, horizon=2) for seed in range(6)]
     assert sum(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found) >= 5
     assert not any(one.is_better for one in found)
+
+
+def test_what_actions_lead_to_that_a_policy_does_not_take_adds_no_error():
+    """They lead to a state in which the policy would be worth anything, which it never meets."""
+
+    def log(depth, n=1500):
+        rng = np.random.default_rng(0)
+        falls = rng.random(n) < 0.5
+        is_bad = falls & (rng.random(n) < 0.5)
+        first = pd.DataFrame(
+            {
+                "episode": np.arange(n),
+                "step": 0,
+                "state": "top",
+                "action": np.where(falls, "jump", "rest"),
+                "reward": rng.normal(size=n) - 1.0 * falls,
+                "next_state": np.where(is_bad, "pit", None),
+            }
+        )
+        pit = first[is_bad].assign(step=1, state="pit", action="climb", next_state=None)
+        log = pd.concat([first, pit.assign(reward=-depth)]).sort_values(["episode", "step"])
+        return log.reset_index(drop=True)
+
+    policy = {"top": "rest", "pit": "climb"}
+    found = [evaluate_policy(policy, log(depth), methods="dm") for depth in (1.0, 10_000.0)]
+    assert found[1].is_better
+    assert found[1].drift_gain <= 2 * found[0].drift_gain + 0.1

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from skmdp._estimation.counts import sum_by_code
-from skmdp._evaluation.credibility import Outcomes
+from skmdp._evaluation.credibility import Outcomes, limit_to_usual
 from skmdp._evaluation.direct import (
     DirectEstimate,
     average_estimates,
@@ -110,7 +110,9 @@ class Candidate:
             of_ways = Outcomes.mean([(share, one._drifting("dm")) for share, one in self._ways])
             return replace(of_ways, weights=self._weights_by(method))
         D, M = self._visited
-        return replace(self.outcomes(method), following=divide(M, D)[log.triple])
+        drawn_upon = self._influence_of_triples[0] * log.counts.weights
+        following = limit_to_usual(divide(M, D), drawn_upon)
+        return replace(self.outcomes(method), following=following[log.triple])
 
     def _weights_by(self, method: str) -> Floats:
         """Return by how much the reward of each row moves the estimate of a method, (n,)."""

@@ -49,6 +49,8 @@ from skmdp._typing import Floats, Integers
 FEWEST_ROWS = 4
 # Variances of fewer groups than this, beyond one of each parent, do not show how they differ.
 FEWEST_GROUPS = 10
+# Share of the weight on each side that is not usual.
+RARE = 0.005
 # Relative to what is summed up.
 ROUNDING = 1e-12
 
@@ -160,6 +162,18 @@ class Outcomes:
         ]
         following = divide(np.sum(moved, axis=0), weights) if moved else None
         return replace(parts[0][1], weights=weights, following=following)
+
+
+def limit_to_usual(amounts: Floats, weights: Floats) -> Floats:
+    """Return amounts, those beyond what is usual by weight as the last that are, (n,).
+
+    What follows actions that a policy does not take may be worth anything under the policy, which
+    tells of nothing that the policy meets.
+    """
+    order = np.argsort(amounts, kind="stable")
+    share = np.cumsum(weights[order])
+    ends = np.searchsorted(share, share[-1] * np.array([RARE, 1 - RARE]))
+    return np.asarray(np.clip(amounts, *amounts[order[np.minimum(ends, len(order) - 1)]]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ MOST_HIDDEN = 2.0
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
 # Standard errors beyond which larger blocks are seen to miss more of a drift than by chance.
-SEEN = 1.5
+SEEN = 2.0
 # Share of what moves the difference in which time and action may be impossible to tell apart.
 MOST_UNTOLD = 0.01
 # Where an action followed another, one block of time may hold both. So time must not tell the
@@ -159,6 +159,15 @@ class DriftInStates:
         missed = of_all - np.array(of_fewer)
         missed = np.where(missed > SEEN * np.array(chance), missed, 0.0) / [1, 2]
         return max(0.0, of_all + float(missed.max()) + SURE * max(0.0, after - before))
+
+    def tells_more(self, coarser: DriftInStates, one: Outcomes, other: Outcomes) -> bool:
+        """Whether more is due to time by these blocks than by those of another look at the rows.
+
+        More than by chance.
+        """
+        own, others = (look._amounts_and_due(one, other)[1] for look in (self, coarser))
+        more = own - others
+        return bool(self.residuals.of_all_rows(more).sum() > SEEN * self._error(more))
 
     def _moved(self, one: Outcomes, other: Outcomes) -> Floats:
         """Return by how much each row moves the difference of two estimates, (n_rows,)."""

@@ -2,13 +2,14 @@
 
 Times may be good for all rows that are logged then, good for episodes that have come so far, or
 good in some places of the episode and bad in others. The first two may both be so, and are added
-up; the third is looked at by itself, in blocks of time within blocks of places, and counts if it
-may account for more.
+up; the third is looked at by itself, in blocks of time within blocks of places, and counts if these
+tell more than blocks of time alone, beyond chance, and it may account for more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.drift import Drift, Steps
@@ -23,12 +24,12 @@ Looks = tuple[Drift | DriftInStates, ...]
 class Drifts:
     """Looks at what rows are worth by ``when`` they were, by ``how_far`` their episodes had come.
 
-    And by both ``at_once``.
+    And by both ``at_once``, each with the look by when they were that it is finer than.
     """
 
     when: Looks
     how_far: Looks
-    at_once: Looks = ()
+    at_once: tuple[tuple[DriftInStates, DriftInStates], ...] = ()
 
     def part_of(self, one: Outcomes, other: Outcomes, *, must_tell_steps: bool = True) -> float:
         """Return how much of the difference of two estimates drifts may account for, 0 or more.
@@ -38,7 +39,11 @@ class Drifts:
         """
         by_one = [look.part_of(one, other) for look in self.when]
         by_step = [look.part_of(one, other, must_tell=must_tell_steps) for look in self.how_far]
-        by_both = [look.part_of(one, other, must_tell=False) for look in self.at_once]
+        by_both = [
+            look.part_of(one, other, must_tell=False)
+            for look, by_time in self.at_once
+            if look.tells_more(by_time, one, other)
+        ]
         return max(max(by_one, default=0.0) + max(by_step, default=0.0), *by_both, 0.0)
 
 
@@ -58,20 +63,22 @@ def drifts_in_time(
     in each.
     """
 
-    def look_in_states(block: Integers) -> DriftInStates:
+    def look(block: Integers) -> DriftInStates:
         return DriftInStates.of(in_states, block, episode, whole=whole)
 
-    def look(blocks: TimeBlocks) -> Looks:
-        of_all = Drift.of(residuals, state, blocks.of_all, episode)
-        return of_all, look_in_states(blocks.of_each)
-
-    when, how_far = time_blocks(episode, step)
-    places = how_far[0].of_each
-    at_once = (both_at_once(blocks.of_each, places) for blocks in when if places.any())
+    blocks = time_blocks(episode, step)
+    when, how_far = (
+        [(Drift.of(residuals, state, one.of_all, episode), look(one.of_each)) for one in by]
+        for by in blocks
+    )
+    places = blocks[1][0].of_each
+    at_once = (
+        (look(both_at_once(one.of_each, places)), by_time)
+        for one, (_, by_time) in zip(blocks[0], when, strict=True)
+        if places.any()
+    )
     return Drifts(
-        tuple(one for blocks in when for one in look(blocks)),
-        tuple(one for blocks in how_far for one in look(blocks)),
-        tuple(look_in_states(block) for block in at_once),
+        tuple(chain.from_iterable(when)), tuple(chain.from_iterable(how_far)), tuple(at_once)
     )
 
 

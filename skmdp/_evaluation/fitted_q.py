@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from skmdp._evaluation.credibility import Outcomes, Residuals
+from skmdp._evaluation.credibility import Outcomes, Residuals, limit_to_usual
 from skmdp._evaluation.direct import follow_values, follow_visits
 from skmdp._evaluation.drifts import Drifts, drifts_in_time
 from skmdp._evaluation.fitted_estimate import FittedEstimate, average_estimates
@@ -198,7 +198,7 @@ class FittedQ:
         influence = influence_of_rows(discounting, values, discounted, horizon)
         worth = worth_after_visits(values, discounted, horizon) / weights.sum()
         worth = process.averages.means(worth)
-        led_to = reached @ worth
+        led_to = limit_to_usual(reached @ worth, _spread(weights, rows, n))
         following = going_on * self.gamma**times * led_to
         # What the state of a row is worth depends on no action: there is less chance without it.
         following -= self._of_own_states(led_to, begun @ worth)

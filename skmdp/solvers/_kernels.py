@@ -243,8 +243,7 @@ class ArrayPolicy:
         P = process.transitions
         if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n:
             return None
-        P = process.all_transitions(0)
-        if P is None:
+        if process.all_transitions(0) is not P:  # hubs lead out of any core
             return None
         P = P[:, :n] if P.shape[1] > n else P
         is_left, layers = peel(P)
