@@ -263,7 +263,7 @@ class DriftInStates:
         within = of_blocks - between
         total, elsewhere = of_blocks.sum(axis=1), within.sum(axis=1) - within.max(axis=1)
         freedom = np.maximum(n_blocks - 1, 1), np.maximum(n.sum(axis=1) - n_blocks, 1)
-        by_chance = beta.isf(UNLIKELY / n_states, freedom[0] / 2, freedom[1] / 2)
+        by_chance = beta.isf(UNLIKELY / max(1, n_states), freedom[0] / 2, freedom[1] / 2)
         is_told_by_time = (n_blocks > 1) & (between.sum(axis=1) > by_chance * total)
         is_replaced = is_told_by_time & (elsewhere < LITTLE * total)
         return float(np.where(is_replaced, size, untold).sum())
