@@ -94,7 +94,7 @@ HELD = {
     ("random 1e4", "numba"): 1.8,
     ("random 2e4 .999", "numba"): 1.9,
     ("grid 200", "numpy"): 0.44,
-    ("grid 500", "numba"): 4.5,
+    ("grid 500", "numba"): 4,
     ("logs 5e4", "numba"): 4,
     ("logs 5e4", "numpy"): 1.7,
     ("queue 5000x10", "numba"): 60,
