@@ -96,8 +96,8 @@ def time_blocks(
 def both_at_once(when: Integers, how_far: Integers) -> Integers:
     """Return blocks of time within blocks of places, of ``when`` and ``how_far``, each (n_rows,).
 
-    They are in the order of places, those of one place in that of time, and no more than those of
-    either alone.
+    They are in the order of places, those of one place in that of time, and no more in all than a
+    state may have of time alone.
     """
     far = np.unique(how_far * FEW_PLACES // (int(how_far.max()) + 1), return_inverse=True)[1]
     n_times, n_places = int(when.max()) + 1, int(far.max()) + 1
