@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -23,6 +24,9 @@ from skmdp.mdp._checks import (
     check_successors,
 )
 from skmdp.mdp._gymnasium import parts_of_environment
+
+# Entries of some rows of a CSR array, on average, up to which these are copied entry by entry.
+FEW_ENTRIES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,7 +308,7 @@ class MDP:
             raise ValueError("pairs must be ascending positions, at least one.")
         parts = {name: getattr(self, name) for name in self.per_pair}
         return self.unchecked(
-            **{name: None if part is None else part[pairs] for name, part in parts.items()}
+            **{name: None if part is None else rows_at(part, pairs) for name, part in parts.items()}
         )
 
     def unchecked(self, **changes: Any) -> Self:
@@ -328,9 +332,10 @@ class MDP:
         0.0
         """
         changed = object.__new__(type(self))
+        parts, own = vars(changed), vars(self)
         for field in fields(self):
-            part = changes[field.name] if field.name in changes else getattr(self, field.name)
-            object.__setattr__(changed, field.name, part)
+            name = field.name
+            parts[name] = changes[name] if name in changes else own[name]
         return changed
 
     # ----------------------------------------------------------------------------------- values
@@ -534,6 +539,25 @@ class MDP:
             pair_state=code[self.pair_state],
             initial_distribution=None,
         )
+
+
+def rows_at(part: Any, pairs: Integers) -> Any:
+    """Return what is at some positions of an array, or some rows of a CSR array.
+
+    Where these are short and few, what scipy checks takes longer than to copy them.
+    """
+    if not isinstance(part, csr_array) or part.nnz * len(pairs) > FEW_ENTRIES * part.shape[0]:
+        return part[pairs]
+    begin = part.indptr[pairs]
+    lengths = part.indptr[pairs + 1] - begin
+    indptr = np.zeros(len(pairs) + 1, part.indptr.dtype)
+    lengths.cumsum(out=indptr[1:])
+    at = (begin - indptr[:-1]).astype(np.intp).repeat(lengths)
+    at += np.arange(len(at))
+    rows = copy(part)
+    rows.resize(len(pairs), part.shape[1])
+    rows.data, rows.indices, rows.indptr = part.data[at], part.indices[at], indptr
+    return rows
 
 
 def renumber_columns(matrix: Any, code: Integers) -> Any:

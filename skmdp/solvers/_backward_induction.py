@@ -130,9 +130,9 @@ def backward_induction(
         rounded = mdp.rounding * (mdp.largest_reward + float(np.abs(V).max()))
         error = factor * error + rounded
         bound = max(bound, error)
-        TV, gaps = improve(process, choices, V, gamma)
+        TV, Q = improve(process, choices, V, gamma)
         state_values[t, acting] = TV
-        policy[t, acting] = process.pair_action[first_best(choices, gaps)]
+        policy[t, acting] = process.pair_action[first_best(choices, TV, Q)]
         V = padded(TV, n)
     return FiniteSolution(state_values, policy, bound)
 

@@ -23,6 +23,10 @@ from skmdp.solvers._equations import (
     successors,
 )
 
+# Times that pairs could have been dropped until they are.
+TIMES_TO_DROP = 2
+# States for each action from which maxima are faster action by action than state by state.
+STATES_PER_ACTION = 50
 # Share of the largest reward within which rewards count as largest.
 NEARLY = 1e-3
 # Entries that hubs may add to the rows of a policy: for each of its own, and in any case.
@@ -43,47 +47,48 @@ MANY_ROWS = 0.2
 class Choices:
     """Which pairs belong to which acting state.
 
-    ``first`` (n_acting,) is the first pair of every state, ``state`` (n_pairs,) the state of every
-    pair, ``n_each`` the number of pairs of a state if it is the same in all, else 0.
+    ``first`` (n_acting,) is the first pair of every state, ``n_each`` the number of pairs of a
+    state if it is the same in all, else 0; ``n_pairs`` (n_acting,) is that of each.
     """
 
     def __init__(self, process: MDP) -> None:
-        self.first = process.first_pairs
-        self.state = process.pair_state.astype(np.intp, copy=False)
-        n_each = len(self.state) // len(self.first)
-        is_even = n_each * len(self.first) == len(self.state) and bool(
-            (self.first == np.arange(0, len(self.state), n_each)).all()
+        self.first, n_pairs = process.first_pairs, len(process.rewards)
+        n_each = n_pairs // len(self.first)
+        is_even = n_each * len(self.first) == n_pairs and bool(
+            (self.first == np.arange(0, n_pairs, n_each)).all()
         )
         self.n_each = n_each if is_even else 0
+        self.n_pairs: Any = n_each if is_even else np.diff(self.first, append=n_pairs)
 
     def largest(self, Q: Floats) -> Floats:
         """Return the largest Q of every state, (n_acting,)."""
-        if not self.n_each:
+        if not 0 < self.n_each * STATES_PER_ACTION <= len(self.first):
             return np.maximum.reduceat(Q, self.first)
         top = Q[:: self.n_each].copy()
         for action in range(1, self.n_each):
             np.maximum(top, Q[action :: self.n_each], out=top)
         return top
 
+    def of_pairs(self, of_states: Floats) -> Floats:
+        """Return numbers of the acting states for each of their pairs, (n_pairs,)."""
+        return of_states.repeat(self.n_pairs)
 
-def improve(process: MDP, choices: Choices, V: Floats, gamma: float) -> tuple[Floats, ...]:
-    """Apply T once; return T V (n_acting,) and how far below it every pair is, (n_pairs,)."""
+
+def improve(process: MDP, choices: Choices, V: Floats, gamma: float) -> tuple[Floats, Floats]:
+    """Apply T once; return T V (n_acting,) and Q of every pair, (n_pairs,)."""
     is_start = process.is_linear and not V.any()
     Q = process.rewards if is_start else process.pair_values(V, gamma)
-    top = choices.largest(Q)
-    gaps = top[choices.state]
-    gaps -= Q
-    return top, gaps
+    return choices.largest(Q), Q
 
 
-def first_best(choices: Choices, gaps: Floats) -> Integers:
-    """Return the first pair without a gap of every state, (n_acting,)."""
-    best: Integers = (gaps <= 0).nonzero()[0]
-    if len(best) > len(choices.first):
-        state = choices.state[best]
-        best = best[np.append(True, state[1:] != state[:-1])]
-    # Values that have overflown have no order.
-    return best if len(best) == len(choices.first) else choices.first
+def first_best(choices: Choices, top: Floats, Q: Floats) -> Integers:
+    """Return the first pair of every state whose Q is the largest, (n_acting,)."""
+    best: Integers = (Q >= choices.of_pairs(top)).nonzero()[0]
+    if len(best) == len(choices.first):
+        return best
+    if np.isnan(top).any():  # values that have overflown have no order
+        return choices.first
+    return best[best.searchsorted(choices.first)]
 
 
 def padded(values: Floats, n_states: int) -> Floats:
@@ -154,7 +159,9 @@ class ArrayPairs:
         # No pair is chosen yet.
         self.chosen: Integers = np.empty(0, dtype=np.intp)
         self._policy: ArrayPolicy | None = None
+        self._reward_range, self._n_times = float(np.ptp(process.rewards)), 0
         self._take(process)
+        self._all = self._choices
 
     def _take(self, process: MDP) -> None:
         self.process = process
@@ -174,18 +181,26 @@ class ArrayPairs:
 
         A pair stays chosen as long as no other is better by more than the slack.
         """
-        TV, self._gaps = improve(self.process, self._choices, V, self.gamma)
-        best = first_best(self._choices, self._gaps)
-        if len(self.chosen):
-            stays = self._gaps[self.chosen] <= slack
-            best = np.where(stays, self.chosen, best)
-            self.n_changed = int(np.count_nonzero(best != self.chosen))
-        self.chosen = best
-        if self.n_changed:
-            self._policy = None
-        d = TV - V[: self.n_acting]
-        self.TV = padded(TV, len(V))
-        return Change(float(d.min()), float(d.max()), float(TV.min()), float(TV.max()))
+        top, self._Q = improve(self.process, self._choices, V, self.gamma)
+        self._choose(top, slack)
+        d = top - V[: self.n_acting]
+        least, most = float(top.min()), float(top.max())
+        self._widest = self._reward_range + max(0.0, most) - min(0.0, least)
+        self._top, self.TV = top, padded(top, len(V))
+        return Change(float(d.min()), float(d.max()), least, most)
+
+    def _choose(self, top: Floats, slack: float) -> None:
+        chosen = self.chosen
+        if len(chosen):
+            stays = self._Q[chosen] >= top - slack
+            if stays.all():
+                self.n_changed = 0
+                return
+            chosen = np.where(stays, chosen, first_best(self._choices, top, self._Q))
+            self.n_changed = int(np.count_nonzero(chosen != self.chosen))
+        else:
+            chosen = first_best(self._choices, top, self._Q)
+        self.chosen, self._policy = chosen, None
 
     def q_values(self) -> Floats | None:
         """Return None: Q is not kept."""
@@ -206,13 +221,26 @@ class ArrayPairs:
         return ArrayPolicy(self.process.restrict(pairs), self.gamma)
 
     def eliminate(self, margin: float, most_left: float) -> None:
-        """Drop the pairs that are further from best, unless more than that share would be left."""
-        is_left = self._gaps <= margin
-        n_left = int(np.count_nonzero(is_left))
+        """Drop the pairs that are further from best, unless more than that share would be left.
+
+        Where that was the last improvement but one it would not pay, so it is put off.
+        """
         # Nothing is known of values that have overflown: no gap compares with them.
-        if self.n_acting <= n_left <= most_left * len(is_left):
-            self._take(self.process.restrict(np.flatnonzero(is_left)))
-            self.chosen = (np.cumsum(is_left) - 1)[self.chosen]
+        if not margin < self._widest:
+            return
+        is_left = self._Q >= self._choices.of_pairs(self._top - margin)
+        if not self.n_acting <= np.count_nonzero(is_left) <= most_left * len(is_left):
+            return
+        self._n_times += 1
+        if self._n_times < TIMES_TO_DROP:
+            return
+        self._take(self.process.restrict(np.flatnonzero(is_left)))
+        self.chosen = (np.cumsum(is_left) - 1)[self.chosen]
+
+    def greedy(self, Q: Floats) -> tuple[Integers, Floats]:
+        """Return the best pair of every acting state by Q of all pairs, and its Q."""
+        top = self._all.largest(Q)
+        return first_best(self._all, top, Q), top
 
 
 class ArrayPolicy:

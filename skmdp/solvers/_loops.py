@@ -152,7 +152,7 @@ def settled_policy(
         return padded(search.V[: len(choices.first)], process.n_states)
 
     def best() -> Integers:
-        return first_best(choices, improve(process, choices, values(), 1.0)[1])
+        return first_best(choices, *improve(process, choices, values(), 1.0))
 
     with np.errstate(over="ignore", invalid="ignore"):
         while n_iter < min(max_iter, MOST_LOOKS):
@@ -235,13 +235,13 @@ def improved_to_the_end(
         n_iter += 1
         policy = process.restrict(pairs)
         V = padded(solve_policy(policy, policy.rewards, V[: len(pairs)]), process.n_states)
-        gaps = improve(process, choices, V, 1.0)[1]
-        is_better = gaps[pairs] > LEAST_GAIN * rounded(process, V)
+        top, Q = improve(process, choices, V, 1.0)
+        is_better = top - Q[pairs] > LEAST_GAIN * rounded(process, V)
         if not is_better.any():
             return pairs, V, n_iter
         if report is not None:
             report(n_iter, int(is_better.sum()))
-        pairs = np.where(is_better, first_best(choices, gaps), pairs)
+        pairs = np.where(is_better, first_best(choices, top, Q), pairs)
         endless = endless_pairs(process, pairs)
         if len(endless):
             raise NoTotalReward(endless)

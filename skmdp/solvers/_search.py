@@ -6,7 +6,6 @@ import numpy as np
 
 from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers._bounds import (
     UNBOUNDED,
     Discounting,
@@ -183,8 +182,9 @@ class Search:
         mdp, given = self._mdp, self._given
         if isinstance(given, CompiledPairs):
             return given.undecided(mdp, values[mdp.acting_states], Q, bound, spread)
-        found = count_undecided(mdp, self._gamma, values, Q, bound=bound, spread=spread)
-        return greedy_pairs(mdp.first_pairs, Q), *found
+        best, top = given.greedy(Q)
+        found = count_undecided(mdp, self._gamma, values, Q, bound=bound, spread=spread, top=top)
+        return best, *found
 
     def evaluate(self, wanted: float = 0.0) -> None:
         """Move V towards the values of the improved policy.

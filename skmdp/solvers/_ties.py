@@ -14,6 +14,8 @@ that were averaged. A constant added to all rewards makes it larger by its own r
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from skmdp._typing import Bools, Floats
@@ -49,27 +51,33 @@ def tie_tolerances(
 
 
 def count_undecided(
-    mdp: MDP, gamma: float, V: Floats, Q: Floats, *, bound: float, spread: float
+    mdp: MDP,
+    gamma: float,
+    V: Floats,
+    Q: Floats,
+    *,
+    bound: float,
+    spread: float,
+    top: Floats | None = None,
 ) -> tuple[int, float]:
     """Return in how many states another action may be better than the greedy one.
 
     Better by more than the tolerance, that is. The errors of V are at most ``bound``, and those of
     two states differ by at most ``spread``. The second number is the share of these errors that
     would leave no such state but those that no share would decide, 1 if there are no others.
+    ``top`` is the largest Q of every acting state, if known.
     """
     first, n_pairs = mdp.first_pairs, len(Q)
-    top = np.maximum.reduceat(Q, first)
+    top = np.maximum.reduceat(Q, first) if top is None else top
     highest, lowest = float(top.max()), float(Q.min())
-    if not np.isfinite([highest, lowest, bound, spread]).all():  # values have overflown
+    if not all(map(math.isfinite, (highest, lowest, bound, spread))):  # values have overflown
         return len(first), 0.0
-    n_each = np.diff(np.append(first, n_pairs))
-    gaps = np.repeat(top, n_each)
-    gaps -= Q
+    n_each = np.diff(first, append=n_pairs)
     # Few states have a second action that is near; only those are looked at closely.
     q_range, largest = highest - lowest, mdp.largest_reward + gamma * float(np.abs(V).max())
     rounding = 4 * (mdp.rounding + EPS) * largest
     loosest = gamma * float(mdp.mass.max()) * max(bound, spread)
-    is_near = gaps <= loosest + NEGLIGIBLE * q_range + rounding
+    is_near = Q >= (top - (loosest + NEGLIGIBLE * q_range + rounding)).repeat(n_each)
     if np.count_nonzero(is_near) == len(first):
         return 0, 1.0
     part = mdp
