@@ -412,6 +412,17 @@ class MDP:
         return self.expected_next_values(acts)
 
     @cached_property
+    def heaviest(self) -> float:
+        """Largest probability that the process goes on after a pair."""
+        return float(self.mass.max())
+
+    @cached_property
+    def is_closed(self) -> bool:
+        """Whether another decision follows every pair for certain, up to rounding."""
+        mass, slack = self.acting_mass, float(self.n_roundings.min()) * np.finfo(np.float64).eps
+        return max(1 - float(mass.min()), float(mass.max()) - 1) <= slack
+
+    @cached_property
     def n_roundings(self) -> Integers:
         """Number of roundings, at most, in the value of each pair, (n_pairs,)."""
         return np.asarray(np.diff(self.transitions.indptr) + 3)

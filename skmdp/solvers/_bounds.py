@@ -88,8 +88,7 @@ def discount(mdp: MDP, gamma: float) -> Discounting:
     """Return the discounted sums of one unit in every step, for gamma below 1."""
     if not mdp.is_linear:
         return Discounting(0.0, gamma / (1 - gamma))
-    mass, slack = mdp.acting_mass, float(mdp.n_roundings.min()) * np.finfo(np.float64).eps
-    if max(1 - float(mass.min()), float(mass.max()) - 1) <= slack:  # so in every pair
+    if mdp.is_closed:
         total = gamma / (1 - gamma)
         return Discounting(total, total, forgets_level=True)
     sums = discounted_sums(mdp.acting_mass, mdp.mass_rounding, gamma)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,6 +25,8 @@ MOST_STATES, MOST_ENTRIES = 2_000, 200_000
 FEW_STATES = 200
 # Improvements of a policy, and sweeps over it after each of them.
 MOST_ITERATIONS, MOST_SWEEPS = 1000, 200
+# Largest number of iterations that the loop can be asked for.
+MOST_CALLED = 2**62
 
 
 @cache
@@ -38,7 +41,8 @@ def load_small() -> Any:
 class Structure(NamedTuple):
     """All that processes have in common which differ in their numbers only.
 
-    Acting states come first in ``indices``; ``acting`` (n_acting,) are their codes as given.
+    Acting states come first in ``indices``; ``acting`` (n_acting,) are their codes as given. A row
+    of a policy has room from ``room`` of its state to that of the next; ``form`` is that of rows.
     """
 
     acting: Integers
@@ -48,6 +52,8 @@ class Structure(NamedTuple):
     indices: Integers
     rounding: float
     n_roundings: Integers
+    room: Integers
+    form: int
 
 
 class Numbers(NamedTuple):
@@ -118,16 +124,48 @@ def structure_of(mdp: MDP, P: Any) -> Structure:
         acts[acting] = True
         code[acting], code[~acts] = np.arange(len(acting)), np.arange(len(acting), mdp.n_states)
         P = renumber_columns(P, code)
-    first = np.append(mdp.first_pairs, n_pairs)
+    longest = np.maximum.reduceat(np.diff(P.indptr), mdp.first_pairs)
     return Structure(
         as_codes(acting),
         as_codes(mdp.pair_action),
-        as_codes(first),
+        as_codes(np.append(mdp.first_pairs, n_pairs)),
         as_codes(P.indptr),
         as_codes(P.indices),
         mdp.rounding,
         mdp.n_roundings.astype(np.int32),
+        as_codes(np.append(0, longest.cumsum())),
+        form_of(P.indptr),
     )
+
+
+class Prepared(NamedTuple):
+    """What solves of one process have in common, whatever the discount."""
+
+    structure: Structure
+    data: Floats
+    rewards: Floats
+    largest_reward: Floats
+
+
+# Of processes that are solved again and again; it goes with them.
+_PREPARED: WeakKeyDictionary[MDP, Prepared] = WeakKeyDictionary()
+
+
+def prepared_for(mdp: MDP) -> Prepared | None:
+    """Return what the loop takes of a process, None if hubs would fill it."""
+    known = _PREPARED.get(mdp)
+    if known is not None:
+        return known
+    P = mdp.all_transitions(MOST_ENTRIES)
+    if P is None:
+        return None
+    found = _PREPARED[mdp] = Prepared(
+        structure_of(mdp, P),
+        np.ascontiguousarray(P.data)[np.newaxis],
+        np.ascontiguousarray(mdp.rewards)[np.newaxis],
+        np.array([mdp.largest_reward]),
+    )
+    return found
 
 
 def search_each(
@@ -142,10 +180,8 @@ def search_each(
 ) -> Details:
     """Solve the processes from ``begin`` to ``end`` by the compiled loop."""
     n_acting, n = len(structure.acting), numbers.starts.shape[1]
-    n_pairs = len(structure.action)
+    n_pairs, room = len(structure.action), structure.room
     details = Details(np.empty(n_pairs), np.empty(n_pairs), np.zeros(n), np.empty(MOST_ITERATIONS))
-    longest = np.maximum.reduceat(np.diff(structure.indptr), structure.first[:-1])
-    room = as_codes(np.append(0, longest.cumsum()))
     widest = 2 * min(n_acting, FEW_STATES) - 1
     load_small()(
         begin,
@@ -154,11 +190,9 @@ def search_each(
         *numbers,
         gamma,
         tol,
-        int(min(max_iter, MOST_ITERATIONS)),
-        form_of(structure.indptr.view(np.int32)),
+        int(min(max_iter, MOST_CALLED)),
         *results,
         *details,
-        room,
         room[1:].copy(),
         np.zeros(room[-1], np.uint32),  # of rows that are empty, too
         np.empty(room[-1]),
@@ -169,8 +203,6 @@ def search_each(
         np.empty(MOST_SWEEPS),
         np.empty(n_acting * widest),
     )
-    is_short = (results.how[begin:end] == STOPPED) & (results.n_iter[begin:end] < max_iter)
-    results.how[begin:end][is_short] = UNSOLVED
     return details
 
 
@@ -188,18 +220,18 @@ def solve_small(
     """
     if not are_at_hand() or not is_small(mdp) or discounting.most >= UNBOUNDED:
         return None
-    P = mdp.all_transitions(MOST_ENTRIES)
-    if P is None or load_small() is None:
+    prepared = prepared_for(mdp)
+    if prepared is None or load_small() is None:
         return None
-    structure = structure_of(mdp, P)
+    structure = prepared.structure
     starts = np.zeros((0 if initial_values is None else 1, mdp.n_states))
     if initial_values is not None:
         starts[0, : len(structure.acting)] = initial_values[mdp.acting_states]
     numbers = Numbers(
-        np.ascontiguousarray(P.data)[np.newaxis],
-        np.ascontiguousarray(mdp.rewards)[np.newaxis],
-        np.array([[discounting.least, discounting.most, mdp.mass.max()]]),
-        np.array([mdp.largest_reward]),
+        prepared.data,
+        prepared.rewards,
+        np.array([[discounting.least, discounting.most, mdp.heaviest]]),
+        prepared.largest_reward,
         starts,
     )
     found = Results.of(1, mdp.n_states)

@@ -21,7 +21,7 @@ from skmdp.solvers._kernels import Change
 from skmdp.solvers._kernels_numba import follow, improve
 from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, index, read_only
 from skmdp.solvers._search import FEW_SWEEPS
-from skmdp.solvers._small import FEW_STATES, FINAL, PROVEN, UNSOLVED
+from skmdp.solvers._small import FEW_STATES, FINAL, PROVEN, STOPPED, UNSOLVED
 from skmdp.solvers._ties_numba import conclude
 
 # Sweeps to come from which another way is better where states are not few.
@@ -208,10 +208,10 @@ TABLE = types.Array(float64, 2, "C", readonly=True)
 @njit(
     void(
         *(uint64, uint64, CODES, CODES, CODES, CODES, CODES, float64, read_only(int32)),
-        *(TABLE, TABLE, TABLE, NUMBERS, TABLE, float64, float64, int64, int64),
+        *(CODES, int64, TABLE, TABLE, TABLE, NUMBERS, TABLE, float64, float64, int64),
         *(float64[:, ::1], int64[:, ::1], float64[::1], boolean[::1], int64[::1], int64[::1]),
         *(int8[::1], float64[::1], float64[::1], float64[::1], float64[::1], float64[::1]),
-        *(CODES, uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1], uint32[::1]),
+        *(uint32[::1], uint32[::1], float64[::1], float64[::1], uint32[::1], uint32[::1]),
         *(float64[:, ::1], float64[::1], float64[::1]),
     ),
     **OPTIONS,
@@ -226,6 +226,8 @@ def search_each(
     indices: Any,
     rounding: Any,
     n_roundings: Any,
+    room: Any,
+    form: Any,
     data: Any,
     rewards: Any,
     masses: Any,
@@ -234,7 +236,6 @@ def search_each(
     gamma: Any,
     tol: Any,
     max_iter: Any,
-    form: Any,
     state_values: Any,
     policy: Any,
     bounds: Any,
@@ -247,7 +248,6 @@ def search_each(
     relative_Q: Any,
     relative_values: Any,
     history: Any,
-    room: Any,
     stop: Any,
     columns: Any,
     entries: Any,
@@ -283,7 +283,7 @@ def search_each(
             rounding,
             n_roundings,
             tol,
-            max_iter,
+            min(max_iter, len(history)),
             form,
             packed,
             room,
@@ -298,6 +298,8 @@ def search_each(
             history,
         )
         bounds[i] = proof.bound
+        if how[i] == STOPPED and n_iter[i] < max_iter:  # others may go on
+            how[i] = UNSOLVED
         if how[i] != UNSOLVED:
             level = gamma * proof.level
             tell(acting, pair_action, first, level, relative_Q, Q, state_values[i], policy[i])

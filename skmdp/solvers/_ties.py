@@ -76,7 +76,7 @@ def count_undecided(
     # Few states have a second action that is near; only those are looked at closely.
     q_range, largest = highest - lowest, mdp.largest_reward + gamma * float(np.abs(V).max())
     rounding = 4 * (mdp.rounding + EPS) * largest
-    loosest = gamma * float(mdp.mass.max()) * max(bound, spread)
+    loosest = gamma * mdp.heaviest * max(bound, spread)
     is_near = Q >= (top - (loosest + NEGLIGIBLE * q_range + rounding)).repeat(n_each)
     if np.count_nonzero(is_near) == len(first):
         return 0, 1.0
@@ -100,7 +100,7 @@ def undecided_states(
     at = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(Q))))
     best = greedy_pairs(first, Q)
     gaps, tolerated = Q[best][at] - Q, tolerances[at]
-    loosest = gamma * float(mdp.mass.max()) * max(bound, spread)
+    loosest = gamma * mdp.heaviest * max(bound, spread)
     is_near = (gaps < loosest + tolerated) & (loosest > tolerated)
     is_near[best] = False
     near = np.flatnonzero(is_near)
