@@ -25,6 +25,8 @@ from skmdp.mdp._checks import (
 )
 from skmdp.mdp._gymnasium import parts_of_environment
 
+# What is known of a process by the states of its pairs alone.
+OF_PAIR_STATES = ("first_pairs", "n_pairs_each", "acting_states")
 # Entries of some rows of a CSR array, on average, up to which these are copied entry by entry.
 FEW_ENTRIES = 20_000
 
@@ -274,7 +276,13 @@ class MDP:
     def first_pairs(self) -> Integers:
         """Position of the first pair of every acting state."""
         state = self.pair_state
-        return np.flatnonzero(np.append(True, state[1:] != state[:-1]))
+        return np.append(0, (state[1:] != state[:-1]).nonzero()[0] + 1)
+
+    @cached_property
+    def n_pairs_each(self) -> Integers:
+        """Number of pairs of every acting state."""
+        first = self.first_pairs
+        return np.append(first[1:], len(self.rewards)) - first
 
     def restrict(self, pairs: Integers) -> Self:
         """Return the process in which only the given pairs exist.
@@ -336,6 +344,8 @@ class MDP:
         for field in fields(self):
             name = field.name
             parts[name] = changes[name] if name in changes else own[name]
+        if "pair_state" not in changes:
+            parts |= {name: own[name] for name in OF_PAIR_STATES if name in own}
         return changed
 
     # ----------------------------------------------------------------------------------- values
@@ -565,10 +575,19 @@ def rows_at(part: Any, pairs: Integers) -> Any:
     lengths.cumsum(out=indptr[1:])
     at = (begin - indptr[:-1]).astype(np.intp).repeat(lengths)
     at += np.arange(len(at))
-    rows = copy(part)
-    rows.resize(len(pairs), part.shape[1])
-    rows.data, rows.indices, rows.indptr = part.data[at], part.indices[at], indptr
-    return rows
+    rows = part.data[at], part.indices[at], indptr
+    return csr_like(part, rows, (len(pairs), part.shape[1]))
+
+
+def csr_like(matrix: Any, rows: tuple[Floats, Integers, Integers], shape: tuple[int, int]) -> Any:
+    """Return a CSR array of data, columns and row pointers that are known to fit together.
+
+    They are as those of the matrix, of which they are a part: nothing is looked at again.
+    """
+    part = copy(matrix)
+    part.data, part.indices, part.indptr = rows
+    part.resize(*shape)
+    return part
 
 
 def renumber_columns(matrix: Any, code: Integers) -> Any:

@@ -83,7 +83,16 @@ def solve_dense(P: Floats, d: Floats) -> Floats:
     """Solve x = d + P x by elimination in a full matrix, P being (n, n)."""
     equations = -P
     equations.ravel()[:: len(d) + 1] += 1.0
-    return np.asarray(np.linalg.solve(equations, d))
+    return solve_full(equations, d)
+
+
+def solve_full(equations: Floats, d: Floats) -> Floats:
+    """Solve equations whose matrix is full; by LAPACK, since few take no longer than to check."""
+    (solve,) = get_lapack_funcs(("gesv",), dtype=np.float64)
+    _, _, x, info = solve(equations, d)
+    if info:
+        raise np.linalg.LinAlgError("nothing but rounding is left of a pivot")
+    return np.asarray(x)
 
 
 def equations_of(P: Any) -> Any:

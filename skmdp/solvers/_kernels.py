@@ -14,10 +14,12 @@ from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
+from skmdp.mdp._mdp import csr_like
 from skmdp.solvers._equations import (
     Multiply,
     equations_of,
     places_of,
+    solve_dense,
     spreads,
     starts_of,
     successors,
@@ -36,6 +38,8 @@ FEW_ENTRIES = 200_000
 
 # Share of the states that may be in loops or behind them for these to be swept by themselves.
 LARGEST_CORE = 0.5
+# States of a core up to which its equations are solved by elimination in a full matrix.
+TINY_CORE = 64
 # States that each leads to, on average, up to which a small core is looked for.
 MOST_LEADS = 4
 # States of a layer, as a share of all, from which it is left out of the core.
@@ -47,22 +51,20 @@ MANY_ROWS = 0.2
 class Choices:
     """Which pairs belong to which acting state.
 
-    ``first`` (n_acting,) is the first pair of every state, ``n_each`` the number of pairs of a
-    state if it is the same in all, else 0; ``n_pairs`` (n_acting,) is that of each.
+    ``first`` (n_acting,) is the first pair of every state, ``n_pairs`` (n_acting,) their number,
+    ``n_each`` that of all states if maxima are faster action by action than state by state, else 0.
     """
 
     def __init__(self, process: MDP) -> None:
-        self.first, n_pairs = process.first_pairs, len(process.rewards)
-        n_each = n_pairs // len(self.first)
-        is_even = n_each * len(self.first) == n_pairs and bool(
-            (self.first == np.arange(0, n_pairs, n_each)).all()
-        )
-        self.n_each = n_each if is_even else 0
-        self.n_pairs: Any = n_each if is_even else np.diff(self.first, append=n_pairs)
+        self.first, self.n_pairs = process.first_pairs, process.n_pairs_each
+        n, n_pairs = len(self.first), len(process.rewards)
+        n_each = n_pairs // n
+        is_even = n >= STATES_PER_ACTION * n_each and n * n_each == n_pairs
+        self.n_each = n_each if is_even and (self.n_pairs == n_each).all() else 0
 
     def largest(self, Q: Floats) -> Floats:
         """Return the largest Q of every state, (n_acting,)."""
-        if not 0 < self.n_each * STATES_PER_ACTION <= len(self.first):
+        if not self.n_each:
             return np.maximum.reduceat(Q, self.first)
         top = Q[:: self.n_each].copy()
         for action in range(1, self.n_each):
@@ -76,8 +78,7 @@ class Choices:
 
 def improve(process: MDP, choices: Choices, V: Floats, gamma: float) -> tuple[Floats, Floats]:
     """Apply T once; return T V (n_acting,) and Q of every pair, (n_pairs,)."""
-    is_start = process.is_linear and not V.any()
-    Q = process.rewards if is_start else process.pair_values(V, gamma)
+    Q = process.pair_values(V, gamma)
     return choices.largest(Q), Q
 
 
@@ -159,7 +160,7 @@ class ArrayPairs:
         # No pair is chosen yet.
         self.chosen: Integers = np.empty(0, dtype=np.intp)
         self._policy: ArrayPolicy | None = None
-        self._reward_range, self._n_times = float(np.ptp(process.rewards)), 0
+        self._given, self._n_times = process, 0
         self._take(process)
         self._all = self._choices
 
@@ -181,13 +182,15 @@ class ArrayPairs:
 
         A pair stays chosen as long as no other is better by more than the slack.
         """
-        top, self._Q = improve(self.process, self._choices, V, self.gamma)
+        process, is_first = self.process, not len(self.chosen)
+        is_start = is_first and process.is_linear and not V.any()
+        self._Q = process.rewards if is_start else process.pair_values(V, self.gamma)
+        top = self._choices.largest(self._Q)
         self._choose(top, slack)
         d = top - V[: self.n_acting]
-        least, most = float(top.min()), float(top.max())
-        self._widest = self._reward_range + max(0.0, most) - min(0.0, least)
         self._top, self.TV = top, padded(top, len(V))
-        return Change(float(d.min()), float(d.max()), least, most)
+        self._change = Change(float(d.min()), float(d.max()), float(top.min()), float(top.max()))
+        return self._change
 
     def _choose(self, top: Floats, slack: float) -> None:
         chosen = self.chosen
@@ -209,7 +212,8 @@ class ArrayPairs:
     def policy(self) -> ArrayPolicy:
         """Return the policy that takes the pairs chosen."""
         if self._policy is None:
-            self._policy = ArrayPolicy(self.process.restrict(self.chosen), self.gamma)
+            policy = self.process.restrict(self.chosen)
+            self._policy = ArrayPolicy(policy, self.gamma, self._given)
         return self._policy
 
     def shortcut(self) -> ArrayPolicy | None:
@@ -225,8 +229,10 @@ class ArrayPairs:
 
         Where that was the last improvement but one it would not pay, so it is put off.
         """
+        least, most = self._change[2:]
+        widest = 2 * self.process.largest_reward + max(0.0, most) - min(0.0, least)
         # Nothing is known of values that have overflown: no gap compares with them.
-        if not margin < self._widest:
+        if not margin < widest:
             return
         is_left = self._Q >= self._choices.of_pairs(self._top - margin)
         if not self.n_acting <= np.count_nonzero(is_left) <= most_left * len(is_left):
@@ -244,13 +250,17 @@ class ArrayPairs:
 
 
 class ArrayPolicy:
-    """The rows of one pair of every acting state, followed as whole arrays."""
+    """The rows of one pair of every acting state, followed as whole arrays.
+
+    ``whole`` is the process that these are a policy of, if not of this alone.
+    """
 
     # Paths are followed one state after the other.
     along_paths = None
 
-    def __init__(self, process: MDP, gamma: float) -> None:
+    def __init__(self, process: MDP, gamma: float, whole: MDP | None = None) -> None:
         self._process, self._gamma = process, gamma
+        self._whole = process if whole is None else whole
         self.rewards = process.rewards
 
     def apply(self, V: Floats) -> tuple[Floats, float, float]:
@@ -278,17 +288,24 @@ class ArrayPolicy:
         states = np.flatnonzero(is_left)
         if len(states) > LARGEST_CORE * n:
             return None
+        k = len(states)
         at, before = places_of(states, P.indptr[:-1], P.indptr[1:])
         code = np.cumsum(is_left) - 1  # they lead to no state that is left out
-        rows = P.data[at], code[P.indices[at]], before
+        rows = P.data[at], code[P.indices[at]].astype(P.indices.dtype), before
         inner = process.unchecked(
-            transitions=csr_array(rows, shape=(len(states), len(states))),
+            transitions=csr_like(P, rows, (k, k)),
             rewards=self.rewards[states],
-            pair_state=np.arange(len(states)),
-            pair_action=np.zeros(len(states), np.intp),
-            n_states=len(states),
+            pair_state=np.arange(k),
+            pair_action=np.zeros(k, np.intp),
+            n_states=k,
         )
-        return ArrayCore(self, P, ArrayPolicy(inner, self._gamma), states, V[states], layers)
+        policy: ArrayPolicy
+        if 0 < k <= TINY_CORE:
+            forgets = self._gamma < 1 and self._whole.is_closed
+            policy = FewStates(inner, self._gamma, forgets=forgets)
+        else:
+            policy = ArrayPolicy(inner, self._gamma)
+        return ArrayCore(self, P, policy, states, V[states], layers)
 
     def follow_back(self, V: Floats, states: Integers, P: Any, drift: float) -> None:
         """Set V of states to what follows from those that they lead to by P."""
@@ -333,6 +350,31 @@ class ArrayPolicy:
         return multiply, d, sweeps_in_place(self.transitions(with_hubs=False), self.rewards)
 
 
+class FewStates(ArrayPolicy):
+    """A policy whose equations in a full matrix cost less than sweeps.
+
+    Where a constant added to V changes nothing but the level, it ``forgets`` what changes of all
+    states have in common: rounding is relative to what is left.
+    """
+
+    def __init__(self, process: MDP, gamma: float, *, forgets: bool) -> None:
+        super().__init__(process.with_dense_rows(), gamma)
+        self._forgets = forgets
+
+    def sweep(self, V: Floats) -> tuple[Floats, float, float]:
+        """Do the same from where the solution takes V, so that hardly more than that changes."""
+        swept, lo, hi = self.apply(V)
+        d = swept - V
+        if self._forgets:
+            d -= (lo + hi) / 2
+        try:
+            moved = V + solve_dense(self._gamma * self._process.transitions, d)
+        except np.linalg.LinAlgError:  # nothing but rounding is left of a pivot
+            return swept, lo, hi
+        after = self.apply(moved)
+        return after if after[2] - after[1] <= hi - lo else (swept, lo, hi)
+
+
 class ArrayCore(NamedTuple):
     """As ``Core`` of compiled policies; states of a layer lead to later layers or to the core."""
 
@@ -356,14 +398,19 @@ def peel(P: Any) -> tuple[Bools, list[Integers]]:
     Return which are left of those of the square P, and the layers that are worth their work.
     """
     n = P.shape[0]
+
+    def into(states: Integers) -> Integers:
+        columns = successors(states, P.indptr[:-1], P.indptr[1:], P.indices)
+        return np.bincount(columns, minlength=n)
+
     n_before = np.bincount(P.indices, minlength=n)
     is_left, layers = np.ones(n, dtype=bool), list[Integers]()
     layer: Integers = np.flatnonzero(n_before == 0)
     while len(layer) > LAYER * n:
         layers.append(layer)
         is_left[layer] = False
-        columns = successors(layer, P.indptr[:-1], P.indptr[1:], P.indices)
-        n_before -= np.bincount(columns, minlength=n)
+        is_most = len(layer) > np.count_nonzero(is_left)
+        n_before = into(np.flatnonzero(is_left)) if is_most else n_before - into(layer)
         layer = np.flatnonzero((n_before == 0) & is_left)
     return is_left, layers
 

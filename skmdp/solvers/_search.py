@@ -14,7 +14,7 @@ from skmdp.solvers._bounds import (
     shared_part,
 )
 from skmdp.solvers._compiled_pairs import CompiledPairs, pairs_of
-from skmdp.solvers._equations import solve_dense
+from skmdp.solvers._equations import solve_full
 from skmdp.solvers._kernels import ArrayPairs
 from skmdp.solvers._sweeps import IN_PLACE, STILL, Evaluator, until_slow
 from skmdp.solvers._ties import count_undecided
@@ -77,9 +77,11 @@ class Search:
         # Of a policy that is nearly still, as many as cost as much as an improvement.
         self._n_cheap = len(mdp.rewards) // n + FEW_SWEEPS
         is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
+        # Equations of all pairs, I - gamma P, where states are few.
         self._full: Floats | None = None
         if isinstance(process.transitions, np.ndarray) and is_solvable:
-            self._full = gamma * process.transitions[:, :n]
+            self._full = -gamma * process.transitions[:, :n]
+            self._full[np.arange(len(mdp.rewards)), process.pair_state] += 1.0
         self._may_solve = is_solvable and self._full is None
         self._may_change, self._evaluation = may_change, evaluation
         may_leave = may_change and evaluation.leaves
@@ -152,8 +154,10 @@ class Search:
 
     def values(self) -> Floats:
         """Return the values proven by the last improvement, less their level, (n_states,)."""
-        values = np.zeros(self._mdp.n_states)
         states = self._mdp.acting_states
+        if not self._proven_by.is_in_place and len(states) == self._mdp.n_states:
+            return np.asarray(self._proven_by.TV[: len(states)] + self._proof.moved)
+        values = np.zeros(self._mdp.n_states)
         if self._proven_by.is_in_place:
             states = states[self.order]
         values[states] = self._proven_by.TV[: len(states)] + self._proof.moved
@@ -247,19 +251,19 @@ class Search:
         half = self._n_cheap // 2 + 1
         return half if is_new > VERY_FEW_NEW else MANY_TIMES * half
 
-    def _solve(self, P: Floats) -> bool:
+    def _solve(self, of_pairs: Floats) -> bool:
         """Move V to the values of the policy, by equations with a full matrix, if that works.
 
         Rounding is relative to the distance from these values.
         """
         n = self.pairs.n_acting
         forgets = self._discounting.forgets_level
-        P = P[self.pairs.chosen]
-        d = self._mdp.rewards[self.pairs.chosen] + P @ self.V[:n] - self.V[:n]
+        equations = of_pairs.take(self.pairs.chosen, 0)
+        d = self._mdp.rewards[self.pairs.chosen] - equations @ self.V[:n]
         if forgets:
             d -= shared_part(d)
         try:
-            x = solve_dense(P, d)
+            x = solve_full(equations, d)
         except np.linalg.LinAlgError:  # nothing but rounding is left of a pivot
             return False
         self.V[:n] += x

@@ -72,7 +72,7 @@ def count_undecided(
     highest, lowest = float(top.max()), float(Q.min())
     if not all(map(math.isfinite, (highest, lowest, bound, spread))):  # values have overflown
         return len(first), 0.0
-    n_each = np.diff(first, append=n_pairs)
+    n_each = mdp.n_pairs_each
     # Few states have a second action that is near; only those are looked at closely.
     q_range, largest = highest - lowest, mdp.largest_reward + gamma * float(np.abs(V).max())
     rounding = 4 * (mdp.rounding + EPS) * largest
@@ -97,7 +97,7 @@ def undecided_states(
     first = mdp.first_pairs
     if not np.isfinite(Q).all():  # values have overflown
         return np.ones(len(first), dtype=bool), 0.0
-    at = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(Q))))
+    at = np.repeat(np.arange(len(first)), mdp.n_pairs_each)
     best = greedy_pairs(first, Q)
     gaps, tolerated = Q[best][at] - Q, tolerances[at]
     loosest = gamma * mdp.heaviest * max(bound, spread)
