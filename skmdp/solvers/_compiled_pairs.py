@@ -19,13 +19,15 @@ from skmdp.solvers._compiled import (
     parts_between,
 )
 from skmdp.solvers._equations import successors
-from skmdp.solvers._kernels import TIMES_TO_DROP, ArrayPairs, Change, nearly_largest
+from skmdp.solvers._kernels import ArrayPairs, Change, nearly_largest
 from skmdp.solvers._ties import EPS
 
 # States that are looked at to see whether they lead to near ones.
 N_LOOKS = 5_000
 # Entries that have a number of 31 bits, which are enough for pointers.
 MOST_ENTRIES = 2**31
+# Times that pairs could have been dropped until they are.
+TIMES_TO_DROP = 2
 # Steps between near states that a part of the states is long, at least, and the parts, at most and
 # at least.
 STEPS_OF_PART, MOST_PARTS, FEW_PARTS = 20, 40, 3

@@ -5,6 +5,7 @@ Processes have their acting states first, so V is their values, (n_acting,), the
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,10 @@ from skmdp.solvers._equations import (
 )
 
 # Times that pairs could have been dropped until they are.
-TIMES_TO_DROP = 2
+TIMES_TO_DROP = 3
+# Entries of a policy up to which filling up its rows pays, how many times as many these may become,
+# and entries of a row.
+FEW_IN_POLICY, MOST_FILLED, SHORT_ROWS = 5_000, 2, 8
 # States for each action from which maxima are faster action by action than state by state.
 STATES_PER_ACTION = 50
 # Share of the largest reward within which rewards count as largest.
@@ -167,6 +171,7 @@ class ArrayPairs:
     def _take(self, process: MDP) -> None:
         self.process = process
         self._choices = Choices(process)
+        self._width = width_of(process)
 
     @property
     def n_pairs(self) -> int:
@@ -212,8 +217,9 @@ class ArrayPairs:
     def policy(self) -> ArrayPolicy:
         """Return the policy that takes the pairs chosen."""
         if self._policy is None:
-            policy = self.process.restrict(self.chosen)
-            self._policy = ArrayPolicy(policy, self.gamma, self._given)
+            self._policy = ArrayPolicy(
+                self.process, self.gamma, self.chosen, width=self._width, given=self._given
+            )
         return self._policy
 
     def shortcut(self) -> ArrayPolicy | None:
@@ -222,12 +228,12 @@ class ArrayPairs:
             return None
         is_seed = nearly_largest(self.process.rewards[self.chosen])
         pairs = shortest_way(self.process, self.chosen, is_seed)
-        return ArrayPolicy(self.process.restrict(pairs), self.gamma)
+        return ArrayPolicy(self.process, self.gamma, pairs)
 
     def eliminate(self, margin: float, most_left: float) -> None:
         """Drop the pairs that are further from best, unless more than that share would be left.
 
-        Where that was the last improvement but one it would not pay, so it is put off.
+        Where that was one of the last improvements it would not pay, so it is put off.
         """
         least, most = self._change[2:]
         widest = 2 * self.process.largest_reward + max(0.0, most) - min(0.0, least)
@@ -249,23 +255,74 @@ class ArrayPairs:
         return first_best(self._all, top, Q), top
 
 
+def width_of(process: MDP) -> int:
+    """Return the length of the longest row if rows are short, few, and nearly as long, else 0."""
+    P, n_pairs = process.transitions, len(process.rewards)
+    most = FEW_IN_POLICY * n_pairs // len(process.first_pairs)
+    if isinstance(P, np.ndarray) or P.nnz > most or process.all_transitions(0) is not P:
+        return 0
+    width = int(np.diff(P.indptr).max())
+    is_fit = width * n_pairs <= min(most, MOST_FILLED * P.nnz)
+    return width if is_fit and width <= SHORT_ROWS else 0
+
+
 class ArrayPolicy:
     """The rows of one pair of every acting state, followed as whole arrays.
 
-    ``whole`` is the process that these are a policy of, if not of this alone.
+    They are the rows of some ``pairs`` of the process, if not of all. If a ``width`` is given, no
+    row is longer, and all are nearly as long. ``given`` is the process that is solved.
     """
 
     # Paths are followed one state after the other.
     along_paths = None
 
-    def __init__(self, process: MDP, gamma: float, whole: MDP | None = None) -> None:
-        self._process, self._gamma = process, gamma
-        self._whole = process if whole is None else whole
-        self.rewards = process.rewards
+    def __init__(
+        self,
+        process: MDP,
+        gamma: float,
+        pairs: Integers | None = None,
+        *,
+        width: int = 0,
+        given: MDP | None = None,
+    ) -> None:
+        self._whole, self._gamma, self._pairs, self._width = process, gamma, pairs, width
+        self._given = process if given is None else given
+        self.rewards = process.rewards if pairs is None else process.rewards[pairs]
+
+    @cached_property
+    def _process(self) -> MDP:
+        return self._whole if self._pairs is None else self._whole.restrict(self._pairs)
+
+    @cached_property
+    def _entries(self) -> tuple[Integers, Floats, Floats]:
+        """Columns and entries of gamma P, (width, n_acting), filled up with 0, and room for both.
+
+        Where rows are few, this takes less time than to make a CSR array.
+        """
+        P = self._whole.transitions
+        begin, stop = P.indptr[self._pairs], P.indptr[1:][self._pairs]
+        at = begin + np.arange(self._width, dtype=begin.dtype)[:, np.newaxis]
+        entries = P.data.take(at, mode="clip")
+        entries *= at < stop
+        entries *= self._gamma
+        columns = P.indices.take(at, mode="clip").astype(np.intp)
+        return columns, entries, np.empty_like(entries)
+
+    def _values(self, V: Floats) -> Floats:
+        """Return R + gamma P V of the acting states."""
+        if not self._width:
+            return self._process.pair_values(V, self._gamma)
+        columns, entries, room = self._entries
+        V.take(columns, out=room, mode="clip")
+        room *= entries
+        values = room[0] + self.rewards
+        for place in range(1, self._width):
+            values += room[place]
+        return values
 
     def apply(self, V: Floats) -> tuple[Floats, float, float]:
         """Return R + gamma P V of all states, and the least and the largest change."""
-        values = self._process.pair_values(V, self._gamma)
+        values = self._values(V)
         change = values - V[: len(values)]
         return padded(values, len(V)), float(change.min()), float(change.max())
 
@@ -277,10 +334,11 @@ class ArrayPolicy:
 
         Sweeps have nothing to settle in the others.
         """
-        process, n = self._process, len(self.rewards)
-        P = process.transitions
-        if isinstance(P, np.ndarray) or P.nnz > MOST_LEADS * n:
+        n = len(self.rewards)
+        if isinstance(self._whole.transitions, np.ndarray) or self.n_entries > MOST_LEADS * n:
             return None
+        process = self._process
+        P = process.transitions
         if process.all_transitions(0) is not P:  # hubs lead out of any core
             return None
         P = P[:, :n] if P.shape[1] > n else P
@@ -301,7 +359,7 @@ class ArrayPolicy:
         )
         policy: ArrayPolicy
         if 0 < k <= TINY_CORE:
-            forgets = self._gamma < 1 and self._whole.is_closed
+            forgets = self._gamma < 1 and self._given.is_closed
             policy = FewStates(inner, self._gamma, forgets=forgets)
         else:
             policy = ArrayPolicy(inner, self._gamma)
@@ -331,8 +389,10 @@ class ArrayPolicy:
     @property
     def n_entries(self) -> int:
         """Number of entries of P."""
-        P = self._process.transitions
-        return int(P.size if isinstance(P, np.ndarray) else P.nnz)
+        P, pairs = self._whole.transitions, self._pairs
+        if isinstance(P, np.ndarray):
+            return len(self.rewards) * P.shape[1]
+        return int(P.nnz if pairs is None else (P.indptr[1:][pairs] - P.indptr[pairs]).sum())
 
     def spreads(self, most: float) -> bool:
         """Return whether it is seen, without much work, that no band of P costs so little."""
