@@ -169,6 +169,19 @@ def settled_policy(
         return best(), values(), n_iter
 
 
+def values_to_begin_with(process: MDP, pairs: Integers) -> Floats:
+    """Return the values of a policy that ends, from which others can only be better.
+
+    Where so many steps lead to the end that they are not to be found, return 0.
+    """
+    policy, nothing = process.restrict(pairs), np.zeros(process.n_states)
+    try:
+        V = solve_policy(policy, policy.rewards, nothing[: len(pairs)])
+    except (np.linalg.LinAlgError, RuntimeError):  # nothing but rounding is left of a pivot
+        return nothing
+    return padded(V, process.n_states) if np.isfinite(V).all() else nothing
+
+
 def endless_pairs(process: MDP, pairs: Integers) -> Integers:
     """Return those of a policy's pairs that may be taken again and again for ever."""
     loops = EndlessPairs(process.restrict(pairs))
@@ -319,6 +332,8 @@ def best_total_rewards(
     try:
         slow = ending_policy(process)
         V = merged.values(initial_values)
+        if initial_values is None:
+            V = values_to_begin_with(process, slow)
         pairs, V, n_iter = settled_policy(process, V, max_iter, report)
         if len(endless_pairs(process, pairs)):
             pairs = slow

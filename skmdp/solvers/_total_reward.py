@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from skmdp._typing import Bools
 from skmdp.mdp import MDP
 from skmdp.solvers._bounds import Discounting
+from skmdp.solvers._equations import rows_of
 from skmdp.solvers._search import Search
 
 # Improvements granted to the search for the longest expected stay, before any value is looked at.
@@ -40,14 +41,17 @@ class EndlessPairs:
 
     def search(self, n_rounds: float = np.inf) -> None:
         """Do so many rounds, or as many as it takes; a round is O(n_nonzero)."""
-        edges = self._mdp.transitions.tocoo()
-        leads = edges.data > 0
-        pair, following = edges.row[leads], edges.col[leads]
+        P = self._mdp.transitions
+        leads = P.data > 0
+        pair, following = rows_of(P)[leads], P.indices[leads]
         origin, shape = self._mdp.pair_state[pair], (self._mdp.n_states,) * 2
         while n_rounds > 0 and not self.is_known:
             there = self.is_left[pair]
             pair, origin, following = pair[there], origin[there], following[there]
-            graph = coo_array((np.ones(len(pair), np.int8), (origin, following)), shape=shape)
+            indptr = np.zeros(shape[0] + 1, following.dtype)  # pairs are sorted by state
+            np.bincount(origin, minlength=shape[0]).cumsum(out=indptr[1:])
+            graph = csr_array((np.ones(len(pair)), following.copy(), indptr), shape=shape)
+            graph.sum_duplicates()  # or the search for components might not end
             component = connected_components(graph, directed=True, connection="strong")[1]
             leaves = component[origin] != component[following]
             self.is_left[pair[leaves]] = False
