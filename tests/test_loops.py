@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, solve
+from skmdp.solvers import _loops as loops
 from skmdp.solvers._equations import equations_of
 from skmdp.solvers._loops import solve_by_rounds
 
@@ -23,6 +24,32 @@ def walk(n, *, back=True):
     if back:
         pairs |= {(s, 1): (-0.5, {max(s - 1, 0): 1.0}) for s in range(n)}
     return process(pairs, n + 1)
+
+
+def test_work_begins_at_the_values_of_a_policy_that_ends():
+    """The shortest way is best, so there is nothing to improve, however far it is."""
+    solution = solve(walk(300), 1.0)
+    assert solution.n_iter == 1
+    assert_allclose(solution.state_values, -np.arange(300, -1, -1.0))
+
+
+@pytest.mark.parametrize("what", [np.inf, np.linalg.LinAlgError("Singular"), RuntimeError("LU")])
+def test_a_policy_that_hardly_ends_is_nothing_to_begin_with(monkeypatch, what):
+    usual, calls, solve_policy = solve(walk(20), 1.0), [], loops.solve_policy
+
+    def first_fails(policy, d, guess):
+        calls.append(len(d))
+        if len(calls) > 1:
+            return solve_policy(policy, d, guess)
+        if isinstance(what, Exception):
+            raise what
+        return np.full(len(d), what)
+
+    monkeypatch.setattr(loops, "solve_policy", first_fails)
+    solution = solve(walk(20), 1.0)
+    assert solution.n_iter > usual.n_iter
+    assert_array_equal(solution.policy, usual.policy)
+    assert_allclose(solution.state_values, usual.state_values)
 
 
 def wide(seed, n):

@@ -10,6 +10,7 @@ from processes import dense, process, random_process
 from scipy.sparse import csr_array, csr_matrix
 
 from skmdp.mdp import MDP
+from skmdp.mdp._mdp import rows_at
 
 LOOP = {(0, 0): (1.0, {0: 0.5, 2: 0.5}), (0, 1): (2.0, {1: 1.0}), (2, 0): (0.0, {2: 0.25})}
 
@@ -39,6 +40,35 @@ def test_restricting_keeps_what_is_named():
     values = np.arange(8.0)
     assert_allclose(small.expected_next_values(values), mdp.expected_next_values(values)[kept])
     assert_array_equal(small.pair_state, mdp.pair_state[kept])
+
+
+@given(st.integers(0, 1000), st.integers(1, 12), st.booleans())
+def test_some_rows_are_those_that_scipy_finds(seed, n_kept, are_few):
+    """Empty rows among them; however many there are."""
+    rng = np.random.default_rng(seed)
+    rows = csr_array(rng.uniform(size=(12, 5)) * (rng.uniform(size=(12, 5)) < 0.4))
+    kept = np.sort(rng.choice(12, size=n_kept, replace=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmdp.mdp._mdp.FEW_ENTRIES", 10**6 if are_few else -1)
+        found = rows_at(rows, kept)
+    assert_array_equal(found.toarray(), rows.toarray()[kept])
+    assert found.shape == (n_kept, 5)
+    assert found.indices.dtype == rows.indices.dtype == found.indptr.dtype
+    assert found.has_canonical_format
+    found.check_format()
+    assert not np.shares_memory(found.data, rows.data)
+
+
+def test_what_is_known_of_the_states_is_not_looked_for_again():
+    mdp = random_process(3)
+    first, number = mdp.first_pairs, mdp.n_pairs_each
+    assert_array_equal(number, np.bincount(mdp.pair_state)[mdp.acting_states])
+    same = mdp.unchecked(rewards=mdp.rewards + 1)
+    assert same.first_pairs is first
+    assert same.n_pairs_each is number
+    last = mdp.restrict(np.array([len(mdp.rewards) - 1]))
+    assert_array_equal(last.first_pairs, [0])
+    assert_array_equal(last.n_pairs_each, [1])
 
 
 @pytest.mark.parametrize("pairs", [[], [1, 0], [1, 1], [-1, 0]])

@@ -1,5 +1,6 @@
 """Small processes in one compiled loop: the same answers, proofs and advice as by whole arrays."""
 
+import gc
 import sys
 import warnings
 
@@ -256,6 +257,28 @@ def test_bands_of_any_width_are_eliminated(monkeypatch, below, above):
 def test_nothing_is_loaded_for_a_small_process(monkeypatch):
     monkeypatch.delitem(sys.modules, KERNELS)
     assert by_the_loop(random_process(0), 0.9) is None
+
+
+def test_what_the_loop_takes_of_a_process_is_made_once_and_goes_with_it(monkeypatch):
+    made, make = [], small.structure_of
+    monkeypatch.setattr(small, "structure_of", lambda *args: made.append(1) or make(*args))
+    mdp = with_sinks(random_process(3))
+    n_before = len(small._PREPARED)
+    found = [by_the_loop(mdp, gamma)[0] for gamma in (0.9, 0.99, 0.9)]
+    assert len(made) == 1
+    assert len(small._PREPARED) == n_before + 1
+    assert_array_equal(found[0].state_values, found[2].state_values)
+    assert_allclose(found[1].state_values, exact_values(mdp, 0.99))
+    del mdp
+    gc.collect()
+    assert len(small._PREPARED) == n_before
+
+
+def test_more_iterations_than_the_loop_has_room_for_are_left_to_others(monkeypatch):
+    monkeypatch.setattr(small, "MOST_ITERATIONS", 2)
+    mdp = random_process(3)
+    assert by_the_loop(mdp, 0.9) is None
+    assert by_the_loop(mdp, 0.9, max_iter=2)[0].n_iter == 2
 
 
 def test_without_numba_others_do_the_work(monkeypatch):

@@ -26,7 +26,14 @@ from skmdp.solvers._equations import (
     solve_dense,
     solve_krylov,
 )
-from skmdp.solvers._kernels import ArrayPolicy, Change, backward_order, shortest_way
+from skmdp.solvers._kernels import (
+    ArrayPolicy,
+    Change,
+    FewStates,
+    backward_order,
+    shortest_way,
+    width_of,
+)
 from skmdp.solvers._search import Search
 from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, solve_rest, sweeps_to_come
 from skmdp.solvers._total_reward import EndlessPairs, most_steps_to_the_end
@@ -865,11 +872,87 @@ def test_pivots_of_nothing_but_rounding_do_no_harm(monkeypatch, way):
     mdp = random_process(3) if way == "full" else wide_process(4)
     usual = modified_policy_iteration(mdp, 0.999)
     follow_only(monkeypatch, way)
-    monkeypatch.setattr("skmdp.solvers._search.solve_dense", fail)
+    monkeypatch.setattr("skmdp.solvers._search.solve_full", fail)
     monkeypatch.setattr("skmdp.solvers._sweeps.solve_dense", fail)
     solution = modified_policy_iteration(mdp, 0.999)
     assert_array_equal(solution.policy, usual.policy)
     assert_allclose(solution.state_values, usual.state_values, rtol=1e-5)
+
+
+def ragged_process(seed, n=30, end=0.0):
+    """Rows of none to three entries, and of every number in between."""
+    rng, pairs = np.random.default_rng(seed), {}
+    for s in range(n):
+        for a in range(rng.integers(1, 4)):
+            following = rng.integers(n, size=rng.integers(0, 4))
+            mass = 0.5 if s == 0 else 1 - end
+            ways = {int(to): mass / len(set(following)) for to in following}
+            pairs[s, a] = (float(rng.normal()), ways)
+    return process(pairs)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.9, 1.0]))
+def test_rows_filled_up_are_followed_as_they_are(seed, gamma):
+    mdp, rng = ragged_process(seed), np.random.default_rng(seed)
+    pairs = mdp.first_pairs + rng.integers(mdp.n_pairs_each)
+    V = rng.normal(size=mdp.n_states)
+    plain = ArrayPolicy(mdp.restrict(pairs), gamma)
+    width = int(np.diff(mdp.transitions.indptr).max())
+    filled = ArrayPolicy(mdp, gamma, pairs, width=width)
+    for found, expected in zip(filled.apply(V), plain.apply(V), strict=True):
+        assert_allclose(found, expected, atol=1e-13)
+    assert filled.n_entries == plain.n_entries == plain._process.transitions.nnz
+    assert_array_equal(filled.rewards, plain.rewards)
+
+
+def test_rows_are_filled_up_where_they_are_few_short_and_nearly_as_long():
+    plain = random_process(0, n_states=200)
+    assert width_of(plain) == 3
+    assert width_of(random_process(0, n_states=5000)) == 0
+    assert width_of(plain.with_dense_rows()) == 0
+    assert width_of(random_process(0, n_states=20, shared=True)) == 0
+    one_is_long = {(s, 0): (1.0, {s: 1.0}) for s in range(20)}
+    one_is_long[20, 0] = (1.0, dict.fromkeys(range(7), 0.1))
+    assert width_of(process(one_is_long)) == 0
+    assert width_of(process({(0, 0): (1.0, {}), (1, 0): (1.0, {})})) == 0
+
+
+@given(PROCESSES, st.sampled_from([0.5, 0.99, 1 - 1e-7]), st.booleans())
+def test_few_states_are_solved_in_two_steps_at_most(mdp, gamma, forgets):
+    """Of a level that is forgotten nothing else is left; else it is no loss to leave it first."""
+    policy = mdp.restrict(mdp.first_pairs).unchecked(pair_action=np.zeros(mdp.n_states, int))
+    plain = mdp.all_transitions(np.inf)[mdp.first_pairs]
+    policy = MDP(plain, policy.rewards, policy.pair_state, policy.pair_action, mdp.n_states, 1)
+    forgets &= policy.is_closed
+    few = FewStates(policy, gamma, forgets=forgets)
+    V, lo, hi = few.sweep(np.zeros(mdp.n_states))
+    size = 1e-13 * (1 + np.abs(V).max())
+    assert hi - lo <= size
+    assert forgets or max(-lo, hi) <= size
+
+
+def test_equations_of_few_states_that_have_no_solution_leave_a_sweep():
+    stays = process({(0, 0): (1.0, {0: 1.0}), (1, 0): (2.0, {1: 1.0})})
+    few = FewStates(stays, 1.0, forgets=False)
+    V, lo, hi = few.sweep(np.zeros(2))
+    assert_array_equal(V, [1.0, 2.0])
+    assert (lo, hi) == (1.0, 2.0)
+
+
+def test_pairs_are_dropped_where_they_could_have_been_for_some_time(monkeypatch):
+    """Those left hold the best of each state, and improve as before."""
+    follow_only(monkeypatch, "sweeps")
+    mdp = random_process(2, n_states=300)
+    search = Search(mdp, 0.99, discount(mdp, 0.99))
+    numbers = []
+    for _ in range(30):
+        proof = search.improve()
+        numbers.append(search.pairs.n_pairs)
+        V = search.values() + proof.level
+        assert np.abs(V - exact_values(mdp, 0.99)).max() <= proof.bound + 1e-12
+        search.evaluate()
+    assert numbers[0] == len(mdp.rewards) > 1.4 * numbers[-1]
+    assert proof.bound <= 1e-10
 
 
 def test_sweeps_in_place_go_backwards_from_the_reward():

@@ -429,8 +429,9 @@ class MDP:
     @cached_property
     def is_closed(self) -> bool:
         """Whether another decision follows every pair for certain, up to rounding."""
-        mass, slack = self.acting_mass, float(self.n_roundings.min()) * np.finfo(np.float64).eps
-        return max(1 - float(mass.min()), float(mass.max()) - 1) <= slack
+        mass, eps = self.acting_mass, float(np.finfo(np.float64).eps)
+        off = max(1 - float(mass.min()), float(mass.max()) - 1)
+        return off <= float(self.n_roundings.min()) * eps
 
     @cached_property
     def n_roundings(self) -> Integers:

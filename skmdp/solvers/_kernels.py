@@ -88,7 +88,7 @@ def improve(process: MDP, choices: Choices, V: Floats, gamma: float) -> tuple[Fl
 
 def first_best(choices: Choices, top: Floats, Q: Floats) -> Integers:
     """Return the first pair of every state whose Q is the largest, (n_acting,)."""
-    best: Integers = (Q >= choices.of_pairs(top)).nonzero()[0]
+    best: Integers = (choices.of_pairs(top) <= Q).nonzero()[0]
     if len(best) == len(choices.first):
         return best
     if np.isnan(top).any():  # values that have overflown have no order
@@ -240,7 +240,7 @@ class ArrayPairs:
         # Nothing is known of values that have overflown: no gap compares with them.
         if not margin < widest:
             return
-        is_left = self._Q >= self._choices.of_pairs(self._top - margin)
+        is_left = self._choices.of_pairs(self._top - margin) <= self._Q
         if not self.n_acting <= np.count_nonzero(is_left) <= most_left * len(is_left):
             return
         self._n_times += 1
@@ -315,7 +315,7 @@ class ArrayPolicy:
         columns, entries, room = self._entries
         V.take(columns, out=room, mode="clip")
         room *= entries
-        values = room[0] + self.rewards
+        values: Floats = room[0] + self.rewards
         for place in range(1, self._width):
             values += room[place]
         return values
@@ -391,7 +391,7 @@ class ArrayPolicy:
         """Number of entries of P."""
         P, pairs = self._whole.transitions, self._pairs
         if isinstance(P, np.ndarray):
-            return len(self.rewards) * P.shape[1]
+            return len(self.rewards) * int(P.shape[1])
         return int(P.nnz if pairs is None else (P.indptr[1:][pairs] - P.indptr[pairs]).sum())
 
     def spreads(self, most: float) -> bool:
@@ -463,7 +463,7 @@ def peel(P: Any) -> tuple[Bools, list[Integers]]:
         columns = successors(states, P.indptr[:-1], P.indptr[1:], P.indices)
         return np.bincount(columns, minlength=n)
 
-    n_before = np.bincount(P.indices, minlength=n)
+    n_before: Integers = np.bincount(P.indices, minlength=n)
     is_left, layers = np.ones(n, dtype=bool), list[Integers]()
     layer: Integers = np.flatnonzero(n_before == 0)
     while len(layer) > LAYER * n:

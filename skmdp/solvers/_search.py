@@ -199,7 +199,7 @@ class Search:
         if self._full is not None and self._solve(self._full):
             return
         policy = self.pairs.policy()
-        if self._may_change:
+        if self._may_change and self._full is None:
             self.pairs.eliminate(step.spread_bound + 2 * step.noise, MOST_LEFT)
         V = self.pairs.TV
         V[:n] += step.moved

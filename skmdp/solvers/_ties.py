@@ -77,7 +77,7 @@ def count_undecided(
     q_range, largest = highest - lowest, mdp.largest_reward + gamma * float(np.abs(V).max())
     rounding = 4 * (mdp.rounding + EPS) * largest
     loosest = gamma * mdp.heaviest * max(bound, spread)
-    is_near = Q >= (top - (loosest + NEGLIGIBLE * q_range + rounding)).repeat(n_each)
+    is_near = (top - (loosest + NEGLIGIBLE * q_range + rounding)).repeat(n_each) <= Q
     if np.count_nonzero(is_near) == len(first):
         return 0, 1.0
     part = mdp
