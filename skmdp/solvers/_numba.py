@@ -1,7 +1,7 @@
 """What the loops that numba compiles have in common.
 
 Files in which compiled loops are kept do not notice when this module changes: after such a change,
-touch the others.
+delete them, ``__pycache__/*.nb*``.
 """
 
 from __future__ import annotations
@@ -34,10 +34,18 @@ def may_be_kept() -> bool:
     return True
 
 
-OPTIONS: dict[str, Any] = {"cache": may_be_kept(), "nogil": True, "error_model": "numpy"}
+# Arrays are those of the caller, who holds them: to count who else does would take longer than the
+# loops themselves where these are short.
+OPTIONS: dict[str, Any] = {
+    "cache": may_be_kept(),
+    "nogil": True,
+    "error_model": "numpy",
+    "_nrt": False,
+}
 # What is called by compiled code only needs no place of its own.
 INNER: dict[str, Any] = {
     "error_model": "numpy",
+    "_nrt": False,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }

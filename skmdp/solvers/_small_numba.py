@@ -4,7 +4,7 @@ It is the loop of ``_driver`` and ``_search``, by the same sweeps and formulas, 
 large processes only. Nothing is allocated, since numba would take seconds to compile that.
 
 What is compiled is kept in files that do not notice when a function in another module changes:
-after such a change, touch this one.
+after such a change, delete them, ``__pycache__/*.nb*``.
 """
 
 from __future__ import annotations
