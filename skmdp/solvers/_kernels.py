@@ -55,20 +55,20 @@ MANY_ROWS = 0.2
 class Choices:
     """Which pairs belong to which acting state.
 
-    ``first`` (n_acting,) is the first pair of every state, ``n_pairs`` (n_acting,) their number,
-    ``n_each`` that of all states if maxima are faster action by action than state by state, else 0.
+    ``first`` (n_acting,) is the first pair of every state, ``state`` (n_pairs,) the state of every
+    pair, ``n_each`` the number of pairs of a state if it is the same in all, else 0.
     """
 
     def __init__(self, process: MDP) -> None:
-        self.first, self.n_pairs = process.first_pairs, process.n_pairs_each
-        n, n_pairs = len(self.first), len(process.rewards)
-        n_each = n_pairs // n
-        is_even = n >= STATES_PER_ACTION * n_each and n * n_each == n_pairs
-        self.n_each = n_each if is_even and (self.n_pairs == n_each).all() else 0
+        self.first = process.first_pairs
+        self.state = process.pair_state.astype(np.intp, copy=False)
+        n_each = len(self.state) // len(self.first)
+        is_even = n_each * len(self.first) == len(self.state)
+        self.n_each = n_each if is_even and (process.n_pairs_each == n_each).all() else 0
 
     def largest(self, Q: Floats) -> Floats:
         """Return the largest Q of every state, (n_acting,)."""
-        if not self.n_each:
+        if not 0 < self.n_each * STATES_PER_ACTION <= len(self.first):
             return np.maximum.reduceat(Q, self.first)
         top = Q[:: self.n_each].copy()
         for action in range(1, self.n_each):
@@ -77,7 +77,7 @@ class Choices:
 
     def of_pairs(self, of_states: Floats) -> Floats:
         """Return numbers of the acting states for each of their pairs, (n_pairs,)."""
-        return of_states.repeat(self.n_pairs)
+        return of_states.repeat(self.n_each) if self.n_each else of_states[self.state]
 
 
 def improve(process: MDP, choices: Choices, V: Floats, gamma: float) -> tuple[Floats, Floats]:
@@ -91,9 +91,10 @@ def first_best(choices: Choices, top: Floats, Q: Floats) -> Integers:
     best: Integers = (choices.of_pairs(top) <= Q).nonzero()[0]
     if len(best) == len(choices.first):
         return best
-    if np.isnan(top).any():  # values that have overflown have no order
-        return choices.first
-    return best[best.searchsorted(choices.first)]
+    state = choices.state[best]
+    best = best[np.append(True, state[1:] != state[:-1])]
+    # Values that have overflown have no order.
+    return best if len(best) == len(choices.first) else choices.first
 
 
 def padded(values: Floats, n_states: int) -> Floats:
@@ -349,7 +350,8 @@ class ArrayPolicy:
         k = len(states)
         at, before = places_of(states, P.indptr[:-1], P.indptr[1:])
         code = np.cumsum(is_left) - 1  # they lead to no state that is left out
-        rows = P.data[at], code[P.indices[at]].astype(P.indices.dtype), before
+        kind = P.indices.dtype
+        rows = P.data[at], code[P.indices[at]].astype(kind), before.astype(kind)
         inner = process.unchecked(
             transitions=csr_like(P, rows, (k, k)),
             rewards=self.rewards[states],
