@@ -26,8 +26,9 @@ from skmdp.solvers._equations import (
     successors,
 )
 
-# Times that pairs could have been dropped until they are.
-TIMES_TO_DROP = 3
+# Times that pairs could have been dropped until they are; where they are few, to copy them takes
+# longer than to look at all once more.
+TIMES_TO_DROP, TIMES_OF_FEW, FEW_PAIRS = 2, 3, 20_000
 # Entries of a policy up to which filling up its rows pays, how many times as many these may become,
 # and entries of a row.
 FEW_IN_POLICY, MOST_FILLED, SHORT_ROWS = 5_000, 2, 8
@@ -245,7 +246,7 @@ class ArrayPairs:
         if not self.n_acting <= np.count_nonzero(is_left) <= most_left * len(is_left):
             return
         self._n_times += 1
-        if self._n_times < TIMES_TO_DROP:
+        if self._n_times < (TIMES_OF_FEW if len(is_left) <= FEW_PAIRS else TIMES_TO_DROP):
             return
         self._take(self.process.restrict(np.flatnonzero(is_left)))
         self.chosen = (np.cumsum(is_left) - 1)[self.chosen]
