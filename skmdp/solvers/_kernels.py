@@ -391,10 +391,8 @@ class ArrayPolicy:
 
     @property
     def n_entries(self) -> int:
-        """Number of entries of P."""
+        """Number of entries of P, CSR."""
         P, pairs = self._whole.transitions, self._pairs
-        if isinstance(P, np.ndarray):
-            return len(self.rewards) * int(P.shape[1])
         return int(P.nnz if pairs is None else (P.indptr[1:][pairs] - P.indptr[pairs]).sum())
 
     def spreads(self, most: float) -> bool:
