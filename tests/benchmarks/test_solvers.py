@@ -107,6 +107,7 @@ HELD = {
     # Microseconds, seconds, and times the fit without a prior: the less the better.
     ("small 50", "numpy"): 500,
     ("small 500", "numpy"): 2000,
+    ("many 5", "numba"): 2.5,
     ("many 50", "numba"): 24,
     ("prior None", "ratio"): 1.9,
     ("prior 50", "ratio"): 1.9,
