@@ -27,8 +27,10 @@ ENOUGH_TO_USE = 2_000
 PER_THREAD = 200_000
 # Longest row of a hub that is packed entry by entry.
 LONGEST_PACKED = 64
-# Forms of rows: none in particular; short ones, whose lengths cannot be foretold; long ones.
-PLAIN, UNEVEN, LONG = range(3)
+# Forms of rows: none in particular; short ones, whose lengths cannot be foretold; long ones; those
+# of a policy, with room for two entries at least, which count nothing where the row has ended.
+PLAIN, UNEVEN, LONG, PADDED = range(4)
+SHORTEST_ROOM = 2
 # Entries of a row, on average, up to which rows are short, and the standard deviation up to which
 # they are even; entries of long rows.
 SHORT_ROW, EVEN, LONG_ROW = 3, 0.3, 24
@@ -94,10 +96,15 @@ def as_codes(numbers: Any) -> Integers:
     return np.ascontiguousarray(numbers, dtype=np.int32).view(np.uint32)
 
 
+def is_long(indptr: Integers) -> bool:
+    """Return whether rows are long, of which ``indptr`` tells where they begin."""
+    return int(indptr[-1]) >= LONG_ROW * (len(indptr) - 1)
+
+
 def form_of(indptr: Integers) -> int:
     """Return the form of rows, of which ``indptr`` tells where they begin."""
     n_entries, n_rows = int(indptr[-1]), len(indptr) - 1
-    if n_entries >= LONG_ROW * n_rows:
+    if is_long(indptr):
         return LONG
     is_short = 0 < n_entries <= SHORT_ROW * n_rows
     return UNEVEN if is_short and float(np.diff(indptr).std()) > EVEN else PLAIN
@@ -207,7 +214,7 @@ class CompiledPolicy:
         self.rewards = np.empty(len(room) - 1)
         self._spare = hubs.vector()
         self._threads = Threads(room)
-        self._form = form_of(room.view(np.int32))
+        self._form = LONG if is_long(room) else PADDED
         self._may_have_core = in_place and room[-1] > 0 and not len(hubs.lengths)
 
     def _follow(self, V: Floats, out: Floats, rewards: Floats) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled
 from skmdp.solvers._compiled import (
+    SHORTEST_ROOM,
     CompiledPolicy,
     Hubs,
     Threads,
@@ -43,7 +44,7 @@ def pairs_of(process: MDP, gamma: float) -> ArrayPairs | CompiledPairs:
     P = process.transitions
     enough = _compiled.ENOUGH_TO_USE if _compiled.are_at_hand() else _compiled.ENOUGH_TO_LOAD
     is_fit = process.is_linear and not isinstance(P, np.ndarray) and P.nnz >= enough
-    if is_fit and max(P.nnz, *P.shape) < MOST_ENTRIES and _compiled.load() is not None:
+    if is_fit and max(P.nnz + 2 * P.shape[1], P.shape[0]) < MOST_ENTRIES and _compiled.load() is not None:
         return CompiledPairs.of_process(process, gamma)
     return ArrayPairs(process, gamma)
 
@@ -114,7 +115,7 @@ class CompiledPairs:
             before = np.append(0, np.cumsum(more[rows.indices]))
             lengths = lengths + np.diff(before[rows.indptr])
         longest = np.maximum.reduceat(lengths, rows.first[:-1])
-        room = as_codes(np.append(0, np.cumsum(longest)))
+        room = as_codes(np.append(0, np.cumsum(np.maximum(longest, SHORTEST_ROOM))))
         self.chosen: Integers = np.full(self.n_acting, NO_CHOICE, np.uint32)
         self._policy = CompiledPolicy(room, hubs, gamma, in_place=in_place)
         self._room = room

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import float64, int64, njit, uint32, uint64, void
 
+from skmdp.solvers._compiled import SHORTEST_ROOM
 from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index
 
 
@@ -48,7 +49,7 @@ def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any
     for s in range(n):
         is_left = index(code[s] > 0)
         states[n_left], code[s] = s, n_left
-        room[n_left + ONE] = room[n_left] + stop[s] - begin[s]
+        room[n_left + ONE] = room[n_left] + max(stop[s] - begin[s], np.uint32(SHORTEST_ROOM))
         n_left += is_left
     return n_left
 
@@ -85,6 +86,10 @@ def pack_core(
                 new_columns[e], new_entries[e] = code[columns[j]], entries[j]
                 e += ONE
         new_stop[i] = e
+        first = new_columns[room[i]] if e > room[i] else np.uint32(0)
+        while e < room[i + ONE]:
+            new_columns[e], new_entries[e] = first, 0.0
+            e += ONE
         new_rewards[i], new_V[i] = rewards[s], V[s]
 
 
@@ -104,5 +109,7 @@ def follow_back(
     n = index(len(outer))
     for i in range(n):
         s = index(outer[n - ONE - index(i)])
-        x = expected(index(begin[s]), index(stop[s]), columns, entries, V, form)
+        x, j, last = 0.0, index(begin[s]), index(stop[s])
+        if j < last:  # what stands in place of a row might not be known yet
+            x = expected(j, last, columns, entries, V, form)
         V[s] = rewards[s] + gamma * x

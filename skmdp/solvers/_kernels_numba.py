@@ -1,7 +1,8 @@
 """The inner loops of the solvers, compiled by numba.
 
 Rows of pairs are CSR. Columns behind the states are hubs, whose values stand in V behind those of
-the states. Rows of a policy are packed, that of state s from ``room[s]`` to ``stop[s]``. Where
+the states. Rows of a policy are packed, that of state s from ``room[s]`` to ``stop[s]``; two entries are 0
+where it has ended, if there is room. Where
 ``out`` is V itself, a state sees the new values of the states before it.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import boolean, float64, int64, njit, uint32, uint64
 
-from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
+from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, TWO, expected, index, tuple_of
 
 
 @njit(**INNER)
@@ -27,6 +28,7 @@ def pack(
     hub_indices: Any,
     hub_data: Any,
     begin: Any,
+    room_end: Any,
     columns: Any,
     entries: Any,
 ) -> Any:
@@ -56,6 +58,9 @@ def pack(
     if loop > 0.0:
         for i in range(begin, e):
             entries[i] *= scale
+    first = columns[begin] if e > begin else np.uint32(0)  # so that no other value is read
+    for i in range(e, min(begin + TWO, room_end)):
+        columns[i], entries[i] = first, 0.0
     return e, scale
 
 
@@ -103,20 +108,22 @@ def improve(
     least and the largest change, the least and the largest value, and the number of new choices.
     """
     lo, hi, least, most, n_changed = np.inf, -np.inf, np.inf, -np.inf, 0
+    pair = index(first[begin])
+    i = index(indptr[pair])
     for s in range(begin, end):
-        start, last = index(first[s]), index(first[s + ONE])
-        best, top = start, -np.inf
-        for pair in range(start, last):
-            x = 0.0
+        last, best, top = index(first[s + ONE]), pair, -np.inf
+        while pair < last:
+            x, j = 0.0, index(indptr[pair + ONE])
             if not is_start:
-                i, j = index(indptr[pair]), index(indptr[pair + ONE])
                 x = expected(i, j, indices, data, V, form)
             x = rewards[pair] + gamma * x
             Q[pair] = x
             # No branch: which pair is best cannot be foretold.
             is_better = x > top
-            best = index(pair) if is_better else best
+            best = pair if is_better else best
             top = x if is_better else top
+            pair += ONE
+            i = j
         d = top - V[s]
         lo, hi = min(lo, d), max(hi, d)
         least, most = min(least, top), max(most, top)
@@ -141,6 +148,7 @@ def improve(
             hub_indices,
             hub_data,
             index(room[s]),
+            index(room[s + ONE]),
             columns,
             entries,
         )
