@@ -11,7 +11,6 @@ from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled
 from skmdp.solvers._compiled import (
-    SHORTEST_ROOM,
     CompiledPolicy,
     Hubs,
     Threads,
@@ -28,7 +27,7 @@ N_LOOKS = 5_000
 # Entries that have a number of 31 bits, which are enough for pointers.
 MOST_ENTRIES = 2**31
 # Times that pairs could have been dropped until they are.
-TIMES_TO_DROP = 2
+TIMES_TO_DROP = 3
 # Steps between near states that a part of the states is long, at least, and the parts, at most and
 # at least.
 STEPS_OF_PART, MOST_PARTS, FEW_PARTS = 20, 40, 3
@@ -114,8 +113,8 @@ class CompiledPairs:
             more = np.append(np.zeros(hubs.n_states, np.int64), np.maximum(hubs.lengths - 1, 0))
             before = np.append(0, np.cumsum(more[rows.indices]))
             lengths = lengths + np.diff(before[rows.indptr])
-        longest = np.maximum.reduceat(lengths, rows.first[:-1])
-        room = as_codes(np.append(0, np.cumsum(np.maximum(longest, SHORTEST_ROOM))))
+        room = np.empty(self.n_acting + 1, np.uint32)
+        _compiled.load().make_room(rows.first, as_codes(lengths), room)
         self.chosen: Integers = np.full(self.n_acting, NO_CHOICE, np.uint32)
         self._policy = CompiledPolicy(room, hubs, gamma, in_place=in_place)
         self._room = room
@@ -133,13 +132,14 @@ class CompiledPairs:
         """Return the pairs of a process whose acting states come first."""
         hub_mass, hub_transitions = process.hubs
         P = process.transitions
-        if hub_transitions.shape[0]:
+        hubs = Hubs(P.shape[1], hub_transitions if hub_transitions.shape[0] else None)
+        if len(hubs.lengths):
             P = hstack([P, hub_mass], format="csr")
         first = as_codes(np.append(process.first_pairs, len(process.rewards)))
         rewards = np.ascontiguousarray(process.rewards, dtype=np.float64)
         data = np.ascontiguousarray(P.data, dtype=np.float64)
         rows = Rows(first, as_codes(P.indptr), as_codes(P.indices), data, rewards)
-        return cls(rows, Hubs(hub_transitions), gamma)
+        return cls(rows, hubs, gamma)
 
     @property
     def n_pairs(self) -> int:
@@ -153,7 +153,7 @@ class CompiledPairs:
 
     def _share_out(self) -> None:
         rows = self._rows
-        self._threads = Threads(rows.indptr[rows.first])
+        self._threads = Threads(rows.indptr, rows.first)
         self._form = form_of(rows.indptr.view(np.int32))
 
     def vector(self, values: Floats) -> Floats:
@@ -178,7 +178,8 @@ class CompiledPairs:
         lo, hi, least, most, n_changed = zip(*found, strict=True)
         self.n_changed = sum(n_changed)
         self.TV = out
-        return Change(min(lo), max(hi), min(least), max(most))
+        self._least, self._most = min(least), max(most)
+        return Change(min(lo), max(hi), self._least, self._most)
 
     def _improvement(self, V: Floats, out: Floats, slack: float, is_start: bool) -> tuple[Any, ...]:
         """Return what the compiled loop takes to improve."""
@@ -269,7 +270,7 @@ class CompiledPairs:
         Where that was the last improvement but one it would not pay, so it is put off.
         """
         values = self.TV[: self.n_acting]
-        widest = self._reward_range + max(0.0, values.max()) - min(0.0, values.min())
+        widest = self._reward_range + max(0.0, self._most) - min(0.0, self._least)
         # Nothing is known of values that have overflown: no gap compares with them.
         is_near = not margin < widest
         if is_near or not self.n_acting <= self.n_near(margin) <= most_left * self.n_pairs:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64, njit, uint32, uint64
+from numba import boolean, float64, int64, njit, uint32, uint64, void
 
+from skmdp.solvers._compiled import SHORTEST_ROOM
 from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, TWO, expected, index, tuple_of
 
 
-@njit(**INNER)
+@njit(inline="always", **INNER)
 def pack(
     s: Any,
     row: Any,
@@ -194,6 +195,22 @@ def follow(
     return lo, hi
 
 
+@njit(void(CODES, CODES, uint32[::1]), **OPTIONS)
+def make_room(first: Any, lengths: Any, room: Any) -> None:
+    """Set ``room`` to where the packed row of each state begins, whichever of its pairs is chosen.
+
+    ``lengths`` are those of the rows of pairs.
+    """
+    pair = index(first[0])
+    room[0] = 0
+    for s in range(index(len(first)) - ONE):
+        last, longest = index(first[s + ONE]), index(SHORTEST_ROOM)
+        while pair < last:
+            longest = max(longest, index(lengths[pair]))
+            pair += ONE
+        room[s + ONE] = room[s] + longest
+
+
 @njit(
     uint64(
         *(CODES, CODES, CODES, NUMBERS, NUMBERS, NUMBERS, NUMBERS, float64, CODES),
@@ -241,9 +258,10 @@ def keep(
 @njit(uint64(CODES, NUMBERS, NUMBERS, float64), **OPTIONS)
 def count_near(first: Any, Q: Any, V: Any, margin: Any) -> Any:
     """Return the number of pairs whose Q is at most ``margin`` below V of their state."""
-    n = index(0)
+    n, pair = index(0), index(first[0])
     for s in range(index(len(V))):
-        for pair in range(index(first[s]), index(first[s + ONE])):
-            if V[s] - Q[pair] <= margin:
-                n += ONE
+        last = index(first[s + ONE])
+        while pair < last:
+            n += index(V[s] - Q[pair] <= margin)
+            pair += ONE
     return n
