@@ -91,7 +91,8 @@ def marks_in(rows: Rows, n: int) -> tuple[list[int], float]:
     reach = np.bincount(look, reach, len(states))
     n_steps = np.cumsum(distance * lengths / np.maximum(reach, 1))
     each = max(STEPS_OF_PART, n_steps[-1] / MOST_PARTS)
-    at = np.searchsorted(n_steps, np.arange(each, n_steps[-1], each))
+    # Between two marks at one place there would be nothing: parts would not overlap.
+    at = np.unique(np.searchsorted(n_steps, np.arange(each, n_steps[-1], each)))
     is_near = len(at) >= FEW_PARTS
     marks = [0, *states[at].tolist(), n] if is_near else [0]
     return marks, n / n_steps[-1] if is_near else 0.0
