@@ -26,6 +26,8 @@ from skmdp.solvers._ties import EPS
 N_LOOKS = 5_000
 # Entries that have a number of 31 bits, which are enough for pointers.
 MOST_ENTRIES = 2**31
+# States up to which all are looked at to see how many pairs are near best.
+FEW_STATES = 1_000
 # Times that pairs could have been dropped until they are.
 TIMES_TO_DROP = 3
 # Steps between near states that a part of the states is long, at least, and the parts, at most and
@@ -260,10 +262,17 @@ class CompiledPairs:
         """Return the policy that takes the pairs chosen."""
         return self._policy
 
-    def n_near(self, margin: float) -> int:
-        """Return the number of pairs that are at most so far from best."""
-        values = self.TV[: self.n_acting]
-        return int(_compiled.load().count_near(self._rows.first, self._Q, values, margin))
+    def share_near(self, margin: float) -> float:
+        """Return the share of the pairs that are at most so far from best, judged by some states.
+
+        All count as near if it is not seen that each state has one: values have overflown.
+        """
+        n, first = self.n_acting, self._rows.first
+        begin, end = (0, n) if n < FEW_STATES else (n // 2, n // 2 + n // 8)
+        pairs = int(first[end]) - int(first[begin])
+        values = self.TV[begin:end]
+        n_near = _compiled.load().count_near(first[begin : end + 1], self._Q, values, margin)
+        return n_near / pairs if n_near >= end - begin else 1.0
 
     def eliminate(self, margin: float, most_left: float) -> None:
         """Drop the pairs that are further from best, unless more than that share would be left.
@@ -274,7 +283,7 @@ class CompiledPairs:
         widest = self._reward_range + max(0.0, self._most) - min(0.0, self._least)
         # Nothing is known of values that have overflown: no gap compares with them.
         is_near = not margin < widest
-        if is_near or not self.n_acting <= self.n_near(margin) <= most_left * self.n_pairs:
+        if is_near or self.share_near(margin) > most_left:
             return
         self._n_times += 1
         if self._n_times < TIMES_TO_DROP:

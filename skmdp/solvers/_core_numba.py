@@ -11,7 +11,7 @@ import numpy as np
 from numba import float64, int64, njit, uint32, uint64, void
 
 from skmdp.solvers._compiled import SHORTEST_ROOM
-from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index
+from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, TWO, expected, index
 
 
 @njit(uint64(CODES, CODES, CODES, *[uint32[::1]] * 4), **OPTIONS)
@@ -22,14 +22,17 @@ def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any
     place among them as its ``code``, which holds zeros before; ``room`` is where their rows begin.
     Returned is the number of the latter. There is room for one more state everywhere.
     """
-    n, last = index(len(begin)), index(len(columns)) - ONE
-    # No branch where it can be helped: how long rows are cannot be foretold.
+    n = index(len(begin))
+    # No branch where it can be helped: how long rows are cannot be foretold. There is room for two
+    # entries in each.
     for s in range(n):
-        i, j = index(begin[s]), index(stop[s])
-        code[columns[min(i, last)]] += np.uint32(i < j)
-        code[columns[min(i + ONE, last)]] += np.uint32(i + ONE < j)
-        for k in range(i + ONE + ONE, j):
+        k, j = index(begin[s]), index(stop[s])
+        code[columns[k]] += np.uint32(k < j)
+        code[columns[k + ONE]] += np.uint32(k + ONE < j)
+        k += TWO
+        while k < j:
             code[columns[k]] += np.uint32(1)
+            k += ONE
     size = index(0)
     for s in range(n):
         outer[size] = s
@@ -38,12 +41,14 @@ def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any
     while at < size:
         left_out = outer[at]
         at += ONE
-        i, j = index(begin[left_out]), index(stop[left_out])
-        for k in range(i, max(j, i + ONE + ONE)):
-            column = index(columns[min(k, last)])
+        k, j = index(begin[left_out]), index(stop[left_out])
+        last = max(j, k + TWO)
+        while k < last:
+            column = index(columns[k])
             code[column] -= np.uint32(k < j)
             outer[size] = column
             size += index((k < j) & (code[column] == 0) & (column < n))
+            k += ONE
     n_left = index(0)
     room[0] = 0
     for s in range(n):
@@ -81,10 +86,12 @@ def pack_core(
     n = index(len(begin))
     for i in range(index(len(states))):
         s, e = index(states[i]), index(room[i])
-        for j in range(index(begin[s]), index(stop[s])):
+        j, last = index(begin[s]), index(stop[s])
+        while j < last:
             if columns[j] < n:
                 new_columns[e], new_entries[e] = code[columns[j]], entries[j]
                 e += ONE
+            j += ONE
         new_stop[i] = e
         first = new_columns[room[i]] if e > room[i] else np.uint32(0)
         while e < room[i + ONE]:
