@@ -152,11 +152,15 @@ def n_threads() -> int:
 class Hubs:
     """Rows that pairs share, whose values stand in V behind those of the states.
 
-    ``short`` are those that are packed entry by entry, CSR; the others are ``long``.
+    ``transitions`` are None where there are none. ``short`` are those that are packed entry by
+    entry, CSR; the others are ``long``.
     """
 
     def __init__(self, n_states: int, transitions: Any = None) -> None:
         self.n_states, self.transitions = n_states, transitions
+        self.lengths: Integers
+        self.long: Integers
+        self.short: tuple[Integers, Integers, Floats]
         if transitions is None:
             self.lengths = self.long = np.zeros(0, np.intp)
             self.short = np.zeros(1, np.uint32), np.zeros(0, np.uint32), np.zeros(0)

@@ -11,6 +11,7 @@ from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled
 from skmdp.solvers._compiled import (
+    SHORTEST_ROOM,
     CompiledPolicy,
     Hubs,
     Threads,
@@ -45,7 +46,8 @@ def pairs_of(process: MDP, gamma: float) -> ArrayPairs | CompiledPairs:
     P = process.transitions
     enough = _compiled.ENOUGH_TO_USE if _compiled.are_at_hand() else _compiled.ENOUGH_TO_LOAD
     is_fit = process.is_linear and not isinstance(P, np.ndarray) and P.nnz >= enough
-    if is_fit and max(P.nnz + 2 * P.shape[1], P.shape[0]) < MOST_ENTRIES and _compiled.load() is not None:
+    n_packed = P.nnz + SHORTEST_ROOM * P.shape[1]  # at most
+    if is_fit and max(n_packed, P.shape[0]) < MOST_ENTRIES and _compiled.load() is not None:
         return CompiledPairs.of_process(process, gamma)
     return ArrayPairs(process, gamma)
 

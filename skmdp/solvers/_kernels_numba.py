@@ -1,9 +1,12 @@
 """The inner loops of the solvers, compiled by numba.
 
 Rows of pairs are CSR. Columns behind the states are hubs, whose values stand in V behind those of
-the states. Rows of a policy are packed, that of state s from ``room[s]`` to ``stop[s]``; two entries are 0
-where it has ended, if there is room. Where
-``out`` is V itself, a state sees the new values of the states before it.
+the states. Rows of a policy are packed, that of state s from ``room[s]`` to ``stop[s]``; the first
+two entries that there is room for are 0 where the row has ended. Where ``out`` is V itself, a state
+sees the new values of the states before it.
+
+A call hands over each array in several words, which takes longer than a short row: what is called
+for each state or pair is inlined.
 """
 
 from __future__ import annotations
