@@ -46,10 +46,11 @@ def pairs_of(process: MDP, gamma: float) -> ArrayPairs | CompiledPairs:
     P = process.transitions
     enough = _compiled.ENOUGH_TO_USE if _compiled.are_at_hand() else _compiled.ENOUGH_TO_LOAD
     is_fit = process.is_linear and not isinstance(P, np.ndarray) and P.nnz >= enough
+    if not is_fit or _compiled.load() is None:
+        return ArrayPairs(process, gamma)
     n_packed = P.nnz + SHORTEST_ROOM * P.shape[1]  # at most
-    if is_fit and max(n_packed, P.shape[0]) < MOST_ENTRIES and _compiled.load() is not None:
-        return CompiledPairs.of_process(process, gamma)
-    return ArrayPairs(process, gamma)
+    is_fit = max(n_packed, P.shape[0]) < MOST_ENTRIES
+    return CompiledPairs.of_process(process, gamma) if is_fit else ArrayPairs(process, gamma)
 
 
 class Rows(NamedTuple):
