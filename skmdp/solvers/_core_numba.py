@@ -11,7 +11,7 @@ import numpy as np
 from numba import float64, int64, njit, uint32, uint64, void
 
 from skmdp.solvers._compiled import SHORTEST_ROOM
-from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, TWO, expected, index
+from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index
 
 
 @njit(uint64(CODES, CODES, CODES, *[uint32[::1]] * 4), **OPTIONS)
@@ -29,7 +29,7 @@ def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any
         k, j = index(begin[s]), index(stop[s])
         code[columns[k]] += np.uint32(k < j)
         code[columns[k + ONE]] += np.uint32(k + ONE < j)
-        k += TWO
+        k += ONE + ONE
         while k < j:
             code[columns[k]] += np.uint32(1)
             k += ONE
@@ -42,7 +42,7 @@ def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any
         left_out = outer[at]
         at += ONE
         k, j = index(begin[left_out]), index(stop[left_out])
-        last = max(j, k + TWO)
+        last = max(j, k + ONE + ONE)
         while k < last:
             column = index(columns[k])
             code[column] -= np.uint32(k < j)

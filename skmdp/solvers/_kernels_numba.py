@@ -17,7 +17,7 @@ import numpy as np
 from numba import boolean, float64, int64, njit, uint32, uint64, void
 
 from skmdp.solvers._compiled import SHORTEST_ROOM
-from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, TWO, expected, index, tuple_of
+from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
 
 
 @njit(inline="always", **INNER)
@@ -63,7 +63,7 @@ def pack(
         for i in range(begin, e):
             entries[i] *= scale
     first = columns[begin] if e > begin else np.uint32(0)  # so that no other value is read
-    for i in range(e, min(begin + TWO, room_end)):
+    for i in range(e, min(begin + ONE + ONE, room_end)):
         columns[i], entries[i] = first, 0.0
     return e, scale
 

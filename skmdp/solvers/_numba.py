@@ -22,7 +22,7 @@ tuple_of: Any = types.Tuple
 CODES, NUMBERS = read_only(uint32), read_only(float64)
 # Signed indices would be checked for negative ones.
 index = np.uint64
-ONE, TWO, FOUR = index(1), index(2), index(4)
+ONE, FOUR = index(1), index(4)
 # What entries of rows count: those behind them, and those in them.
 BEHIND_OR_IN = np.array([0.0, 1.0])
 
@@ -58,20 +58,20 @@ def expected(start: Any, last: Any, columns: Any, entries: Any, V: Any, form: An
     if form != PLAIN:  # of all checks the first, since most rows are plain
         if form == PADDED:
             x = entries[start] * V[columns[start]] + entries[start + ONE] * V[columns[start + ONE]]
-            start += TWO
+            start += ONE + ONE
         elif form == UNEVEN:
             one, two = min(start, index(len(entries)) - ONE), start + ONE
             two = two if two < last else one
             x = BEHIND_OR_IN[index(start < last)] * entries[one] * V[columns[one]]
             x += BEHIND_OR_IN[index(start + ONE < last)] * entries[two] * V[columns[two]]
-            start += TWO
+            start += ONE + ONE
         elif form == LONG:
             y, z, w = 0.0, 0.0, 0.0
             while start + FOUR <= last:
                 x += entries[start] * V[columns[start]]
                 y += entries[start + ONE] * V[columns[start + ONE]]
-                z += entries[start + TWO] * V[columns[start + TWO]]
-                w += entries[start + TWO + ONE] * V[columns[start + TWO + ONE]]
+                z += entries[start + ONE + ONE] * V[columns[start + ONE + ONE]]
+                w += entries[start + ONE + ONE + ONE] * V[columns[start + ONE + ONE + ONE]]
                 start += FOUR
             x = (x + y) + (z + w)
     # A range would be counted down, too.
