@@ -513,8 +513,11 @@ def test_rows_of_every_form_and_length_are_summed_in_full(monkeypatch, form):
     ("lengths", "form"),
     [([5] * 9, "PLAIN"), ([2] * 9, "PLAIN"), ([1, 1, 4] * 9, "UNEVEN"), ([30] * 9, "LONG")],
 )
-def test_the_form_of_rows_is_seen_from_their_lengths(lengths, form):
+def test_the_form_of_rows_is_seen_from_their_lengths(monkeypatch, lengths, form):
     indptr = np.append(0, np.cumsum(lengths))
+    of_few = form if form == "LONG" else "PLAIN"
+    assert compiled.form_of(indptr) == getattr(compiled, of_few)
+    monkeypatch.setattr(compiled, "MANY_ROWS", 2)
     assert compiled.form_of(indptr) == getattr(compiled, form)
     assert compiled.form_of(np.zeros(4, int)) == compiled.PLAIN  # nothing could be read
 

@@ -34,6 +34,8 @@ SHORTEST_ROOM = 2
 # Entries of a row, on average, up to which rows are short, and the standard deviation up to which
 # they are even; entries of long rows.
 SHORT_ROW, EVEN, LONG_ROW = 3, 0.3, 24
+# Rows from which processors do not remember the length of each.
+MANY_ROWS = 10_000
 # Rows that are looked at to see whether they are even, and to see that some are no paths.
 N_LOOKS, FEW_ROWS = 5_000, 1_000
 # Waves one after the other, and sweeps over each part of the states.
@@ -108,7 +110,7 @@ def form_of(indptr: Integers) -> int:
     n_entries, n_rows = int(indptr[-1]), len(indptr) - 1
     if is_long(indptr):
         return LONG
-    if not 0 < n_entries <= SHORT_ROW * n_rows:
+    if n_rows < MANY_ROWS or not 0 < n_entries <= SHORT_ROW * n_rows:
         return PLAIN
     looks = np.arange(0, n_rows, max(1, n_rows // N_LOOKS) | 1)  # actions are often an even number
     return UNEVEN if float((indptr[looks + 1] - indptr[looks]).std()) > EVEN else PLAIN
