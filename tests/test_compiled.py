@@ -23,7 +23,7 @@ from skmdp.solvers import _compiled as compiled
 from skmdp.solvers import modified_policy_iteration, policy_iteration, value_iteration
 from skmdp.solvers._bounds import discount
 from skmdp.solvers._compiled import load, n_threads
-from skmdp.solvers._compiled_pairs import CompiledPairs, pairs_of
+from skmdp.solvers._compiled_pairs import CompiledPairs, marks_in, pairs_of
 from skmdp.solvers._equations import solve_krylov
 from skmdp.solvers._kernels import ArrayPairs, ArrayPolicy
 from skmdp.solvers._search import Search, acting_first
@@ -499,6 +499,7 @@ def test_rows_of_every_form_and_length_are_summed_in_full(monkeypatch, form):
     mdp = MDP(csr_array(P), rng.normal(size=n), np.arange(n), np.zeros(n, int), 40, 1)
     monkeypatch.setattr("skmdp.solvers._compiled.form_of", lambda _: form)
     monkeypatch.setattr("skmdp.solvers._compiled_pairs.form_of", lambda _: form)
+    monkeypatch.setattr("skmdp.solvers._compiled.is_long", lambda _: form == compiled.LONG)
     pairs = CompiledPairs.of_process(mdp, 0.9)
     V = pairs.vector(rng.normal(size=n))
     Q = mdp.pair_values(V, 0.9)
@@ -512,8 +513,11 @@ def test_rows_of_every_form_and_length_are_summed_in_full(monkeypatch, form):
     ("lengths", "form"),
     [([5] * 9, "PLAIN"), ([2] * 9, "PLAIN"), ([1, 1, 4] * 9, "UNEVEN"), ([30] * 9, "LONG")],
 )
-def test_the_form_of_rows_is_seen_from_their_lengths(lengths, form):
+def test_the_form_of_rows_is_seen_from_their_lengths(monkeypatch, lengths, form):
     indptr = np.append(0, np.cumsum(lengths))
+    of_few = form if form == "LONG" else "PLAIN"
+    assert compiled.form_of(indptr) == getattr(compiled, of_few)
+    monkeypatch.setattr(compiled, "MANY_ROWS", 2)
     assert compiled.form_of(indptr) == getattr(compiled, form)
     assert compiled.form_of(np.zeros(4, int)) == compiled.PLAIN  # nothing could be read
 
@@ -601,6 +605,19 @@ def test_a_march_knows_the_values_of_all_states_that_lead_to_the_best(cost):
     reached = slice(0, inner.marks[-1])
     assert_allclose(V[reached], truth[reached], rtol=1e-9, atol=1e-9)
     assert (V[inner.marks[-1] :] == 0).all()
+
+
+def test_marks_are_apart_where_the_last_steps_are_short(monkeypatch):
+    """Between two marks at one place is nothing, so parts next to each other would not overlap."""
+    monkeypatch.setattr("skmdp.solvers._compiled_pairs.N_LOOKS", 50)
+    n = 4901
+    to = np.minimum(np.arange(n) + 20, n - 1)
+    to[-1] = n - 2
+    P = csr_array((np.ones(n), (np.arange(n), to)), shape=(n, n))
+    mdp = MDP(P, np.zeros(n), np.arange(n), np.zeros(n, int), n, 1)
+    marks, _ = marks_in(CompiledPairs.of_process(mdp, 0.9)._rows, n)
+    assert len(marks) > 4
+    assert (np.diff(marks) > 0).all()
 
 
 def test_a_march_that_gets_nowhere_leaves_the_values_as_they_were(monkeypatch):

@@ -27,11 +27,17 @@ ENOUGH_TO_USE = 2_000
 PER_THREAD = 200_000
 # Longest row of a hub that is packed entry by entry.
 LONGEST_PACKED = 64
-# Forms of rows: none in particular; short ones, whose lengths cannot be foretold; long ones.
-PLAIN, UNEVEN, LONG = range(3)
+# Forms of rows: none in particular; short ones, whose lengths cannot be foretold; long ones; those
+# of a policy, with room for two entries at least, which count nothing where the row has ended.
+PLAIN, UNEVEN, LONG, PADDED = range(4)
+SHORTEST_ROOM = 2
 # Entries of a row, on average, up to which rows are short, and the standard deviation up to which
 # they are even; entries of long rows.
 SHORT_ROW, EVEN, LONG_ROW = 3, 0.3, 24
+# Rows from which processors do not remember the length of each.
+MANY_ROWS = 10_000
+# Rows that are looked at to see whether they are even, and to see that some are no paths.
+N_LOOKS, FEW_ROWS = 5_000, 1_000
 # Waves one after the other, and sweeps over each part of the states.
 N_WAVES, SWEEPS_OF_PART = 2, 4
 
@@ -94,13 +100,20 @@ def as_codes(numbers: Any) -> Integers:
     return np.ascontiguousarray(numbers, dtype=np.int32).view(np.uint32)
 
 
+def is_long(indptr: Integers) -> bool:
+    """Return whether rows are long, of which ``indptr`` tells where they begin."""
+    return int(indptr[-1]) >= LONG_ROW * (len(indptr) - 1)
+
+
 def form_of(indptr: Integers) -> int:
     """Return the form of rows, of which ``indptr`` tells where they begin."""
     n_entries, n_rows = int(indptr[-1]), len(indptr) - 1
-    if n_entries >= LONG_ROW * n_rows:
+    if is_long(indptr):
         return LONG
-    is_short = 0 < n_entries <= SHORT_ROW * n_rows
-    return UNEVEN if is_short and float(np.diff(indptr).std()) > EVEN else PLAIN
+    if n_rows < MANY_ROWS or not 0 < n_entries <= SHORT_ROW * n_rows:
+        return PLAIN
+    looks = np.arange(0, n_rows, max(1, n_rows // N_LOOKS) | 1)  # actions are often an even number
+    return UNEVEN if float((indptr[looks + 1] - indptr[looks]).std()) > EVEN else PLAIN
 
 
 def parts_between(marks: list[int]) -> Iterator[tuple[int, int]]:
@@ -111,12 +124,14 @@ def parts_between(marks: list[int]) -> Iterator[tuple[int, int]]:
 class Threads:
     """Shares of the states for as many threads as there are, and as there is work for."""
 
-    def __init__(self, entries_before: Integers) -> None:
+    def __init__(self, entries_before: Integers, first: Integers | None = None) -> None:
         n, n_entries = len(entries_before) - 1, int(entries_before[-1])
-        self._n = n
         n_shares = min(n_entries // PER_THREAD, n_threads()) if n_entries >= 2 * PER_THREAD else 1
         shares = np.arange(1, n_shares) * n_entries // n_shares
         cuts = np.searchsorted(entries_before, shares.astype(entries_before.dtype))
+        if first is not None:  # it is pairs that entries are counted before
+            n, cuts = len(first) - 1, np.searchsorted(first, cuts.astype(first.dtype))
+        self._n = n
         self._shares = list(pairwise([0, *map(int, cuts), n]))
         self._pool = ThreadPoolExecutor(n_shares - 1) if n_shares > 1 else None
 
@@ -139,12 +154,19 @@ def n_threads() -> int:
 class Hubs:
     """Rows that pairs share, whose values stand in V behind those of the states.
 
-    ``short`` are those that are packed entry by entry, CSR; the others are ``long``.
+    ``transitions`` are None where there are none. ``short`` are those that are packed entry by
+    entry, CSR; the others are ``long``.
     """
 
-    def __init__(self, transitions: Any) -> None:
-        self.transitions = transitions
-        self.n_states = transitions.shape[1]
+    def __init__(self, n_states: int, transitions: Any = None) -> None:
+        self.n_states, self.transitions = n_states, transitions
+        self.lengths: Integers
+        self.long: Integers
+        self.short: tuple[Integers, Integers, Floats]
+        if transitions is None:
+            self.lengths = self.long = np.zeros(0, np.intp)
+            self.short = np.zeros(1, np.uint32), np.zeros(0, np.uint32), np.zeros(0)
+            return
         lengths = np.diff(transitions.indptr)
         self.lengths = np.where(lengths <= LONGEST_PACKED, lengths, 0)
         self.long = np.flatnonzero(self.lengths == 0)
@@ -158,7 +180,7 @@ class Hubs:
 
     def vector(self) -> Floats:
         """Return V = 0, of all states and hubs."""
-        return np.zeros(sum(self.transitions.shape))
+        return np.zeros(self.n_states + len(self.lengths))
 
     def refresh(self, V: Floats, *, only_long: bool) -> None:
         """Set their values in V to what follows from those of the states."""
@@ -171,7 +193,9 @@ class Hubs:
     def renumbered(self, code: Integers) -> Hubs:
         """Return the same under other codes of the states."""
         P = self.transitions
-        return Hubs(csr_array((P.data, code[P.indices], P.indptr), shape=P.shape))
+        if P is None:
+            return self
+        return Hubs(self.n_states, csr_array((P.data, code[P.indices], P.indptr), shape=P.shape))
 
 
 class Core(NamedTuple):
@@ -207,13 +231,15 @@ class CompiledPolicy:
         self.rewards = np.empty(len(room) - 1)
         self._spare = hubs.vector()
         self._threads = Threads(room)
-        self._form = form_of(room.view(np.int32))
+        self._form = LONG if is_long(room) else PADDED
         self._may_have_core = in_place and room[-1] > 0 and not len(hubs.lengths)
 
     def _follow(self, V: Floats, out: Floats, rewards: Floats) -> tuple[float, float]:
         self._hubs.refresh(V, only_long=True)
         rows = self._begin, self.stop, self.columns, self.entries, rewards, self._gamma
         found = self._threads.run(load().follow, (*rows, V, out, self._form, 1), alone=out is V)
+        if len(found) == 1:
+            return found[0]  # type: ignore[no-any-return]
         return min(lo for lo, _ in found), max(hi for _, hi in found)
 
     def apply(self, V: Floats) -> tuple[Floats, float, float]:
@@ -242,8 +268,12 @@ class CompiledPolicy:
     @property
     def along_paths(self) -> Multiply | None:
         """What solves x = d + gamma P x if every state leads to one other at most, else None."""
-        is_path = not len(self._hubs.lengths) and (self.stop <= self._begin + 1).all()
-        return self._follow_paths if is_path else None
+        if len(self._hubs.lengths):
+            return None
+        for some in (slice(FEW_ROWS), slice(None)):  # few tell mostly that it is not so
+            if not (self.stop[some] <= self._begin[some] + 1).all():
+                return None
+        return self._follow_paths
 
     def _follow_paths(self, d: Floats) -> Floats:
         n, x = len(d), np.zeros(len(d))
@@ -265,8 +295,7 @@ class CompiledPolicy:
         if n_left > LARGEST_CORE * n:
             return None
         states, room, values = states[:n_left], room[: n_left + 1], np.empty(n_left)
-        hubs = Hubs(csr_array((0, n_left)))
-        policy = CompiledPolicy(room, hubs, self._gamma, in_place=True)
+        policy = CompiledPolicy(room, Hubs(n_left), self._gamma, in_place=True)
         new = policy.stop, policy.columns, policy.entries, policy.rewards, values
         loops.pack_core(*rows, self.entries, self.rewards, V, states, code, room, *new)
         return Core(self, policy, states, values, outer[: n - n_left])

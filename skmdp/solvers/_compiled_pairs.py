@@ -11,6 +11,7 @@ from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled
 from skmdp.solvers._compiled import (
+    SHORTEST_ROOM,
     CompiledPolicy,
     Hubs,
     Threads,
@@ -26,8 +27,10 @@ from skmdp.solvers._ties import EPS
 N_LOOKS = 5_000
 # Entries that have a number of 31 bits, which are enough for pointers.
 MOST_ENTRIES = 2**31
+# States up to which all are looked at to see how many pairs are near best.
+FEW_STATES = 1_000
 # Times that pairs could have been dropped until they are.
-TIMES_TO_DROP = 2
+TIMES_TO_DROP = 3
 # Steps between near states that a part of the states is long, at least, and the parts, at most and
 # at least.
 STEPS_OF_PART, MOST_PARTS, FEW_PARTS = 20, 40, 3
@@ -43,9 +46,11 @@ def pairs_of(process: MDP, gamma: float) -> ArrayPairs | CompiledPairs:
     P = process.transitions
     enough = _compiled.ENOUGH_TO_USE if _compiled.are_at_hand() else _compiled.ENOUGH_TO_LOAD
     is_fit = process.is_linear and not isinstance(P, np.ndarray) and P.nnz >= enough
-    if is_fit and max(P.nnz, *P.shape) < MOST_ENTRIES and _compiled.load() is not None:
-        return CompiledPairs.of_process(process, gamma)
-    return ArrayPairs(process, gamma)
+    if not is_fit or _compiled.load() is None:
+        return ArrayPairs(process, gamma)
+    n_packed = P.nnz + SHORTEST_ROOM * P.shape[1]  # at most
+    is_fit = max(n_packed, P.shape[0]) < MOST_ENTRIES
+    return CompiledPairs.of_process(process, gamma) if is_fit else ArrayPairs(process, gamma)
 
 
 class Rows(NamedTuple):
@@ -91,7 +96,8 @@ def marks_in(rows: Rows, n: int) -> tuple[list[int], float]:
     reach = np.bincount(look, reach, len(states))
     n_steps = np.cumsum(distance * lengths / np.maximum(reach, 1))
     each = max(STEPS_OF_PART, n_steps[-1] / MOST_PARTS)
-    at = np.searchsorted(n_steps, np.arange(each, n_steps[-1], each))
+    # Between two marks at one place there would be nothing: parts would not overlap.
+    at = np.unique(np.searchsorted(n_steps, np.arange(each, n_steps[-1], each)))
     is_near = len(at) >= FEW_PARTS
     marks = [0, *states[at].tolist(), n] if is_near else [0]
     return marks, n / n_steps[-1] if is_near else 0.0
@@ -113,8 +119,8 @@ class CompiledPairs:
             more = np.append(np.zeros(hubs.n_states, np.int64), np.maximum(hubs.lengths - 1, 0))
             before = np.append(0, np.cumsum(more[rows.indices]))
             lengths = lengths + np.diff(before[rows.indptr])
-        longest = np.maximum.reduceat(lengths, rows.first[:-1])
-        room = as_codes(np.append(0, np.cumsum(longest)))
+        room = np.empty(self.n_acting + 1, np.uint32)
+        _compiled.load().make_room(rows.first, as_codes(lengths), room)
         self.chosen: Integers = np.full(self.n_acting, NO_CHOICE, np.uint32)
         self._policy = CompiledPolicy(room, hubs, gamma, in_place=in_place)
         self._room = room
@@ -132,13 +138,14 @@ class CompiledPairs:
         """Return the pairs of a process whose acting states come first."""
         hub_mass, hub_transitions = process.hubs
         P = process.transitions
-        if hub_transitions.shape[0]:
+        hubs = Hubs(P.shape[1], hub_transitions if hub_transitions.shape[0] else None)
+        if len(hubs.lengths):
             P = hstack([P, hub_mass], format="csr")
         first = as_codes(np.append(process.first_pairs, len(process.rewards)))
         rewards = np.ascontiguousarray(process.rewards, dtype=np.float64)
         data = np.ascontiguousarray(P.data, dtype=np.float64)
         rows = Rows(first, as_codes(P.indptr), as_codes(P.indices), data, rewards)
-        return cls(rows, Hubs(hub_transitions), gamma)
+        return cls(rows, hubs, gamma)
 
     @property
     def n_pairs(self) -> int:
@@ -152,7 +159,7 @@ class CompiledPairs:
 
     def _share_out(self) -> None:
         rows = self._rows
-        self._threads = Threads(rows.indptr[rows.first])
+        self._threads = Threads(rows.indptr, rows.first)
         self._form = form_of(rows.indptr.view(np.int32))
 
     def vector(self, values: Floats) -> Floats:
@@ -177,7 +184,8 @@ class CompiledPairs:
         lo, hi, least, most, n_changed = zip(*found, strict=True)
         self.n_changed = sum(n_changed)
         self.TV = out
-        return Change(min(lo), max(hi), min(least), max(most))
+        self._least, self._most = min(least), max(most)
+        return Change(min(lo), max(hi), self._least, self._most)
 
     def _improvement(self, V: Floats, out: Floats, slack: float, is_start: bool) -> tuple[Any, ...]:
         """Return what the compiled loop takes to improve."""
@@ -257,10 +265,17 @@ class CompiledPairs:
         """Return the policy that takes the pairs chosen."""
         return self._policy
 
-    def n_near(self, margin: float) -> int:
-        """Return the number of pairs that are at most so far from best."""
-        values = self.TV[: self.n_acting]
-        return int(_compiled.load().count_near(self._rows.first, self._Q, values, margin))
+    def share_near(self, margin: float) -> float:
+        """Return the share of the pairs that are at most so far from best, judged by some states.
+
+        All count as near if it is not seen that each state has one: values have overflown.
+        """
+        n, first = self.n_acting, self._rows.first
+        begin, end = (0, n) if n < FEW_STATES else (n // 2, n // 2 + n // 8)
+        pairs = int(first[end]) - int(first[begin])
+        values = self.TV[begin:end]
+        n_near = _compiled.load().count_near(first[begin : end + 1], self._Q, values, margin)
+        return n_near / pairs if n_near >= end - begin else 1.0
 
     def eliminate(self, margin: float, most_left: float) -> None:
         """Drop the pairs that are further from best, unless more than that share would be left.
@@ -268,10 +283,10 @@ class CompiledPairs:
         Where that was the last improvement but one it would not pay, so it is put off.
         """
         values = self.TV[: self.n_acting]
-        widest = self._reward_range + max(0.0, values.max()) - min(0.0, values.min())
+        widest = self._reward_range + max(0.0, self._most) - min(0.0, self._least)
         # Nothing is known of values that have overflown: no gap compares with them.
         is_near = not margin < widest
-        if is_near or not self.n_acting <= self.n_near(margin) <= most_left * self.n_pairs:
+        if is_near or self.share_near(margin) > most_left:
             return
         self._n_times += 1
         if self._n_times < TIMES_TO_DROP:

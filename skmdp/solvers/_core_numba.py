@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import float64, int64, njit, uint32, uint64, void
 
+from skmdp.solvers._compiled import SHORTEST_ROOM
 from skmdp.solvers._numba import CODES, NUMBERS, ONE, OPTIONS, expected, index
 
 
@@ -21,14 +22,17 @@ def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any
     place among them as its ``code``, which holds zeros before; ``room`` is where their rows begin.
     Returned is the number of the latter. There is room for one more state everywhere.
     """
-    n, last = index(len(begin)), index(len(columns)) - ONE
-    # No branch where it can be helped: how long rows are cannot be foretold.
+    n = index(len(begin))
+    # No branch where it can be helped: how long rows are cannot be foretold. There is room for two
+    # entries in each.
     for s in range(n):
-        i, j = index(begin[s]), index(stop[s])
-        code[columns[min(i, last)]] += np.uint32(i < j)
-        code[columns[min(i + ONE, last)]] += np.uint32(i + ONE < j)
-        for k in range(i + ONE + ONE, j):
+        k, j = index(begin[s]), index(stop[s])
+        code[columns[k]] += np.uint32(k < j)
+        code[columns[k + ONE]] += np.uint32(k + ONE < j)
+        k += ONE + ONE
+        while k < j:
             code[columns[k]] += np.uint32(1)
+            k += ONE
     size = index(0)
     for s in range(n):
         outer[size] = s
@@ -37,18 +41,20 @@ def peel(begin: Any, stop: Any, columns: Any, code: Any, outer: Any, states: Any
     while at < size:
         left_out = outer[at]
         at += ONE
-        i, j = index(begin[left_out]), index(stop[left_out])
-        for k in range(i, max(j, i + ONE + ONE)):
-            column = index(columns[min(k, last)])
+        k, j = index(begin[left_out]), index(stop[left_out])
+        last = max(j, k + ONE + ONE)
+        while k < last:
+            column = index(columns[k])
             code[column] -= np.uint32(k < j)
             outer[size] = column
             size += index((k < j) & (code[column] == 0) & (column < n))
+            k += ONE
     n_left = index(0)
     room[0] = 0
     for s in range(n):
         is_left = index(code[s] > 0)
         states[n_left], code[s] = s, n_left
-        room[n_left + ONE] = room[n_left] + stop[s] - begin[s]
+        room[n_left + ONE] = room[n_left] + max(stop[s] - begin[s], np.uint32(SHORTEST_ROOM))
         n_left += is_left
     return n_left
 
@@ -80,11 +86,17 @@ def pack_core(
     n = index(len(begin))
     for i in range(index(len(states))):
         s, e = index(states[i]), index(room[i])
-        for j in range(index(begin[s]), index(stop[s])):
+        j, last = index(begin[s]), index(stop[s])
+        while j < last:
             if columns[j] < n:
                 new_columns[e], new_entries[e] = code[columns[j]], entries[j]
                 e += ONE
+            j += ONE
         new_stop[i] = e
+        first = new_columns[room[i]] if e > room[i] else np.uint32(0)
+        while e < room[i + ONE]:
+            new_columns[e], new_entries[e] = first, 0.0
+            e += ONE
         new_rewards[i], new_V[i] = rewards[s], V[s]
 
 
@@ -104,5 +116,7 @@ def follow_back(
     n = index(len(outer))
     for i in range(n):
         s = index(outer[n - ONE - index(i)])
-        x = expected(index(begin[s]), index(stop[s]), columns, entries, V, form)
+        x, j, last = 0.0, index(begin[s]), index(stop[s])
+        if j < last:  # what stands in place of a row might not be known yet
+            x = expected(j, last, columns, entries, V, form)
         V[s] = rewards[s] + gamma * x

@@ -1,8 +1,12 @@
 """The inner loops of the solvers, compiled by numba.
 
 Rows of pairs are CSR. Columns behind the states are hubs, whose values stand in V behind those of
-the states. Rows of a policy are packed, that of state s from ``room[s]`` to ``stop[s]``. Where
-``out`` is V itself, a state sees the new values of the states before it.
+the states. Rows of a policy are packed, that of state s from ``room[s]`` to ``stop[s]``; the first
+two entries that there is room for are 0 where the row has ended. Where ``out`` is V itself, a state
+sees the new values of the states before it.
+
+A call hands over each array in several words, which takes longer than a short row: what is called
+for each state or pair is inlined.
 """
 
 from __future__ import annotations
@@ -10,12 +14,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64, njit, uint32, uint64
+from numba import boolean, float64, int64, njit, uint32, uint64, void
 
+from skmdp.solvers._compiled import SHORTEST_ROOM
 from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, expected, index, tuple_of
 
 
-@njit(**INNER)
+@njit(inline="always", **INNER)
 def pack(
     s: Any,
     row: Any,
@@ -27,6 +32,7 @@ def pack(
     hub_indices: Any,
     hub_data: Any,
     begin: Any,
+    room_end: Any,
     columns: Any,
     entries: Any,
 ) -> Any:
@@ -56,6 +62,9 @@ def pack(
     if loop > 0.0:
         for i in range(begin, e):
             entries[i] *= scale
+    first = columns[begin] if e > begin else np.uint32(0)  # so that no other value is read
+    for i in range(e, min(begin + ONE + ONE, room_end)):
+        columns[i], entries[i] = first, 0.0
     return e, scale
 
 
@@ -103,20 +112,22 @@ def improve(
     least and the largest change, the least and the largest value, and the number of new choices.
     """
     lo, hi, least, most, n_changed = np.inf, -np.inf, np.inf, -np.inf, 0
+    pair = index(first[begin])
+    i = index(indptr[pair])
     for s in range(begin, end):
-        start, last = index(first[s]), index(first[s + ONE])
-        best, top = start, -np.inf
-        for pair in range(start, last):
-            x = 0.0
+        last, best, top = index(first[s + ONE]), pair, -np.inf
+        while pair < last:
+            x, j = 0.0, index(indptr[pair + ONE])
             if not is_start:
-                i, j = index(indptr[pair]), index(indptr[pair + ONE])
                 x = expected(i, j, indices, data, V, form)
             x = rewards[pair] + gamma * x
             Q[pair] = x
             # No branch: which pair is best cannot be foretold.
             is_better = x > top
-            best = index(pair) if is_better else best
+            best = pair if is_better else best
             top = x if is_better else top
+            pair += ONE
+            i = j
         d = top - V[s]
         lo, hi = min(lo, d), max(hi, d)
         least, most = min(least, top), max(most, top)
@@ -141,6 +152,7 @@ def improve(
             hub_indices,
             hub_data,
             index(room[s]),
+            index(room[s + ONE]),
             columns,
             entries,
         )
@@ -184,6 +196,22 @@ def follow(
             lo, hi = min(lo, d), max(hi, d)
             out[s] = x
     return lo, hi
+
+
+@njit(void(CODES, CODES, uint32[::1]), **OPTIONS)
+def make_room(first: Any, lengths: Any, room: Any) -> None:
+    """Set ``room`` to where the packed row of each state begins, whichever of its pairs is chosen.
+
+    ``lengths`` are those of the rows of pairs.
+    """
+    pair = index(first[0])
+    room[0] = 0
+    for s in range(index(len(first)) - ONE):
+        last, longest = index(first[s + ONE]), index(SHORTEST_ROOM)
+        while pair < last:
+            longest = max(longest, index(lengths[pair]))
+            pair += ONE
+        room[s + ONE] = room[s] + longest
 
 
 @njit(
@@ -233,9 +261,10 @@ def keep(
 @njit(uint64(CODES, NUMBERS, NUMBERS, float64), **OPTIONS)
 def count_near(first: Any, Q: Any, V: Any, margin: Any) -> Any:
     """Return the number of pairs whose Q is at most ``margin`` below V of their state."""
-    n = index(0)
+    n, pair = index(0), index(first[0])
     for s in range(index(len(V))):
-        for pair in range(index(first[s]), index(first[s + ONE])):
-            if V[s] - Q[pair] <= margin:
-                n += ONE
+        last = index(first[s + ONE])
+        while pair < last:
+            n += index(V[s] - Q[pair] <= margin)
+            pair += ONE
     return n

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import float64, njit, types, uint32
 
-from skmdp.solvers._compiled import LONG, UNEVEN
+from skmdp.solvers._compiled import LONG, PADDED, PLAIN, UNEVEN
 
 
 def read_only(dtype: Any) -> Any:
@@ -23,6 +23,8 @@ CODES, NUMBERS = read_only(uint32), read_only(float64)
 # Signed indices would be checked for negative ones.
 index = np.uint64
 ONE, FOUR = index(1), index(4)
+# What entries of rows count: those behind them, and those in them.
+BEHIND_OR_IN = np.array([0.0, 1.0])
 
 
 def may_be_kept() -> bool:
@@ -55,26 +57,33 @@ INNER: dict[str, Any] = {
 def expected(start: Any, last: Any, columns: Any, entries: Any, V: Any, form: Any) -> Any:
     """Return the expected value after one row, whose entries are from ``start`` to ``last``.
 
-    ``form`` is that of the rows. Where they are uneven, no branch depends on their lengths for the
-    first two entries; there is one entry at least in all. Where they are long, there are four sums,
+    ``form`` is that of the rows. Two entries of padded rows can be read in any case. Nor does any
+    branch depend on the lengths of uneven rows for the first two entries, of which those behind the
+    row count nothing; there is one entry at least in all. Where rows are long, there are four sums,
     since each addition to one of them waits for the last.
     """
     x = 0.0
-    if form == UNEVEN:
-        one, two = min(start, index(len(entries)) - ONE), start + ONE
-        two = two if two < last else one
-        x, y = entries[one] * V[columns[one]], entries[two] * V[columns[two]]
-        x = (x if start < last else 0.0) + (y if start + ONE < last else 0.0)
-        start += ONE + ONE
-    elif form == LONG:
-        y, z, w = 0.0, 0.0, 0.0
-        while start + FOUR <= last:
-            x += entries[start] * V[columns[start]]
-            y += entries[start + ONE] * V[columns[start + ONE]]
-            z += entries[start + ONE + ONE] * V[columns[start + ONE + ONE]]
-            w += entries[start + ONE + ONE + ONE] * V[columns[start + ONE + ONE + ONE]]
-            start += FOUR
-        x = (x + y) + (z + w)
-    for j in range(start, last):
-        x += entries[j] * V[columns[j]]
+    if form != PLAIN:  # of all checks the first, since most rows are plain
+        if form == PADDED:
+            x = entries[start] * V[columns[start]] + entries[start + ONE] * V[columns[start + ONE]]
+            start += ONE + ONE
+        elif form == UNEVEN:
+            one, two = min(start, index(len(entries)) - ONE), start + ONE
+            two = two if two < last else one
+            x = BEHIND_OR_IN[index(start < last)] * entries[one] * V[columns[one]]
+            x += BEHIND_OR_IN[index(start + ONE < last)] * entries[two] * V[columns[two]]
+            start += ONE + ONE
+        elif form == LONG:
+            y, z, w = 0.0, 0.0, 0.0
+            while start + FOUR <= last:
+                x += entries[start] * V[columns[start]]
+                y += entries[start + ONE] * V[columns[start + ONE]]
+                z += entries[start + ONE + ONE] * V[columns[start + ONE + ONE]]
+                w += entries[start + ONE + ONE + ONE] * V[columns[start + ONE + ONE + ONE]]
+                start += FOUR
+            x = (x + y) + (z + w)
+    # A range would be counted down, too.
+    while start < last:
+        x += entries[start] * V[columns[start]]
+        start += ONE
     return x

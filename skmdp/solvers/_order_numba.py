@@ -113,24 +113,28 @@ def relabel(
     k, e, largest = index(0), index(0), 1.0
     new_first[0] = 0
     new_indptr[0] = 0
-    for i in range(index(len(order))):
-        s = index(order[i])
+    for at in range(index(len(order))):
+        s = index(order[at])
         for pair in range(index(first[s]), index(first[s + ONE])):
             loop, start = 0.0, e
-            for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+            j, last = index(indptr[pair]), index(indptr[pair + ONE])
+            while j < last:
                 if indices[j] == s:
                     loop += gamma * data[j]
                 else:
                     new_indices[e], new_data[e] = code[indices[j]], gamma * data[j]
                     e += ONE
-            factor = 1.0 / (1.0 - loop)
-            largest = max(largest, factor)
-            for j in range(start, e):
-                new_data[j] *= factor
+                j += ONE
+            factor = 1.0
+            if loop > 0.0:
+                factor = 1.0 / (1.0 - loop)
+                largest = max(largest, factor)
+                for i in range(start, e):
+                    new_data[i] *= factor
             new_rewards[k] = factor * rewards[pair]
             if pair == chosen[s]:
-                new_chosen[i] = k
+                new_chosen[at] = k
             k += ONE
             new_indptr[k] = e
-        new_first[i + ONE] = k
+        new_first[at + ONE] = k
     return largest

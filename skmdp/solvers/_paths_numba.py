@@ -10,7 +10,7 @@ from numba import boolean, float64, njit, uint32, void
 from skmdp.solvers._numba import CODES, INNER, NUMBERS, ONE, OPTIONS, index
 
 
-@njit(**INNER)
+@njit(inline="always", **INNER)
 def solve_loop(s: Any, room: Any, columns: Any, entries: Any, gamma: Any, d: Any) -> Any:
     """Return x of state s, from which a path leads back to it."""
     total, weight, at = d[s], gamma * entries[room[s]], index(columns[room[s]])

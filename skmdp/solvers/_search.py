@@ -205,7 +205,8 @@ class Search:
         V[:n] += step.moved
         if self._marches and isinstance(self.pairs, CompiledPairs):
             self.V = V
-            enough = max(IN_PLACE.tolerance * max(-step.lo, step.hi), 2 * step.noise)
+            # Where values are still wrong, they are in few parts; others take no longer for it.
+            enough = max(wanted / max(1.0, self._discounting.most), 2 * step.noise)
             self._marches = self.pairs.march(V, self._slack, enough)
             return
         is_new = self.n_changed / n

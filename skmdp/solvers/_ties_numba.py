@@ -43,17 +43,19 @@ def pair_values(
 ) -> Any:
     """Set Q of the pairs of the states from ``begin`` to ``end``; return the least and the most."""
     least, most = np.inf, -np.inf
+    j = index(indptr[first[begin]])
     for pair in range(index(first[begin]), index(first[end])):
-        x = 0.0
-        for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+        x, last = 0.0, index(indptr[pair + ONE])
+        while j < last:
             x += data[j] * V[indices[j]]
+            j += ONE
         x = rewards[pair] + gamma * x
         Q[pair] = x
         least, most = min(least, x), max(most, x)
     return least, most
 
 
-@njit(**INNER)
+@njit(inline="always", **INNER)
 def difference(pair: Any, best: Any, indptr: Any, indices: Any, data: Any, weight: Any) -> Any:
     """Return the sums of the positive and of the negative entries of one row less another."""
     for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
@@ -69,7 +71,7 @@ def difference(pair: Any, best: Any, indptr: Any, indices: Any, data: Any, weigh
     return gain, loss
 
 
-@njit(**INNER)
+@njit(inline="always", **INNER)
 def share_that_decides(
     s: Any,
     best: Any,
@@ -93,9 +95,10 @@ def share_that_decides(
     start, last = index(first[s]), index(first[s + ONE])
     largest, rounding, share = 0.0, 0.0, 1.0
     for pair in range(start, last):
-        size = 0.0
-        for j in range(index(indptr[pair]), index(indptr[pair + ONE])):
+        size, j, stop = 0.0, index(indptr[pair]), index(indptr[pair + ONE])
+        while j < stop:
             size += data[j] * sizes[indices[j]]
+            j += ONE
         size = abs(rewards[pair]) + gamma * size
         largest = max(largest, size)
         rounding = max(rounding, 2 * EPS * (n_roundings[pair] * size + abs(rewards[pair])))
@@ -159,8 +162,21 @@ def look_for_ties(
             top = max(top, x)
         greedy[s] = best
         if top - second <= far:
-            rows = first, indptr, indices, data, rewards
-            share = share_that_decides(s, best, *rows, gamma, sizes, Q, n_roundings, limits, weight)
+            share = share_that_decides(
+                s,
+                best,
+                first,
+                indptr,
+                indices,
+                data,
+                rewards,
+                gamma,
+                sizes,
+                Q,
+                n_roundings,
+                limits,
+                weight,
+            )
             n_undecided += share < 1.0
             if share > 0.0:
                 least_share = min(least_share, share)
