@@ -229,6 +229,38 @@ def test_drifts_of_some_measurements_are_not_taken_for_a_gain(drifts):
     assert all(one.is_better for one in truly)
 
 
+def of_two_sides(seed, *, better=0.0, n_episodes=1500, n_steps=4, n_columns=6):
+    """A log in which rewards rise where the first of many measurements is large, and else fall."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n_episodes, n_steps + 1, n_columns))
+    for step in range(1, n_steps + 1):
+        x[:, step] = 0.5 * x[:, step - 1] + np.sqrt(0.75) * x[:, step]
+    before, after = (one.reshape(-1, n_columns) for one in (x[:, :-1], x[:, 1:]))
+    episode = np.repeat(np.arange(n_episodes), n_steps)
+    t = episode / n_episodes
+    good = np.where(before[:, 0] > 0.4, t, 1 - t)
+    is_new = rng.random(len(t)) < 0.2 + 0.6 * good
+    names = [f"x{i}" for i in range(n_columns)]
+    measured = pd.DataFrame(before, columns=names).join(
+        pd.DataFrame(after, columns=["next_" + name for name in names])
+    )
+    return names, measured.assign(
+        episode=episode,
+        action=np.where(is_new, "new", "old"),
+        reward=good + better * is_new + rng.normal(size=len(t)),
+    )
+
+
+@pytest.mark.parametrize("better", [0.0, 0.3])
+def test_drifts_on_two_sides_of_one_of_many_measurements_are_told_apart(better):
+    found = []
+    for seed in range(6):
+        names, log = of_two_sides(seed, better=better)
+        found.append(evaluate_policy("new", log, methods="fqe", columns={"state": names}))
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert sum(one.is_better for one in found) in ((0, 1) if better == 0 else (5, 6))
+
+
 @pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, 2, 0, 0, 0), (1.5, -1.5), (1.5, -1.5) * 8])
 def test_drifts_of_some_states_are_not_taken_for_a_gain(drifts):
     """Those of all states together may be nothing."""

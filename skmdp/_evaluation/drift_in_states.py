@@ -30,7 +30,7 @@ estimates of which one allows for more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -165,7 +165,7 @@ class DriftInStates:
 
         More than by chance.
         """
-        own, others = (look._amounts_and_due(one, other)[1] for look in (self, coarser))
+        _, own, others = self._amounts_and_due(one, other, (self, coarser))
         more = own - others
         return bool(self.residuals.of_all_rows(more).sum() > SEEN * self._error(more))
 
@@ -180,7 +180,7 @@ class DriftInStates:
         And standard errors: of the difference, of what is left of it, and by how much what is due
         to time changes with the number of blocks.
         """
-        of_rows, *dues = self._amounts_and_due(one, other)
+        of_rows, *dues = self._amounts_and_due(one, other, self._looks)
         sums = [float(self.residuals.of_all_rows(due).sum()) for due in dues]
         error: Callable[[Floats], float] = self._error
         if self.counted is not None:
@@ -190,15 +190,17 @@ class DriftInStates:
         told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
         return sums, [error(amounts) for amounts in told_apart]
 
-    def _amounts_and_due(self, one: Outcomes, other: Outcomes) -> list[Floats]:
+    def _amounts_and_due(
+        self, one: Outcomes, other: Outcomes, looks: Sequence[DriftInStates]
+    ) -> list[Floats]:
         """Return what rows add to the difference, and of it what is due to time, each (n_rows,).
 
-        That as all blocks tell it, half and a quarter as many.
+        That as the blocks of each look at the same rows tell it.
         """
         of_both = []
         for outcomes in (one, other):
             weights, amounts = self._weights_and_amounts(outcomes)
-            dues = (look._due(weights)[0] for look in self._looks)
+            dues = (look._due(weights)[0] for look in looks)
             of_both.append([amounts * moved for moved in (weights, *dues)])
         return [x - y for x, y in zip(*of_both, strict=True)]
 
