@@ -272,6 +272,16 @@ def test_drifts_of_some_states_are_not_taken_for_a_gain(drifts):
     assert all(one.is_better for one in truly)
 
 
+def test_drifts_of_states_with_few_rows_are_not_taken_for_a_gain():
+    """Each has 15 rows: those where actions came and went alike are looked at together."""
+    logs = [of_some_states(seed, (1, -1) * 200, n_episodes=2000) for seed in range(8)]
+    found = [judge(log) for log in logs]
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert not any(one.is_better for one in found)
+    truly = of_some_states(1, (1, -1) * 200, n_episodes=2000, better=1.0)
+    assert judge(truly).is_better
+
+
 def test_before_and_after_tell_nothing_in_one_state():
     log = of_some_states(0, (0, 0, 0), better=1.0)
     assert judge(log).is_better

@@ -21,7 +21,7 @@ from skmdp._typing import Array, Floats, Integers
 # Rows of a region, at least.
 FEWEST_ROWS = 100
 # Waves of time, the slowest of which rises or falls once, in which actions come and go.
-N_WAVES = 8
+N_WAVES = 4
 # Actions that are looked at, those taken most.
 MOST_ACTIONS = 8
 # Rows that the tree is grown on, spread over the log: more do not change it.
