@@ -251,14 +251,15 @@ def of_two_sides(seed, *, better=0.0, n_episodes=1500, n_steps=4, n_columns=6):
     )
 
 
-@pytest.mark.parametrize("better", [0.0, 0.3])
-def test_drifts_on_two_sides_of_one_of_many_measurements_are_told_apart(better):
+@pytest.mark.parametrize(("better", "n_logs"), [(0.0, 5), (0.3, 2)])
+def test_drifts_on_two_sides_of_one_of_many_measurements_are_told_apart(better, n_logs):
     found = []
-    for seed in range(6):
+    for seed in range(n_logs):
         names, log = of_two_sides(seed, better=better)
         found.append(evaluate_policy("new", log, methods="fqe", columns={"state": names}))
     assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
-    assert sum(one.is_better for one in found) in ((0, 1) if better == 0 else (5, 6))
+    n_found = sum(one.is_better for one in found)
+    assert n_found <= 1 if better == 0 else n_found == n_logs
 
 
 @pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, 2, 0, 0, 0), (1.5, -1.5), (1.5, -1.5) * 8])

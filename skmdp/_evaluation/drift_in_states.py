@@ -331,7 +331,7 @@ def _together(residuals: Residuals, time: Integers) -> Integers:
     """
     pair, state = residuals.group, residuals.parent_of_row
     n_states, n_rows = int(state.max()) + 1, residuals.of_all_rows(np.ones(len(state)))
-    n_of = np.bincount(state, n_rows, n_states)
+    n_of: Floats = sum_by_code(state, n_rows, n_states)
     n_pairs = np.bincount(residuals.parent, residuals.rows_of_groups > 0, n_states)
     is_thin = (n_of < ENOUGH_ROWS) & (n_pairs > 1)
     one_of = np.where(n_of >= ENOUGH_ROWS, np.cumsum(n_of >= ENOUGH_ROWS) - 1, -1)
@@ -339,7 +339,7 @@ def _together(residuals: Residuals, time: Integers) -> Integers:
     if n_together >= ENOUGH_ROWS:
 
         def less_mean(amounts: Floats) -> Floats:
-            return amounts - divide(np.bincount(state, n_rows * amounts), n_of)[state]
+            return amounts - divide(sum_by_code(state, n_rows * amounts, n_states), n_of)[state]
 
         slope = less_mean(pair.astype(np.float64)) * less_mean(time.astype(np.float64))
         thin = np.flatnonzero(is_thin)
