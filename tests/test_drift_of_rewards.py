@@ -229,6 +229,39 @@ def test_drifts_of_some_measurements_are_not_taken_for_a_gain(drifts):
     assert all(one.is_better for one in truly)
 
 
+def of_two_sides(seed, *, better=0.0, n_episodes=1500, n_steps=4, n_columns=6):
+    """A log in which rewards rise where the first of many measurements is large, and else fall."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n_episodes, n_steps + 1, n_columns))
+    for step in range(1, n_steps + 1):
+        x[:, step] = 0.5 * x[:, step - 1] + np.sqrt(0.75) * x[:, step]
+    before, after = (one.reshape(-1, n_columns) for one in (x[:, :-1], x[:, 1:]))
+    episode = np.repeat(np.arange(n_episodes), n_steps)
+    t = episode / n_episodes
+    good = np.where(before[:, 0] > 0.4, t, 1 - t)
+    is_new = rng.random(len(t)) < 0.2 + 0.6 * good
+    names = [f"x{i}" for i in range(n_columns)]
+    measured = pd.DataFrame(before, columns=names).join(
+        pd.DataFrame(after, columns=["next_" + name for name in names])
+    )
+    return names, measured.assign(
+        episode=episode,
+        action=np.where(is_new, "new", "old"),
+        reward=good + better * is_new + rng.normal(size=len(t)),
+    )
+
+
+@pytest.mark.parametrize(("better", "n_logs"), [(0.0, 5), (0.3, 2)])
+def test_drifts_on_two_sides_of_one_of_many_measurements_are_told_apart(better, n_logs):
+    found = []
+    for seed in range(n_logs):
+        names, log = of_two_sides(seed, better=better)
+        found.append(evaluate_policy("new", log, methods="fqe", columns={"state": names}))
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    n_found = sum(one.is_better for one in found)
+    assert n_found <= 1 if better == 0 else n_found == n_logs
+
+
 @pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, 2, 0, 0, 0), (1.5, -1.5), (1.5, -1.5) * 8])
 def test_drifts_of_some_states_are_not_taken_for_a_gain(drifts):
     """Those of all states together may be nothing."""
@@ -238,6 +271,16 @@ def test_drifts_of_some_states_are_not_taken_for_a_gain(drifts):
     assert sum(one.is_better for one in found) <= 2
     truly = [judge(of_some_states(seed, drifts, better=1.0)) for seed in range(3)]
     assert all(one.is_better for one in truly)
+
+
+def test_drifts_of_states_with_few_rows_are_not_taken_for_a_gain():
+    """Each has 15 rows: those where actions came and went alike are looked at together."""
+    logs = [of_some_states(seed, (1, -1) * 200, n_episodes=2000) for seed in range(8)]
+    found = [judge(log) for log in logs]
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert not any(one.is_better for one in found)
+    truly = of_some_states(1, (1, -1) * 200, n_episodes=2000, better=1.0)
+    assert judge(truly).is_better
 
 
 def test_before_and_after_tell_nothing_in_one_state():

@@ -19,6 +19,10 @@ block alone, whatever the drifts are like. Without any, D is 0 on average, and h
 actions are taken as often early as late. So it is always taken off: drifts that a test would not
 notice may add more to the difference than its error.
 
+States with few rows have gamma in common with others. Opposite drifts of such states add to the
+difference where actions came and went in opposite ways as well, and by these the states are put
+together: by what each adds to the slope of actions over time.
+
 Blocks are no finer than rows allow, and what changes within one is missed. What half as many blocks
 miss of D, or half of what a quarter as many do, is taken off once more if it is not by chance.
 
@@ -30,7 +34,7 @@ estimates of which one allows for more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -49,6 +53,8 @@ from skmdp._typing import Floats, Integers
 ENOUGH_ROWS = 20
 MOST_BLOCKS = 60
 FEWEST_ROWS = 5
+# Rows of states with few, which are looked at together.
+ROWS_TOGETHER = 100
 # As many blocks a state may always have; more if all information matrices together stay this large.
 FEW_BLOCKS = 6
 LARGEST = 2_000_000
@@ -100,29 +106,23 @@ class DriftInStates:
         The residuals may be what a fit leaves of the ``whole`` (n_rows,) ones, which hides a part
         of a drift from them: then they are made as much larger as these are, block by block.
         """
-        state = residuals.parent_of_row
-        n_rows = np.bincount(state, residuals.n_rows).astype(np.float64)
-        n_wished = n_rows // FEWEST_ROWS
-        n_wished[n_rows < ENOUGH_ROWS] = 0
-        most = np.sqrt(LARGEST / max(1, int(np.count_nonzero(n_wished))))
-        width = int(np.clip(most, FEW_BLOCKS, MOST_BLOCKS))
-        n_blocks = np.minimum(n_wished, width).astype(np.intp)
-        place = np.cumsum(n_blocks > 0) - 1
-        rows = np.flatnonzero(n_blocks[state])
+        one_of = _together(residuals, time)
+        rows = np.flatnonzero(one_of >= 0)
         n_times = int(time.max()) + 1
-        at = place[state[rows]] * n_times + time[rows]
+        at = one_of[rows] * n_times + time[rows]
         counted = None if residuals.n_rows is None else residuals.n_rows[rows]
-        n_at = np.bincount(at, counted, np.count_nonzero(n_blocks) * n_times)
-        n_at = n_at.reshape(-1, n_times)
+        n_at = np.bincount(at, counted, (int(one_of.max()) + 1) * n_times).reshape(-1, n_times)
+        n_rows = n_at.sum(axis=1, keepdims=True)
+        most = np.sqrt(LARGEST / max(1, len(n_rows)))
+        width = int(np.clip(most, FEW_BLOCKS, MOST_BLOCKS))
         # All rows of one time are in the block that the middle one of them is in.
-        middle = np.cumsum(n_at, axis=1) - (n_at + 1) / 2
-        share = middle / n_at.sum(axis=1, keepdims=True)
-        block = (share * n_blocks[n_blocks > 0][:, np.newaxis]).astype(np.intp)
+        share = (np.cumsum(n_at, axis=1) - (n_at + 1) / 2) / n_rows
+        block = (share * np.minimum(n_rows // FEWEST_ROWS, width)).astype(np.intp)
         # Numbered without gaps, where there are fewer times than blocks.
         begun = np.maximum.accumulate(np.where(n_at > 0, block, -1), axis=1)
         block = (np.cumsum(np.diff(begun, axis=1, prepend=-1) > 0, axis=1) - 1).ravel()
-        cell = np.full(len(state), -1)
-        cell[rows] = place[state[rows]] * width + block[at]
+        cell = np.full(len(time), -1)
+        cell[rows] = one_of[rows] * width + block[at]
         look = cls(residuals, episode, cell, width, sizes)
         if whole is None:
             return look
@@ -165,7 +165,7 @@ class DriftInStates:
 
         More than by chance.
         """
-        own, others = (look._amounts_and_due(one, other)[1] for look in (self, coarser))
+        _, own, others = self._amounts_and_due(one, other, (self, coarser))
         more = own - others
         return bool(self.residuals.of_all_rows(more).sum() > SEEN * self._error(more))
 
@@ -180,7 +180,7 @@ class DriftInStates:
         And standard errors: of the difference, of what is left of it, and by how much what is due
         to time changes with the number of blocks.
         """
-        of_rows, *dues = self._amounts_and_due(one, other)
+        of_rows, *dues = self._amounts_and_due(one, other, self._looks)
         sums = [float(self.residuals.of_all_rows(due).sum()) for due in dues]
         error: Callable[[Floats], float] = self._error
         if self.counted is not None:
@@ -190,15 +190,17 @@ class DriftInStates:
         told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
         return sums, [error(amounts) for amounts in told_apart]
 
-    def _amounts_and_due(self, one: Outcomes, other: Outcomes) -> list[Floats]:
+    def _amounts_and_due(
+        self, one: Outcomes, other: Outcomes, looks: Sequence[DriftInStates]
+    ) -> list[Floats]:
         """Return what rows add to the difference, and of it what is due to time, each (n_rows,).
 
-        That as all blocks tell it, half and a quarter as many.
+        That as the blocks of each look at the same rows tell it.
         """
         of_both = []
         for outcomes in (one, other):
             weights, amounts = self._weights_and_amounts(outcomes)
-            dues = (look._due(weights)[0] for look in self._looks)
+            dues = (look._due(weights)[0] for look in looks)
             of_both.append([amounts * moved for moved in (weights, *dues)])
         return [x - y for x, y in zip(*of_both, strict=True)]
 
@@ -303,7 +305,8 @@ class DriftInStates:
         of_pair[pair] = state
         is_there = N.any(axis=1)
         N, of_pair = N[is_there], of_pair[is_there]
-        # Pairs are numbered state after state.
+        order = np.argsort(of_pair, kind="stable")
+        N, of_pair = N[order], of_pair[order]
         bounds = np.searchsorted(of_pair, np.arange(n_states))
         A = np.zeros((n_states, self.width, self.width))
         if n_states:
@@ -318,6 +321,33 @@ class DriftInStates:
     def _inverse(self) -> Floats:
         """Its inverse where it tells something, 0 elsewhere."""
         return np.asarray(np.linalg.pinv(self._information, rcond=ROUNDING, hermitian=True))
+
+
+def _together(residuals: Residuals, time: Integers) -> Integers:
+    """Return which rows have one drift, (n_rows,): those of a state that has many.
+
+    And those of states that have few and where actions came and went alike, so many states that
+    together they have many. Rows of none are -1.
+    """
+    pair, state = residuals.group, residuals.parent_of_row
+    n_states, n_rows = int(state.max()) + 1, residuals.of_all_rows(np.ones(len(state)))
+    n_of: Floats = sum_by_code(state, n_rows, n_states)
+    n_pairs = np.bincount(residuals.parent, residuals.rows_of_groups > 0, n_states)
+    is_thin = (n_of < ENOUGH_ROWS) & (n_pairs > 1)
+    one_of = np.where(n_of >= ENOUGH_ROWS, np.cumsum(n_of >= ENOUGH_ROWS) - 1, -1)
+    n_together = int(n_of[is_thin].sum())
+    if n_together >= ENOUGH_ROWS:
+
+        def less_mean(amounts: Floats) -> Floats:
+            return amounts - divide(sum_by_code(state, n_rows * amounts, n_states), n_of)[state]
+
+        slope = less_mean(pair.astype(np.float64)) * less_mean(time.astype(np.float64))
+        thin = np.flatnonzero(is_thin)
+        thin = thin[np.argsort(np.bincount(state, n_rows * slope)[thin], kind="stable")]
+        before = np.cumsum(n_of[thin]) - n_of[thin]
+        n_lots = max(1, n_together // ROWS_TOGETHER)
+        one_of[thin] = 1 + one_of.max() + (before * n_lots // n_together).astype(np.intp)
+    return np.asarray(one_of[state])
 
 
 @dataclass(frozen=True, eq=False)

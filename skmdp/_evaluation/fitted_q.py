@@ -44,6 +44,7 @@ from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, require_leaves
 from skmdp._evaluation.raw import RawLog
+from skmdp._evaluation.regions import find_regions
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.support import (
     Propensities,
@@ -234,7 +235,8 @@ class FittedQ:
     def _drifts(self) -> Drifts:
         """How times change, everywhere and in regions."""
         log = self.log
-        region = self.leaves.regions(log.states, log.actions)
+        measured = self.leaves.features.see(log.states)
+        region = find_regions(measured, log.actions, log.episode, log.step)
         group = region * log.n_actions + log.actions
         parent = np.repeat(np.arange(int(region.max()) + 1), log.n_actions)
         whole = Residuals.of_outcomes(log.rewards, group, parent, None)

@@ -28,8 +28,6 @@ ROWS_IN_LEAF = 2
 # Rows of which the spread of rewards is taken to be one.
 ROWS_IN_CELL = 50
 CELLS_TOGETHER = 10
-# Rows that share a drift of rewards, if these drift.
-ROWS_IN_REGION = 100
 # An action with fewer rows than this is one leaf.
 FEWEST_ROWS = 10
 
@@ -113,15 +111,6 @@ class Leaves:
         keys, cells = np.unique(actions * width + place, return_inverse=True)
         _, larger = np.unique(keys // CELLS_TOGETHER, return_inverse=True)
         return cells, larger
-
-    def regions(self, states: Floats, actions: Integers) -> Integers:
-        """Put rows together with those that would be alike if all took one action, (n_rows,).
-
-        That is the action that is logged most. ``states`` are those of the rows.
-        """
-        leaf = self.leaves_of(states, int(np.bincount(actions).argmax()))[:, 0]
-        n = np.bincount(leaf)
-        return ((np.cumsum(n) - n) // ROWS_IN_REGION)[leaf]
 
     def averages(self, used: Bools) -> Averages:
         """Return the averages of some of the leaves, (n_leaves,)."""

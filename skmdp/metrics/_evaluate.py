@@ -195,16 +195,17 @@ def evaluate_policy(
     changes over the episodes or over their steps, ``drift_gain`` is what that may account for in
     the difference: by two-way effects of up to 30 blocks of time, plus two of their standard
     errors, where a test finds that all rewards drift; or, if that is more, by those of 2 to 60
-    blocks in each state with 20 rows or more (with ``"fqe"``, in each region of about 100 rows), in
-    which rewards and the worth of next states are looked at together, plus what half or a quarter
-    as many blocks would miss of it, plus two times what they add to the error. ``is_better`` asks
-    for more than that. Episodes are looked at in the order in which ``X`` holds them and in that of
-    their first steps, rows by their place in the episode and, where they differ between episodes,
-    by the steps themselves: dates, or numbers that count on; and by both at once, in up to 60
-    blocks of time within up to 6 of places. The episodes of a lazy table are in the order of their
-    first steps, those that start at one step in that of their labels, in 40 blocks, and nothing is
-    looked at by both at once. Changes within a block go unnoticed, and so does an order of time
-    that neither rows nor steps tell.
+    blocks in each state with 20 rows or more, and in states with fewer where actions came and went
+    alike, of 100 rows together (with ``"fqe"``, in regions where that is so), in which rewards and
+    the worth of next states are looked at together, plus what half or a quarter as many blocks
+    would miss of it, plus two times what they add to the error. ``is_better`` asks for more than
+    that. Episodes are looked at in the order in which ``X`` holds them and in that of their first
+    steps, rows by their place in the episode and, where they differ between episodes, by the steps
+    themselves: dates, or numbers that count on; and by both at once, in up to 60 blocks of time
+    within up to 6 of places. The episodes of a lazy table are in the order of their first steps,
+    those that start at one step in that of their labels, in 40 blocks, and nothing is looked at by
+    both at once. Changes within a block go unnoticed, and so does an order of time that neither
+    rows nor steps tell.
 
     Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
     of rows, which are too small if what the states do not hold makes the rows of an episode alike:
