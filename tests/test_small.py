@@ -263,6 +263,7 @@ def test_what_the_loop_takes_of_a_process_is_made_once_and_goes_with_it(monkeypa
     made, make = [], small.structure_of
     monkeypatch.setattr(small, "structure_of", lambda *args: made.append(1) or make(*args))
     mdp = with_sinks(random_process(3))
+    gc.collect()
     n_before = len(small._PREPARED)
     found = [by_the_loop(mdp, gamma)[0] for gamma in (0.9, 0.99, 0.9)]
     assert len(made) == 1
