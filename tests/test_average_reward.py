@@ -169,7 +169,7 @@ def test_equations_that_are_too_wide_are_left(monkeypatch):
 
 
 def test_hubs_that_lead_everywhere_are_swept(monkeypatch):
-    monkeypatch.setattr("skmdp.solvers._kernels.FEW_ENTRIES", 0)
+    monkeypatch.setattr("skmdp.solvers._array_policy.FEW_ENTRIES", 0)
     n = 300
     mdp = process(
         {(s, 0): (1.0 * (s == 0), {s: 0.999}) for s in range(n)},

@@ -21,11 +21,12 @@ from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
 from skmdp.solvers import _compiled as compiled
 from skmdp.solvers import modified_policy_iteration, policy_iteration, value_iteration
+from skmdp.solvers._array_policy import ArrayPolicy
 from skmdp.solvers._bounds import discount
 from skmdp.solvers._compiled import load, n_threads
 from skmdp.solvers._compiled_pairs import CompiledPairs, marks_in, pairs_of
 from skmdp.solvers._equations import solve_krylov
-from skmdp.solvers._kernels import ArrayPairs, ArrayPolicy
+from skmdp.solvers._kernels import ArrayPairs
 from skmdp.solvers._search import Search, acting_first
 from skmdp.solvers._ties import count_undecided
 
@@ -268,7 +269,7 @@ def test_values_of_the_core_decide_all_others(monkeypatch, ahead):
 @pytest.mark.parametrize("ahead", [False, True])
 def test_values_of_the_core_decide_all_others_in_whole_arrays_too(monkeypatch, ahead):
     """A level that is left out of the values makes them fall behind T V, all by the same."""
-    monkeypatch.setattr("skmdp.solvers._kernels.LARGEST_CORE", 1.0)
+    monkeypatch.setattr("skmdp.solvers._array_policy.LARGEST_CORE", 1.0)
     n, gamma = 60, 0.95
     level = 0.0 if ahead else 7.0
     for seed in range(20):

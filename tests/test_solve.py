@@ -24,8 +24,9 @@ from skmdp.solvers import (
     solve,
     value_iteration,
 )
+from skmdp.solvers._array_policy import ArrayPolicy
 from skmdp.solvers._bounds import discount, prove
-from skmdp.solvers._kernels import ArrayPolicy, Change
+from skmdp.solvers._kernels import Change
 from skmdp.solvers._policy_iteration import ExactEvaluation
 from skmdp.solvers._sweeps import AS_GIVEN, Evaluator
 

@@ -18,6 +18,7 @@ from ways import WAYS, follow_only
 from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
 from skmdp.solvers import EndlessLoopError, modified_policy_iteration
+from skmdp.solvers._array_policy import ArrayPolicy, FewStates, backward_order, width_of
 from skmdp.solvers._bounds import discount, prove
 from skmdp.solvers._compiled import by_size_alone
 from skmdp.solvers._equations import (
@@ -26,14 +27,7 @@ from skmdp.solvers._equations import (
     solve_dense,
     solve_krylov,
 )
-from skmdp.solvers._kernels import (
-    ArrayPolicy,
-    Change,
-    FewStates,
-    backward_order,
-    shortest_way,
-    width_of,
-)
+from skmdp.solvers._kernels import Change, shortest_way
 from skmdp.solvers._search import Search
 from skmdp.solvers._sweeps import AS_GIVEN, Evaluator, solve_rest, sweeps_to_come
 from skmdp.solvers._total_reward import EndlessPairs, most_steps_to_the_end

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from skmdp._messages import shown
 from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
+from skmdp.solvers._array_policy import padded
 from skmdp.solvers._driver import check_discount
 from skmdp.solvers._given import read_state_values
-from skmdp.solvers._kernels import Choices, first_best, improve, padded
+from skmdp.solvers._kernels import Choices, first_best, improve
 from skmdp.solvers._search import acting_first
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from skmdp._typing import Floats, Integers
+from skmdp.solvers._array_policy import LARGEST_CORE, sweeps_in_place
 from skmdp.solvers._equations import Multiply, spreads, thread_pools
-from skmdp.solvers._kernels import LARGEST_CORE, sweeps_in_place
 
 KERNELS = "skmdp.solvers._kernels_numba"
 # Entries of P from which it pays to load the compiled loops, and to use them once they are loaded.

@@ -10,6 +10,7 @@ from scipy.sparse import hstack
 from skmdp._typing import Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers import _compiled
+from skmdp.solvers._array_policy import nearly_largest
 from skmdp.solvers._compiled import (
     SHORTEST_ROOM,
     CompiledPolicy,
@@ -20,7 +21,7 @@ from skmdp.solvers._compiled import (
     parts_between,
 )
 from skmdp.solvers._equations import successors
-from skmdp.solvers._kernels import ArrayPairs, Change, nearly_largest
+from skmdp.solvers._kernels import ArrayPairs, Change
 from skmdp.solvers._ties import EPS
 
 # States that are looked at to see whether they lead to near ones.

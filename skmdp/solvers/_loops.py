@@ -23,15 +23,10 @@ from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
+from skmdp.solvers._array_policy import ArrayPolicy, padded
 from skmdp.solvers._bounds import UNBOUNDED, Discounting
 from skmdp.solvers._equations import equations_of, solve_band, solve_krylov
-from skmdp.solvers._kernels import (
-    ArrayPolicy,
-    Choices,
-    first_best,
-    improve,
-    padded,
-)
+from skmdp.solvers._kernels import Choices, first_best, improve
 from skmdp.solvers._search import Search
 from skmdp.solvers._solution import EndlessLoopError
 from skmdp.solvers._total_reward import EndlessPairs

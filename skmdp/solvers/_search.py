@@ -214,6 +214,10 @@ class Search:
             policy, V, step, cheap=self._cheap(is_new), is_new=is_new, wanted=wanted
         )
         self._widths.append(self._evaluator.discounting.width(step.lo, step.hi))
+        self._work_otherwise()
+
+    def _work_otherwise(self) -> None:
+        """Go over to what gets on where values are slow to, or improvements are stuck."""
         if isinstance(self._given, CompiledPairs):
             if self._evaluator.is_slow or (self._evaluator.stops and self._is_stuck()):
                 self._work_in_place(self._given)
