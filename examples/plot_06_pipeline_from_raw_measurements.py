@@ -69,17 +69,17 @@ search = GridSearchCV(
 ).fit(log)
 
 # %%
-# Of each encoding, keep the candidate that is worth most by both accounts, learn it from the whole
-# log, and compute the truth.
+# Of each encoding, keep the candidate that is worth most by both accounts (of equal ones the chosen
+# one), learn it from the whole log, and compute the truth.
 found = pd.DataFrame(search.cv_results_).rename(
     columns={"mean_test_score": "score", "mean_test_fqe": "fqe", "std_test_fqe": "spread"}
 )
 found["measurements"] = found["param_stateencoder__state"].map(", ".join)
 found["states"] = found["param_stateencoder__n_states"].astype(int)
 found["columns"] = found["measurements"].str.count(",") + 1
-found["worth"] = np.minimum(found["score"], found["fqe"])
+found["worth"] = np.minimum(found["score"], found["fqe"]).round(3)
 found["chosen"] = np.where(found.index == search.best_index_, "chosen", "")
-best = found.sort_values("worth").groupby(["columns", "states"]).tail(1)
+best = found.sort_values(["worth", "chosen"]).groupby(["columns", "states"]).tail(1)
 best = best.sort_values(["columns", "states"])
 best["truth"] = [
     true_return(clone(pipeline).set_params(**parameters).fit(log).predict)
