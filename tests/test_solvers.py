@@ -22,6 +22,8 @@ from skmdp.solvers._array_policy import ArrayPolicy, FewStates, backward_order, 
 from skmdp.solvers._bounds import discount, prove
 from skmdp.solvers._compiled import by_size_alone
 from skmdp.solvers._equations import (
+    all_end,
+    eliminate,
     equations_of,
     solve_band,
     solve_dense,
@@ -871,6 +873,35 @@ def test_pivots_of_nothing_but_rounding_do_no_harm(monkeypatch, way):
     solution = modified_policy_iteration(mdp, 0.999)
     assert_array_equal(solution.policy, usual.policy)
     assert_allclose(solution.state_values, usual.state_values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("end", [0.0, 1e-9])
+def test_what_never_ends_is_refused_before_it_is_eliminated(end):
+    """Without a pivot on the diagonal SuperLU would write where it must not."""
+    rng, n = np.random.default_rng(0), 300
+    P = np.zeros((n, n))
+    P[np.repeat(np.arange(n), 2), rng.integers(n, size=2 * n)] = 0.5
+    P[:, 0] += 1 - P.sum(axis=1)
+    P[[0, 100]] = 0.0
+    P[0, 0] = P[100, 100] = 1.0 - end
+    P, d = csr_array(P), rng.normal(size=n)
+    assert all_end(P) == (end > 0)
+    if end == 0:
+        with pytest.raises(np.linalg.LinAlgError, match="pivot"):
+            eliminate(P, d, n - 1, n - 1)
+    else:
+        assert_allclose(equations_of(P) @ eliminate(P, d, n - 1, n - 1), d, atol=1e-5)
+
+
+def test_whether_all_end_is_asked_of_each_state():
+    chain = np.diag(np.ones(3), 1)  # the last of four states ends
+    assert all_end(csr_array(chain))
+    assert all_end(csr_array(0.9 * np.ones((4, 4)) / 4))
+    loop = chain.copy()
+    loop[1, 2], loop[1, 0] = 0.0, 1.0  # the first two lead to each other alone
+    assert not all_end(csr_array(loop))
+    loop[1, 0], loop[1, 2] = 0.75, 0.25
+    assert all_end(csr_array(loop))
 
 
 def ragged_process(seed, n=30, end=0.0):

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from scipy.linalg import get_lapack_funcs
-from scipy.sparse import csr_array, eye_array
-from scipy.sparse.csgraph import reverse_cuthill_mckee
+from scipy.sparse import coo_array, csr_array, eye_array
+from scipy.sparse.csgraph import breadth_first_order, reverse_cuthill_mckee
 from scipy.sparse.linalg import LinearOperator, bicgstab, splu
 from threadpoolctl import ThreadpoolController
 
@@ -32,6 +32,8 @@ LOOKS = (1 / 2, 1 / 4)
 # it as the share ``FULL_BAND``. It is taken to be that of a plane up to so many times the root of
 # the number of states.
 WIDE_BAND, FULL_BAND, MOST_OF_PLANE = 32, 0.25, 4
+# Probability of an end that may be nothing but rounding.
+SURELY_ON = 1e-15
 # Rows of a band that are looked at first.
 N_LOOKS = 1000
 # Root mean square of what the Krylov method leaves, over the largest that is wanted: where few
@@ -125,10 +127,29 @@ def solve_band(
     return x
 
 
+def all_end(P: Any) -> bool:
+    """Return whether every state leads to one from which P may end, so that I - P has an inverse.
+
+    P is CSR, and square. One search, O(n_nonzero), and none where P may end from every state.
+    """
+    n = P.shape[0]
+    ends = np.flatnonzero(P.sum(axis=1) < 1 - SURELY_ON)
+    if len(ends) == n:
+        return True
+    # Backwards from a state behind the ends.
+    origin = np.append(P.indices, np.full(len(ends), n))
+    reached = np.append(rows_of(P), ends)
+    back = coo_array((np.ones(len(origin), np.int8), (origin, reached)), shape=(n + 1, n + 1))
+    order = breadth_first_order(back.tocsr(), n, return_predecessors=False)
+    return bool(len(order) == n + 1)
+
+
 def eliminate(P: Any, d: Floats, below: int, above: int) -> Floats:
     """Solve by elimination, in the band, or where it is wide, in an order that fills less of it."""
     n, width = len(d), below + above
     if width > WIDE_BAND and P.nnz < FULL_BAND * n * width:
+        if not all_end(P):  # SuperLU takes pivots to be on the diagonal, and crashes without one
+            raise np.linalg.LinAlgError("nothing but rounding is left of a pivot")
         factors = splu(
             equations_of(P).tocsc(),
             permc_spec="MMD_AT_PLUS_A",
