@@ -102,6 +102,45 @@ def test_what_is_better_is_found(look):
     assert all(look(log).is_better for log in logs)
 
 
+def of_two_kinds(seed, *, better=0.0, n_episodes=500, n_steps=4):
+    """A log in which rows lead more and more to what pays, or less and less, by a second column.
+
+    That has no effect on average. Actions come and go alike.
+    """
+    rng = np.random.default_rng(seed)
+    n = n_episodes * n_steps
+    episode = np.repeat(np.arange(n_episodes), n_steps)
+    kind = rng.uniform(size=n)
+    rises = np.sign(kind - 0.5) * (episode / n_episodes - 0.5)
+    is_new = rng.random(n) < 0.5 + 0.8 * rises
+    leads_up = rng.random(n) < 0.5 + 0.9 * rises
+    following = np.where(leads_up, 0.5, 0.0) + 0.5 * rng.uniform(size=n)
+    is_first = np.arange(n) % n_steps == 0
+    x = np.where(is_first, rng.uniform(size=n), np.roll(following, 1))
+    return pd.DataFrame(
+        {
+            "episode": episode,
+            "x": x,
+            "kind": kind,
+            "action": np.where(is_new, "new", "old"),
+            "reward": 3.0 * (x > 0.5) + better * is_new + rng.normal(size=n) / 2,
+            "next_x": following,
+            "next_kind": np.roll(kind, -1),
+            "truncated": np.arange(n) % n_steps == n_steps - 1,
+        }
+    )
+
+
+def test_a_column_without_effect_on_average_tells_drifts_apart():
+    def look(log):
+        return evaluate_policy("new", log, methods="fqe", columns={"state": ["x", "kind"]})
+
+    found = [look(of_two_kinds(seed)) for seed in range(6)]
+    assert sum(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found) >= 4
+    assert sum(one.is_better for one in found) <= 2  # all, by the columns that have effects
+    assert look(of_two_kinds(0, better=2.0)).is_better
+
+
 def test_it_does_not_matter_when_a_place_pays():
     """Rewards of good places may be paid on the way there, or by a decision made there."""
     at_once = climb(3, CHANGES["later"]).drop(columns=["x", "next_x"])

@@ -43,7 +43,7 @@ from skmdp._evaluation.horizon import Horizon, Path
 from skmdp._evaluation.in_time import InTime
 from skmdp._evaluation.influence import meetings
 from skmdp._evaluation.leaves import Averages, Leaves, grow_leaves, incidence, require_leaves
-from skmdp._evaluation.raw import RawLog
+from skmdp._evaluation.raw import Features, RawLog
 from skmdp._evaluation.regions import find_regions
 from skmdp._evaluation.relevance import relevant_columns
 from skmdp._evaluation.support import (
@@ -235,7 +235,9 @@ class FittedQ:
     def _drifts(self) -> Drifts:
         """How times change, everywhere and in regions."""
         log = self.log
-        measured = self.leaves.features.see(log.states)
+        # In all columns: one that matters now in one way and then in the other does not on average.
+        every = np.ones(log.states.shape[1], dtype=bool)
+        measured = Features.of(log.states, every).see(log.states)
         region = find_regions(measured, log.actions, log.episode, log.step)
         group = region * log.n_actions + log.actions
         parent = np.repeat(np.arange(int(region.max()) + 1), log.n_actions)
