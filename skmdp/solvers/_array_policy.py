@@ -9,8 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, tril
-from scipy.sparse.csgraph import breadth_first_order
+from scipy.sparse import csr_array, tril
 from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
@@ -19,6 +18,7 @@ from skmdp.mdp._mdp import csr_like
 from skmdp.solvers._equations import (
     Multiply,
     equations_of,
+    found_backward,
     places_of,
     solve_dense,
     spreads,
@@ -34,8 +34,6 @@ NEARLY = 1e-3
 # Entries that hubs may add to the rows of a policy: for each of its own, and in any case.
 MOST_ADDED = 8
 FEW_ENTRIES = 200_000
-
-
 # Share of the states that may be in loops or behind them for these to be swept by themselves.
 LARGEST_CORE = 0.5
 # States of a core up to which its equations are solved by elimination in a full matrix.
@@ -286,13 +284,8 @@ def backward_order(transitions: Any, is_seed: Bools) -> Integers:
 
     States from which no seed is reached come last. ``transitions`` is square.
     """
-    n = len(is_seed)
-    steps, seeds = transitions.tocoo(), np.flatnonzero(is_seed)
-    origin = np.append(steps.col, np.full(len(seeds), n))
-    reached = np.append(steps.row, seeds)
-    graph = coo_array((np.ones(len(origin), np.int8), (origin, reached)), shape=(n + 1, n + 1))
-    order = breadth_first_order(graph.tocsr(), n, return_predecessors=False)[1:]
-    is_left = np.ones(n, dtype=bool)
+    order = found_backward(transitions, np.flatnonzero(is_seed))
+    is_left = np.ones(len(is_seed), dtype=bool)
     is_left[order] = False
     return np.append(order, np.flatnonzero(is_left))
 

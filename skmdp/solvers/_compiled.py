@@ -237,9 +237,10 @@ class CompiledPolicy:
     def _follow(self, V: Floats, out: Floats, rewards: Floats) -> tuple[float, float]:
         self._hubs.refresh(V, only_long=True)
         rows = self._begin, self.stop, self.columns, self.entries, rewards, self._gamma
+        found: list[tuple[float, float]]
         found = self._threads.run(load().follow, (*rows, V, out, self._form, 1), alone=out is V)
         if len(found) == 1:
-            return found[0]  # type: ignore[no-any-return]
+            return found[0]
         return min(lo for lo, _ in found), max(hi for _, hi in found)
 
     def apply(self, V: Floats) -> tuple[Floats, float, float]:

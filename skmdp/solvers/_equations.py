@@ -136,12 +136,18 @@ def all_end(P: Any) -> bool:
     ends = np.flatnonzero(P.sum(axis=1) < 1 - SURELY_ON)
     if len(ends) == n:
         return True
-    # Backwards from a state behind the ends.
-    origin = np.append(P.indices, np.full(len(ends), n))
-    reached = np.append(rows_of(P), ends)
+    return bool(len(found_backward(P, ends)) == n)
+
+
+def found_backward(P: Any, seeds: Integers) -> Integers:
+    """Return the states that lead to a seed, in the order of their steps to the nearest one."""
+    n, steps = P.shape[0], P.tocoo()
+    # From one state behind all seeds.
+    origin = np.append(steps.col, np.full(len(seeds), n))
+    reached = np.append(steps.row, seeds)
     back = coo_array((np.ones(len(origin), np.int8), (origin, reached)), shape=(n + 1, n + 1))
     order = breadth_first_order(back.tocsr(), n, return_predecessors=False)
-    return bool(len(order) == n + 1)
+    return np.asarray(order[1:])
 
 
 def eliminate(P: Any, d: Floats, below: int, above: int) -> Floats:
