@@ -165,6 +165,13 @@ class ArrayPolicy:
 
         Sweeps have nothing to settle in the others.
         """
+        if self._core is None:
+            return None
+        P, policy, states, layers = self._core
+        return ArrayCore(self, P, policy, states, V[states], layers)
+
+    @cached_property
+    def _core(self) -> tuple[Any, ArrayPolicy, Integers, list[Integers]] | None:
         n = len(self.rewards)
         if isinstance(self._whole.transitions, np.ndarray) or self.n_entries > MOST_LEADS * n:
             return None
@@ -195,7 +202,7 @@ class ArrayPolicy:
             policy = FewStates(inner, self._gamma, forgets=forgets)
         else:
             policy = ArrayPolicy(inner, self._gamma)
-        return ArrayCore(self, P, policy, states, V[states], layers)
+        return P, policy, states, layers
 
     def follow_back(self, V: Floats, states: Integers, P: Any, drift: float) -> None:
         """Set V of states to what follows from those that they lead to by P."""
@@ -235,8 +242,12 @@ class ArrayPolicy:
         def multiply(x: Floats) -> Floats:
             return np.asarray(x - self._discounted(padded(x, self._whole.n_states)))
 
+        return multiply, d, self._in_place
+
+    @cached_property
+    def _in_place(self) -> Multiply:
         # Hubs lead anywhere, which is in no order.
-        return multiply, d, sweeps_in_place(self.transitions(with_hubs=False), self.rewards)
+        return sweeps_in_place(self.transitions(with_hubs=False), self.rewards)
 
 
 class FewStates(ArrayPolicy):

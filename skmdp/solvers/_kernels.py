@@ -5,7 +5,8 @@ Processes have their acting states first, so V is their values, (n_acting,), the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -18,8 +19,9 @@ from skmdp.solvers._array_policy import ArrayPolicy, nearly_largest, padded, wid
 # Times that pairs could have been dropped until they are; where they are few, to copy them takes
 # longer than to look at all once more.
 TIMES_TO_DROP, TIMES_OF_FEW, FEW_PAIRS = 2, 3, 20_000
-# States for each action from which maxima are faster action by action than state by state.
-STATES_PER_ACTION = 50
+# States for each action from which maxima are faster action by action than state by state; where
+# states have unlike numbers of actions.
+STATES_PER_ACTION, STATES_PER_ACTION_UNLIKE = 50, 200
 
 
 class Choices:
@@ -34,16 +36,42 @@ class Choices:
         self.state = process.pair_state.astype(np.intp, copy=False)
         n_each = len(self.state) // len(self.first)
         is_even = n_each * len(self.first) == len(self.state)
-        self.n_each = n_each if is_even and (process.n_pairs_each == n_each).all() else 0
+        self._of_states = process.n_pairs_each
+        self.n_each = n_each if is_even and (self._of_states == n_each).all() else 0
+
+    @cached_property
+    def _by_action(self) -> tuple[list[Any], Integers | None]:
+        """Where the first pairs of states are, then the second ones and so on; none if too few.
+
+        States that have unlike numbers of pairs come in the order of these, the most first; the
+        second part says where among them each state is.
+        """
+        n, n_each, n_most = len(self.first), self.n_each, int(self._of_states.max())
+        per_action = STATES_PER_ACTION if n_each else STATES_PER_ACTION_UNLIKE
+        if n_most * per_action > n:
+            return [], None
+        if n_each:
+            return [slice(action, None, n_each) for action in range(n_each)], None
+        fewer = (n_most - self._of_states).astype(np.min_scalar_type(n_most))
+        order = np.argsort(fewer, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(n)
+        n_with = n - np.cumsum(np.bincount(self._of_states))
+        first = self.first[order]
+        return [first[:n_left] + action for action, n_left in enumerate(n_with[:-1])], place
 
     def largest(self, Q: Floats) -> Floats:
         """Return the largest Q of every state, (n_acting,)."""
-        if not 0 < self.n_each * STATES_PER_ACTION <= len(self.first):
+        by_action, place = self._by_action
+        if not by_action:
             return np.maximum.reduceat(Q, self.first)
-        top = Q[:: self.n_each].copy()
-        for action in range(1, self.n_each):
-            np.maximum(top, Q[action :: self.n_each], out=top)
-        return top
+        top = np.empty(len(self.first))
+        top[:] = Q[by_action[0]]
+        for pairs in by_action[1:]:
+            others = Q[pairs]
+            so_far = top[: len(others)]
+            np.maximum(so_far, others, out=so_far)
+        return top if place is None else top[place]
 
     def of_pairs(self, of_states: Floats) -> Floats:
         """Return numbers of the acting states for each of their pairs, (n_pairs,)."""
