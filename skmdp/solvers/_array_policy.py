@@ -207,7 +207,7 @@ class ArrayPolicy:
     def follow_back(self, V: Floats, states: Integers, P: Any, drift: float) -> None:
         """Set V of states to what follows from those that they lead to by P."""
         is_part = len(states) < MANY_ROWS * P.shape[0]
-        following = P[states] @ V[: P.shape[1]] if is_part else (P @ V[: P.shape[1]])[states]
+        following = rows_at(P, states) @ V[: P.shape[1]] if is_part else (P @ V[: P.shape[1]])[states]
         V[states] = self.rewards[states] - drift + self._gamma * following
 
     def wave(self, _: Floats, /) -> None:

@@ -56,7 +56,7 @@ class Pace:
     stops: bool = False
 
 
-AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150)
+AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150, new_of_core=0.01)
 IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40, still=0.1, new_of_core=1.0)
 
 
