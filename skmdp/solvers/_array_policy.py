@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, tril
+from scipy.sparse import csc_array, csr_array
 from scipy.sparse.linalg import splu
 
 from skmdp._typing import Bools, Floats, Integers
@@ -17,9 +17,9 @@ from skmdp.mdp import MDP
 from skmdp.mdp._mdp import csr_like, rows_at
 from skmdp.solvers._equations import (
     Multiply,
-    equations_of,
     found_backward,
     places_of,
+    rows_of,
     solve_dense,
     spreads,
     starts_of,
@@ -352,9 +352,14 @@ def backward_order(transitions: Any, is_seed: Bools) -> Integers:
 
 def sweeps_in_place(P: Any, rewards: Floats) -> Multiply:
     """Return what one sweep in place does to a vector, backwards from the largest rewards."""
-    equations = equations_of(P)
-    order = backward_order(equations, nearly_largest(rewards))
-    rows = tril(equations[order][:, order], format="csc")
+    n = P.shape[0]
+    order = backward_order(P, nearly_largest(rewards))
+    code = np.empty_like(order)
+    code[order] = np.arange(n)
+    row, column = code[rows_of(P)], code[P.indices]
+    below = column <= row
+    at = np.append(np.arange(n), row[below]), np.append(np.arange(n), column[below])
+    rows = csc_array((np.append(np.ones(n), -P.data[below]), at), shape=(n, n))
     factors = splu(rows, permc_spec="NATURAL", diag_pivot_thresh=0.0)
 
     def sweep(x: Floats) -> Floats:

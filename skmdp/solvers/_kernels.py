@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import breadth_first_order
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
 from skmdp.solvers._array_policy import ArrayPolicy, nearly_largest, padded, width_of
+from skmdp.solvers._equations import places_of
 
 # Times that pairs could have been dropped until they are; where they are few, to copy them takes
 # longer than to look at all once more.
@@ -72,6 +73,10 @@ class Choices:
             so_far = top[: len(others)]
             np.maximum(so_far, others, out=so_far)
         return top if place is None else top[place]
+
+    def pairs_of(self, states: Integers) -> Integers:
+        """Return the pairs of some states, one state after the other."""
+        return places_of(states, self.first, self.first + self._of_states)[0]
 
     def of_pairs(self, of_states: Floats) -> Floats:
         """Return numbers of the acting states for each of their pairs, (n_pairs,)."""
@@ -178,7 +183,11 @@ class ArrayPairs:
             if stays.all():
                 self.n_changed = 0
                 return
-            chosen = np.where(stays, chosen, first_best(self._choices, top, self._Q))
+            choices = self._choices
+            pairs = choices.pairs_of((~stays).nonzero()[0])
+            best = pairs[self._Q[pairs] >= top[choices.state[pairs]]][::-1]
+            chosen = chosen.copy()
+            chosen[choices.state[best]] = best  # the first of those that are best comes last
             self.n_changed = int(np.count_nonzero(chosen != self.chosen))
         else:
             chosen = first_best(self._choices, top, self._Q)
