@@ -105,42 +105,30 @@ class ArrayPolicy:
         return columns, entries, np.empty_like(entries)
 
     @cached_property
-    def _rows(self) -> tuple[Any, Integers | None] | None:
-        """Rows of gamma P, CSR, and where that of each state is among them; None if by hubs.
+    def _by_length(self) -> tuple[Any, Integers] | None:
+        """Rows of gamma P by their lengths, CSR, and where that of each state is among them.
 
-        Places are None where rows are in the order of the states.
+        None where that order is no use, or hubs or a penalty add to what these rows say.
         """
-        process, pairs, place = self._whole, self._pairs, None
-        P = process.transitions
-        if isinstance(P, np.ndarray) or not process.is_linear or process.all_transitions(0) is not P:
+        process, P = self._whole, self._whole.transitions
+        if isinstance(P, np.ndarray) or not process.is_linear:
             return None
-        order = order_by_length(P, pairs)
-        if order is not None:
-            pairs = order if pairs is None else pairs[order]
-            place = np.empty_like(order)
-            place[order] = np.arange(len(order))
-        if pairs is None:
-            return self._gamma * P, None
-        rows = rows_at(P, pairs)
+        order = order_by_length(P, self._pairs)
+        if order is None or process.all_transitions(0) is not P:
+            return None
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        rows = rows_at(P, order if self._pairs is None else self._pairs[order])
         rows.data *= self._gamma
         return rows, place
 
-    def _discounted(self, V: Floats) -> Floats:
-        """Return gamma P V of the acting states."""
-        if self._rows is None:
-            expected = self._process.expected_next_values(V)
-            expected *= self._gamma
-            return expected
-        rows, place = self._rows
-        values: Floats = rows @ V
-        return values if place is None else values.take(place)
-
     def _values(self, V: Floats) -> Floats:
         """Return R + gamma P V of the acting states."""
-        if not self._whole.is_linear:
-            return self._process.pair_values(V, self._gamma)
         if not self._width:
-            values = self._discounted(V)
+            if self._by_length is None:
+                return self._process.pair_values(V, self._gamma)
+            rows, place = self._by_length
+            values: Floats = (rows @ V).take(place)
             values += self.rewards
             return values
         columns, entries, room = self._entries
@@ -207,7 +195,9 @@ class ArrayPolicy:
     def follow_back(self, V: Floats, states: Integers, P: Any, drift: float) -> None:
         """Set V of states to what follows from those that they lead to by P."""
         is_part = len(states) < MANY_ROWS * P.shape[0]
-        following = rows_at(P, states) @ V[: P.shape[1]] if is_part else (P @ V[: P.shape[1]])[states]
+        following = (
+            rows_at(P, states) @ V[: P.shape[1]] if is_part else (P @ V[: P.shape[1]])[states]
+        )
         V[states] = self.rewards[states] - drift + self._gamma * following
 
     def wave(self, _: Floats, /) -> None:
@@ -240,7 +230,8 @@ class ArrayPolicy:
         """Return I - gamma P and d, preconditioned by sweeps in place."""
 
         def multiply(x: Floats) -> Floats:
-            return np.asarray(x - self._discounted(padded(x, self._whole.n_states)))
+            V = padded(x, self._process.n_states)
+            return np.asarray(x - self._gamma * self._process.expected_next_values(V))
 
         return multiply, d, self._in_place
 
@@ -318,9 +309,11 @@ def peel(P: Any) -> tuple[Bools, list[Integers]]:
 def order_by_length(P: Any, pairs: Integers | None) -> Integers | None:
     """Return the order of some rows of a CSR array by their lengths, None if that is no use."""
     begin, stop = P.indptr[:-1], P.indptr[1:]
+    n = len(begin if pairs is None else pairs)
+    if n < MANY_TO_ORDER:
+        return None
     lengths = stop - begin if pairs is None else stop[pairs] - begin[pairs]
-    n = len(lengths)
-    if n < MANY_TO_ORDER or np.count_nonzero(lengths[1:] != lengths[:-1]) <= UNEVEN * n:
+    if np.count_nonzero(lengths[1:] != lengths[:-1]) <= UNEVEN * n:
         return None
     return np.argsort(np.minimum(lengths, LONG_ROWS).astype(np.uint8), kind="stable")
 

@@ -20,6 +20,9 @@ from skmdp.solvers._equations import places_of
 # Times that pairs could have been dropped until they are; where they are few, to copy them takes
 # longer than to look at all once more.
 TIMES_TO_DROP, TIMES_OF_FEW, FEW_PAIRS = 2, 3, 20_000
+# Share of the states whose pair stays from which only the pairs of others are looked at, unless all
+# are few.
+MOST_STAY = 0.75
 # States for each action from which maxima are faster action by action than state by state; where
 # states have unlike numbers of actions.
 STATES_PER_ACTION, STATES_PER_ACTION_UNLIKE = 50, 200
@@ -183,15 +186,22 @@ class ArrayPairs:
             if stays.all():
                 self.n_changed = 0
                 return
-            choices = self._choices
-            pairs = choices.pairs_of((~stays).nonzero()[0])
-            best = pairs[self._Q[pairs] >= top[choices.state[pairs]]][::-1]
-            chosen = chosen.copy()
-            chosen[choices.state[best]] = best  # the first of those that are best comes last
+            chosen = self._better(stays, top)
             self.n_changed = int(np.count_nonzero(chosen != self.chosen))
         else:
             chosen = first_best(self._choices, top, self._Q)
         self.chosen, self._policy = chosen, None
+
+    def _better(self, stays: Bools, top: Floats) -> Integers:
+        """Return the pairs chosen, and a best one of the states whose pair does not stay."""
+        choices = self._choices
+        if len(self._Q) <= FEW_PAIRS or np.count_nonzero(stays) < MOST_STAY * len(stays):
+            return np.where(stays, self.chosen, first_best(choices, top, self._Q))
+        pairs = choices.pairs_of((~stays).nonzero()[0])
+        best = pairs[self._Q[pairs] >= top[choices.state[pairs]]][::-1]
+        chosen = self.chosen.copy()
+        chosen[choices.state[best]] = best  # the first of those that are best comes last
+        return chosen
 
     def q_values(self) -> Floats | None:
         """Return None: Q is not kept."""

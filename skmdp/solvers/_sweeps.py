@@ -25,6 +25,8 @@ from skmdp.solvers._equations import (
 SWEEPS_BETWEEN = 4
 # Share of the states whose action changed up to which a policy is nearly still.
 STILL = 0.02
+# Share of the states from which a core is large: to look for it takes as long as many sweeps.
+LARGE_CORE = 0.2
 # Share of the largest change up to which others are next to nothing.
 SETTLED = 1e-6
 # States up to which elimination in a full matrix costs less than most other ways.
@@ -41,8 +43,9 @@ class Pace:
     policy that is nearly still, as few actions are new as the share ``still``, it is
     ``still_tolerance``. At most ``most_sweeps`` are done, or ``most_still``. Where more than
     ``many_sweeps`` are to come, equations are tried, from ``very_many_sweeps`` on the Krylov
-    method. Up to the share ``new_of_core`` of new actions, sweeps may be left to the core. One that
-    ``stops`` only says that it is slow.
+    method. Up to the share ``new_of_core`` of new actions, sweeps may be left to the core, and
+    up to ``new_of_large`` if it was large the last time. One that ``stops`` only says that it is
+    slow.
     """
 
     tolerance: float
@@ -53,10 +56,11 @@ class Pace:
     very_many_sweeps: float
     still: float = STILL
     new_of_core: float = STILL
+    new_of_large: float = 1.0
     stops: bool = False
 
 
-AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150, new_of_core=0.01)
+AS_GIVEN = Pace(0.1, 0.01, 60, 200, 40, 150, new_of_large=0.01)
 IN_PLACE = Pace(0.01, 0.01, 20, 20, 40, 40, still=0.1, new_of_core=1.0)
 
 
@@ -92,7 +96,7 @@ class Evaluator:
         self._n_refusals, self._refused, self._is_narrow = 0, math.inf, False
         self._is_quick = False
         self.least_to_come = self._drift = 0.0
-        self._has_core = True
+        self._most_new = pace.new_of_core
         self._many_sweeps = pace.very_many_sweeps
         self.is_slow = False
 
@@ -176,10 +180,13 @@ class Evaluator:
 
     def _core(self, policy: Policy, V: Floats, is_new: float) -> Any:
         """Return the core of a policy, None where none is looked for, or it is not small."""
-        if not (self._may_solve and self._has_core and is_new <= self._pace.new_of_core):
+        if not (self._may_solve and is_new <= self._most_new):
             return None
         core = policy.core(V)
-        self._has_core = core is not None
+        if core is None:
+            self._most_new = -1.0
+        elif len(core.values) > LARGE_CORE * len(policy.rewards):
+            self._most_new = min(self._most_new, self._pace.new_of_large)
         return core
 
     def _goal(self, step: Proof, is_new: float) -> tuple[float, float]:
