@@ -3,6 +3,7 @@ import re
 import warnings
 from dataclasses import replace
 from fractions import Fraction
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,12 @@ from ways import WAYS, follow_only
 
 from skmdp import MarkovPolicyEstimator
 from skmdp.mdp import MDP
-from skmdp.solvers import EndlessLoopError, modified_policy_iteration
+from skmdp.solvers import (
+    EndlessLoopError,
+    _array_policy,
+    _kernels,
+    modified_policy_iteration,
+)
 from skmdp.solvers._array_policy import ArrayPolicy, FewStates, backward_order, width_of
 from skmdp.solvers._bounds import discount, prove
 from skmdp.solvers._compiled import by_size_alone
@@ -928,6 +934,69 @@ def test_rows_filled_up_are_followed_as_they_are(seed, gamma):
         assert_allclose(found, expected, atol=1e-13)
     assert filled.n_entries == plain.n_entries == plain._process.transitions.nnz
     assert_array_equal(filled.rewards, plain.rewards)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.9, 1.0]), st.booleans())
+def test_rows_by_length_are_followed_as_they_are(seed, gamma, of_all):
+    mdp, rng = ragged_process(seed), np.random.default_rng(seed)
+    pairs = mdp.first_pairs + rng.integers(mdp.n_pairs_each)
+    V, chosen = rng.normal(size=mdp.n_states), mdp.restrict(pairs)
+    plain = ArrayPolicy(chosen, gamma)
+    assert plain._by_length is None  # they are few
+    with mock.patch.multiple(_array_policy, MANY_TO_ORDER=0, UNEVEN=0.0, LONG_ROWS=2):
+        ordered = ArrayPolicy(chosen, gamma) if of_all else ArrayPolicy(mdp, gamma, pairs)
+        assert (np.diff(np.minimum(np.diff(ordered._by_length[0].indptr), 2)) >= 0).all()
+        for found, expected in zip(ordered.apply(V), plain.apply(V), strict=True):
+            assert_allclose(found, expected, atol=1e-13)
+    assert_array_equal(ordered.transitions().toarray(), plain.transitions().toarray())
+
+
+def test_rows_are_put_in_the_order_of_lengths_only_where_all_is_in_them():
+    with mock.patch.multiple(_array_policy, MANY_TO_ORDER=0, UNEVEN=0.0):
+        even = process({(s, 0): (1.0, {s: 1.0}) for s in range(20)})
+        assert ArrayPolicy(even, 0.9)._by_length is None
+        hubs = random_process(0, n_states=20, n_actions=1, shared=True)
+        assert ArrayPolicy(hubs, 0.9)._by_length is None
+        assert ArrayPolicy(ragged_process(0).with_dense_rows(), 0.9)._by_length is None
+
+
+@given(st.integers(0, 1000), st.booleans())
+def test_maxima_action_by_action_are_those_state_by_state(seed, is_even):
+    mdp = random_process(seed) if is_even else ragged_process(seed)
+    Q = np.random.default_rng(seed).integers(3, size=len(mdp.rewards)).astype(float)
+    expected = np.maximum.reduceat(Q, mdp.first_pairs)
+    limits = {"STATES_PER_ACTION": 0, "STATES_PER_ACTION_UNLIKE": 0}
+    with mock.patch.multiple(_kernels, **limits):
+        choices = _kernels.Choices(mdp)
+        assert choices._by_action[0]
+        assert_array_equal(choices.largest(Q), expected)
+    Q[seed % len(Q)] = np.nan  # what has overflown stays so
+    assert_array_equal(choices.largest(Q), np.maximum.reduceat(Q, mdp.first_pairs))
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.5]))
+def test_pairs_of_those_that_leave_are_chosen_as_if_all_were_looked_at(seed, slack):
+    mdp, rng = ragged_process(seed), np.random.default_rng(seed)
+    V = rng.integers(3, size=mdp.n_states).astype(float)
+    limits = [{"FEW_PAIRS": 10**6}, {"FEW_PAIRS": 0, "MOST_STAY": 0.0}]
+    found = []
+    for changed in limits:
+        with mock.patch.multiple(_kernels, **changed):
+            pairs = _kernels.ArrayPairs(mdp, 0.9)
+            pairs.improve(np.zeros(mdp.n_states), 0.0)
+            pairs.improve(V, slack)
+            found.append((pairs.n_changed, *pairs.chosen))
+    assert_array_equal(*found)
+
+
+def test_a_policy_that_stays_keeps_its_core_and_its_preconditioner():
+    policy = ArrayPolicy(ragged_process(0).restrict(ragged_process(0).first_pairs), 0.9)
+    V = np.zeros(30)
+    with mock.patch.object(_array_policy, "LARGEST_CORE", 1.0):
+        first, second = policy.core(V), policy.core(V + 1)
+    assert first.policy is second.policy
+    assert_array_equal(second.values, first.values + 1)
+    assert policy.system(V)[2] is policy.system(V)[2]
 
 
 def test_rows_are_filled_up_where_they_are_few_short_and_nearly_as_long():

@@ -116,19 +116,19 @@ class ArrayPolicy:
         order = order_by_length(P, self._pairs)
         if order is None or process.all_transitions(0) is not P:
             return None
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
+        places = np.empty_like(order)
+        places[order] = np.arange(len(order))
         rows = rows_at(P, order if self._pairs is None else self._pairs[order])
         rows.data *= self._gamma
-        return rows, place
+        return rows, places
 
     def _values(self, V: Floats) -> Floats:
         """Return R + gamma P V of the acting states."""
         if not self._width:
             if self._by_length is None:
                 return self._process.pair_values(V, self._gamma)
-            rows, place = self._by_length
-            values: Floats = (rows @ V).take(place)
+            rows, places = self._by_length
+            values: Floats = (rows @ V).take(places)
             values += self.rewards
             return values
         columns, entries, room = self._entries
