@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import re
 import warnings
 from dataclasses import replace
 
@@ -359,7 +360,7 @@ def test_what_unsupported_decisions_may_cost_is_taken_off():
     assert result.to_frame()["difference_lower"][0] < 1
     assert not doubtful.is_better
     if result.to_frame()["difference_lower"][0] > 0:
-        assert "may cost 1." in doubtful.conclusion
+        assert re.search(r"may cost 1[.;]", doubtful.conclusion)  # a drift may cost more
 
 
 def test_few_episodes_have_no_interval():
