@@ -36,8 +36,8 @@ FEWEST_ROWS = 100
 N_WAVES = 12
 # Actions that are looked at, those taken most.
 MOST_ACTIONS = 8
-# Probability that a split drawn at random tells as much as one that is kept. Of many the best one is
-# drawn, so that chance is still to be seen in some: a region too many costs less than one too few.
+# Probability that a split drawn at random tells as much as one that is kept. As the best of many is
+# drawn, some are kept that are chance: a region too many costs less than one too few.
 LEVEL = 0.3
 # Numbers that a tree is grown to tell, of rows spread over the log: more hardly change it.
 ENOUGH_NUMBERS = 5_000_000
