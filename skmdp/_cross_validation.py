@@ -19,7 +19,7 @@ from skmdp._choice import Setting, choose
 from skmdp._estimation.folds import CountedRows
 from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
-from skmdp._estimation.process import is_frequent
+from skmdp._estimation.process import admissible_pairs
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.direct import choice_of_actions, direct_value
 from skmdp._evaluation.replay import Replay
@@ -157,7 +157,8 @@ class CrossValidation:
         learned: dict[tuple[float, bytes], Policy] = {}
 
         def learn(setting: Setting) -> Policy:
-            may_be = is_frequent(evidence.counts, setting.min_count)
+            # Where these are the same, so they are without what is forbidden.
+            may_be = admissible_pairs(evidence.counts, setting.min_count)
             key = setting.prior_strength, may_be.tobytes()
             if key not in learned:
                 learned[key] = self._learn(evidence, setting, last.get(setting))
