@@ -230,8 +230,9 @@ class DriftInStates:
     def _less_mean(self, moved: Floats) -> Floats:
         """Return by how much rows move a difference, less the mean in their state, (n_rows,)."""
         log, state = self.residuals, self.residuals.parent_of_row
-        sums = np.bincount(state, log.of_all_rows(moved))
-        return np.asarray(moved - divide(sums, np.bincount(state, log.n_rows))[state])
+        n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
+        mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
+        return np.asarray(moved - mean[state])
 
     def _by_blocks(self, shares: Floats) -> tuple[Floats, Floats]:
         """Return b and A^-1 b of the module's formulas, each (n_states, n_blocks, 1)."""
