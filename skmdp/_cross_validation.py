@@ -19,6 +19,7 @@ from skmdp._choice import Setting, choose
 from skmdp._estimation.folds import CountedRows
 from skmdp._estimation.packing import RowSums
 from skmdp._estimation.prior_strength import STRONGEST_OF_ESTIMATES, choose_prior_strength
+from skmdp._estimation.process import admissible_pairs
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.direct import choice_of_actions, direct_value
 from skmdp._evaluation.replay import Replay
@@ -129,14 +130,14 @@ class CrossValidation:
         failed = None
         for j, fold in enumerate(self.folds):
             evidence, held_out = self._without(fold.left_out), HeldOut(self, fold.held_out)
+            learn = self._learner(evidence, last)
             found: dict[bytes, float] = {}  # settings mostly agree
             for i, setting in enumerate(settings):
                 try:
-                    policy = self._learn(evidence, setting, last.get(setting))
+                    policy = learn(setting)
                 except EndlessLoopError as error:
                     failed = error
                     continue
-                last[setting] = policy.state_values
                 advised = self._advice(policy)
                 key = advised.tobytes()
                 if key not in found:
@@ -145,6 +146,26 @@ class CrossValidation:
         if failed is not None and np.isnan(scores).any(axis=1).all():
             raise failed
         return scores
+
+    def _learner(
+        self, evidence: Evidence, last: dict[Setting, Floats]
+    ) -> Callable[[Setting], Policy]:
+        """Return what learns by a setting, once by all of those under which the process is one.
+
+        ``last`` are the values that were found last by each setting, and are kept up to date.
+        """
+        learned: dict[tuple[float, bytes], Policy] = {}
+
+        def learn(setting: Setting) -> Policy:
+            # Where these are the same, so they are without what is forbidden.
+            may_be = admissible_pairs(evidence.counts, setting.min_count)
+            key = setting.prior_strength, may_be.tobytes()
+            if key not in learned:
+                learned[key] = self._learn(evidence, setting, last.get(setting))
+            last[setting] = learned[key].state_values
+            return learned[key]
+
+        return learn
 
     def _without(self, part: Part) -> Evidence:
         """Return the evidence of all other episodes."""
@@ -218,15 +239,14 @@ class CrossValidation:
         Those that have a loop without end are left out, and all but the first if ``only_one``.
         """
         advice: dict[int, Codes] = {}
+        learn = self._learner(evidence, last)
         to_ask = list(range(len(settings)))
         while to_ask and not (only_one and advice):
             i = to_ask.pop(choose(tried[to_ask], [settings[j] for j in to_ask]))
             try:
-                policy = self._learn(evidence, settings[i], last.get(settings[i]))
+                advice[i] = self._advice(learn(settings[i]))
             except EndlessLoopError:
                 continue
-            last[settings[i]] = policy.state_values
-            advice[i] = self._advice(policy)
         return advice
 
     def _steps(self) -> list[tuple[Part, Part, bool]]:

@@ -18,8 +18,10 @@ def process(pairs, n_states=None, n_actions=None, *, hub_mass=None, hub_transiti
     for i, key in enumerate(keys):
         for successor, probability in pairs[key][1].items():
             transitions[i, successor] = probability
+    row, column = np.nonzero(transitions)
+    bounds = np.append(0, np.cumsum(np.bincount(row, minlength=len(keys))))
     parts = {
-        "transitions": csr_array(transitions),
+        "transitions": csr_array((transitions[row, column], column, bounds), transitions.shape),
         "rewards": np.array([pairs[key][0] for key in keys], dtype=float),
         "pair_state": np.array([s for s, _ in keys]),
         "pair_action": np.array([a for _, a in keys]),
@@ -83,9 +85,13 @@ def random_process(seed, *, n_states=8, n_actions=3, end=0.0, uniform=False, sha
 def odd_process(seed):
     """A process of a few states with all that is odd, and a discount; see the names in it."""
     rng = np.random.default_rng(seed)
+
+    def pick(options):  # as rng.choice, without an array of them
+        return options[rng.integers(len(options))]
+
     n, n_actions = int(rng.integers(1, 5)), int(rng.integers(1, 4))
-    gamma = float(rng.choice([0, 0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-9]))
-    scale = rng.choice([1.0, 1e12, 1e-6])
+    gamma = float(pick([0, 0.5, 0.9, 0.999, 1 - 1e-5, 1 - 1e-9]))
+    scale = pick([1.0, 1e12, 1e-6])
     constant, all_tie, nearly_tie, few_act, exceeds, shares = rng.uniform(size=6) < 0.15
     masses = [1.0, 0.5, 0.0, 1 - 1e-9] + [1 + 5e-10] * bool(exceeds and gamma < 1 - 1e-8)
     pairs = {}
@@ -94,12 +100,12 @@ def odd_process(seed):
             continue
         for a in range(n_actions):
             k = int(rng.integers(1, n + 1))
-            row = rng.dirichlet(np.ones(k)) * rng.choice(masses)
+            row = rng.dirichlet(np.ones(k)) * pick(masses)
             row[rng.uniform(size=k) < 0.1] = 1e-300
             if rng.uniform() < 0.2:
                 k, row = 1, np.array([1 - 1e-6])
             successors = dict(zip(rng.permutation(n)[:k].tolist(), row.tolist(), strict=True))
-            reward = rng.choice([-1.0, 0.0, 0.0, 1.0, rng.normal()]) * scale
+            reward = pick([-1.0, 0.0, 0.0, 1.0, rng.normal()]) * scale
             if constant:  # with rows of unequal mass
                 reward = scale
             pairs[s, a] = (reward, successors)
@@ -149,9 +155,9 @@ def exact_rows(mdp):
         rows[row][column] = rows[row].get(column, 0) + probability
 
     def entries(matrix):
-        coo = matrix.tocoo()
-        numbers = map(Fraction, coo.data.tolist())
-        return zip(coo.row.tolist(), coo.col.tolist(), numbers, strict=True)
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        numbers = map(Fraction, matrix.data.tolist())
+        return zip(rows.tolist(), matrix.indices.tolist(), numbers, strict=True)
 
     for row, column, probability in entries(mdp.transitions):
         add(row, column, probability)

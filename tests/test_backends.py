@@ -5,6 +5,7 @@ The same log gives the same policy whatever holds it.
 
 import datetime
 import decimal
+import functools
 import pickle
 import uuid
 import zoneinfo
@@ -175,28 +176,40 @@ def same(one, other):
     assert_array_equal(one.initial_distribution_, other.initial_distribution_)
 
 
+@functools.cache
+def learned_of_objects(kind, as_action, several, infer):
+    """What every holder of the same labels is compared with, and the table it was learned of."""
+    roles = {"state": ["state", "other"]} if several else {}
+    action_kind = kind if as_action else "int"
+    table = log(kind, "pandas object", action_kind=action_kind, infer=infer, several=several)
+    policy = MarkovPolicyEstimator(**roles).fit(table)
+    # The labels are those that were logged, in their natural order.
+    seen = set(zip(labels(kind, PICKS[0]), labels(kind, PICKS[2]), strict=True))
+    expected = sorted(seen) if several else sorted(set(labels(kind, PICKS[0])))
+    assert list(policy.policy_map()) == expected
+    answers = {
+        name: getattr(policy, name)(table) for name in ("predict", "decision_function", "score")
+    }
+    return policy, table, {**answers, "table": policy_table(policy)}
+
+
 # Labels are drawn at random: where next states are given, no row leads to the next one.
 @pytest.mark.filterwarnings("ignore:.*would last longer:UserWarning")
 @pytest.mark.filterwarnings("ignore:In .* a row of X does not lead to:UserWarning")
 @pytest.mark.parametrize(("as_action", "several", "infer"), SHAPES)
 @pytest.mark.parametrize(("kind", "holder"), CASES)
 def test_the_same_log_gives_the_same_policy(kind, holder, as_action, several, infer):
-    shape = {"action_kind": kind if as_action else "int", "infer": infer, "several": several}
     roles = {"state": ["state", "other"]} if several else {}
-    plain_table = log(kind, "pandas object", **shape)
-    plain = MarkovPolicyEstimator(**roles).fit(plain_table)
-    # The labels are those that were logged, in their natural order.
-    seen = set(zip(labels(kind, PICKS[0]), labels(kind, PICKS[2]), strict=True))
-    expected = sorted(seen) if several else sorted(set(labels(kind, PICKS[0])))
-    assert list(plain.policy_map()) == expected
+    plain, plain_table, expected = learned_of_objects(kind, as_action, several, infer)
+    shape = {"action_kind": kind if as_action else "int", "infer": infer, "several": several}
     table = log(kind, holder, **shape)
     policy = MarkovPolicyEstimator(**roles).fit(table)
     same(policy, plain)
-    assert_array_equal(policy.predict(table), plain.predict(plain_table))
-    assert_array_equal(plain.predict(table), plain.predict(plain_table))
-    assert_array_equal(policy.decision_function(table), plain.decision_function(plain_table))
-    assert policy.score(table) == plain.score(plain_table)
-    pd.testing.assert_frame_equal(policy_table(policy), policy_table(plain), check_dtype=False)
+    assert_array_equal(policy.predict(table), expected["predict"])
+    assert_array_equal(plain.predict(table), expected["predict"])
+    assert_array_equal(policy.decision_function(table), expected["decision_function"])
+    assert policy.score(table) == expected["score"]
+    pd.testing.assert_frame_equal(policy_table(policy), expected["table"], check_dtype=False)
     half = MarkovPolicyEstimator(**roles).partial_fit(table).partial_fit(plain_table)
     assert_array_equal(half.visit_counts_, 2 * plain.visit_counts_)
 

@@ -99,9 +99,10 @@ def test_labels_of_every_kind_are_kept(kind, seed, end):
     assert_allclose(back.rewards, mdp.rewards, rtol=1e-15)
     solution = modified_policy_iteration(back, 0.9)
     table = labelled.policy_table(solution)
+    policy = modified_policy_iteration(mdp, 0.9).policy
     for s, label in enumerate(labels):
         row = table.iloc[table.index.get_loc(label)]
-        assert row["action"] == f"act {modified_policy_iteration(mdp, 0.9).policy[s]}"
+        assert row["action"] == f"act {policy[s]}"
         assert row["value"] == solution.state_values[s]
 
 

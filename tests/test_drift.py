@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,13 @@ class World:
         return pd.concat(parts).sort_values(["episode", "step"], ignore_index=True)
 
 
+@cache
+def unchanged(seed, n_before, n_now):
+    """Two logs of one world, drawn once: not to be changed."""
+    world = World(seed)
+    return world.log(n_before, 1000 + seed), world.log(n_now, 2000 + seed)
+
+
 def fit(log, **options):
     return MarkovPolicyEstimator(gamma=0.9, max_iter=10, tol=1.0, **options).fit(log)
 
@@ -53,9 +61,9 @@ def fit(log, **options):
 def test_unchanged_worlds_raise_at_most_as_many_alarms_as_said(n_before, n_now, pessimism):
     alarms = 0
     for seed in range(50):
-        world = World(seed)
-        policy = fit(world.log(n_before, 1000 + seed), pessimism=pessimism)
-        alarms += drift(policy, world.log(n_now, 2000 + seed), alpha=0.2)["has_changed"].any()
+        before, now = unchanged(seed, n_before, n_now)
+        policy = fit(before, pessimism=pessimism)
+        alarms += drift(policy, now, alpha=0.2)["has_changed"].any()
     assert alarms <= 10  # of 50 at a level of 20 %; the tests are cautious, so there are fewer
 
 

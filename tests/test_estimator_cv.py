@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skmdp import MarkovPolicyCV, MarkovPolicyEstimator
 from skmdp._choice import Setting, choose
+from skmdp._learning import learn_policy
 from skmdp._log.folds import deal_episodes, number_rows
 from skmdp._log.reading import read_table
 from skmdp._log.roles import Roles
@@ -299,6 +300,25 @@ def test_the_choice_is_the_same_in_every_fit_and_for_every_order_of_the_rows(fit
     other = MarkovPolicyCV(gamma=0.99, random_state=3, **GRID).fit(LOG)
     assert other.gain_ != fitted.gain_
     assert other.gain_ == pytest.approx(fitted.gain_, abs=0.5)
+
+
+def test_candidates_that_may_choose_the_same_are_learned_once(monkeypatch):
+    """An action that was logged has weighed 1 at least, so that this excludes none."""
+    n_learned = []
+
+    def learn(*evidence, **options):
+        n_learned[-1] += 1
+        return learn_policy(*evidence, **options)
+
+    monkeypatch.setattr("skmdp._estimator.learn_policy", learn)
+    found = []
+    for min_counts in ([0], [0, 1], [0, 1, 40]):
+        n_learned.append(0)
+        found.append(MarkovPolicyCV(min_counts=min_counts, prior_strengths=[0], cv=3).fit(LOG))
+    assert n_learned[0] == n_learned[1] < n_learned[2]
+    assert found[0].gain_interval_ == found[1].gain_interval_
+    scores = [found[1].cv_results_[f"split{j}_test_score"] for j in range(3)]
+    np.testing.assert_array_equal(*np.transpose(scores))
 
 
 # --------------------------------------------------------------------------------------- the gain

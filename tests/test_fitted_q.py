@@ -1,6 +1,7 @@
 """Fitted Q evaluation on raw measurements: closed forms, influence, support."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -175,10 +176,15 @@ def test_constant_reward_is_earned_at_every_step(gamma, missing):
     assert_allclose(found.outlasting, 1)
 
 
+@cache
+def fitted_to_a_walk(seed):
+    return fitted(walk(seed, n_episodes=25))
+
+
 @given(seed=SEEDS, factor=st.floats(-3, 3), shift=st.floats(-10, 10))
 def test_values_scale_and_shift_with_rewards(seed, factor, shift):
-    log = walk(seed % 5, n_episodes=25)
-    asked = fitted(log)
+    asked = fitted_to_a_walk(seed % 5)
+    log = asked.log
     moved = fitted(replace(log, rewards=factor * log.rewards + shift), leaves=asked.leaves)
     once, twice = ask(asked, rising), ask(moved, rising)
     assert_allclose(twice.value, factor * once.value + 8 * shift, atol=1e-8)
@@ -265,8 +271,8 @@ def test_share_of_cut_episodes_mixes_two_horizons():
 # ---------------------------------------------------------------------------------------- influence
 
 
-def value_of_weighted(asked, rule, weights):
-    """The value if each episode counts so much, leaves fixed; dense, step by step."""
+def value_by_weights(asked, rule):
+    """What gives the value if each episode counts so much, leaves fixed; dense, step by step."""
     log, leaves = asked.log, asked.leaves
     goes_on = np.flatnonzero(~log.ended)
 
@@ -276,19 +282,24 @@ def value_of_weighted(asked, rule, weights):
             np.add.at(G[i], leaves.leaves_of(states[[i]], action)[0], 1 / leaves.n_trees)
         return G
 
-    B = np.zeros((leaves.n_leaves, len(log.ended)))
-    for tree in range(leaves.n_trees):
-        B[leaves.own[:, tree], np.arange(len(log.ended))] = weights[log.episode]
-    B /= B.sum(axis=1, keepdims=True)
     G = np.zeros((len(log.ended), leaves.n_leaves))
     G[goes_on] = reached(log.next_states[goes_on])
-    starts = weights / weights.sum() @ reached(log.start_states)
-    V, value = np.zeros(len(log.ended)), 0.0
-    for step in range(1, asked.horizon.steps + 1):
-        q = B @ (log.rewards + asked.gamma * V)
-        V = G @ q
-        value += asked.horizon.shares.get(step, 0.0) * (starts @ q)
-    return value
+    of_starts = reached(log.start_states)
+
+    def value_of(weights):
+        B = np.zeros((leaves.n_leaves, len(log.ended)))
+        for tree in range(leaves.n_trees):
+            B[leaves.own[:, tree], np.arange(len(log.ended))] = weights[log.episode]
+        B /= B.sum(axis=1, keepdims=True)
+        starts = weights / weights.sum() @ of_starts
+        V, value = np.zeros(len(log.ended)), 0.0
+        for step in range(1, asked.horizon.steps + 1):
+            q = B @ (log.rewards + asked.gamma * V)
+            V = G @ q
+            value += asked.horizon.shares.get(step, 0.0) * (starts @ q)
+        return value
+
+    return value_of
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
@@ -304,14 +315,12 @@ def value_of_weighted(asked, rule, weights):
 def test_influence_is_the_derivative_in_the_weight_of_an_episode(log, gamma):
     asked = fitted(log, gamma=gamma)
     found = ask(asked, rising)
-    even_weights = np.ones(log.n_episodes)
-    assert_allclose(found.value, value_of_weighted(asked, rising, even_weights), rtol=1e-9)
+    value_of, even_weights = value_by_weights(asked, rising), np.ones(log.n_episodes)
+    assert_allclose(found.value, value_of(even_weights), rtol=1e-9)
     plain = replace(found, of_rows=found.of_rows / asked.leaves.correction)
     for episode in (0, 7, 21):
         change = 1e-4 * (np.arange(log.n_episodes) == episode)
-        above, below = (
-            value_of_weighted(asked, rising, even_weights + d) for d in (change, -change)
-        )
+        above, below = (value_of(even_weights + d) for d in (change, -change))
         slope = (above - below) / 2e-4
         assert_allclose(plain.influence[episode] / log.n_episodes, slope, rtol=1e-5, atol=1e-8)
 

@@ -1,5 +1,7 @@
 """The value per time in the long run: closed forms, influence, and intervals."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -16,8 +18,12 @@ STAYS = {"go": 0.2, "stay": 0.6}  # probability to stay in the state
 MEAN_TIME = {"go": 3.75, "stay": 1.25}
 
 
+@cache
 def endless(n_episodes, n_decisions, seed):
-    """Two states for ever, logged half and half; the time of a decision depends on the action."""
+    """Two states for ever, logged half and half; the time of a decision depends on the action.
+
+    Drawn once: not to be changed.
+    """
     rng = np.random.default_rng(seed)
     state, parts = np.zeros(n_episodes, dtype=int), []
     for _ in range(n_decisions):

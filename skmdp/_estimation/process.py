@@ -107,11 +107,12 @@ def estimate_mdp(
     chosen = admissible_pairs(counts, min_count, forbidden)
     trust = trust_in_pairs(counts, prior_strength)
     state = counts.pair_state[chosen]
-    doubt, hubs = csr_array((len(state), 0)), csr_array((0, counts.n_states))
     if prior_strength > 0:  # a hub for each state: its rows, whatever was done
         shape = (len(state), counts.n_states)
         doubt = csr_array((1 - trust[chosen], state, np.arange(len(state) + 1)), shape=shape)
         hubs = counts.states_expecting
+    else:
+        doubt, hubs = csr_array((len(state), 0)), csr_array((0, counts.n_states))
     pairs = {
         "transitions": _probabilities(counts, chosen, trust),
         "rewards": expected_rewards(counts, reward_on, prior_strength)[chosen],

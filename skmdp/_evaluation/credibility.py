@@ -78,9 +78,12 @@ class Residuals:
 
     def apart(self) -> Residuals:
         """Return how far amounts are from the mean of their group."""
-        sums = self.sums(self.amounts, self.group, len(self.parent))
-        mean = divide(sums, self.rows_of_groups)
-        return replace(self, amounts=self.amounts - mean[self.group])
+        return replace(self, amounts=self.less_mean(self.amounts))
+
+    def less_mean(self, amounts: Floats) -> Floats:
+        """Return other amounts of the same rows less the mean of their group, (n_rows,)."""
+        mean = divide(self.sums(amounts, self.group, len(self.parent)), self.rows_of_groups)
+        return np.asarray(amounts - mean[self.group])
 
     def sums(self, amounts: Floats, group: Integers, n: int) -> Floats:
         """Add up what is given for each entry over all of its rows, by group, (n,)."""

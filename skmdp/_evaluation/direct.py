@@ -33,7 +33,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from skmdp._estimation.counts import TransitionCounts, sum_by_code
 from skmdp._evaluation.horizon import Horizon, Path
@@ -268,7 +268,10 @@ def policy_process(
     place = csr_array(
         (per_pair[followed], followed, bounds), shape=(counts.n_states, len(per_pair))
     )
-    mixed = place @ counts.pairs_following + diags_array(per_state) @ counts.states_following
+    usual = counts.states_following
+    shares = usual.data * np.repeat(per_state, np.diff(usual.indptr))
+    usual = csr_array((shares, usual.indices, usual.indptr), shape=usual.shape)
+    mixed = place @ counts.pairs_following + usual
     rewards = place @ counts.pair_rewards + per_state * counts.state_rewards
     return mixed.tocsr(), rewards
 

@@ -83,6 +83,7 @@ class DriftInStates:
     (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
     after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes``
     (n_lots,) in each. What is here a row may be ``counted`` in blocks, whatever its episode.
+    Blocks may each be two of a ``finer`` look.
     """
 
     residuals: Residuals
@@ -91,6 +92,7 @@ class DriftInStates:
     width: int
     sizes: Floats | None = None
     counted: Counted | None = None
+    finer: DriftInStates | None = None
 
     @classmethod
     def of(
@@ -150,8 +152,7 @@ class DriftInStates:
         moved = self._moved(one, other)
         if not moved[self._rows[0]].any():
             return 0.0
-        _, untold, size = self._due(moved)
-        if must_tell and untold > MOST_UNTOLD * size:
+        if must_tell and self._is_untold(moved):
             return np.inf
         of_blocks, (before, after, *chance) = self._sums_and_errors(one, other)
         of_all, *of_fewer = of_blocks
@@ -185,7 +186,7 @@ class DriftInStates:
         error: Callable[[Floats], float] = self._error
         if self.counted is not None:
             of_rows = self._moved(one, other)
-            dues = [look._due(of_rows)[0] for look in self._looks]
+            dues = [look._due(of_rows) for look in self._looks]
             error = self.counted.errors(self.residuals, of_rows, one, other)
         told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
         return sums, [error(amounts) for amounts in told_apart]
@@ -200,7 +201,7 @@ class DriftInStates:
         of_both = []
         for outcomes in (one, other):
             weights, amounts = self._weights_and_amounts(outcomes)
-            dues = (look._due(weights)[0] for look in looks)
+            dues = (look._due(weights) for look in looks)
             of_both.append([amounts * moved for moved in (weights, *dues)])
         return [x - y for x, y in zip(*of_both, strict=True)]
 
@@ -215,27 +216,30 @@ class DriftInStates:
             following = None if following is None else following[self.counted.entry]
         if following is None:
             return weights, self.residuals.amounts
-        following = replace(self.residuals, amounts=following).apart().amounts
-        return weights, self.residuals.amounts + following
+        return weights, self.residuals.amounts + self.residuals.less_mean(following)
 
-    def _due(self, moved: Floats) -> tuple[Floats, float, float]:
-        """Return by how much each row moves a difference by time alone, (n_rows,).
-
-        And how much of what moves it tells time and action not apart, of how much in all.
-        """
-        log, state = self.residuals, self.residuals.parent_of_row
-        rows, cell = self._rows
-        n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
-        mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
-        shares = log.of_all_rows(moved - mean[state])
-        apart = sum_by_code(cell, shares[rows], self._n_of_cells.size)
-        apart = apart.reshape(-1, self.width, 1)
-        ways = self._inverse @ apart
-        untold = self._untold(apart, ways, shares, shares * (moved - mean[state]))
+    def _due(self, moved: Floats) -> Floats:
+        """Return by how much each row moves a difference by time alone, (n_rows,)."""
+        log, (rows, cell) = self.residuals, self._rows
+        _, ways = self._by_blocks(log.of_all_rows(self._less_mean(moved)))
         drawn = np.zeros(len(moved))
         drawn[rows] = ways.ravel()[cell]
         of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
-        return drawn - of_pairs[log.group], untold, float(np.abs(shares).sum())
+        return np.asarray(drawn - of_pairs[log.group])
+
+    def _less_mean(self, moved: Floats) -> Floats:
+        """Return by how much rows move a difference, less the mean in their state, (n_rows,)."""
+        log, state = self.residuals, self.residuals.parent_of_row
+        n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
+        mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
+        return np.asarray(moved - mean[state])
+
+    def _by_blocks(self, shares: Floats) -> tuple[Floats, Floats]:
+        """Return b and A^-1 b of the module's formulas, each (n_states, n_blocks, 1)."""
+        rows, cell = self._rows
+        apart = sum_by_code(cell, shares[rows], self._n_of_cells.size)
+        apart = apart.reshape(-1, self.width, 1)
+        return apart, self._inverse @ apart
 
     @cached_property
     def _looks(self) -> tuple[DriftInStates, DriftInStates, DriftInStates]:
@@ -248,19 +252,18 @@ class DriftInStates:
         state, block = np.divmod(self.cell, self.width)
         width = (self.width + 1) // 2
         cell = np.where(self.cell < 0, -1, state * width + block // 2)
-        return replace(self, cell=cell, width=width)
+        return replace(self, cell=cell, width=width, finer=self)
 
-    def _untold(self, apart: Floats, ways: Floats, shares: Floats, squares: Floats) -> float:
-        """Return how much of what moves a difference tells time and action not apart.
-
-        ``shares`` and ``squares`` (n_rows,) are what the rows move it by, and their variance.
-        """
-        rows, cell = self._rows
-        n_states = len(self._information)
+    def _is_untold(self, moved: Floats) -> bool:
+        """Whether more than a little of what moves a difference tells time and action not apart."""
+        (rows, cell), n_states = self._rows, len(self._information)
+        apart_of_one = self._less_mean(moved)
+        shares = self.residuals.of_all_rows(apart_of_one)
+        apart, ways = self._by_blocks(shares)
         size = sum_by_code(cell // self.width, np.abs(shares[rows]), n_states)
         untold = np.abs(apart - self._information @ ways)[:, :, 0].sum(axis=1)
         n, n_blocks = self._n_of_cells, np.count_nonzero(self._n_of_cells, axis=1)
-        of_blocks = sum_by_code(cell, squares[rows], n.size).reshape(n.shape)
+        of_blocks = sum_by_code(cell, (shares * apart_of_one)[rows], n.size).reshape(n.shape)
         between = divide(apart[:, :, 0] ** 2, n)
         within = of_blocks - between
         total, elsewhere = of_blocks.sum(axis=1), within.sum(axis=1) - within.max(axis=1)
@@ -268,7 +271,8 @@ class DriftInStates:
         by_chance = beta.isf(UNLIKELY / max(1, n_states), freedom[0] / 2, freedom[1] / 2)
         is_told_by_time = (n_blocks > 1) & (between.sum(axis=1) > by_chance * total)
         is_replaced = is_told_by_time & (elsewhere < LITTLE * total)
-        return float(np.where(is_replaced, size, untold).sum())
+        of_all = np.where(is_replaced, size, untold).sum()
+        return bool(of_all > MOST_UNTOLD * np.abs(shares).sum())
 
     @cached_property
     def _n_of_cells(self) -> Floats:
@@ -294,6 +298,10 @@ class DriftInStates:
     @cached_property
     def _information(self) -> Floats:
         """The A of the module's formulas, (n_states, n_blocks, n_blocks)."""
+        if self.finer is not None:
+            pairs = np.arange(0, self.finer.width, 2)
+            A = np.add.reduceat(self.finer._information, pairs, axis=1)
+            return np.asarray(np.add.reduceat(A, pairs, axis=2))
         rows, cell = self._rows
         state, block = np.divmod(cell, self.width)
         n_states, n_pairs = int(state.max(initial=-1)) + 1, len(self.residuals.parent)
@@ -320,7 +328,10 @@ class DriftInStates:
     @cached_property
     def _inverse(self) -> Floats:
         """Its inverse where it tells something, 0 elsewhere."""
-        return np.asarray(np.linalg.pinv(self._information, rcond=ROUNDING, hermitian=True))
+        eigenvalues, ways = np.linalg.eigh(self._information)
+        tells = eigenvalues > ROUNDING * eigenvalues.max(axis=1, keepdims=True)
+        inverses = np.divide(1.0, eigenvalues, out=np.zeros_like(eigenvalues), where=tells)
+        return np.asarray((ways * inverses[:, np.newaxis]) @ ways.transpose(0, 2, 1))
 
 
 def _together(residuals: Residuals, time: Integers) -> Integers:

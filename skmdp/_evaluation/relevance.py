@@ -41,6 +41,8 @@ LEAST_TOLD = 0.02
 def relevant_columns(log: RawLog, *, random_state: int = 0) -> Bools:
     """Return which columns matter, (n_columns,); all where none can be shown to."""
     p = log.states.shape[1]
+    if p == 1:  # it matters, whether that can be shown or not
+        return np.ones(p, dtype=bool)
     told = np.zeros((2 + p, p))  # by target: reward, end, the change of each column
     random = check_random_state(random_state)
     most_taken = np.argsort(-np.bincount(log.actions, minlength=log.n_actions), kind="stable")

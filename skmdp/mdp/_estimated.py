@@ -61,9 +61,9 @@ class EstimatedMDP(MDP):
     @cached_property
     def n_roundings(self) -> Integers:
         """Number of roundings, at most, in the value of each pair, (n_pairs,)."""
-        leads_by = self.hub_mass.copy()
-        leads_by.data = np.ones(leads_by.nnz, dtype=np.int64)
-        n_terms = super().n_roundings + leads_by @ (np.diff(self.hub_transitions.indptr) + 3)
+        of_hubs = np.diff(self.hub_transitions.indptr).astype(np.int64) + 3
+        before = np.append(0, np.cumsum(of_hubs[self.hub_mass.indices]))
+        n_terms = super().n_roundings + np.diff(before[self.hub_mass.indptr])
         if self.penalty is not None:  # a root of squares is off by no more than what it squares
             per_outcome = 2 if self.penalty.discounts is None else 6
             n_terms = n_terms + per_outcome * np.diff(self.penalty.outcomes.indptr) + 12
@@ -116,8 +116,9 @@ class EstimatedMDP(MDP):
     def with_dense_rows(self) -> Self:
         """Return the process with an ndarray for P, and without hubs: faster for few states."""
         n_pairs = len(self.rewards)
+        by_hubs = self.hub_mass @ self.hub_transitions.toarray()
         return self.unchecked(
-            transitions=self.all_transitions(np.inf).toarray(),
+            transitions=self.transitions.toarray() + by_hubs,
             hub_mass=np.zeros((n_pairs, 0)),
             hub_transitions=np.zeros((0, self.n_states)),
         )
