@@ -66,8 +66,10 @@ LARGEST = 2_000_000
 MOST_HIDDEN = 2.0
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
-# Standard errors beyond which larger blocks are seen to miss more of a drift than by chance.
+# Standard errors beyond which larger blocks are seen to miss more of a drift than by chance, and
+# blocks more than neighbors, whose error is the larger one.
 SEEN = 2.0
+SEEN_BY_NEIGHBORS = 2.5
 # Share of what moves the difference in which time and action may be impossible to tell apart.
 MOST_UNTOLD = 0.01
 # Where an action followed another, one block of time may hold both. So time must not tell the
@@ -76,9 +78,9 @@ MOST_UNTOLD = 0.01
 UNLIKELY = 0.01
 LITTLE = 0.1
 # How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
-# neighbors. The last is enough for ups and downs of eight rows of a state, or of five where rows
-# come at random.
-MISSED = 1.0, 0.5, 2.0
+# neighbors, if that is SEEN. The last is enough for ups and downs of eight rows of a state, or of
+# five where rows come at random.
+MISSED = (1.0, SEEN), (0.5, SEEN), (2.0, SEEN_BY_NEIGHBORS)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 
@@ -171,12 +173,11 @@ class DriftInStates:
             return np.inf
         (of_all, *others), (before, after, *chance) = self._sums_and_errors(one, other)
         # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
-        by_others = [of_all - of_fewer for of_fewer in others[:2]] + [
-            of_neighbors - of_all for of_neighbors in others[2:]
-        ]
+        more = [of_all - of_fewer for of_fewer in others[:2]]
+        more += [of_neighbors - of_all for of_neighbors in others[2:]]
         missed = max(
-            times * more if more > SEEN * error else 0.0
-            for times, more, error in zip(MISSED, by_others, chance, strict=False)
+            times * by if by > seen * error else 0.0
+            for by, error, (times, seen) in zip(more, chance, MISSED, strict=False)
         )
         return max(0.0, of_all + missed + SURE * max(0.0, after - before))
 
