@@ -27,7 +27,7 @@ Blocks are no finer than rows allow, and what changes within one is missed. What
 miss of D, or half of what a quarter as many do, is taken off once more if it is not by chance.
 Ups and downs may be faster than blocks, so that none tell of them, and differ by state. Rows next
 to each other do tell, see ``neighbors``: what all blocks miss of their D is taken off if it is not
-by chance, and once more, as neighbors miss some of what changes from one row to the next.
+by chance, and twice more, as neighbors miss some of what changes from one row to the next.
 
 References
 ----------
@@ -78,9 +78,9 @@ MOST_UNTOLD = 0.01
 UNLIKELY = 0.01
 LITTLE = 0.1
 # How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
-# neighbors, if that is SEEN. The last is enough for ups and downs of eight rows of a state, or of
-# five where rows come at random.
-MISSED = (1.0, SEEN), (0.5, SEEN), (2.0, SEEN_BY_NEIGHBORS)
+# neighbors, if that is SEEN. The last is enough for ups and downs of six rows of a state, or of 25
+# where times turn at once and states are logged in turn.
+MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 

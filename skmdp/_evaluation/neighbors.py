@@ -10,9 +10,9 @@ next to each other tell the difference as sum z (r_j - r_i), z = (e_q - e_p)' L^
 due to time is the rest of it. That has half as large an error again, or more, as the difference.
 So it is a look beside that of blocks of time: it sees what changes within these.
 
-Only rows that are no further apart than on average in their state are compared. Where rows come at
-random, that leaves two thirds of them, and what changes faster than from one row to the next of a
-state is seen as well.
+Only rows that are no further apart than on average in their state, or than one episode is from the
+next, are compared. Where rows come at random, that leaves two thirds of them, and faster changes
+are seen as well.
 
 References
 ----------
@@ -53,6 +53,7 @@ class Neighbors:
     def of(cls, residuals: Residuals, one_of: Integers, time: Integers) -> Neighbors:
         """Find the neighbors among rows of the same state, given the ``time`` (n_rows,) of each.
 
+        Times are whole numbers, and 1 is the least that two differ by.
         ``one_of`` (n_rows,) are the states, -1 where rows have no neighbors.
         """
         # Rows of one time, such as those of one episode, come in no order. Else what changes in the
@@ -64,7 +65,8 @@ class Neighbors:
         starts = np.flatnonzero(state[1:] == state[:-1])
         gap, state = np.diff(time[rows])[starts], state[starts]
         mean = np.bincount(state, gap) / np.maximum(np.bincount(state), 1)
-        tells = (gap <= (1 + LITTLE) * mean[state]) & (pair[starts] != pair[starts + 1])
+        closest = np.maximum(mean, 1)[state]
+        tells = (gap <= (1 + LITTLE) * closest) & (pair[starts] != pair[starts + 1])
         starts = starts[tells]
         return cls(residuals, rows[starts], rows[starts + 1])
 
