@@ -25,6 +25,9 @@ together: by what each adds to the slope of actions over time.
 
 Blocks are no finer than rows allow, and what changes within one is missed. What half as many blocks
 miss of D, or half of what a quarter as many do, is taken off once more if it is not by chance.
+Ups and downs may be faster than blocks, so that none tell of them, and differ by state. Rows next
+to each other do tell, see ``neighbors``: what all blocks miss of their D is taken off if it is not
+by chance, and twice more, as neighbors miss some of what changes from one row to the next.
 
 References
 ----------
@@ -46,6 +49,7 @@ from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import divide
 from skmdp._evaluation.drift import Steps
 from skmdp._evaluation.lots import products_of_episodes
+from skmdp._evaluation.neighbors import Neighbors
 from skmdp._typing import Floats, Integers
 
 # Blocks of time in a state of so many rows, and how many rows each has at least: what happens in
@@ -62,8 +66,10 @@ LARGEST = 2_000_000
 MOST_HIDDEN = 2.0
 # Standard errors by which a difference must be above 0 when the drift is taken off.
 SURE = 2.0
-# Standard errors beyond which larger blocks are seen to miss more of a drift than by chance.
+# Standard errors beyond which larger blocks are seen to miss more of a drift than by chance, and
+# blocks more than neighbors, whose error is the larger one.
 SEEN = 2.0
+SEEN_BY_NEIGHBORS = 2.5
 # Share of what moves the difference in which time and action may be impossible to tell apart.
 MOST_UNTOLD = 0.01
 # Where an action followed another, one block of time may hold both. So time must not tell the
@@ -71,8 +77,15 @@ MOST_UNTOLD = 0.01
 # less than this share of what tells actions apart.
 UNLIKELY = 0.01
 LITTLE = 0.1
+# How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
+# neighbors, if that is SEEN. The last is enough for ups and downs of six rows of a state, or of 25
+# where times turn at once and states are logged in turn.
+MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
+
+# From by how much rows move a difference to by how much they do so by time alone, both (n_rows,).
+Due = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +96,8 @@ class DriftInStates:
     (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
     after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes``
     (n_lots,) in each. What is here a row may be ``counted`` in blocks, whatever its episode.
-    Blocks may each be two of a ``finer`` look.
+    Blocks may each be two of a ``finer`` look. ``neighbors`` are rows next to each other in time
+    (None: these are not known).
     """
 
     residuals: Residuals
@@ -93,6 +107,7 @@ class DriftInStates:
     sizes: Floats | None = None
     counted: Counted | None = None
     finer: DriftInStates | None = None
+    neighbors: Neighbors | None = None
 
     @classmethod
     def of(
@@ -102,9 +117,11 @@ class DriftInStates:
         episode: Integers,
         sizes: Floats | None = None,
         whole: Floats | None = None,
+        exact: Integers | None = None,
     ) -> DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on.
 
+        Where time is known more exactly, ``exact`` (n_rows,), neighbors are told by that.
         The residuals may be what a fit leaves of the ``whole`` (n_rows,) ones, which hides a part
         of a drift from them: then they are made as much larger as these are, block by block.
         """
@@ -125,7 +142,8 @@ class DriftInStates:
         block = (np.cumsum(np.diff(begun, axis=1, prepend=-1) > 0, axis=1) - 1).ravel()
         cell = np.full(len(time), -1)
         cell[rows] = one_of[rows] * width + block[at]
-        look = cls(residuals, episode, cell, width, sizes)
+        neighbors = None if exact is None else Neighbors.of(residuals, one_of, exact)
+        look = cls(residuals, episode, cell, width, sizes, neighbors=neighbors)
         if whole is None:
             return look
         enlarged = look._share_in(whole) * residuals.amounts
@@ -154,19 +172,22 @@ class DriftInStates:
             return 0.0
         if must_tell and self._is_untold(moved):
             return np.inf
-        of_blocks, (before, after, *chance) = self._sums_and_errors(one, other)
-        of_all, *of_fewer = of_blocks
-        # What larger blocks miss of it, these may miss once more.
-        missed = of_all - np.array(of_fewer)
-        missed = np.where(missed > SEEN * np.array(chance), missed, 0.0) / [1, 2]
-        return max(0.0, of_all + float(missed.max()) + SURE * max(0.0, after - before))
+        (of_all, *others), (before, after, *chance) = self._sums_and_errors(one, other)
+        # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
+        more = [of_all - of_fewer for of_fewer in others[:2]]
+        more += [of_neighbors - of_all for of_neighbors in others[2:]]
+        missed = max(
+            times * by if by > seen * error else 0.0
+            for by, error, (times, seen) in zip(more, chance, MISSED, strict=False)
+        )
+        return max(0.0, of_all + missed + SURE * max(0.0, after - before))
 
     def tells_more(self, coarser: DriftInStates, one: Outcomes, other: Outcomes) -> bool:
         """Whether more is due to time by these blocks than by those of another look at the rows.
 
         More than by chance.
         """
-        _, own, others = self._amounts_and_due(one, other, (self, coarser))
+        _, own, others = self._amounts_and_due(one, other, (self._due, coarser._due))
         more = own - others
         return bool(self.residuals.of_all_rows(more).sum() > SEEN * self._error(more))
 
@@ -178,30 +199,30 @@ class DriftInStates:
     def _sums_and_errors(self, one: Outcomes, other: Outcomes) -> tuple[list[float], list[float]]:
         """Return what is due to time, as all blocks tell it, half and a quarter as many.
 
-        And standard errors: of the difference, of what is left of it, and by how much what is due
-        to time changes with the number of blocks.
+        And as neighbors do, if there are any. And standard errors: of the difference, of what is
+        left of it, and of by how much the others tell less or more than all blocks.
         """
-        of_rows, *dues = self._amounts_and_due(one, other, self._looks)
+        of_rows, *dues = self._amounts_and_due(one, other, self._dues)
         sums = [float(self.residuals.of_all_rows(due).sum()) for due in dues]
         error: Callable[[Floats], float] = self._error
         if self.counted is not None:
             of_rows = self._moved(one, other)
-            dues = [look._due(of_rows) for look in self._looks]
+            dues = [due(of_rows) for due in self._dues]
             error = self.counted.errors(self.residuals, of_rows, one, other)
         told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
         return sums, [error(amounts) for amounts in told_apart]
 
     def _amounts_and_due(
-        self, one: Outcomes, other: Outcomes, looks: Sequence[DriftInStates]
+        self, one: Outcomes, other: Outcomes, looks: Sequence[Due]
     ) -> list[Floats]:
         """Return what rows add to the difference, and of it what is due to time, each (n_rows,).
 
-        That as the blocks of each look at the same rows tell it.
+        That as each look at the same rows tells it.
         """
         of_both = []
         for outcomes in (one, other):
             weights, amounts = self._weights_and_amounts(outcomes)
-            dues = (look._due(weights) for look in looks)
+            dues = (look(weights) for look in looks)
             of_both.append([amounts * moved for moved in (weights, *dues)])
         return [x - y for x, y in zip(*of_both, strict=True)]
 
@@ -242,9 +263,10 @@ class DriftInStates:
         return apart, self._inverse @ apart
 
     @cached_property
-    def _looks(self) -> tuple[DriftInStates, DriftInStates, DriftInStates]:
-        """The same rows in these blocks, in half and in a quarter as many."""
-        return self, self._halved, self._halved._halved
+    def _dues(self) -> list[Due]:
+        """What tells what is due to time: these blocks, half and a quarter as many, neighbors."""
+        dues: list[Due] = [look._due for look in (self, self._halved, self._halved._halved)]
+        return dues if self.neighbors is None else [*dues, self.neighbors.due]
 
     @cached_property
     def _halved(self) -> DriftInStates:

@@ -63,18 +63,20 @@ def drifts_in_time(
     in each.
     """
 
-    def look(block: Integers) -> DriftInStates:
-        return DriftInStates.of(in_states, block, episode, whole=whole)
+    def look(block: Integers, exact: Integers | None = None) -> DriftInStates:
+        return DriftInStates.of(in_states, block, episode, whole=whole, exact=exact)
 
-    blocks = time_blocks(episode, step)
-    when, how_far = (
-        [(Drift.of(residuals, state, one.of_all, episode), look(one.of_each)) for one in by]
-        for by in blocks
-    )
-    places = blocks[1][0].of_each
+    def of_all(one: TimeBlocks) -> Drift:
+        return Drift.of(residuals, state, one.of_all, episode)
+
+    by_time, by_step = time_blocks(episode, step)
+    when = [(of_all(one), look(one.of_each, one.exact)) for one in by_time]
+    # Rows of one step are in the order of time, and so neighbors here would be neighbors there.
+    how_far = [(of_all(one), look(one.of_each)) for one in by_step]
+    places = by_step[0].of_each
     at_once = (
-        (look(both_at_once(one.of_each, places)), by_time)
-        for one, (_, by_time) in zip(blocks[0], when, strict=True)
+        (look(both_at_once(one.of_each, places)), by_blocks)
+        for one, (_, by_blocks) in zip(by_time, when, strict=True)
         if places.any()
     )
     return Drifts(

@@ -29,11 +29,13 @@ class TimeBlocks:
     """Blocks of time by which rewards may drift, each the block of each row, (n_rows,).
 
     ``of_all`` are those in which all rows are looked at together, ``of_each`` those in which the
-    rows of each state are: of these there may be more, as nothing is asked of them by itself.
+    rows of each state are: of these there may be more, as nothing is asked of them by itself. The
+    time of each row may be known more exactly, ``exact`` (n_rows,).
     """
 
     of_all: Integers
     of_each: Integers
+    exact: Integers | None = None
 
     @classmethod
     def of_episodes(cls, episode: Integers, step: Array | None = None) -> TimeBlocks:
@@ -48,7 +50,8 @@ class TimeBlocks:
             place[np.argsort(step[is_first], kind="stable")] = place.copy()
         of_row, n = np.cumsum(is_first) - 1, len(place)
         n_blocks = (n // FEWEST_EPISODES, MOST_BLOCKS), (n // FEWEST_OF_EACH, MOST_OF_EACH)
-        return cls(*((place * max(1, min(of)) // n)[of_row] for of in n_blocks))
+        of_all, of_each = ((place * max(1, min(of)) // n)[of_row] for of in n_blocks)
+        return cls(of_all, of_each, place[of_row])
 
     @classmethod
     def of_places(cls, place: Integers) -> TimeBlocks:
@@ -66,7 +69,7 @@ class TimeBlocks:
             np.unique((middle * n_blocks).astype(np.intp), return_inverse=True)[1][code]
             for n_blocks in (max(1, min(MOST_BLOCKS, n_told)), MOST_OF_EACH)
         )
-        return cls(of_all, of_each)
+        return cls(of_all, of_each, code)
 
 
 def time_blocks(
