@@ -88,6 +88,31 @@ def test_what_is_worse_is_not_said_to_be_better(n_cycles, n_states, n_rows):
     assert not table["is_better"].any()
 
 
+def turns(seed, *, better=0.0, n_episodes=300, n_steps=6):
+    """A log of records in which states pay unlike, and times turn after ten rows of the state."""
+    rng = np.random.default_rng(seed)
+    leads = np.array([[0.6, 0.4, 0.0], [0.1, 0.6, 0.3], [0.4, 0.0, 0.6]])
+    n_met, rows = np.zeros(3, dtype=int), []
+    for episode in range(n_episodes):
+        state = rng.integers(3)
+        for step in range(n_steps):
+            good = 1 if n_met[state] % 20 < 10 else -1
+            n_met[state] += 1
+            is_new, to = rng.random() < 0.5 + 0.35 * good, rng.choice(3, p=leads[state])
+            reward = 2.0 - state + 0.75 * good + better * is_new + rng.normal()
+            following = to if step < n_steps - 1 else np.nan
+            rows.append((episode, state, "new" if is_new else "old", following, reward))
+            state = to
+    return pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
+
+
+@pytest.mark.parametrize("better", [0.0, -0.2])
+def test_drifts_of_rewards_are_not_lost_in_what_next_states_are_worth(better):
+    found = [judge(turns(seed, better=better)) for seed in range(6)]
+    assert all(looks_better(one) for one in found)
+    assert not any(one.is_better for one in found)
+
+
 def test_weights_of_episodes_do_not_hide_fast_ups_and_downs():
     found = [judge(seasons(seed, 16), "pdwis") for seed in range(2)]
     assert all(looks_better(one) for one in found)

@@ -767,3 +767,8 @@ def test_labels_beside_an_encoder_are_looked_at_by_every_judge(given):
     result = fqe(pipe, other)
     assert result.relevant_columns == ("hot", "wear")
     assert judge_encodings(pipe, other)["fqe"] == pytest.approx(result.to_frame()["value"][0])
+
+
+def test_an_empty_table_of_measurements_is_refused():
+    with pytest.raises(ValueError, match="The table is empty"):
+        evaluate_policy(rule, TEST[:0], methods="fqe")

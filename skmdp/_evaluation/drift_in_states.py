@@ -6,10 +6,11 @@ to blocks of time, as many rows to each, and what row i, of pair p and block k, 
     r_i = alpha_p + gamma_sk + noise
 
 That is its reward and, where it is known, what the state that it led to is worth under the policy:
-times may be good because they pay well, or because they lead to good states. With N_p the rows of a
-pair by block, n_p their number, s_s the sums by block of what the mean of its pair leaves of that
-worth, and b_s those of the weights by which it moves an estimate (less their mean in the state),
-what is due to gamma is
+times may be good because they pay well, or because they lead to good states. There may be so much
+more chance in the latter that a drift of rewards is lost in it. So rewards are looked at by
+themselves as well, and the larger of the two counts. With N_p the rows of a pair by block, n_p
+their number, s_s the sums by block of what the mean of its pair leaves of that worth, and b_s those
+of the weights by which it moves an estimate (less their mean in the state), what is due to gamma is
 
     D = sum_s b_s' A_s^-1 s_s,  A_s = diag(sum_p N_p) - sum_p N_p N_p' / n_p
 
@@ -172,6 +173,10 @@ class DriftInStates:
             return 0.0
         if must_tell and self._is_untold(moved):
             return np.inf
+        return max(self._part_of(*both) for both in _kinds_of_worth(one, other))
+
+    def _part_of(self, one: Outcomes, other: Outcomes) -> float:
+        """Return the same by one kind of worth, given that it can be told."""
         (of_all, *others), (before, after, *chance) = self._sums_and_errors(one, other)
         # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
         more = [of_all - of_fewer for of_fewer in others[:2]]
@@ -187,9 +192,12 @@ class DriftInStates:
 
         More than by chance.
         """
-        _, own, others = self._amounts_and_due(one, other, (self._due, coarser._due))
-        more = own - others
-        return bool(self.residuals.of_all_rows(more).sum() > SEEN * self._error(more))
+        for both in _kinds_of_worth(one, other):
+            _, own, others = self._amounts_and_due(*both, (self._due, coarser._due))
+            more = own - others
+            if self.residuals.of_all_rows(more).sum() > SEEN * self._error(more):
+                return True
+        return False
 
     def _moved(self, one: Outcomes, other: Outcomes) -> Floats:
         """Return by how much each row moves the difference of two estimates, (n_rows,)."""
@@ -354,6 +362,13 @@ class DriftInStates:
         tells = eigenvalues > ROUNDING * eigenvalues.max(axis=1, keepdims=True)
         inverses = np.divide(1.0, eigenvalues, out=np.zeros_like(eigenvalues), where=tells)
         return np.asarray((ways * inverses[:, np.newaxis]) @ ways.transpose(0, 2, 1))
+
+
+def _kinds_of_worth(one: Outcomes, other: Outcomes) -> list[tuple[Outcomes, Outcomes]]:
+    """Return two estimates by all that rows are worth, and by what they were paid alone."""
+    if one.following is None and other.following is None:
+        return [(one, other)]
+    return [(one, other), (replace(one, following=None), replace(other, following=None))]
 
 
 def _together(residuals: Residuals, time: Integers) -> Integers:

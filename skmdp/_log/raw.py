@@ -21,7 +21,7 @@ from skmdp._log.frames import Table, as_table
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time, match_kind
-from skmdp._log.reading import read_table
+from skmdp._log.reading import no_rows, read_table
 from skmdp._log.roles import ROLES, Roles, find_next_names, require_columns
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers, Names
@@ -184,6 +184,8 @@ def read_measurements(
     """
     frame = as_table(X)
     require_columns({"state": roles.state}, frame.columns, index_names=frame.index_names)
+    if not len(frame):
+        raise no_rows()
     nexts = find_next_names(roles.state, roles.next_state, frame.columns)
     read = [
         _read_column(frame, name, None if nexts is None else nexts[j], known)
