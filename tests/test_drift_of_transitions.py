@@ -5,7 +5,6 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
 
 from skmdp import MarkovPolicyCV
 from skmdp.metrics import evaluate_policy
@@ -157,9 +156,10 @@ def test_it_does_not_matter_when_a_place_pays():
     found = [
         evaluate_policy("new", log, methods="dm", prior_strength=0) for log in (at_once, later)
     ]
-    assert found[0].drift_gain > 1
-    # Longer episodes have other blocks of steps, which account for a little.
-    assert_allclose(found[1].drift_gain, found[0].drift_gain, rtol=0.05)
+    assert found[1].drift_gain > 1
+    # Longer episodes have other blocks of steps, which account for a little. And what is paid at
+    # once is looked at by itself as well, so that more may be taken off.
+    assert 0.95 < found[0].drift_gain / found[1].drift_gain < 1.3
 
 
 def seasons(seed, *, n_episodes=800, n_steps=8):

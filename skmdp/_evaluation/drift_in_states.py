@@ -8,9 +8,10 @@ to blocks of time, as many rows to each, and what row i, of pair p and block k, 
 That is its reward and, where it is known, what the state that it led to is worth under the policy:
 times may be good because they pay well, or because they lead to good states. There may be so much
 more chance in the latter that a drift of rewards is lost in it. So rewards are looked at by
-themselves as well, and the larger of the two counts. With N_p the rows of a pair by block, n_p
-their number, s_s the sums by block of what the mean of its pair leaves of that worth, and b_s those
-of the weights by which it moves an estimate (less their mean in the state), what is due to gamma is
+themselves as well, and the larger of the two counts if theirs is not by chance. With N_p the rows
+of a pair by block, n_p their number, s_s the sums by block of what the mean of its pair leaves of
+that worth, and b_s those of the weights by which it moves an estimate (less their mean in the
+state), what is due to gamma is
 
     D = sum_s b_s' A_s^-1 s_s,  A_s = diag(sum_p N_p) - sum_p N_p N_p' / n_p
 
@@ -71,6 +72,8 @@ SURE = 2.0
 # blocks more than neighbors, whose error is the larger one.
 SEEN = 2.0
 SEEN_BY_NEIGHBORS = 2.5
+# The same for what rewards alone tell is due to time, in blocks or beside neighbors.
+SEEN_OF_REWARDS = 2.5
 # Share of what moves the difference in which time and action may be impossible to tell apart.
 MOST_UNTOLD = 0.01
 # Where an action followed another, one block of time may hold both. So time must not tell the
@@ -173,11 +176,17 @@ class DriftInStates:
             return 0.0
         if must_tell and self._is_untold(moved):
             return np.inf
-        return max(self._part_of(*both) for both in _kinds_of_worth(one, other))
+        (part, _), *of_rewards = (self._part_of(*kind) for kind in _kinds_of_worth(one, other))
+        return max([part, *(due for due, is_seen in of_rewards if is_seen)])
 
-    def _part_of(self, one: Outcomes, other: Outcomes) -> float:
-        """Return the same by one kind of worth, given that it can be told."""
-        (of_all, *others), (before, after, *chance) = self._sums_and_errors(one, other)
+    def _part_of(self, one: Outcomes, other: Outcomes) -> tuple[float, bool]:
+        """Return the same by one kind of worth, given that it can be told.
+
+        And whether something is seen to be due to time, beyond chance.
+        """
+        sums, (before, after, *chance) = self._sums_and_errors(one, other)
+        of_all, *others = sums
+        is_seen = bool((np.array(sums) > SEEN_OF_REWARDS * np.array(chance[-len(sums) :])).any())
         # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
         more = [of_all - of_fewer for of_fewer in others[:2]]
         more += [of_neighbors - of_all for of_neighbors in others[2:]]
@@ -185,7 +194,7 @@ class DriftInStates:
             times * by if by > seen * error else 0.0
             for by, error, (times, seen) in zip(more, chance, MISSED, strict=False)
         )
-        return max(0.0, of_all + missed + SURE * max(0.0, after - before))
+        return max(0.0, of_all + missed + SURE * max(0.0, after - before)), is_seen
 
     def tells_more(self, coarser: DriftInStates, one: Outcomes, other: Outcomes) -> bool:
         """Whether more is due to time by these blocks than by those of another look at the rows.
@@ -208,7 +217,7 @@ class DriftInStates:
         """Return what is due to time, as all blocks tell it, half and a quarter as many.
 
         And as neighbors do, if there are any. And standard errors: of the difference, of what is
-        left of it, and of by how much the others tell less or more than all blocks.
+        left of it, of by how much the others tell less or more than all blocks, and of each.
         """
         of_rows, *dues = self._amounts_and_due(one, other, self._dues)
         sums = [float(self.residuals.of_all_rows(due).sum()) for due in dues]
@@ -217,7 +226,7 @@ class DriftInStates:
             of_rows = self._moved(one, other)
             dues = [due(of_rows) for due in self._dues]
             error = self.counted.errors(self.residuals, of_rows, one, other)
-        told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:])]
+        told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:]), *dues]
         return sums, [error(amounts) for amounts in told_apart]
 
     def _amounts_and_due(
