@@ -197,11 +197,11 @@ def evaluate_policy(
     errors, where a test finds that all rewards drift; or, if that is more, by those of 2 to 60
     blocks in each state with 20 rows or more, and in states with fewer where actions came and went
     alike, of 100 rows together (with ``"fqe"``, in regions where that is so), in which rewards and
-    the worth of next states are looked at together, or rewards alone if more is seen so, plus what half or a quarter as many blocks
-    would miss of it, or three times what rows next to each other in time in a state show that all
-    blocks miss, plus two times what blocks add to the error. ``is_better`` asks for more than that.
-    Episodes are looked at in the order in which ``X`` holds them and in that of their first
-    steps, rows by their place in the episode and, where they differ between episodes, by the steps
+    the worth of next states are looked at together, or rewards alone if more is seen so, plus what
+    half or a quarter as many blocks would miss of it, or three times what rows next to each other
+    in time in a state show that all blocks miss, plus two times what blocks add to the error.
+    ``is_better`` asks for more than that. Episodes are looked at in the order in which ``X`` holds
+    them and in that of their first steps, rows by their place in the episode and, where they differ between episodes, by the steps
     themselves: dates, or numbers that count on; and by both at once, in up to 60 blocks of time
     within up to 6 of places. The episodes of a lazy table are in the order of their first steps,
     those that start at one step in that of their labels, in 40 blocks, and nothing is looked at by
