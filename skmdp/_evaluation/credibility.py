@@ -85,6 +85,13 @@ class Residuals:
         mean = divide(self.sums(amounts, self.group, len(self.parent)), self.rows_of_groups)
         return np.asarray(amounts - mean[self.group])
 
+    def less_mean_of_parent(self, amounts: Floats) -> Floats:
+        """Return other amounts of the same rows less the mean in their parent, (n_rows,)."""
+        parent = self.parent_of_row
+        n_of_parents = np.maximum(np.bincount(parent, self.n_rows), 1)
+        mean = np.bincount(parent, self.of_all_rows(amounts)) / n_of_parents
+        return np.asarray(amounts - mean[parent])
+
     def sums(self, amounts: Floats, group: Integers, n: int) -> Floats:
         """Add up what is given for each entry over all of its rows, by group, (n,)."""
         return sum_by_code(group, self.of_all_rows(amounts), n)

@@ -259,18 +259,11 @@ class DriftInStates:
     def _due(self, moved: Floats) -> Floats:
         """Return by how much each row moves a difference by time alone, (n_rows,)."""
         log, (rows, cell) = self.residuals, self._rows
-        _, ways = self._by_blocks(log.of_all_rows(self._less_mean(moved)))
+        _, ways = self._by_blocks(log.of_all_rows(log.less_mean_of_parent(moved)))
         drawn = np.zeros(len(moved))
         drawn[rows] = ways.ravel()[cell]
         of_pairs = divide(log.sums(drawn, log.group, len(log.parent)), log.rows_of_groups)
         return np.asarray(drawn - of_pairs[log.group])
-
-    def _less_mean(self, moved: Floats) -> Floats:
-        """Return by how much rows move a difference, less the mean in their state, (n_rows,)."""
-        log, state = self.residuals, self.residuals.parent_of_row
-        n_of_states = np.maximum(np.bincount(state, log.n_rows), 1)
-        mean = np.bincount(state, log.of_all_rows(moved)) / n_of_states
-        return np.asarray(moved - mean[state])
 
     def _by_blocks(self, shares: Floats) -> tuple[Floats, Floats]:
         """Return b and A^-1 b of the module's formulas, each (n_states, n_blocks, 1)."""
@@ -296,7 +289,7 @@ class DriftInStates:
     def _is_untold(self, moved: Floats) -> bool:
         """Whether more than a little of what moves a difference tells time and action not apart."""
         (rows, cell), n_states = self._rows, len(self._information)
-        apart_of_one = self._less_mean(moved)
+        apart_of_one = self.residuals.less_mean_of_parent(moved)
         shares = self.residuals.of_all_rows(apart_of_one)
         apart, ways = self._by_blocks(shares)
         size = sum_by_code(cell // self.width, np.abs(shares[rows]), n_states)

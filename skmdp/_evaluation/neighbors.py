@@ -75,10 +75,10 @@ class Neighbors:
 
         ``moved`` (n_rows,) is by how much it moves it.
         """
-        log, state, n_rows = self.residuals, self.residuals.parent_of_row, len(moved)
+        log, n_rows = self.residuals, len(moved)
         before, after, n_pairs = log.group[self.before], log.group[self.after], len(log.parent)
-        mean = np.bincount(state, moved) / np.maximum(np.bincount(state), 1)
-        ways = self._information.solve(sum_by_code(log.group, moved - mean[state], n_pairs))
+        shares = log.less_mean_of_parent(moved)
+        ways = self._information.solve(sum_by_code(log.group, shares, n_pairs))
         z = ways[after] - ways[before]
         drawn = sum_by_code(self.before, z, n_rows) - sum_by_code(self.after, z, n_rows)
         of_pairs = divide(sum_by_code(log.group, drawn, n_pairs), log.rows_of_groups)
