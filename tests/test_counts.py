@@ -165,6 +165,9 @@ def test_margins_sum_to_the_total():
     by_state = counts.state_matrix(counts.weights)
     assert_allclose(by_state.sum(axis=1), counts.state_weights)
     assert by_state.has_canonical_format
+    led_to = np.searchsorted(by_state.indptr, counts.successor_place, side="right") - 1
+    assert_array_equal(led_to, counts.pair_state[counts.triple_pair])
+    assert_array_equal(by_state.indices[counts.successor_place], counts.next_states)
 
 
 def test_find_pairs():
