@@ -59,6 +59,10 @@ class TransitionCounts:
     discount_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
     reward_discounts: Floats | None = None  # (n_triples,) weighted sums of products, where kept
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What follows from the sums is found again where it is needed, rather than stored.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @property
     def following(self) -> Floats:
         """Weights, each row times how far it discounts what follows it, (n_triples,)."""

@@ -109,8 +109,6 @@ HELD = {
     ("small 500", "numpy"): 2000,
     ("many 5", "numba"): 2.5,
     ("many 50", "numba"): 24,
-    ("prior None", "ratio"): 1.9,
-    ("prior 50", "ratio"): 1.9,
 }
 
 
