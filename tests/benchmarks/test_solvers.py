@@ -536,7 +536,7 @@ def test_prior_strength(reach):
     seconds = {strength: [] for strength in fits}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        for _ in range(4):
+        for _ in range(12):
             for strength, policy in fits.items():
                 seconds[strength].append(timed(lambda policy=policy: policy.fit(table))[1])
     without, auto = (statistics.median(seconds[strength][1:]) for strength in fits)
