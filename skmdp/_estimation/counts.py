@@ -121,6 +121,11 @@ class TransitionCounts:
         return self.matrix(self.following)[:, : self.n_states]
 
     @cached_property
+    def states_counted(self) -> Any:
+        """N(s, s'), whatever was done, ends in the last column, CSR (n_states, n_states + 1)."""
+        return self.state_matrix(self.weights)
+
+    @cached_property
     def states_following(self) -> Any:
         """The same of each state, whatever was done, CSR (n_states, n_states)."""
         return self.state_matrix(self.following)[:, : self.n_states]
@@ -175,8 +180,10 @@ class TransitionCounts:
 
         Of weights these are shares, of discounts what the state expects to follow.
         """
-        shares = self.state_matrix(per_triple)
-        shares.data /= np.repeat(self.state_weights, np.diff(shares.indptr))
+        is_count = per_triple is self.weights
+        sums = self.states_counted if is_count else self.state_matrix(per_triple)
+        per_row = sums.data / np.repeat(self.state_weights, np.diff(sums.indptr))
+        shares = csr_array((per_row, sums.indices, sums.indptr), shape=sums.shape)
         return shares[:, : self.n_states]
 
     def find_pairs(self, states: Integers, actions: Integers) -> Integers:

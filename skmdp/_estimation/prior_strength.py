@@ -11,9 +11,9 @@ PRIOR_STRENGTHS = np.array([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 3
 # Least probability of a successor, as when no other row of the state leads to it. It keeps the
 # logarithm finite, and adds the same to the likelihood of every strength.
 RARE_SUCCESSOR = 1e-6
-# Chances of single rows whose product is taken before its logarithm, which costs far more, and the
-# weight of other rows up to which such a product is not too small for a float64.
-N_FACTORS, MOST_OTHERS = 8, 1e25
+# Numbers of which the product is taken before its logarithm, which costs far more, and how large
+# they may be for it to be no larger than a float64.
+N_FACTORS, LARGEST_FACTOR = 8, 1e25
 # A stronger prior would pull an estimate towards what is logged, however well it predicts.
 STRONGEST_OF_ESTIMATES = 1.0
 
@@ -42,21 +42,28 @@ def log_likelihoods(counts: TransitionCounts) -> Floats:
     c, m = counts.weights[of], counts.n_rows[of]
     n = counts.pair_weights[counts.triple_pair[of]]
     n_s = counts.state_weights[state[of]]
-    N_s = counts.state_matrix(counts.weights).data[counts.successor_place[of]]
+    N_s = counts.states_counted.data[counts.successor_place[of]]
     w = c / m
     p = np.maximum((N_s - w) / np.maximum(n_s - w, w), RARE_SUCCESSOR)
     left, others = np.maximum(c - w, 0.0), n - w
-    # A product of weights as large could be 0.
-    n_factors = N_FACTORS if others.max(initial=0.0) < MOST_OTHERS else 1
-    n_products = len(single) // n_factors
-    n_alone = n_factors * n_products
-    m = m[n_alone:]
-    found, chance, total = np.empty(len(PRIOR_STRENGTHS)), np.empty(len(p)), np.empty(len(p))
-    alone, logs = chance[:n_alone].reshape(n_factors, n_products), total[:n_products]
-    for i, kappa in enumerate(PRIOR_STRENGTHS):  # in place, since new arrays cost more than sums
-        np.add(left, np.multiply(p, kappa, out=chance), out=chance)
-        np.divide(chance, np.add(others, kappa, out=total), out=chance)
+    # Nothing is left of a single row: it is found with the probability kappa p / (others + kappa).
+    k = len(single)
+    of_single = _sum_of_logs(p[:k])
+    others_of_single, room = others[:k], np.empty(k)
+    left, others, p, m = left[k:], others[k:], p[k:], m[k:]
+    found = np.empty(len(PRIOR_STRENGTHS))
+    for i, kappa in enumerate(PRIOR_STRENGTHS):
         # Not m @ log, for which BLAS starts threads: they cost more than they save.
-        found[i] = np.einsum("i,i", m, np.log(chance[n_alone:], out=total[n_alone:]))
-        found[i] += np.log(np.multiply.reduce(alone, axis=0, out=logs), out=logs).sum()
+        found[i] = np.einsum("i,i", m, np.log((left + kappa * p) / (others + kappa)))
+        np.add(others_of_single, kappa, out=room)
+        found[i] += of_single + k * np.log(kappa) - _sum_of_logs(room)
     return found
+
+
+def _sum_of_logs(values: Floats) -> float:
+    """Return the sum of the logarithms of positive numbers, none of them below 1e-25."""
+    n_factors = N_FACTORS if values.max(initial=0.0) < LARGEST_FACTOR else 1
+    n_products = len(values) // n_factors
+    factors = values[: n_factors * n_products].reshape(n_factors, n_products)
+    products = np.multiply.reduce(factors, axis=0)
+    return float(np.log(products).sum() + np.log(values[n_factors * n_products :]).sum())
