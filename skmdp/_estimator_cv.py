@@ -21,10 +21,12 @@ from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
 from skmdp._log.engines import Tell
+from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows, read_splits
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.frames import as_lazy, is_lazy_error
+from skmdp._log.links import leads_astray
 from skmdp._log.lots import N_LOTS, draw_coefficients
 from skmdp._messages import shown
 from skmdp._policy import Policy
@@ -372,7 +374,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         chosen = settings[choose(scores, settings, judge.times_held_out)]
         held_out = judge.gain(settings)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
-        verdict = _verdict(held_out, judge.gain_of(policy), judge.log.unknown_time_share)
+        verdict = _verdict(held_out, judge.gain_of(policy), judge.log)
         imitates = self.require_gain and not verdict.is_better
         if imitates:
             _warn_of_imitation(verdict)
@@ -531,7 +533,7 @@ def _require_lots(X: Any, cv: Any) -> None:
         )
 
 
-def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict:
+def _verdict(held_out: Gain, on_all: Gain, log: Transitions) -> Verdict:
     """Return what may be claimed, given the gain on held-out episodes and that on all of them."""
     z = float(ndtri((1 + CONFIDENCE) / 2))
     # Few rows of each action tell a spread that is too small; all episodes tell it better.
@@ -549,9 +551,10 @@ def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict
         cost=held_out.cost,
         logged_error=on_all.logged_error,
         mean_return=on_all.mean_return,
-        unknown_time_share=unknown_time_share,
+        unknown_time_share=log.unknown_time_share,
         drift=on_all.drift,
         n_episodes=held_out.n_episodes,
+        leads_astray=leads_astray(log),
     )
 
 

@@ -32,6 +32,7 @@ class Verdict:
     time (NaN: that is not known). ``n_episodes`` is how many there are (None: unknown, or the error
     allows for few). ``lacks_episodes`` tells whether rows lead on to others, but not known is which
     belong together: then errors are those of rows, too small where those of an episode are alike.
+    ``leads_astray`` tells whether what is given as next states is none.
     """
 
     value: float
@@ -46,6 +47,7 @@ class Verdict:
     drift: float = 0.0
     n_episodes: int | None = None
     lacks_episodes: bool = False
+    leads_astray: bool = False
 
     @property
     def _rounding(self) -> float:
@@ -73,6 +75,7 @@ class Verdict:
         is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
         is_whole = self.unknown_time_share <= MOST_LEFT_OUT
         is_whole = is_whole and not (self._has_few_episodes or self.lacks_episodes)
+        is_whole = is_whole and not self.leads_astray
         doubted = max(self._doubted, self._rounding)
         return bool(self.lower > doubted and is_supported and is_whole)
 
@@ -98,6 +101,11 @@ class Verdict:
         """Return what stands in the way of a conclusion, None if nothing does."""
         if not np.isfinite([self.lower, self.upper]).all():
             return "no interval"
+        if self.leads_astray:
+            return (
+                "what is given as next states is not the state of the next row, as where columns "
+                "are swapped"
+            )
         if self._has_few_episodes:
             return (
                 f"{self.n_episodes} episodes are too few to judge on, at least {ENOUGH_EPISODES} "

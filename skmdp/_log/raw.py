@@ -235,7 +235,8 @@ def _read_column(
         numbers,
     )
     ranks = np.arange(n)
-    labels = [LabelColumn(known, "int", code, ranks) for code in codes]
+    # Of a kind of their own: they are no numbers that a column of actions may hold, too.
+    labels = [LabelColumn(known, "rank", code, ranks) for code in codes]
     return measured, labels[0], labels[-1]
 
 

@@ -307,6 +307,15 @@ class Mend:
     def _break_off(self) -> str:
         return "table['terminated'] = False"
 
+    def _astray(self) -> str:
+        nexts = list(self.parts.nexts)
+        return f"table = table.drop(columns={nexts}); {self.parts.without('next_state')}"
+
+    def _swapped(self) -> str:
+        state, action = self.subject.columns
+        named = {"state": action, "action": state, "next_state": self.parts.nexts[0]}
+        return f"columns = {{**columns, **{_code(named)}}}"
+
     def _too_fine(self) -> str:
         name, code, lines = self.name, self.code, []
         cut = f"np.searchsorted({code}.quantile({SHARES}), {{}}, side='right')"

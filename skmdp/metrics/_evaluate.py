@@ -311,6 +311,7 @@ def _result(
         mean_return=logs.mean_return,
         n_episodes=logs.n_episodes,
         lacks_episodes=logs.lacks_episodes,
+        leads_astray=logs.leads_astray,
         zero_weight_share=shared["zero_weight_share"],
         untried_share=shared["untried_share"],
         thin_share=shared["thin_share"],

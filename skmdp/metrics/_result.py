@@ -34,6 +34,9 @@ class PolicyEvaluation:
         Whether rows lead on to others, but the log does not tell which belong to one episode (a
         lazy table needs a column of steps for that, too). Then errors are those of rows, which are
         too small where the rows of an episode are alike, and nothing is called better.
+    leads_astray : bool
+        Whether what the log gives as next states seems to be none, as where the columns of state
+        and action are swapped; a warning tells what shows it. Then nothing is called better.
     zero_weight_share : float
         Share of the episodes in which the policy would not have decided as was logged at some
         step, so that importance methods do not use them. NaN where none was asked for.
@@ -108,6 +111,7 @@ class PolicyEvaluation:
     mean_return: float
     n_episodes: int | None
     lacks_episodes: bool
+    leads_astray: bool
     zero_weight_share: float
     untried_share: float
     thin_share: float
@@ -187,6 +191,7 @@ class PolicyEvaluation:
             drift=self.drift_gain,
             n_episodes=self.n_episodes,
             lacks_episodes=self.lacks_episodes,
+            leads_astray=self.leads_astray,
         )
 
     @property
@@ -197,9 +202,9 @@ class PolicyEvaluation:
         ``"fqe"`` that and ``unsupported_cost``), and less than 10 % of the policy's decisions lack
         support: for ``"fqe"`` those that the log hardly ever takes, for the other methods those
         with fewer than five rows. False otherwise, also where nothing is known, below 20 episodes,
-        if the log ``lacks_episodes``, or where it is not known how long more than 1 % of the
-        decisions took. The interval is that of ``"fqe"`` if it was asked for, else that of
-        ``"dm"``, else that of the first method.
+        if the log ``lacks_episodes`` or ``leads_astray``, or where it is not known how long more
+        than 1 % of the decisions took. The interval is that of ``"fqe"`` if it was asked for, else
+        that of ``"dm"``, else that of the first method.
         """
         return self._verdict.is_better
 
