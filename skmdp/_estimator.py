@@ -613,6 +613,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         *,
         is_whole: bool = False,
         beside: Sequence[LabelColumn] = (),
+        by_date: bool = False,
         lot: tuple[int, ...] | None = None,
         tell: Tell | None = None,
     ) -> tuple[Transitions, Evidence]:
@@ -621,6 +622,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         ``handed`` is what came beside ``X`` and ``y``, by the parameters of ``fit``.
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
         must count something. One that is not counts time in the unit of ``earlier`` batches.
+        ``by_date`` orders episodes by dates, for what looks at time.
         ``lot`` deals the episodes of a lazy table to lots, on which policies are judged.
         """
         unit = self.duration_unit
@@ -637,6 +639,7 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             reader=type(self).__name__,
             duration_unit=unit,
             may_count_nothing=not is_whole,
+            by_date=by_date,
             gamma=self.gamma,
             times="never" if lot is None else "if cut",
             lot=lot,

@@ -179,11 +179,11 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     hold.
 
     Where rewards, or where rows lead, change over the episodes, in the order in which the log holds
-    them or in that of their first steps, or over their steps, ``is_better_`` asks for more than
-    that may account for (``drift_gain`` of ``evaluate_policy``): an action that was taken more
-    often in good times is no better for it. The episodes of a lazy table are in the order of their
-    first steps, those that start at one step in that of their labels: where neither is an order of
-    time, a drift over episodes goes unnoticed.
+    them or in that of their first steps (of dates, in the latter alone), or over their steps,
+    ``is_better_`` asks for more than that may account for (``drift_gain`` of ``evaluate_policy``):
+    an action that was taken more often in good times is no better for it. The episodes of a lazy
+    table are in the order of their first steps, those that start at one step in that of their
+    labels: where neither is an order of time, a drift over episodes goes unnoticed.
 
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.
@@ -406,12 +406,14 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         if are_rows:
             beside = [number_rows(X)]
             cv = read_splits(cv, len(beside[0].codes))
-        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside, lot=lot, tell=tell)
+        log, evidence = self._count(
+            X, y, handed, is_whole=True, beside=beside, by_date=True, lot=lot, tell=tell
+        )
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)
         is_measured = y is None and handed["sample_weight"] is None and not is_lazy
-        measured = read_behind(X, self._roles()) if is_measured else None
+        measured = read_behind(X, self._roles(), by_date=True) if is_measured else None
 
         def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
             with warnings.catch_warnings():  # the last fit warns

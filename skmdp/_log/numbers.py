@@ -192,11 +192,13 @@ def find_steps(
     return read_steps(frame.column(name), name)
 
 
-def steps_of_decisions(frame: Table, name: Name | None) -> npt.NDArray[Any] | None:
+def steps_of_decisions(
+    frame: Table, name: Name | None
+) -> tuple[LabelColumn, npt.NDArray[Any]] | tuple[None, None]:
     """Read when decisions were that are nothing but that, None where the column does not tell."""
     with suppress(TypeError, ValueError):
-        return find_steps(frame, name)[1]
-    return None
+        return find_steps(frame, name)
+    return None, None
 
 
 def read_flags(series: pd.Series, name: Name, role: str, *, may_lack: Bools | None = None) -> Bools:

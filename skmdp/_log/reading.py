@@ -26,6 +26,7 @@ from skmdp._log.labels import (
     LabelColumn,
     as_integers,
     by_appearance,
+    is_date,
     join_columns,
     require_no_missing,
 )
@@ -72,6 +73,7 @@ def read_table(
     states: StateColumns | None = None,
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
+    by_date: bool = False,
 ) -> Transitions:
     """Read a transitions table.
 
@@ -80,6 +82,8 @@ def read_table(
     logged action was taken. ``beside`` are columns read before, of this table or of one whose rows
     are the same; they are put in the order of the transitions. ``duration_unit`` is that of
     durations which are times, None chooses one; ``may_count_nothing`` is for one batch of many.
+    ``by_date`` puts episodes in the order of their first steps where these are dates, for what
+    looks at time; decisions that are nothing but that, as well.
     """
     frame = as_table(X)
     check_roles(roles, frame.columns, frame.index_names)
@@ -94,7 +98,7 @@ def read_table(
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
-    step, step_numbers = _find_order(frame, roles, episode, next_states)
+    step, step_numbers, has_dates = _find_order(frame, roles, episode, next_states)
     action = read_labels(frame.labels(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
@@ -123,6 +127,7 @@ def read_table(
             propensities=taken_with,
             durations=_find_durations(frame, roles, step),
             duration_unit=duration_unit,
+            by_date=by_date and has_dates,
             beside=tuple(beside),
         )
     )
@@ -324,13 +329,18 @@ def _find_order(
     roles: Roles,
     episode: LabelColumn | None,
     next_states: list[LabelColumn] | None,
-) -> tuple[LabelColumn | None, Any]:
-    """Read what puts the rows of episodes in order, or decisions that nothing follows."""
+) -> tuple[LabelColumn | None, Any, bool]:
+    """Read what puts the rows of episodes in order, or decisions that nothing follows.
+
+    Tell, too, whether these are dates.
+    """
+    step, numbers = None, None
     if episode is not None:
-        return find_steps(frame, roles.step)
-    if next_states is not None and (next_states[0].codes == MISSING).all():
-        return None, steps_of_decisions(frame, roles.step)
-    return None, None
+        step, numbers = find_steps(frame, roles.step)
+    elif next_states is not None and (next_states[0].codes == MISSING).all():
+        step, numbers = steps_of_decisions(frame, roles.step)
+    has_dates = step is not None and is_date(step.kind)
+    return None if episode is None else step, numbers, has_dates
 
 
 def _find_flags(frame: Table, name: Name | None, role: str, may_lack: Bools | None) -> Bools | None:

@@ -202,7 +202,7 @@ class PolicyLogs:
             next_state=None if there.isdisjoint(nexts) else nexts,
         )
         measured = read_measurements(
-            self._X, roles, propensities=self._behavior, duration_unit=self._unit
+            self._X, roles, propensities=self._behavior, duration_unit=self._unit, by_date=True
         )
         require_rewards(measured.log)
         return measured
@@ -271,7 +271,9 @@ class PolicyLogs:
             warn_of_unknown_starts(self._X, roles, log, stacklevel=2)
         else:
             X = transform(unwrap(policy)[0], self._X)
-            log = read_table(X, roles, propensities=self._behavior, duration_unit=self._unit)
+            log = read_table(
+                X, roles, propensities=self._behavior, duration_unit=self._unit, by_date=True
+            )
         warn_if_unordered(log, stacklevel=2)
         require_rewards(log)
         return log

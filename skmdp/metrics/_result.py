@@ -75,12 +75,12 @@ class PolicyEvaluation:
     drift_gain : float
         How much of the difference to the logged policy may be due to changes over time of what rows
         were paid or led to, be it over the episodes, in the order in which ``X`` holds them or in
-        that of their first steps, or over their steps: an action that was logged more often in good
-        times looks better than it is. Next to 0 where actions were taken as often early as late;
-        infinite where its actions were logged at other times than the others; NaN where rows lead
-        on and episodes are unknown, and for decisions of a lazy table without them. The episodes of
-        one, which are only known with steps, are in the order of their first steps, then in that of
-        their labels.
+        that of their first steps (of dates, in the latter alone), or over their steps: an action
+        that was logged more often in good times looks better than it is. Next to 0 where actions
+        were taken as often early as late; infinite where its actions were logged at other times
+        than the others; NaN where rows lead on and episodes are unknown, and for decisions of a
+        lazy table without them. The episodes of one, which are only known with steps, are in the
+        order of their first steps, then in that of their labels.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
