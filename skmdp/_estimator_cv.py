@@ -327,7 +327,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ValueError, TypeError
             As in ``MarkovPolicyEstimator.fit``; if a grid is empty or holds invalid values, or if
             there are fewer episodes than folds or no episodes at all; if ``cv`` of a lazy table is
-            no number, or its rows have no steps. The estimator is then left as it was.
+            no number, or its rows have no steps; if rewards are too large or too small to be
+            squared, as in ``evaluate_policy``. The estimator is then left as it was.
         RuntimeError
             If the engine of a lazy table fails, as in ``MarkovPolicyEstimator.fit``.
         EndlessLoopError
@@ -407,13 +408,13 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             beside = [number_rows(X)]
             cv = read_splits(cv, len(beside[0].codes))
         log, evidence = self._count(
-            X, y, handed, is_whole=True, beside=beside, by_date=True, lot=lot, tell=tell
+            X, y, handed, is_whole=True, beside=beside, to_judge=True, lot=lot, tell=tell
         )
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)
         is_measured = y is None and handed["sample_weight"] is None and not is_lazy
-        measured = read_behind(X, self._roles(), by_date=True) if is_measured else None
+        measured = read_behind(X, self._roles(), to_judge=True) if is_measured else None
 
         def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
             with warnings.catch_warnings():  # the last fit warns

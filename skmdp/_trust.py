@@ -161,12 +161,12 @@ def read_behind(
     roles: Roles,
     read: Mapping[Name, Name | None] | None = None,
     *,
-    by_date: bool = False,
+    to_judge: bool = False,
 ) -> Measurements | None:
     """Read what was measured of the states of a log, None if nothing tells what was.
 
     That is what an encoder handed on of a table, or the columns that are ``read`` of it, and all
-    others that have one of next states beside them. ``by_date`` as in ``read_table``.
+    others that have one of next states beside them. ``to_judge`` as in ``read_table``.
     """
     columns = as_table(X).columns
     found = _columns_behind(columns, roles, read or {})
@@ -183,7 +183,7 @@ def read_behind(
             names=names,
             # What an encoder makes no state of is no state for the policy behind it.
             decisive=tuple(name for name in names if str(found[name][0]).startswith(MEASURED)),
-            by_date=by_date,
+            to_judge=to_judge,
         )
 
 

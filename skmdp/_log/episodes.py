@@ -19,6 +19,7 @@ from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.lots import Lots
 from skmdp._log.marks import EpisodeMarks
+from skmdp._log.numbers import require_powers
 from skmdp._log.order import (
     NO_ROW,
     RowNumbers,
@@ -111,7 +112,8 @@ class Transitions:
 class LogRows:
     """The columns of a log as read, each (n_rows,); None for what the log does not have.
 
-    ``by_date`` says that steps are dates, whose order episodes are to be in.
+    ``has_dates`` says that steps are dates, ``to_judge`` that it is to be told how sure values are:
+    then rewards must have powers, and episodes are in the order of dates.
     """
 
     roles: Roles
@@ -130,7 +132,8 @@ class LogRows:
     durations: Amounts | None = None
     duration_unit: str | None = None
     settled_durations: Durations | None = None
-    by_date: bool = False
+    has_dates: bool = False
+    to_judge: bool = False
     beside: tuple[LabelColumn, ...] = ()
 
     def _kept(self) -> Bools | None:
@@ -190,6 +193,8 @@ def find_last_observations(
 
 def link_rows(rows: LogRows) -> Transitions:
     """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
+    if rows.to_judge:
+        require_powers(rows.rewards, rows.roles.reward, rows.weights)
     rows, order = _in_order(rows)
     given = rows.next_states is not None
     if not given:
@@ -251,13 +256,14 @@ def _in_order(rows: LogRows) -> tuple[LogRows, RowNumbers | None]:
     Where dates are asked for, episodes are in the order of their first ones.
     """
     episode, step = rows.episode, rows.step_numbers
+    by_date = rows.to_judge and rows.has_dates
     if episode is None:
-        if not rows.by_date:
+        if not by_date:
             return rows, None
         assert step is not None
         return rows, order_of_decisions([*rows.states, rows.action], rows.rewards, step)
     order = episode_order(episode.codes, step)
-    if rows.by_date and len(episode.codes):
+    if by_date and len(episode.codes):
         assert step is not None
         episode, order = by_first_date(episode, step, order)
     return replace(rows, episode=episode), order

@@ -175,13 +175,13 @@ def read_measurements(
     names: Names | None = None,
     decisive: Names = (),
     duration_unit: str | None = None,
-    by_date: bool = False,
+    to_judge: bool = False,
 ) -> Measurements:
     """Read a transitions table whose states are the measurements in the columns of the state.
 
     ``names`` are those under which policies know the columns, their own if None. A next state is
     missing where all of its columns are, or all of those that are ``decisive``. ``duration_unit``
-    is that of durations which are times, None chooses one; ``by_date`` as in ``read_table``.
+    is that of durations which are times, None chooses one; ``to_judge`` as in ``read_table``.
     """
     frame = as_table(X)
     require_columns({"state": roles.state}, frame.columns, index_names=frame.index_names)
@@ -200,7 +200,7 @@ def read_measurements(
         propensities=propensities,
         states=(list(before), following),
         duration_unit=duration_unit,
-        by_date=by_date,
+        to_judge=to_judge,
     )
     return Measurements(log, columns)
 

@@ -73,7 +73,7 @@ def read_table(
     states: StateColumns | None = None,
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
-    by_date: bool = False,
+    to_judge: bool = False,
 ) -> Transitions:
     """Read a transitions table.
 
@@ -82,8 +82,9 @@ def read_table(
     logged action was taken. ``beside`` are columns read before, of this table or of one whose rows
     are the same; they are put in the order of the transitions. ``duration_unit`` is that of
     durations which are times, None chooses one; ``may_count_nothing`` is for one batch of many.
-    ``by_date`` puts episodes in the order of their first steps where these are dates, for what
-    looks at time; decisions that are nothing but that, as well.
+    ``to_judge`` is for what tells how sure a value is: powers of rewards are needed, and episodes
+    are in the order of their first steps where these are dates, as are decisions that are nothing
+    but that.
     """
     frame = as_table(X)
     check_roles(roles, frame.columns, frame.index_names)
@@ -127,7 +128,8 @@ def read_table(
             propensities=taken_with,
             durations=_find_durations(frame, roles, step),
             duration_unit=duration_unit,
-            by_date=by_date and has_dates,
+            has_dates=has_dates,
+            to_judge=to_judge,
             beside=tuple(beside),
         )
     )
@@ -171,10 +173,11 @@ def read_features(
     beside: Sequence[LabelColumn] = (),
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
+    to_judge: bool = False,
 ) -> Transitions:
     """Read state features, logged actions and what was handed in beside them.
 
-    Without episodes every row is a decision of its own. The last three as in ``read_table``.
+    Without episodes every row is a decision of its own. The last four as in ``read_table``.
     """
     remedies = Remedies(is_linked=episode is not None, is_table=False)
     states = read_feature_columns(X)
@@ -203,6 +206,7 @@ def read_features(
             weights=read_weights(sample_weight, n_rows, may_be_zero=may_count_nothing),
             durations=None if taken is None else read_durations(taken, "duration"),
             duration_unit=duration_unit,
+            to_judge=to_judge,
             beside=tuple(beside),
         )
     )

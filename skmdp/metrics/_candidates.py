@@ -202,7 +202,7 @@ class PolicyLogs:
             next_state=None if there.isdisjoint(nexts) else nexts,
         )
         measured = read_measurements(
-            self._X, roles, propensities=self._behavior, duration_unit=self._unit, by_date=True
+            self._X, roles, propensities=self._behavior, duration_unit=self._unit, to_judge=True
         )
         require_rewards(measured.log)
         return measured
@@ -272,7 +272,7 @@ class PolicyLogs:
         else:
             X = transform(unwrap(policy)[0], self._X)
             log = read_table(
-                X, roles, propensities=self._behavior, duration_unit=self._unit, by_date=True
+                X, roles, propensities=self._behavior, duration_unit=self._unit, to_judge=True
             )
         warn_if_unordered(log, stacklevel=2)
         require_rewards(log)

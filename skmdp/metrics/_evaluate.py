@@ -139,12 +139,13 @@ def evaluate_policy(
     ------
     ValueError, TypeError
         If the log cannot be read, has no rewards, or no episodes for a method that needs them; if a
-        unit is named of durations that are numbers; if a propensity is not in (0, 1], or
-        propensities contradict the actions that were logged; if there are too few resamples for an
-        interval; if a mapping lacks a state that ``X`` acts in; if a hand-written policy answers an
-        action that ``X`` never logs, with ``"fqe"`` any policy; if probabilities do not sum to one;
-        if ``X`` lacks a column that the policy was learned from; if a method that needs states is
-        asked of a policy that makes none of measurements.
+        unit is named of durations that are numbers; if rewards are too large to be squared, above
+        1e70, or all too small, below 1e-70; if a propensity is not in (0, 1], or propensities
+        contradict the actions that were logged; if there are too few resamples for an interval; if
+        a mapping lacks a state that ``X`` acts in; if a hand-written policy answers an action that
+        ``X`` never logs, with ``"fqe"`` any policy; if probabilities do not sum to one; if ``X``
+        lacks a column that the policy was learned from; if a method that needs states is asked of a
+        policy that makes none of measurements.
 
     Warns
     -----
