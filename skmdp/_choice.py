@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
+from sklearn.utils._param_validation import InvalidParameterError
 
+from skmdp._messages import shown
 from skmdp._typing import Floats
 
 # Means that differ by less than this, relative to their size, differ by rounding.
@@ -19,6 +23,32 @@ class Setting:
 
     min_count: float
     prior_strength: float
+
+
+def require_candidates(values: Any, name: str, owner: str, *, may_be_auto: bool) -> None:
+    """Raise unless a parameter holds several values, or one, that are numbers, or maybe "auto"."""
+    or_auto = ' or "auto"' if may_be_auto else ""
+
+    def may_be(value: Any) -> bool:
+        is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+        return (is_number and value >= 0) or (
+            may_be_auto and isinstance(value, str) and value == "auto"
+        )
+
+    is_one = isinstance(values, str) or getattr(values, "shape", None) == ()
+    if is_one or not hasattr(values, "__len__"):
+        hint = f" For one candidate, write ({shown(values)},)." if may_be(values) else ""
+        raise InvalidParameterError(
+            f"The {name!r} parameter of {owner} must be a sequence of candidates, got "
+            f"{shown(values)}.{hint}"
+        )
+    if not len(values):
+        raise ValueError(f"{name} is empty; hand in at least one candidate.")
+    wrong = [value for value in values if not may_be(value)]
+    if wrong:
+        raise ValueError(
+            f"{name} must hold numbers that are at least 0{or_auto}, got {shown(wrong[0])}."
+        )
 
 
 def choose(scores: Floats, settings: Sequence[Setting], times_held_out: float = 1.0) -> int:

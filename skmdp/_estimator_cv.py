@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._choice import Setting, choose
+from skmdp._choice import Setting, choose, require_candidates
 from skmdp._cross_validation import CrossValidation, Gain
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
@@ -188,7 +188,9 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.
 
-    With ``sample_weight`` the gain has no interval, NaN, and ``is_better_`` is False.
+    With ``sample_weight`` the gain has no interval, NaN, and ``is_better_`` is False: a weight does
+    not tell how much the episodes behind it differ. Where it counts episodes that are alike, write
+    each out, with rows and a label of its own.
 
     The episodes of a lazy table are dealt on its engine to 200 lots, or one each where there are
     fewer, and folds and parts are made of lots. So up to 200 groups of rows come to memory for each
@@ -220,8 +222,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             for name, allowed in MarkovPolicyEstimator._parameter_constraints.items()
             if name not in ("min_count", "prior_strength")
         },
-        "min_counts": ["array-like"],
-        "prior_strengths": ["array-like"],
+        "min_counts": "no_validation",  # by _grid
+        "prior_strengths": "no_validation",
         "cv": ["cv_object"],
         "require_gain": ["boolean"],
         "random_state": ["random_state"],
@@ -437,19 +439,12 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     def _grid(self) -> list[tuple[float, float | str]]:
         """Return the candidates, each min_count with each prior strength; raise for wrong ones."""
         for name in ("min_counts", "prior_strengths"):
-            values = getattr(self, name)
-            if not len(values):
-                raise ValueError(f"{name} is empty; hand in at least one candidate.")
-            for value in values:
-                is_number = isinstance(value, Real) and not isinstance(value, bool)
-                if not (is_number and value >= 0) and not (
-                    name == "prior_strengths" and isinstance(value, str) and value == "auto"
-                ):
-                    or_auto = ' or "auto"' if name == "prior_strengths" else ""
-                    raise ValueError(
-                        f"{name} must hold numbers that are at least 0{or_auto}, got "
-                        f"{shown(value)}."
-                    )
+            require_candidates(
+                getattr(self, name),
+                name,
+                type(self).__name__,
+                may_be_auto=name == "prior_strengths",
+            )
         return list(product(self.min_counts, self.prior_strengths))
 
     def _require_episodes(self, evidence: Evidence, *, is_table_form: bool) -> None:
@@ -558,6 +553,7 @@ def _verdict(held_out: Gain, on_all: Gain, log: Transitions) -> Verdict:
         drift=on_all.drift,
         n_episodes=held_out.n_episodes,
         leads_astray=leads_astray(log),
+        is_weighted=log.weights is not None and log.lots is None,
     )
 
 
