@@ -435,8 +435,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             hold a single row and are fractions; a state that is only reached differs from one that
             is acted in by rounding; next states are read off the following row, and all rows occur
             twice, or nothing tells how episodes end and they end anywhere (see "Records that break
-            off" in ``examples/GUIDE.md``). If ``min_count`` excludes every action in every state,
-            so that the policy imitates the log.
+            off" in ``examples/GUIDE.md``); those that are given are not what followed, as where the
+            columns of state and action are swapped; episodes are there twice under two names. If
+            ``min_count`` excludes every action in every state, so that the policy imitates the log.
 
         Notes
         -----

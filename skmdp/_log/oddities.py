@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
-from skmdp._log.copies import warn_if_doubled
+from skmdp._log.copies import warn_if_doubled, warn_if_repeated
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.index import LabelIndex
@@ -49,6 +49,7 @@ def warn_of_oddities(log: Transitions, evidence: Evidence, *, stacklevel: int) -
     """Warn of what looks wrong in a log to learn from, taken as a whole."""
     warn_if_long_ones_are_missing(log.unknown_time_share, stacklevel=stacklevel + 1)
     warn_if_doubled(log, stacklevel=stacklevel + 1)
+    warn_if_repeated(log, stacklevel=stacklevel + 1)
     warn_if_astray(log, stacklevel=stacklevel + 1)
     _warn_if_records_break_off(log, evidence.counts, stacklevel=stacklevel + 1)
     too_fine = _warn_if_states_are_too_fine(evidence, stacklevel=stacklevel + 1)

@@ -61,6 +61,7 @@ WHY = {
     "no_alternatives": "Where only one action was ever taken, there is nothing to choose.",
     "odd_label": "A word for a missing value is counted as a state or action like any other.",
     "one_episode": "Without episodes every row counts as a start.",
+    "repeated": "What one episode tells counts twice, so that intervals are too narrow.",
     "reward_in_state": "A state that holds the reward is known only after the decision.",
     "reward_row": "A reward that stands one row late is credited to the wrong action.",
     "rounding": "States that should be one are two, and what follows the one is lost.",

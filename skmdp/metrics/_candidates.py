@@ -16,6 +16,7 @@ from skmdp._evaluation.fitted_estimate import FittedEstimate
 from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._evaluation.replay import Replay
+from skmdp._log.copies import warn_if_repeated
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, as_table
 from skmdp._log.labels import MISSING
@@ -211,6 +212,7 @@ class PolicyLogs:
         """Return the measurements to judge on, and warn if their rows are out of order."""
         if self.measurements.are_labels:  # else rows may be measured anew
             warn_if_unordered(self.measurements.log, stacklevel=3)
+        warn_if_repeated(self.measurements.log, stacklevel=3)
         return self.measurements
 
     def _default_methods(self) -> tuple[str, ...]:
@@ -275,6 +277,7 @@ class PolicyLogs:
                 X, roles, propensities=self._behavior, duration_unit=self._unit, to_judge=True
             )
         warn_if_unordered(log, stacklevel=2)
+        warn_if_repeated(log, stacklevel=2)
         require_rewards(log)
         return log
 

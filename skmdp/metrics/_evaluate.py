@@ -158,7 +158,9 @@ def evaluate_policy(
         episodes do not show, or knows of no episodes; if methods disagree by more than their
         errors; if ``X`` is the log that the policy was learned from, or holds pieces of its
         episodes; if there is one episode only, so that there is no interval; if a mapping names
-        states that ``X`` never acts in; if the rows of episodes do not follow one another.
+        states that ``X`` never acts in; if the rows of episodes do not follow one another; if what
+        is given as next states is none, as where columns are swapped; if more episodes are there
+        twice, under different names, than are alike by chance.
 
     See Also
     --------
