@@ -32,7 +32,7 @@ def require_candidates(values: Any, name: str, owner: str, *, may_be_auto: bool)
         is_right = _is_candidate(values, may_be_auto=may_be_auto)
         hint = f" For one candidate, write ({shown(values)},)." if is_right else ""
         raise InvalidParameterError(
-            f"The {name!r} parameter of {owner} must be a sequence of candidates, got "
+            f"The {shown(name)} parameter of {owner} must be a sequence of candidates, got "
             f"{shown(values)}.{hint}"
         )
     if not len(values):

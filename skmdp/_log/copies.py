@@ -124,22 +124,24 @@ def _times_seen(log: Transitions, enough: float = np.inf) -> Integers:
     assert log.episode_lengths is not None
     lengths = log.episode_lengths[log.episode_lengths > 0]
     last = np.cumsum(lengths) - 1
-    # What is soon known tells most episodes apart: the last row, first without the reward.
+    # What is soon known tells most episodes apart: the last row, and then the first.
     known = log.state_codes[last] * np.int32(len(log.actions)) + log.action_codes[last]
     some = _few(known.view(np.uint32) * _SPREAD_OF_32, enough)
     last, lengths = last[some], lengths[some]
     known = _mixed(_bits(known[some]), _bits(lengths))
-    if log.rewards is not None:
-        known = _mixed(known, _bits(log.rewards[last]))
+    for rows in (last, last - lengths + 1):
+        for column in (log.state_codes, log.action_codes, log.rewards):
+            if column is not None:
+                known = _mixed(known, _bits(column[rows]))
     some = _few(known, enough)
     last, lengths, known = last[some], lengths[some], known[some]
-    _, place, n_alike = np.unique(known, return_inverse=True, return_counts=True)
-    times = [np.ones(np.count_nonzero(n_alike == 1), dtype=np.intp)]
-    may_be = n_alike[place] > 1
+    ordered = np.sort(known)
+    may_be = np.isin(known, ordered[1:][ordered[1:] == ordered[:-1]])
+    times = np.ones(np.count_nonzero(~may_be), dtype=np.intp)
     if may_be.any():
         hashes = _hashes(log, last[may_be], lengths[may_be])
-        times.append(np.unique(hashes, return_counts=True)[1])
-    return np.bincount(np.minimum(np.concatenate(times), 4), minlength=5)[1:4]
+        times = np.append(times, np.unique(hashes, return_counts=True)[1])
+    return np.bincount(np.minimum(times, 4), minlength=5)[1:4]
 
 
 def _few(keys: Array, enough: float) -> Integers:
