@@ -122,6 +122,14 @@ HONEST = {
     "searches": make_search_log(2000, length=4, random_state=0),
     "machines": make_maintenance_log(random_state=0).rename(columns={"machine": "episode"}),
     "few copies": joined(visits(fractions=True), 0.05),
+    "a plan": pd.DataFrame(
+        {
+            "episode": np.arange(300),
+            "state": np.repeat(np.arange(100), 3),
+            "action": np.tile(["old", "old", "new"], 100),
+            "reward": np.tile([0.0, 0.0, 5.0], 100),
+        }
+    ),
     "too few": joined(visits(15, fractions=True)),
     "times in turn": visits(600, length=2).assign(state=lambda log: (log.index % 50).astype(str)),
 }

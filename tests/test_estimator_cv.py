@@ -499,11 +499,7 @@ def test_gain_has_no_interval_with_sample_weight():
     assert np.isnan(policy.gain_interval_).all()
     assert not policy.is_better_
     assert "no interval, as sample_weight does not tell" in policy.summary()
-    # What it says to do.
-    assert MarkovPolicyCV(gamma=0.99).fit(LOG).is_better_
-    times = LOG["episode"] % 2 == 0
-    written_out = pd.concat([LOG, LOG[times].assign(episode=lambda log: -1 - log["episode"])])
-    assert np.isfinite(MarkovPolicyCV(gamma=0.99).fit(written_out).gain_interval_).all()
+    assert MarkovPolicyCV(gamma=0.99).fit(LOG).is_better_  # as it says
 
 
 def test_summary_tells_all_in_four_lines(fitted):

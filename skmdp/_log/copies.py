@@ -8,7 +8,8 @@ so of all that episodes hold, the numbers n_k of what is seen k times are expect
 
 whatever the means are, in short episodes of few labels as in long ones of fractions. Where each
 episode is there twice, n_1 and n_3 are 0. (If fewer than a third of the episodes have a copy, this
-does not show.)
+does not show.) Single rows of labels, and whole numbers, are left out: a trial may have been
+planned to hold each twice.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ def _times_seen(log: Transitions, enough: float = np.inf) -> Integers:
     # What is soon known tells most episodes apart: the last row, and then the first.
     known = log.state_codes[last] * np.int32(len(log.actions)) + log.action_codes[last]
     some = _few(known.view(np.uint32) * _SPREAD_OF_32, enough)
+    some = some[_may_be_copies(log, last[some], lengths[some])]
     last, lengths = last[some], lengths[some]
     known = _mixed(_bits(known[some]), _bits(lengths))
     for rows in (last, last - lengths + 1):
@@ -142,6 +144,12 @@ def _times_seen(log: Transitions, enough: float = np.inf) -> Integers:
         hashes = _hashes(log, last[may_be], lengths[may_be])
         times = np.append(times, np.unique(hashes, return_counts=True)[1])
     return np.bincount(np.minimum(times, 4), minlength=5)[1:4]
+
+
+def _may_be_copies(log: Transitions, last: Integers, lengths: Integers) -> Bools:
+    """Tell which episodes hold more than a single row of labels, of which somebody may want two."""
+    several = lengths > 1
+    return several if log.rewards is None else several | (log.rewards[last] % 1 != 0)
 
 
 def _few(keys: Array, enough: float) -> Integers:
