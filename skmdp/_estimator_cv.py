@@ -377,7 +377,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         chosen = settings[choose(scores, settings, judge.times_held_out)]
         held_out = judge.gain(settings)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
-        verdict = _verdict(held_out, judge.gain_of(policy), judge.log)
+        is_weighted = sample_weight is not None
+        verdict = _verdict(held_out, judge.gain_of(policy), judge.log, is_weighted=is_weighted)
         imitates = self.require_gain and not verdict.is_better
         if imitates:
             _warn_of_imitation(verdict)
@@ -531,7 +532,7 @@ def _require_lots(X: Any, cv: Any) -> None:
         )
 
 
-def _verdict(held_out: Gain, on_all: Gain, log: Transitions) -> Verdict:
+def _verdict(held_out: Gain, on_all: Gain, log: Transitions, *, is_weighted: bool) -> Verdict:
     """Return what may be claimed, given the gain on held-out episodes and that on all of them."""
     z = float(ndtri((1 + CONFIDENCE) / 2))
     # Few rows of each action tell a spread that is too small; all episodes tell it better.
@@ -553,7 +554,7 @@ def _verdict(held_out: Gain, on_all: Gain, log: Transitions) -> Verdict:
         drift=on_all.drift,
         n_episodes=held_out.n_episodes,
         leads_astray=leads_astray(log),
-        is_weighted=log.weights is not None and log.lots is None,
+        is_weighted=is_weighted,
     )
 
 
