@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
+from sklearn.utils._param_validation import InvalidParameterError
 
+from skmdp._messages import shown
 from skmdp._typing import Floats
 
 # Means that differ by less than this, relative to their size, differ by rounding.
@@ -19,6 +23,32 @@ class Setting:
 
     min_count: float
     prior_strength: float
+
+
+def require_candidates(values: Any, name: str, owner: str, *, may_be_auto: bool) -> None:
+    """Raise unless a parameter holds one or more values that are numbers, or maybe "auto"."""
+    is_one = isinstance(values, str) or getattr(values, "shape", None) == ()
+    if is_one or not hasattr(values, "__len__"):
+        is_right = _is_candidate(values, may_be_auto=may_be_auto)
+        hint = f" For one candidate, write ({shown(values)},)." if is_right else ""
+        raise InvalidParameterError(
+            f"The {shown(name)} parameter of {owner} must be a sequence of candidates, got "
+            f"{shown(values)}.{hint}"
+        )
+    if not len(values):
+        raise ValueError(f"{name} is empty; hand in at least one candidate.")
+    wrong = [value for value in values if not _is_candidate(value, may_be_auto=may_be_auto)]
+    if wrong:
+        or_auto = ' or "auto"' if may_be_auto else ""
+        raise ValueError(
+            f"{name} must hold numbers that are at least 0{or_auto}, got {shown(wrong[0])}."
+        )
+
+
+def _is_candidate(value: Any, *, may_be_auto: bool) -> bool:
+    if isinstance(value, str):
+        return may_be_auto and value == "auto"
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0
 
 
 def choose(scores: Floats, settings: Sequence[Setting], times_held_out: float = 1.0) -> int:

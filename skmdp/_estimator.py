@@ -16,13 +16,11 @@ from sklearn.utils.validation import validate_data
 from skmdp._fitted import FittedAttributes
 from skmdp._learning import learn_policy, require_actions, warn_if_none_is_frequent
 from skmdp._log.durations import UNITS
-from skmdp._log.engines import Tell
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence, add, check_forget, gather
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.frames import require_eager
-from skmdp._log.labels import LabelColumn
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
 from skmdp._policy import Policy, read_asked, read_states, require_numbers
@@ -437,8 +435,9 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             hold a single row and are fractions; a state that is only reached differs from one that
             is acted in by rounding; next states are read off the following row, and all rows occur
             twice, or nothing tells how episodes end and they end anywhere (see "Records that break
-            off" in ``examples/GUIDE.md``). If ``min_count`` excludes every action in every state,
-            so that the policy imitates the log.
+            off" in ``examples/GUIDE.md``); those that are given are not what followed, as where the
+            columns of state and action are swapped; episodes are there twice under two names. If
+            ``min_count`` excludes every action in every state, so that the policy imitates the log.
 
         Notes
         -----
@@ -612,16 +611,17 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         earlier: Evidence | None = None,
         *,
         is_whole: bool = False,
-        beside: Sequence[LabelColumn] = (),
+        to_judge: bool = False,
         lot: tuple[int, ...] | None = None,
-        tell: Tell | None = None,
+        **options: Any,
     ) -> tuple[Transitions, Evidence]:
         """Read and count a log; squares of rewards are kept where variances are needed.
 
         ``handed`` is what came beside ``X`` and ``y``, by the parameters of ``fit``.
         A log that is whole, no batch of a stream, is looked at for what seems wrong with it, and
         must count something. One that is not counts time in the unit of ``earlier`` batches.
-        ``lot`` deals the episodes of a lazy table to lots, on which policies are judged.
+        ``lot`` deals the episodes of a lazy table to lots, on which policies are judged; with it,
+        ``to_judge`` and other ``options`` go to ``read_log``.
         """
         unit = self.duration_unit
         if unit is None and earlier is not None and earlier.n_transitions:
@@ -633,14 +633,14 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
             y,
             self._roles(),
             **handed,
-            beside=beside,
             reader=type(self).__name__,
             duration_unit=unit,
             may_count_nothing=not is_whole,
+            to_judge=to_judge or self.pessimism > 0,  # which takes off errors
             gamma=self.gamma,
             times="never" if lot is None else "if cut",
             lot=lot,
-            tell=tell,
+            **options,
         )
         evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)
         if is_whole:

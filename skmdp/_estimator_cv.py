@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
@@ -15,16 +15,18 @@ from scipy.stats import rankdata
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
-from skmdp._choice import Setting, choose
+from skmdp._choice import Setting, choose, require_candidates
 from skmdp._cross_validation import CrossValidation, Gain
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
 from skmdp._log.engines import Tell
+from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows, read_splits
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.frames import as_lazy, is_lazy_error
+from skmdp._log.links import leads_astray
 from skmdp._log.lots import N_LOTS, draw_coefficients
 from skmdp._messages import shown
 from skmdp._policy import Policy
@@ -177,16 +179,18 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     hold.
 
     Where rewards, or where rows lead, change over the episodes, in the order in which the log holds
-    them or in that of their first steps, or over their steps, ``is_better_`` asks for more than
-    that may account for (``drift_gain`` of ``evaluate_policy``): an action that was taken more
-    often in good times is no better for it. The episodes of a lazy table are in the order of their
-    first steps, those that start at one step in that of their labels: where neither is an order of
-    time, a drift over episodes goes unnoticed.
+    them or in that of their first steps (of dates, in the latter alone), or over their steps,
+    ``is_better_`` asks for more than that may account for (``drift_gain`` of ``evaluate_policy``):
+    an action that was taken more often in good times is no better for it. The episodes of a lazy
+    table are in the order of their first steps, those that start at one step in that of their
+    labels: where neither is an order of time, a drift over episodes goes unnoticed.
 
     Behind a ``StateEncoder`` there are two parts, the second of about 60 % of the episodes:
     measurements need many rows to be told apart.
 
-    With ``sample_weight`` the gain has no interval, NaN, and ``is_better_`` is False.
+    With ``sample_weight`` the gain has no interval, NaN, and ``is_better_`` is False: a weight does
+    not tell how much the episodes behind it differ. Where it counts episodes that are alike, write
+    each out, with rows and a label of its own.
 
     The episodes of a lazy table are dealt on its engine to 200 lots, or one each where there are
     fewer, and folds and parts are made of lots. So up to 200 groups of rows come to memory for each
@@ -218,8 +222,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             for name, allowed in MarkovPolicyEstimator._parameter_constraints.items()
             if name not in ("min_count", "prior_strength")
         },
-        "min_counts": ["array-like"],
-        "prior_strengths": ["array-like"],
+        "min_counts": "no_validation",  # by _grid
+        "prior_strengths": "no_validation",
         "cv": ["cv_object"],
         "require_gain": ["boolean"],
         "random_state": ["random_state"],
@@ -325,7 +329,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         ValueError, TypeError
             As in ``MarkovPolicyEstimator.fit``; if a grid is empty or holds invalid values, or if
             there are fewer episodes than folds or no episodes at all; if ``cv`` of a lazy table is
-            no number, or its rows have no steps. The estimator is then left as it was.
+            no number, or its rows have no steps; if rewards are too large or too small to be
+            squared, as in ``evaluate_policy``. The estimator is then left as it was.
         RuntimeError
             If the engine of a lazy table fails, as in ``MarkovPolicyEstimator.fit``.
         EndlessLoopError
@@ -372,7 +377,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         chosen = settings[choose(scores, settings, judge.times_held_out)]
         held_out = judge.gain(settings)
         policy, solution = self._advise(task, evidence, y, forbidden, None, asdict(chosen))
-        verdict = _verdict(held_out, judge.gain_of(policy), judge.log.unknown_time_share)
+        is_weighted = sample_weight is not None
+        verdict = _verdict(held_out, judge.gain_of(policy), judge.log, is_weighted=is_weighted)
         imitates = self.require_gain and not verdict.is_better
         if imitates:
             _warn_of_imitation(verdict)
@@ -404,12 +410,14 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         if are_rows:
             beside = [number_rows(X)]
             cv = read_splits(cv, len(beside[0].codes))
-        log, evidence = self._count(X, y, handed, is_whole=True, beside=beside, lot=lot, tell=tell)
+        log, evidence = self._count(
+            X, y, handed, is_whole=True, beside=beside, to_judge=True, lot=lot, tell=tell
+        )
         self._require_episodes(evidence, is_table_form=y is None)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)
         is_measured = y is None and handed["sample_weight"] is None and not is_lazy
-        measured = read_behind(X, self._roles()) if is_measured else None
+        measured = read_behind(X, self._roles(), to_judge=True) if is_measured else None
 
         def learn(some: Evidence, setting: Setting, last_values: Floats | None) -> Policy:
             with warnings.catch_warnings():  # the last fit warns
@@ -432,19 +440,12 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     def _grid(self) -> list[tuple[float, float | str]]:
         """Return the candidates, each min_count with each prior strength; raise for wrong ones."""
         for name in ("min_counts", "prior_strengths"):
-            values = getattr(self, name)
-            if not len(values):
-                raise ValueError(f"{name} is empty; hand in at least one candidate.")
-            for value in values:
-                is_number = isinstance(value, Real) and not isinstance(value, bool)
-                if not (is_number and value >= 0) and not (
-                    name == "prior_strengths" and isinstance(value, str) and value == "auto"
-                ):
-                    or_auto = ' or "auto"' if name == "prior_strengths" else ""
-                    raise ValueError(
-                        f"{name} must hold numbers that are at least 0{or_auto}, got "
-                        f"{shown(value)}."
-                    )
+            require_candidates(
+                getattr(self, name),
+                name,
+                type(self).__name__,
+                may_be_auto=name == "prior_strengths",
+            )
         return list(product(self.min_counts, self.prior_strengths))
 
     def _require_episodes(self, evidence: Evidence, *, is_table_form: bool) -> None:
@@ -531,7 +532,7 @@ def _require_lots(X: Any, cv: Any) -> None:
         )
 
 
-def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict:
+def _verdict(held_out: Gain, on_all: Gain, log: Transitions, *, is_weighted: bool) -> Verdict:
     """Return what may be claimed, given the gain on held-out episodes and that on all of them."""
     z = float(ndtri((1 + CONFIDENCE) / 2))
     # Few rows of each action tell a spread that is too small; all episodes tell it better.
@@ -549,9 +550,11 @@ def _verdict(held_out: Gain, on_all: Gain, unknown_time_share: float) -> Verdict
         cost=held_out.cost,
         logged_error=on_all.logged_error,
         mean_return=on_all.mean_return,
-        unknown_time_share=unknown_time_share,
+        unknown_time_share=log.unknown_time_share,
         drift=on_all.drift,
         n_episodes=held_out.n_episodes,
+        leads_astray=leads_astray(log),
+        is_weighted=is_weighted,
     )
 
 

@@ -157,12 +157,16 @@ def discount_of(log: Transitions, gamma: float) -> tuple[float, Floats | None]:
 
 
 def read_behind(
-    X: Any, roles: Roles, read: Mapping[Name, Name | None] | None = None
+    X: Any,
+    roles: Roles,
+    read: Mapping[Name, Name | None] | None = None,
+    *,
+    to_judge: bool = False,
 ) -> Measurements | None:
     """Read what was measured of the states of a log, None if nothing tells what was.
 
     That is what an encoder handed on of a table, or the columns that are ``read`` of it, and all
-    others that have one of next states beside them.
+    others that have one of next states beside them. ``to_judge`` as in ``read_table``.
     """
     columns = as_table(X).columns
     found = _columns_behind(columns, roles, read or {})
@@ -179,6 +183,7 @@ def read_behind(
             names=names,
             # What an encoder makes no state of is no state for the policy behind it.
             decisive=tuple(name for name in names if str(found[name][0]).startswith(MEASURED)),
+            to_judge=to_judge,
         )
 
 

@@ -80,6 +80,12 @@ def late(log):
     return log.assign(reward=log.groupby("episode")["reward"].shift(1, fill_value=0))
 
 
+def joined(log):
+    """Return a log with a copy of itself, whose episodes have other names."""
+    copy = log.assign(episode=log["episode"] + 1000)
+    return pd.concat([log, copy], ignore_index=True)
+
+
 def twice(log, by):
     """Return a log whose rows, or episodes, stand there twice."""
     return pd.concat([log, log]).sort_values(by, kind="stable").reset_index(drop=True)
@@ -603,6 +609,33 @@ WARNINGS = {
         None,
     ),
     "every episode twice": ("doubled", twice(BARE, "episode"), {}, (), None, None),
+    "every episode under two names": ("repeated", joined(LOG), {}, (), None, None),
+    "dated episodes under two names": (
+        "repeated",
+        joined(LOG.assign(step=pd.Timestamp("2020") + pd.to_timedelta(LOG.index, "D"))).assign(
+            half=lambda log: log["episode"] % 2
+        ),
+        {"episode": ["half", "episode"]},
+        (),
+        None,
+        None,
+    ),
+    "state and action swapped": (
+        "swapped",
+        GIVEN.rename(columns={"state": "action", "action": "state"}).drop(columns="terminated"),
+        {},
+        ("state", "action"),
+        None,
+        None,
+    ),
+    "next states that are none": (
+        "astray",
+        GIVEN.assign(next_state=GIVEN["reward"].map("paid {}".format)),
+        {},
+        ("state",),
+        None,
+        None,
+    ),
     "records break off": ("break_off", BARE, {}, (), None, None),
     "late rewards": ("reward_row", late(LOG), {}, ("reward",), len(LOG), 1),
     "near name": ("near_name", LOG.rename(columns={"terminated": "done"}), {}, (), None, None),

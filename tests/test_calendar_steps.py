@@ -112,6 +112,95 @@ def test_dates_are_steps_like_numbers(kind):
     assert judge(dated(log)).drift_gain == pytest.approx(judge(log).drift_gain, rel=1e-9)
 
 
+def by_month(log):
+    """Dates of which many are equal."""
+    return dated(log).assign(step=lambda log: log["step"].dt.to_period("M"))
+
+
+def by_day(log):
+    return dated(log).assign(step=lambda log: log["step"].dt.date)
+
+
+def named(log):
+    """Episodes of two columns, one of words."""
+    word = log["episode"].map("patient {}".format)
+    return dated(log).assign(word=word, half=log["episode"] % 2).drop(columns="episode")
+
+
+WAYS = {
+    "dates": (dated, {}),
+    "days": (by_day, {}),
+    "zones": (
+        lambda log: dated(log).assign(step=lambda log: log["step"].dt.tz_localize("CET")),
+        {},
+    ),
+    "months": (by_month, {}),
+    "two columns": (named, {"columns": {"episode": ["word", "half"]}}),
+    "one by one": (lambda log: one_by_one(dated(log)), {}),
+    "one by one, months": (lambda log: one_by_one(by_month(log)), {}),
+}
+
+
+def in_any_order(log):
+    """Return a log in the order of its dates, in that of its episodes, and in none."""
+    shuffled = [log.sample(frac=1, random_state=seed) for seed in range(2)]
+    keys = [name for name in ("episode", "half", "word") if name in log]
+    return [log.sort_values("step", kind="stable"), *shuffled, log.sort_values([*keys, "step"])]
+
+
+@pytest.mark.parametrize("kind", ["decisions", "opposite"])
+@pytest.mark.parametrize("way", WAYS)
+def test_where_there_are_dates_the_order_of_rows_says_nothing(way, kind):
+    make, named_columns = WAYS[way]
+    tables = in_any_order(make(draw(3, n_episodes=300, **KINDS[kind])))
+    found = [evaluate_policy("new", log, methods="dm", **named_columns) for log in tables]
+    for one in found[1:]:
+        assert one.drift_gain == pytest.approx(found[0].drift_gain, rel=1e-9)
+        assert one.to_frame().equals(found[0].to_frame()) or np.allclose(
+            *(each.to_frame().select_dtypes("number") for each in (one, found[0])),
+            rtol=1e-9,
+            equal_nan=True,
+        )
+    assert found[0].drift_gain > 0
+
+
+def test_long_episodes_with_dates_may_lie_in_any_order():
+    log = dated(draw(0, **KINDS["staggered"]))
+    tables = in_any_order(log)
+    for look in (judge, judge_on_measurements):
+        gains = [look(table).drift_gain for table in tables]
+        np.testing.assert_allclose(gains, gains[0], rtol=1e-9)
+    policies = [MarkovPolicyCV().fit(table) for table in tables]
+    assert len({policy.summary() for policy in policies}) == 1
+
+
+def test_resamples_draw_the_same_episodes_wherever_these_lie():
+    tables = in_any_order(dated(draw(0, n_episodes=200)))
+    found = [
+        evaluate_policy("new", table, methods=["wis", "wdr"], random_state=0) for table in tables
+    ]
+    errors = [one.to_frame()["standard_error"] for one in found]
+    np.testing.assert_allclose(errors, errors[:1] * len(errors), rtol=1e-9)
+    assert (errors[0] > 0).all()
+
+
+def test_dates_on_which_all_begin_tell_no_order_of_episodes():
+    """Then the order of rows is all that is known."""
+    log = draw(1).sort_values("step")
+    begun_at_once = log.assign(step=TODAY, truncated=False)
+    assert judge(begun_at_once).drift_gain == judge(log.drop(columns="step")).drift_gain
+    assert judge(begun_at_once.sample(frac=1, random_state=0)).drift_gain < 0.1
+
+
+def test_what_one_date_holds_is_in_no_order_of_what_was_paid():
+    """Else the rows of one month would be a drift from small rewards to large ones."""
+    log = draw(2, n_episodes=400, spreads=False)
+    noise = log.assign(reward=np.random.default_rng(0).normal(size=len(log)))
+    once = one_by_one(noise.assign(step=noise["step"] // 200))
+    by_pay = once.sort_values(["step", "reward"]).drop(columns="step")
+    assert judge(dated(once)).drift_gain < 0.5 * judge(by_pay).drift_gain
+
+
 def test_episodes_are_in_the_order_of_their_first_steps():
     rng = np.random.default_rng(0)
     first = 5 * rng.permutation(200)

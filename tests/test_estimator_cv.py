@@ -498,6 +498,8 @@ def test_gain_has_no_interval_with_sample_weight():
     assert policy.gain_ > 0
     assert np.isnan(policy.gain_interval_).all()
     assert not policy.is_better_
+    assert "no interval, as sample_weight does not tell" in policy.summary()
+    assert MarkovPolicyCV(gamma=0.99).fit(LOG).is_better_  # as it says
 
 
 def test_summary_tells_all_in_four_lines(fitted):
@@ -683,11 +685,17 @@ def test_durations_count_in_time():
         ),
         ({"min_counts": [np.nan]}, ValueError, "got nan"),
         ({"prior_strengths": ["much"]}, ValueError, "at least 0 or \"auto\", got 'much'"),
-        ({"min_counts": 3}, ValueError, "The 'min_counts' parameter of MarkovPolicyCV must be"),
+        (
+            {"min_counts": 3},
+            ValueError,
+            r"The 'min_counts' parameter of MarkovPolicyCV must be .* got 3\. .* write \(3,\)\.",
+        ),
+        ({"min_counts": np.array(3)}, ValueError, "'min_counts' parameter .* must be a sequence"),
+        ({"min_counts": None}, ValueError, r"must be a sequence of candidates, got None\.$"),
         (
             {"prior_strengths": "auto"},
             ValueError,
-            "The 'prior_strengths' parameter of MarkovPolicyCV",
+            r"The 'prior_strengths' parameter of MarkovPolicyCV .* write \('auto',\)\.",
         ),
         ({"cv": 1}, ValueError, "The 'cv' parameter of MarkovPolicyCV must be"),
         ({"cv": 5}, ValueError, "cv=5 folds need at least 5 episodes, but 4 hold rows"),

@@ -481,7 +481,8 @@ def test_whole_numbers_and_names_are_not_fractions():
 
 
 def test_more_than_half_of_the_states_are_asked_for():
-    log = pd.concat([measured(), measured().iloc[:200]], ignore_index=True)
+    again = measured().iloc[:200].assign(reward=measured(seed=1)["reward"])  # they are no copies
+    log = pd.concat([measured(), again], ignore_index=True)
     log["episode"] = np.arange(600)
     assert said(RAW.fit, log) == []
     assert said(RAW.fit, log.iloc[:-1]) != []

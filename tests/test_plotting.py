@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,6 +30,7 @@ from skmdp.plotting import (
     TransitionGraphDisplay,
     ValueDisplay,
 )
+from skmdp.plotting._trees import LEGIBLE_SIZE
 from skmdp.preprocessing import StateEncoder
 from skmdp.solvers import solve
 
@@ -429,6 +431,44 @@ def test_no_label_leaves_the_figure_and_no_two_are_alike(kind, n, where):
             told = [text for text in shown if text]
             assert len(set(told)) == len(told), name
         plt.close("all")
+
+
+def grid(n_x, n_y, *, n_actions=4, n=4000, seed=0):
+    """Return whole numbers of two columns, and actions, all of long names."""
+    rng = np.random.default_rng(seed)
+    names = ["a column of a long name no 1", "a column of a long name no 2"]
+    X = pd.DataFrame(
+        np.column_stack([rng.integers(n_x, size=n), rng.integers(n_y, size=n)]), columns=names
+    )
+    best = (X[names[0]] * 4 // n_x + X[names[1]] * 3 // n_y) % n_actions
+    action = np.where(rng.random(n) < 0.7, best, rng.integers(n_actions, size=n))
+    labels = np.array([f"treatment option number {i:02d}" for i in range(n_actions)])
+    policy = MarkovPolicyEstimator().fit(X, labels[action], reward=(action == best).astype(float))
+    return policy, X
+
+
+@pytest.mark.parametrize("n_actions", [2, 4, 12])
+@pytest.mark.parametrize("max_leaf_nodes", [2, 8, 16])
+def test_long_names_in_a_tree_are_legible_and_no_boxes_overlap(n_actions, max_leaf_nodes):
+    policy, X = grid(20, 12, n_actions=n_actions)
+    display = drawn(PolicyTreeDisplay.from_estimator(policy, X, max_leaf_nodes=max_leaf_nodes))
+    boxes = [text for text in display.ax_.texts if text.get_bbox_patch() is not None]
+    boxes = [box for box in boxes if "%" in box.get_text()]
+    assert len(boxes) == display.tree.tree_.node_count
+    assert min(box.get_fontsize() for box in boxes) >= LEGIBLE_SIZE
+    places = [box.get_bbox_patch().get_window_extent() for box in boxes]
+    assert not any(one.overlaps(other) for one, other in combinations(places, 2))
+    assert all("..." not in box.get_text() for box in boxes)
+
+
+@pytest.mark.parametrize(("n_x", "n_y"), [(230, 2), (2, 230), (200, 180), (10, 10)])
+def test_cells_of_a_map_are_wide_enough_to_be_seen_behind_their_dots(n_x, n_y):
+    policy, X = grid(n_x, n_y)
+    display = drawn(PolicyMapDisplay.from_estimator(policy, X, list(X)))
+    width, height = display.ax_.bbox.width / n_x, display.ax_.bbox.height / n_y
+    assert min(width, height) >= 3
+    (dots,) = display.ax_.lines
+    assert dots.get_markersize() / 2 * display.figure_.dpi / 72 < 0.5 * min(width, height)
 
 
 def test_labels_are_kept_as_they_are_and_drawn_as_text():

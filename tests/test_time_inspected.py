@@ -105,7 +105,9 @@ def test_weights_count_as_rows():
     world = Clock(11)
     log, now = world.log(40, 12), world.log(40, 13)
     twice = MarkovPolicyEstimator().fit(log, sample_weight=np.full(len(log), 2.0))
-    doubled = MarkovPolicyEstimator().fit(pd.concat([log, log.assign(episode=log.episode + 100)]))
+    both = pd.concat([log, log.assign(episode=log.episode + 100)])
+    with pytest.warns(UserWarning, match="twice under different names"):
+        doubled = MarkovPolicyEstimator().fit(both)
     pd.testing.assert_frame_equal(drift(twice, now), drift(doubled, now))
 
 

@@ -1,9 +1,9 @@
 """Blocks of time that the rows of a log are dealt to, by all that the log tells of time.
 
-A log may tell when episodes were by the order in which it holds them, by the steps at which they
-start, and by the step of each row, where steps are dates or count on from one episode to the next.
-How far an episode had come is told by the place of a row in it; and by its step, where all episodes
-start at the same one but leave some out.
+A log may tell when episodes were by the order in which it holds them (where steps are dates, it was
+read in the order of these), by the steps at which they start, and by the step of each row, where
+steps are dates or count on from one episode to the next. How far an episode had come is told by the
+place of a row in it; and by its step, where all episodes start at the same one but leave some out.
 """
 
 from __future__ import annotations

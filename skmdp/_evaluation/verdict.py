@@ -17,6 +17,12 @@ MOST_LEFT_OUT = 0.01
 ROUNDING = 1e-9
 # Standard errors by which an estimate of the logged policy may miss what its episodes earned.
 CONTRADICTION = 4.0
+# What is added where weights are why there is no interval.
+WEIGHED = (
+    ", as sample_weight does not tell how much the episodes behind a weight differ. Fit without it "
+    "to see one; where a weight counts episodes that are alike, write each out as an episode of "
+    "its own"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Verdict:
     time (NaN: that is not known). ``n_episodes`` is how many there are (None: unknown, or the error
     allows for few). ``lacks_episodes`` tells whether rows lead on to others, but not known is which
     belong together: then errors are those of rows, too small where those of an episode are alike.
+    ``leads_astray`` tells whether what is given as next states is none, ``is_weighted`` whether
+    weights make of rows what shows no chance, so that there is no interval.
     """
 
     value: float
@@ -46,6 +54,8 @@ class Verdict:
     drift: float = 0.0
     n_episodes: int | None = None
     lacks_episodes: bool = False
+    leads_astray: bool = False
+    is_weighted: bool = False
 
     @property
     def _rounding(self) -> float:
@@ -73,6 +83,7 @@ class Verdict:
         is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
         is_whole = self.unknown_time_share <= MOST_LEFT_OUT
         is_whole = is_whole and not (self._has_few_episodes or self.lacks_episodes)
+        is_whole = is_whole and not self.leads_astray
         doubted = max(self._doubted, self._rounding)
         return bool(self.lower > doubted and is_supported and is_whole)
 
@@ -97,7 +108,12 @@ class Verdict:
     def _doubt(self) -> str | None:
         """Return what stands in the way of a conclusion, None if nothing does."""
         if not np.isfinite([self.lower, self.upper]).all():
-            return "no interval"
+            return "no interval" + (WEIGHED if self.is_weighted else "")
+        if self.leads_astray:
+            return (
+                "what is given as next states is not the state of the next row, as where columns "
+                "are swapped"
+            )
         if self._has_few_episodes:
             return (
                 f"{self.n_episodes} episodes are too few to judge on, at least {ENOUGH_EPISODES} "

@@ -19,11 +19,14 @@ from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.lots import Lots
 from skmdp._log.marks import EpisodeMarks
+from skmdp._log.numbers import require_powers
 from skmdp._log.order import (
     NO_ROW,
     RowNumbers,
+    by_first_date,
     episode_order,
     following_rows,
+    order_of_decisions,
     require_last,
     require_steps,
 )
@@ -107,7 +110,11 @@ class Transitions:
 
 @dataclass(frozen=True, eq=False)
 class LogRows:
-    """The columns of a log as read, each (n_rows,); None for what the log does not have."""
+    """The columns of a log as read, each (n_rows,); None for what the log does not have.
+
+    ``has_dates`` says that steps are dates, ``to_judge`` that it is to be told how sure values are:
+    then rewards must have powers, and episodes are in the order of dates.
+    """
 
     roles: Roles
     states: list[LabelColumn]
@@ -125,6 +132,8 @@ class LogRows:
     durations: Amounts | None = None
     duration_unit: str | None = None
     settled_durations: Durations | None = None
+    has_dates: bool = False
+    to_judge: bool = False
     beside: tuple[LabelColumn, ...] = ()
 
     def _kept(self) -> Bools | None:
@@ -184,7 +193,9 @@ def find_last_observations(
 
 def link_rows(rows: LogRows) -> Transitions:
     """Link rows to episodes and next states, drop rows of weight zero, number the labels."""
-    order = None if rows.episode is None else episode_order(rows.episode.codes, rows.step_numbers)
+    if rows.to_judge:
+        require_powers(rows.rewards, rows.roles.reward, rows.weights)
+    rows, order = _in_order(rows)
     given = rows.next_states is not None
     if not given:
         rows = replace(rows, next_states=_infer_next_states(rows, order))
@@ -237,6 +248,25 @@ def link_rows(rows: LogRows) -> Transitions:
         beside=beside,
         step=_some(rows.step_numbers, counts),
     )
+
+
+def _in_order(rows: LogRows) -> tuple[LogRows, RowNumbers | None]:
+    """Return the rows of each episode one after the other, as their order; None if they lie so.
+
+    Where dates are asked for, episodes are in the order of their first ones.
+    """
+    episode, step = rows.episode, rows.step_numbers
+    by_date = rows.to_judge and rows.has_dates
+    if episode is None:
+        if not by_date:
+            return rows, None
+        assert step is not None
+        return rows, order_of_decisions([*rows.states, rows.action], rows.rewards, step)
+    order = episode_order(episode.codes, step)
+    if by_date and len(episode.codes):
+        assert step is not None
+        episode, order = by_first_date(episode, step, order)
+    return replace(rows, episode=episode), order
 
 
 def _some(values: Any, rows: Any) -> Any:

@@ -31,6 +31,7 @@ def read_log(
     reader: str = "MarkovPolicyEstimator",
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
+    to_judge: bool = False,
     gamma: float | None = None,
     times: Times = "never",
     lot: tuple[int, ...] | None = None,
@@ -40,7 +41,8 @@ def read_log(
 
     ``beside`` are columns read before, put in the order of the transitions; ``reader`` is the name
     of the estimator that an error speaks of; ``duration_unit`` is that of durations which are
-    times, None chooses one; ``may_count_nothing`` is for one batch of many. Rows of a lazy table
+    times, None chooses one; ``may_count_nothing`` is for one batch of many; ``to_judge`` as in
+    ``read_table``. Rows of a lazy table
     are added up while they are read: by ``gamma`` where they have durations, by these as ``times``
     says, and lot by lot where coefficients deal episodes to these; ``tell`` is told of its stages.
     """
@@ -69,6 +71,7 @@ def read_log(
             beside=beside,
             duration_unit=duration_unit,
             may_count_nothing=may_count_nothing,
+            to_judge=to_judge,
         )
     if frame is not None and {roles.action, *roles.state} <= set(frame.columns):
         raise ValueError(
@@ -85,6 +88,7 @@ def read_log(
         beside=beside,
         duration_unit=duration_unit,
         may_count_nothing=may_count_nothing,
+        to_judge=to_judge,
     )
 
 

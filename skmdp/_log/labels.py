@@ -27,12 +27,18 @@ EXACT_FLOAT = 2**53
 # Instants are kept in UTC; the zone that follows is the one they are shown in.
 IN_ZONE = "datetime in "
 NUMERIC_KINDS = ("int", "float")
-_TIMES = ("date", "datetime", "time", "timedelta", "period")
+_DATES = ("date", "datetime", "period")
+_TIMES = (*_DATES, "time", "timedelta")
 
 
 def is_time(kind: str) -> bool:
     """Whether labels of a kind are times, which order rows and may be cut into ranges."""
     return kind.partition(" ")[0] in _TIMES
+
+
+def is_date(kind: str) -> bool:
+    """Whether labels of a kind tell when something was, and not only how long after another."""
+    return kind.partition(" ")[0] in _DATES
 
 
 @dataclass(frozen=True, eq=False)

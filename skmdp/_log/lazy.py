@@ -28,7 +28,7 @@ from skmdp._log.labels import MISSING, join_columns
 from skmdp._log.lots import Lots, deal
 from skmdp._log.marks import MOST_EPISODES, EpisodeMarks
 from skmdp._log.missing import nothing_counts
-from skmdp._log.numbers import require_weights
+from skmdp._log.numbers import require_powers, require_weights
 from skmdp._log.reading import no_rows
 from skmdp._log.roles import (
     Roles,
@@ -292,6 +292,11 @@ def _sums(found: Groups, asked: Asked, scale: tuple[float, float] | None) -> Row
     """Return what the rows of each group add up to."""
     has_rewards = asked.roles.reward is not None
     nothing = np.zeros(len(found.n_rows))
+    if asked.keeps_spread and asked.roles.reward is not None:
+        means = np.abs(found.numbers("sum_rewards")) / found.n_rows
+        sizes = np.sqrt(found.numbers("sum_squares") / found.n_rows)
+        sizes = np.where(np.isinf(sizes), np.maximum(means, 1e154), np.maximum(sizes, means))
+        require_powers(sizes, asked.roles.reward, are_rows=False)
     return RowSums(
         n_rows=found.n_rows,
         rewards=found.numbers("sum_rewards") if has_rewards else nothing,

@@ -35,10 +35,7 @@ class EpisodeMarks:
         """
         if len(lengths) > MOST_EPISODES:
             return None
-        values = column.values
-        if values.dtype == object and column.kind != "str":
-            values = np.array([str(value) for value in values], dtype=object)
-        return _smallest(pd.util.hash_array(values, categorize=False), lengths)
+        return _smallest(hash_labels(column), lengths)
 
     def merge(self, later: EpisodeMarks) -> EpisodeMarks:
         """Return the marks of two logs together."""
@@ -60,6 +57,14 @@ class EpisodeMarks:
             hashes, others.hashes, assume_unique=True, return_indices=True
         )
         return len(shared) / max(len(hashes), 1), self.n_rows[here], others.n_rows[there]
+
+
+def hash_labels(column: LabelColumn) -> npt.NDArray[np.uint64]:
+    """Return a hash of each value of a column, (n_values,)."""
+    values = column.values
+    if values.dtype == object and column.kind != "str":
+        values = np.array([str(value) for value in values], dtype=object)
+    return np.asarray(pd.util.hash_array(values, categorize=False))
 
 
 def _smallest(hashes: npt.NDArray[np.uint64], n_rows: Integers) -> EpisodeMarks:

@@ -1,28 +1,18 @@
-"""What looks wrong in a log that can be read all the same: one warning for each, with a remedy.
-
-What cannot be told: rows of an episode in a wrong order where next states are read off the
-following row (what follows then does not depend on the state, as may be so in a true log), unless
-every row, or every episode, stands there twice.
-"""
+"""What looks wrong in a log that can be read all the same: one warning for each, with a remedy."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
+from skmdp._log.copies import warn_if_doubled, warn_if_repeated
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.index import LabelIndex
+from skmdp._log.links import warn_if_astray, warn_if_unordered
 from skmdp._log.refusals import doubt
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers
-
-# Share of rows that may lead elsewhere than to the next one: logs have gaps.
-MOST_UNLINKED = 0.01
-
-# A log is called doubled on at least so many copies; so many episodes are looked at first.
-FEWEST_COPIES = 20
-FIRST_EPISODES = 50
 
 # A log holds pieces of the episodes of another one if most of its episodes, and so many, are those
 # of the other, and have no more than this part of their rows, by so many standard errors. (Two
@@ -59,6 +49,8 @@ def warn_of_oddities(log: Transitions, evidence: Evidence, *, stacklevel: int) -
     """Warn of what looks wrong in a log to learn from, taken as a whole."""
     warn_if_long_ones_are_missing(log.unknown_time_share, stacklevel=stacklevel + 1)
     warn_if_doubled(log, stacklevel=stacklevel + 1)
+    warn_if_repeated(log, stacklevel=stacklevel + 1)
+    warn_if_astray(log, stacklevel=stacklevel + 1)
     _warn_if_records_break_off(log, evidence.counts, stacklevel=stacklevel + 1)
     too_fine = _warn_if_states_are_too_fine(evidence, stacklevel=stacklevel + 1)
     if not too_fine:  # of so many fractions some lie close together by chance
@@ -85,99 +77,6 @@ def warn_if_long_ones_are_missing(share: float, *, stacklevel: int) -> None:
             "long_missing",
             stacklevel=stacklevel,
         )
-
-
-# ------------------------------------------------------------------------------ rows out of order
-
-
-def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
-    """Warn if rows do not lead to the rows after them, as when they were shuffled or doubled."""
-    warn_if_doubled(log, stacklevel=stacklevel + 1)
-    if not log.next_states_given or log.episode_lengths is None or log.has_gaps:
-        return
-    is_inside, leads_on = rows_that_lead_on(log)
-    broken, n_inside = (int(np.count_nonzero(rows)) for rows in (is_inside & ~leads_on, is_inside))
-    if broken > MOST_UNLINKED * n_inside:
-        doubt(
-            f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
-            "next row of its episode, so the first states of the episodes and the row before each "
-            "row are not known. If rows are out of order, sort them or name the column that "
-            "orders them with step=...; if rows occur twice, drop the copies; if a splitter drew "
-            "single rows, split by episode with EpisodeKFold.",
-            "unlinked",
-            stacklevel=stacklevel + 1,
-        )
-
-
-def rows_that_lead_on(log: Transitions) -> tuple[Bools, Bools]:
-    """Return which rows have a row after them in their episode, and which lead to its state.
-
-    Both are (n - 1,), without the last row. The log has episodes.
-    """
-    assert log.episode_lengths is not None
-    leads_on: Bools = log.next_codes[:-1] == log.state_codes[1:]
-    last_rows = np.cumsum(log.episode_lengths)[:-1] - 1
-    last_rows = last_rows[last_rows >= 0]  # an episode of truncated rows only has none
-    is_inside = np.ones(len(leads_on), dtype=bool)
-    is_inside[last_rows[last_rows < len(leads_on)]] = False
-    return is_inside, leads_on
-
-
-def warn_if_doubled(log: Transitions, *, stacklevel: int) -> None:
-    """Warn if all rows occur twice where next states are read off the following row."""
-    if log.next_states_given or log.episode_lengths is None or log.has_gaps:
-        return
-    for copies in ("row", "episode"):
-        if _all_occur_twice(log, copies, FIRST_EPISODES) and _all_occur_twice(log, copies, None):
-            doubt(
-                f"Every {copies} of X seems to occur twice, one copy after the other, so rows lead "
-                "to their own copies: next states are read off the following row. Drop the copies "
-                "where they came in (a file read twice, a join), or read a column step beside the "
-                "others: drop_duplicates() then drops the copies and nothing else.",
-                "doubled",
-                remedy={"copies": copies},
-                stacklevel=stacklevel + 1,
-            )
-            return
-
-
-def _all_occur_twice(log: Transitions, copies: str, n_episodes: int | None) -> bool:
-    """Tell whether each row, or the rows of each episode, are followed by a copy of themselves.
-
-    The last row of an episode may be missing, as it is left out of the log where it is truncated.
-    """
-    assert log.episode_lengths is not None
-    lengths = log.episode_lengths[log.episode_lengths > 0][:n_episodes]
-    if not log.n_truncated and (lengths % 2).any():
-        return False
-    episode = np.repeat(np.arange(len(lengths)), lengths)
-    position = np.arange(len(episode)) - (np.cumsum(lengths) - lengths)[episode]
-    if copies == "row":
-        distance = np.ones_like(lengths)
-        is_original = position % 2 == 0
-    else:
-        distance = (lengths + 1) // 2
-        is_original = position < distance[episode]
-    has_copy = position + distance[episode] < lengths[episode]
-    rows = np.flatnonzero(is_original & has_copy)
-    if len(rows) < FEWEST_COPIES or not _are_equal(log, rows, rows + distance[episode[rows]]).all():
-        return False
-    # What always repeats itself is no copy: rows must differ from those after their copies, and
-    # episodes from one another.
-    if copies == "row":
-        nexts = rows[position[rows] + 2 < lengths[episode[rows]]]
-        return bool(np.count_nonzero(~_are_equal(log, nexts + 1, nexts + 2)) >= FEWEST_COPIES / 2)
-    model = np.minimum(position[rows], lengths[0] - 1)  # the same rows of the first episode
-    return bool(np.count_nonzero(~_are_equal(log, rows, model)) >= FEWEST_COPIES / 2)
-
-
-def _are_equal(log: Transitions, rows: Integers, others: Integers) -> Bools:
-    """Tell which rows have the state, action and reward of the others, all (n,)."""
-    equal = np.ones(len(rows), dtype=bool)
-    for column in (log.state_codes, log.action_codes, log.rewards):
-        if column is not None:
-            equal &= column[rows] == column[others]
-    return equal
 
 
 # ----------------------------------------------------------------------------- pieces of episodes

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from skmdp._log.labels import LabelColumn
+from skmdp._log.marks import hash_labels
 from skmdp._log.refusals import refusal
 from skmdp._messages import shown
-from skmdp._typing import Bools, Codes, Name
+from skmdp._typing import Bools, Codes, Floats, Name
 
 RowNumbers = npt.NDArray[np.int64]
 
@@ -25,6 +27,55 @@ def episode_order(episode: Codes, step: npt.NDArray[Any] | None) -> RowNumbers |
     if ((before < after) | ((before == after) & (step[1:] >= step[:-1]))).all():
         return None
     return np.lexsort((step, episode))
+
+
+def by_first_date(
+    episode: LabelColumn, step: npt.NDArray[Any], order: RowNumbers | None
+) -> tuple[LabelColumn, RowNumbers | None]:
+    """Put episodes in the order of their first dates: their numbers, and the rows in that order.
+
+    ``order`` is that of ``episode_order``. Their labels settle the order of those of one date, so
+    that nothing hangs on where in a table rows lie. If all begin at one date, which then says
+    nothing of when they were, they stay as they are.
+    """
+    n_rows = np.bincount(episode.codes, minlength=len(episode.values))
+    starts = np.cumsum(n_rows) - n_rows
+    first = step[starts if order is None else order[starts]]
+    if (first == first[0]).all():
+        return episode, order
+    place = np.lexsort((_rank(episode), first))
+    if (place[1:] > place[:-1]).all():
+        return episode, order
+    moved = np.empty(len(place), dtype=np.int32)
+    moved[place] = np.arange(len(place))
+    n_rows, starts = n_rows[place], starts[place]
+    rows = np.arange(len(episode.codes)) + np.repeat(starts - np.cumsum(n_rows) + n_rows, n_rows)
+    named = LabelColumn(episode.name, episode.kind, moved[episode.codes], episode.values[place])
+    return named, rows if order is None else order[rows]
+
+
+def order_of_decisions(
+    columns: Sequence[LabelColumn], rewards: Floats | None, step: npt.NDArray[Any]
+) -> RowNumbers:
+    """Return rows, each of an episode of its own, in the order of dates.
+
+    Those of one date are in the order of lots, drawn for them by what they hold: the same ones
+    wherever they lie. ``columns`` are those of states and actions, (n_rows,) like the rewards.
+    """
+    content = [_rank(column)[column.codes] for column in columns]
+    if rewards is not None:
+        content.append(rewards)
+    rows = np.lexsort((*content, step))
+    lots = np.random.default_rng(0).permutation(len(rows))
+    return rows[np.lexsort((lots, step[rows]))]
+
+
+def _rank(column: LabelColumn) -> npt.NDArray[Any]:
+    """Return numbers, (n_values,), by which the values of a column are always in one order."""
+    values = column.values
+    if values.dtype != object:
+        return np.unique(values, return_inverse=True)[1]
+    return hash_labels(column)
 
 
 def following_rows(episode: Codes, order: RowNumbers | None) -> RowNumbers:

@@ -175,12 +175,13 @@ def read_measurements(
     names: Names | None = None,
     decisive: Names = (),
     duration_unit: str | None = None,
+    to_judge: bool = False,
 ) -> Measurements:
     """Read a transitions table whose states are the measurements in the columns of the state.
 
     ``names`` are those under which policies know the columns, their own if None. A next state is
     missing where all of its columns are, or all of those that are ``decisive``. ``duration_unit``
-    is that of durations which are times, None chooses one.
+    is that of durations which are times, None chooses one; ``to_judge`` as in ``read_table``.
     """
     frame = as_table(X)
     require_columns({"state": roles.state}, frame.columns, index_names=frame.index_names)
@@ -199,6 +200,7 @@ def read_measurements(
         propensities=propensities,
         states=(list(before), following),
         duration_unit=duration_unit,
+        to_judge=to_judge,
     )
     return Measurements(log, columns)
 
@@ -235,7 +237,8 @@ def _read_column(
         numbers,
     )
     ranks = np.arange(n)
-    labels = [LabelColumn(known, "int", code, ranks) for code in codes]
+    # Of a kind of their own: they are no numbers that a column of actions may hold, too.
+    labels = [LabelColumn(known, "rank", code, ranks) for code in codes]
     return measured, labels[0], labels[-1]
 
 

@@ -26,6 +26,7 @@ from skmdp._log.labels import (
     LabelColumn,
     as_integers,
     by_appearance,
+    is_date,
     join_columns,
     require_no_missing,
 )
@@ -72,6 +73,7 @@ def read_table(
     states: StateColumns | None = None,
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
+    to_judge: bool = False,
 ) -> Transitions:
     """Read a transitions table.
 
@@ -80,6 +82,9 @@ def read_table(
     logged action was taken. ``beside`` are columns read before, of this table or of one whose rows
     are the same; they are put in the order of the transitions. ``duration_unit`` is that of
     durations which are times, None chooses one; ``may_count_nothing`` is for one batch of many.
+    ``to_judge`` is for what tells how sure a value is: powers of rewards are needed, and episodes
+    are in the order of their first steps where these are dates, as are decisions that are nothing
+    but that.
     """
     frame = as_table(X)
     check_roles(roles, frame.columns, frame.index_names)
@@ -94,7 +99,7 @@ def read_table(
         require_complete(column, remedies.state)
     episode = _find_episodes(frame, roles, remedies)
     warn_of_near_names(roles, frame.columns, frame.index_names)
-    step, step_numbers = _find_order(frame, roles, episode, next_states)
+    step, step_numbers, has_dates = _find_order(frame, roles, episode, next_states)
     action = read_labels(frame.labels(roles.action), roles.action)
     seen = find_last_observations(action, episode, step_numbers, next_states)
     require_complete(action, remedies.action, may_lack=seen)
@@ -123,6 +128,8 @@ def read_table(
             propensities=taken_with,
             durations=_find_durations(frame, roles, step),
             duration_unit=duration_unit,
+            has_dates=has_dates,
+            to_judge=to_judge,
             beside=tuple(beside),
         )
     )
@@ -166,10 +173,11 @@ def read_features(
     beside: Sequence[LabelColumn] = (),
     duration_unit: str | None = None,
     may_count_nothing: bool = False,
+    to_judge: bool = False,
 ) -> Transitions:
     """Read state features, logged actions and what was handed in beside them.
 
-    Without episodes every row is a decision of its own. The last three as in ``read_table``.
+    Without episodes every row is a decision of its own. The last four as in ``read_table``.
     """
     remedies = Remedies(is_linked=episode is not None, is_table=False)
     states = read_feature_columns(X)
@@ -198,6 +206,7 @@ def read_features(
             weights=read_weights(sample_weight, n_rows, may_be_zero=may_count_nothing),
             durations=None if taken is None else read_durations(taken, "duration"),
             duration_unit=duration_unit,
+            to_judge=to_judge,
             beside=tuple(beside),
         )
     )
@@ -324,13 +333,18 @@ def _find_order(
     roles: Roles,
     episode: LabelColumn | None,
     next_states: list[LabelColumn] | None,
-) -> tuple[LabelColumn | None, Any]:
-    """Read what puts the rows of episodes in order, or decisions that nothing follows."""
+) -> tuple[LabelColumn | None, Any, bool]:
+    """Read what puts the rows of episodes in order, or decisions that nothing follows.
+
+    Tell, too, whether these are dates.
+    """
+    step, numbers = None, None
     if episode is not None:
-        return find_steps(frame, roles.step)
-    if next_states is not None and (next_states[0].codes == MISSING).all():
-        return None, steps_of_decisions(frame, roles.step)
-    return None, None
+        step, numbers = find_steps(frame, roles.step)
+    elif next_states is not None and (next_states[0].codes == MISSING).all():
+        step, numbers = steps_of_decisions(frame, roles.step)
+    has_dates = step is not None and is_date(step.kind)
+    return None if episode is None else step, numbers, has_dates
 
 
 def _find_flags(frame: Table, name: Name | None, role: str, may_lack: Bools | None) -> Bools | None:

@@ -45,6 +45,7 @@ WHY = {
     "unhashable": "Labels are looked up, which needs values that do not change.",
     # Warnings and notes: fit accepts the table.
     "after_end": "An end is worth nothing, so what the rows after it tell is not credited to it.",
+    "astray": "Where nothing follows a decision, nothing is known of its consequences.",
     "break_off": "A record that breaks off is no end: what came after it is not worth 0.",
     "constant_reward": "A policy can then only make episodes shorter or longer.",
     "doubled": "Rows lead to their own copies, so transitions are counted that never happened.",
@@ -60,12 +61,14 @@ WHY = {
     "no_alternatives": "Where only one action was ever taken, there is nothing to choose.",
     "odd_label": "A word for a missing value is counted as a state or action like any other.",
     "one_episode": "Without episodes every row counts as a start.",
+    "repeated": "What one episode tells counts twice, so that intervals are too narrow.",
     "reward_in_state": "A state that holds the reward is known only after the decision.",
     "reward_row": "A reward that stands one row late is credited to the wrong action.",
     "rounding": "States that should be one are two, and what follows the one is lost.",
     "seen_once": "The mean of one row is no estimate of what an action brings.",
     "steps_repeat": "Two rows claim to be the same step; one may be a copy, and count twice.",
     "steps_missing": "Rows may be lacking; what is counted is what the rows say that followed.",
+    "swapped": "Advice would name states, to be taken in actions.",
     "tells_outcome": (
         "If it is known before the decision, it belongs to the state; if only afterwards, it must "
         "never be part of it."

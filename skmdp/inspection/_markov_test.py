@@ -17,7 +17,7 @@ from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_table
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, is_time
-from skmdp._log.oddities import warn_if_unordered
+from skmdp._log.links import warn_if_unordered
 from skmdp._log.reading import read_columns, read_episodes, read_table
 from skmdp._log.roles import Roles, default_next_names
 from skmdp._messages import quoted, shown

@@ -307,6 +307,33 @@ class Mend:
     def _break_off(self) -> str:
         return "table['terminated'] = False"
 
+    def _astray(self) -> str:
+        nexts = list(self.parts.nexts)
+        return f"table = table.drop(columns={nexts}); {self.parts.without('next_state')}"
+
+    def _repeated(self) -> str:
+        """Keep half of the episodes that are alike: of the others each is a copy of one of them."""
+        parts = self.parts
+        keys = list(parts.names("episode"))
+        told = [*parts.state, parts.action, *parts.nexts, *parts.names("reward")]
+        told += [*parts.names("step"), *parts.names("duration")]
+        content = f"pd.util.hash_pandas_object(table[{told}], index=False)"
+        place = f"({parts.by_episode}.cumcount() * 2 + 1).astype('uint64')"
+        return (
+            f"{parts.ordered}content = ({content} * {place})"
+            f".groupby([table[key] for key in {keys}]).transform('sum'); "
+            f"is_first = ~table.duplicated({keys}); "
+            "alike = content[is_first].groupby(content[is_first]); "
+            "is_copy = alike.cumcount() >= (alike.transform('size') + 1) // 2; "
+            f"table = table[~is_copy.reindex(table.index).groupby([table[key] for key in {keys}])"
+            ".transform('max').astype(bool)].copy()"
+        )
+
+    def _swapped(self) -> str:
+        state, action = self.subject.columns
+        named = {"state": action, "action": state, "next_state": self.parts.nexts[0]}
+        return f"columns = {{**columns, **{_code(named)}}}"
+
     def _too_fine(self) -> str:
         name, code, lines = self.name, self.code, []
         cut = f"np.searchsorted({code}.quantile({SHARES}), {{}}, side='right')"

@@ -16,12 +16,14 @@ from skmdp._evaluation.fitted_estimate import FittedEstimate
 from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._evaluation.replay import Replay
+from skmdp._log.copies import warn_if_repeated
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, as_table
 from skmdp._log.labels import MISSING
 from skmdp._log.lazy import read_lazy
+from skmdp._log.links import leads_astray, warn_if_unordered
 from skmdp._log.lots import draw_coefficients
-from skmdp._log.oddities import warn_if_in_pieces, warn_if_unordered
+from skmdp._log.oddities import warn_if_in_pieces
 from skmdp._log.raw import Measurements, read_measurements
 from skmdp._log.reading import read_table
 from skmdp._log.taken import Times
@@ -110,6 +112,12 @@ class PolicyLogs:
         return self.n_episodes is None and bool((self._one_log.next_codes != MISSING).any())
 
     @property
+    def leads_astray(self) -> bool:
+        """Whether what is given as next states is none."""
+        on_labels = "fqe" not in self.methods or self.measurements.are_labels
+        return on_labels and leads_astray(self._one_log)
+
+    @property
     def mean_return(self) -> float:
         """Mean return of the episodes where it answers what is asked of the policies, else NaN.
 
@@ -195,12 +203,17 @@ class PolicyLogs:
             next_state=None if there.isdisjoint(nexts) else nexts,
         )
         measured = read_measurements(
-            self._X, roles, propensities=self._behavior, duration_unit=self._unit
+            self._X, roles, propensities=self._behavior, duration_unit=self._unit, to_judge=True
         )
         require_rewards(measured.log)
-        if measured.are_labels:  # else rows may be measured anew
-            warn_if_unordered(measured.log, stacklevel=2)
         return measured
+
+    def _judged_on(self) -> Measurements:
+        """Return the measurements to judge on, and warn if their rows are out of order."""
+        if self.measurements.are_labels:  # else rows may be measured anew
+            warn_if_unordered(self.measurements.log, stacklevel=3)
+        warn_if_repeated(self.measurements.log, stacklevel=3)
+        return self.measurements
 
     def _default_methods(self) -> tuple[str, ...]:
         """Return the methods that tell most of these policies on this log."""
@@ -237,7 +250,7 @@ class PolicyLogs:
                 self._columns.roles_of(policy),
             )
         if key not in self._footings:
-            log = self.measurements.log if in_measurements else self._read(policy)
+            log = self._judged_on().log if in_measurements else self._read(policy)
             self._footings[key] = self._judging(log)
         return self._footings[key]
 
@@ -260,8 +273,11 @@ class PolicyLogs:
             warn_of_unknown_starts(self._X, roles, log, stacklevel=2)
         else:
             X = transform(unwrap(policy)[0], self._X)
-            log = read_table(X, roles, propensities=self._behavior, duration_unit=self._unit)
+            log = read_table(
+                X, roles, propensities=self._behavior, duration_unit=self._unit, to_judge=True
+            )
         warn_if_unordered(log, stacklevel=2)
+        warn_if_repeated(log, stacklevel=2)
         require_rewards(log)
         return log
 
@@ -332,10 +348,10 @@ class PolicyLogs:
     @cached_property
     def fitted_q(self) -> FittedQ:
         """The measurements made ready to be asked about policies."""
-        log = self.measurements.log
-        refuse_false_propensities_of_all(log, self._behavior)
+        measured = self._judged_on()
+        refuse_false_propensities_of_all(measured.log, self._behavior)
         return fitted_q(
-            self.measurements,
+            measured,
             horizon=self._horizon,
             gamma=self._gamma,
             regressor=self._regressor,

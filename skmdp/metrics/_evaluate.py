@@ -139,12 +139,13 @@ def evaluate_policy(
     ------
     ValueError, TypeError
         If the log cannot be read, has no rewards, or no episodes for a method that needs them; if a
-        unit is named of durations that are numbers; if a propensity is not in (0, 1], or
-        propensities contradict the actions that were logged; if there are too few resamples for an
-        interval; if a mapping lacks a state that ``X`` acts in; if a hand-written policy answers an
-        action that ``X`` never logs, with ``"fqe"`` any policy; if probabilities do not sum to one;
-        if ``X`` lacks a column that the policy was learned from; if a method that needs states is
-        asked of a policy that makes none of measurements.
+        unit is named of durations that are numbers; if rewards are too large to be squared, above
+        1e70, or all too small, below 1e-70; if a propensity is not in (0, 1], or propensities
+        contradict the actions that were logged; if there are too few resamples for an interval; if
+        a mapping lacks a state that ``X`` acts in; if a hand-written policy answers an action that
+        ``X`` never logs, with ``"fqe"`` any policy; if probabilities do not sum to one; if ``X``
+        lacks a column that the policy was learned from; if a method that needs states is asked of a
+        policy that makes none of measurements.
 
     Warns
     -----
@@ -157,7 +158,9 @@ def evaluate_policy(
         episodes do not show, or knows of no episodes; if methods disagree by more than their
         errors; if ``X`` is the log that the policy was learned from, or holds pieces of its
         episodes; if there is one episode only, so that there is no interval; if a mapping names
-        states that ``X`` never acts in; if the rows of episodes do not follow one another.
+        states that ``X`` never acts in; if the rows of episodes do not follow one another; if what
+        is given as next states is none, as where columns are swapped; if more episodes are there
+        twice, under different names, than are alike by chance.
 
     See Also
     --------
@@ -201,12 +204,14 @@ def evaluate_policy(
     half or a quarter as many blocks would miss of it, or three times what rows next to each other
     in time in a state show that all blocks miss, plus two times what blocks add to the error.
     ``is_better`` asks for more than that. Episodes are looked at in the order in which ``X`` holds
-    them and in that of their first steps, rows by their place in the episode and, where they differ
-    between episodes, by the steps themselves: dates, or numbers that count on; and by both at once,
-    in up to 60 blocks of time within up to 6 of places. The episodes of a lazy table are in the
-    order of their first steps, those that start at one step in that of their labels, in 40 blocks,
-    and nothing is looked at by both at once, and no row beside those next to it. Changes faster
-    than that go unnoticed, and so does an order of time that neither rows nor steps tell.
+    them and in that of their first steps; of steps that are dates, in the latter alone, so that it
+    does not matter how rows lie, unless all episodes begin at one date. Rows are looked at by
+    their place in the episode and, where they differ between episodes, by the steps themselves:
+    dates, or numbers that count on; and by both at once, in up to 60 blocks of time within up to 6
+    of places. The episodes of a lazy table are in the order of their first steps, those that start
+    at one step in that of their labels, in 40 blocks, and nothing is looked at by both at once, and
+    no row beside those next to it. Changes faster than that go unnoticed, and so does an order of
+    time that neither rows nor steps tell.
 
     Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
     of rows, which are too small if what the states do not hold makes the rows of an episode alike:
@@ -311,6 +316,7 @@ def _result(
         mean_return=logs.mean_return,
         n_episodes=logs.n_episodes,
         lacks_episodes=logs.lacks_episodes,
+        leads_astray=logs.leads_astray,
         zero_weight_share=shared["zero_weight_share"],
         untried_share=shared["untried_share"],
         thin_share=shared["thin_share"],

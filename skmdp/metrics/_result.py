@@ -34,6 +34,9 @@ class PolicyEvaluation:
         Whether rows lead on to others, but the log does not tell which belong to one episode (a
         lazy table needs a column of steps for that, too). Then errors are those of rows, which are
         too small where the rows of an episode are alike, and nothing is called better.
+    leads_astray : bool
+        Whether what the log gives as next states seems to be none, as where the columns of state
+        and action are swapped; a warning tells what shows it. Then nothing is called better.
     zero_weight_share : float
         Share of the episodes in which the policy would not have decided as was logged at some
         step, so that importance methods do not use them. NaN where none was asked for.
@@ -72,12 +75,12 @@ class PolicyEvaluation:
     drift_gain : float
         How much of the difference to the logged policy may be due to changes over time of what rows
         were paid or led to, be it over the episodes, in the order in which ``X`` holds them or in
-        that of their first steps, or over their steps: an action that was logged more often in good
-        times looks better than it is. Next to 0 where actions were taken as often early as late;
-        infinite where its actions were logged at other times than the others; NaN where rows lead
-        on and episodes are unknown, and for decisions of a lazy table without them. The episodes of
-        one, which are only known with steps, are in the order of their first steps, then in that of
-        their labels.
+        that of their first steps (of dates, in the latter alone), or over their steps: an action
+        that was logged more often in good times looks better than it is. Next to 0 where actions
+        were taken as often early as late; infinite where its actions were logged at other times
+        than the others; NaN where rows lead on and episodes are unknown, and for decisions of a
+        lazy table without them. The episodes of one, which are only known with steps, are in the
+        order of their first steps, then in that of their labels.
     horizon_time : float or None
         Where decisions take time and episodes were cut off: the time T of the longest of them, the
         mean of the times for which the policy is followed in the share c of the cases. None where
@@ -108,6 +111,7 @@ class PolicyEvaluation:
     mean_return: float
     n_episodes: int | None
     lacks_episodes: bool
+    leads_astray: bool
     zero_weight_share: float
     untried_share: float
     thin_share: float
@@ -187,6 +191,7 @@ class PolicyEvaluation:
             drift=self.drift_gain,
             n_episodes=self.n_episodes,
             lacks_episodes=self.lacks_episodes,
+            leads_astray=self.leads_astray,
         )
 
     @property
@@ -197,9 +202,9 @@ class PolicyEvaluation:
         ``"fqe"`` that and ``unsupported_cost``), and less than 10 % of the policy's decisions lack
         support: for ``"fqe"`` those that the log hardly ever takes, for the other methods those
         with fewer than five rows. False otherwise, also where nothing is known, below 20 episodes,
-        if the log ``lacks_episodes``, or where it is not known how long more than 1 % of the
-        decisions took. The interval is that of ``"fqe"`` if it was asked for, else that of
-        ``"dm"``, else that of the first method.
+        if the log ``lacks_episodes`` or ``leads_astray``, or where it is not known how long more
+        than 1 % of the decisions took. The interval is that of ``"fqe"`` if it was asked for, else
+        that of ``"dm"``, else that of the first method.
         """
         return self._verdict.is_better
 

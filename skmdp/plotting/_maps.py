@@ -14,7 +14,7 @@ from skmdp._pipelines import transform, unwrap
 from skmdp._policy import fitted_policy, has_policy, read_states
 from skmdp._typing import Array, Bools, Floats, Integers
 from skmdp.ensemble import PolicyBagging
-from skmdp.plotting._drawing import as_pandas, axes, named, palette, pyplot
+from skmdp.plotting._drawing import LINE_HEIGHT, as_pandas, axes, named, palette, pyplot
 from skmdp.plotting._fitting import BESIDE, drawable, legend_of, settle, written
 
 # Points of the map along each side, and cells at most where values lie on a grid.
@@ -23,6 +23,8 @@ RESOLUTION, MOST_CELLS = 120, 240
 ROUNDING = 1e-6
 NOT_LOGGED = "not in the log"
 OPACITY = 0.55
+# Inches that a cell takes at least, in a new figure.
+CELL = 0.04
 
 
 class PolicyMapDisplay:
@@ -164,7 +166,9 @@ class PolicyMapDisplay:
 
         actions, columns = drawable(self.actions), drawable(named(self.names))
         colours, told = palette(self.advised[self.advised >= 0], actions)
-        ax = axes("PolicyMapDisplay", ax, max(12, len(told) + 3), beside=actions)
+        n_lines = max(12, len(told) + 3, round(CELL * len(self.y) / LINE_HEIGHT))
+        width = max(6.4, CELL * len(self.x))
+        ax = axes("PolicyMapDisplay", ax, n_lines, width, beside=actions)
         ax.pcolormesh(
             _edges(self.x),
             _edges(self.y),
@@ -178,9 +182,7 @@ class PolicyMapDisplay:
         if self.is_logged is not None and not self.is_logged.all():
             marks.append(self._hatch(ax))
         if self.points is not None:
-            ax.plot(
-                *self.points.T, linestyle="", marker=".", markersize=2, color="black", alpha=0.3
-            )
+            ax.plot(*self.points.T, "k.", markersize=self._size_of_dots(ax), alpha=0.3)
         names = [name for _, name in told]
         ax.set_xlabel(written(columns)[0])
         ax.set_ylabel(written(columns)[1])
@@ -192,6 +194,11 @@ class PolicyMapDisplay:
         settle(ax, "What is advised", write)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _size_of_dots(self, ax: Any) -> float:
+        """Return the size of dots, in points, that leave cells of a grid to be seen."""
+        sides = (ax.bbox.width / len(self.x), ax.bbox.height / len(self.y))
+        return float(min(2.0, 0.6 * min(sides) * 72 / ax.figure.figure.dpi))
 
     def _hatch(self, ax: Any) -> Any:
         """Hatch the cells where the log has no decisions, and return a sample of it."""

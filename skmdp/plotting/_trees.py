@@ -143,7 +143,7 @@ class PolicyTreeDisplay:
                 fontsize=FONT_SIZE,
                 ax=ax,
             )
-            return _shrink(boxes, ax, n_leaves, len(actions))
+            return _shrink(boxes, ax, len(actions))
 
         title = f"The policy as a tree, which answers alike in {self.fidelity:.1%} of the rows"
         settle(ax, title, write)
@@ -151,21 +151,32 @@ class PolicyTreeDisplay:
         return self
 
 
-def _shrink(boxes: list[Any], ax: Any, n_leaves: int, n_actions: int) -> bool:
+def _shrink(boxes: list[Any], ax: Any, n_actions: int) -> bool:
     """Let the boxes of a tree stand side by side; tell whether they can be read.
 
     Of many actions the share of each is left out.
     """
+    from matplotlib.text import Text
+
     widest = 1.0
     for box in boxes:
         lines = box.get_text().split("\n")
         if n_actions > FEW_ACTIONS and len(lines) > 2:
             box.set_text("\n".join([*lines[: 2 if "<=" in lines[0] else 1], lines[-1]]))
-        widest = max(widest, box.get_window_extent().width)
-    size = min(FONT_SIZE, 0.9 * FONT_SIZE * ax.bbox.width / (n_leaves + 1) / widest)
+        # The words alone: with its arrow, a box is as wide as the way to the one above.
+        widest = max(widest, Text.get_window_extent(box).width)
+    size = min(FONT_SIZE, 0.85 * FONT_SIZE * ax.bbox.width * _least_gap(boxes) / widest)
     for box in boxes:
         box.set_fontsize(max(size, LEAST_SIZE))
     return bool(size >= LEGIBLE_SIZE)
+
+
+def _least_gap(boxes: list[Any]) -> float:
+    """Return how far apart boxes beside each other are at least, as a share of the axes' width."""
+    x, y = np.array([box.xyann for box in boxes]).T
+    order = np.lexsort((x, y.round(6)))
+    gaps = np.diff(x[order])[np.diff(y[order].round(6)) == 0]
+    return float(gaps.min(initial=1.0))
 
 
 def _as_numbers(table: pd.DataFrame) -> pd.DataFrame:

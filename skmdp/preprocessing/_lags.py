@@ -16,9 +16,9 @@ from skmdp._log.frames import Table, as_table
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, NUMERIC_KINDS, LabelColumn, match_kind, natural
+from skmdp._log.links import MOST_UNLINKED
 from skmdp._log.missing import require_complete
 from skmdp._log.numbers import find_steps, read_flags
-from skmdp._log.oddities import MOST_UNLINKED
 from skmdp._log.order import (
     NO_ROW,
     episode_order,

@@ -1,0 +1,192 @@
+"""Copies in a log: rows that follow themselves, and episodes that came in under another name.
+
+Two episodes may be alike by chance. Let what an episode holds be drawn so often as a number of
+Poisson's law tells, with any mean m, as of independent episodes. Then E[(1 - m)^2 m exp(-m)] >= 0,
+so of all that episodes hold, the numbers n_k of what is seen k times are expected to satisfy
+
+    n_1 + 6 n_3 >= 4 n_2
+
+whatever the means are, in short episodes of few labels as in long ones of fractions. Where each
+episode is there twice, n_1 and n_3 are 0. (If fewer than a third of the episodes have a copy, this
+does not show.) Single rows of labels, and whole numbers, are left out: a trial may have been
+planned to hold each twice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skmdp._log.episodes import Transitions
+from skmdp._log.refusals import doubt
+from skmdp._typing import Array, Bools, Integers
+
+# A log is called doubled on at least so many copies; so many episodes are looked at first.
+FEWEST_COPIES = 20
+FIRST_EPISODES = 50
+# Standard errors by which more is seen twice than chance allows for, and episodes to be looked at.
+SURE = 4.0
+ENOUGH_EPISODES = 2_000
+# Odd numbers that spread bits.
+_SPREAD_OF_32 = np.uint32(0x9E3779B1)
+_SPREAD, _PLACE = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0x9E3779B97F4A7C15)
+
+
+def warn_if_doubled(log: Transitions, *, stacklevel: int) -> None:
+    """Warn if all rows occur twice where next states are read off the following row."""
+    if log.next_states_given or log.episode_lengths is None or log.has_gaps:
+        return
+    for copies in ("row", "episode"):
+        if _all_occur_twice(log, copies, FIRST_EPISODES) and _all_occur_twice(log, copies, None):
+            doubt(
+                f"Every {copies} of X seems to occur twice, one copy after the other, so rows lead "
+                "to their own copies: next states are read off the following row. Drop the copies "
+                "where they came in (a file read twice, a join), or read a column step beside the "
+                "others: drop_duplicates() then drops the copies and nothing else.",
+                "doubled",
+                remedy={"copies": copies},
+                stacklevel=stacklevel + 1,
+            )
+            return
+
+
+def _all_occur_twice(log: Transitions, copies: str, n_episodes: int | None) -> bool:
+    """Tell whether each row, or the rows of each episode, are followed by a copy of themselves.
+
+    The last row of an episode may be missing, as it is left out of the log where it is truncated.
+    """
+    assert log.episode_lengths is not None
+    lengths = log.episode_lengths[log.episode_lengths > 0][:n_episodes]
+    if not log.n_truncated and (lengths % 2).any():
+        return False
+    episode = np.repeat(np.arange(len(lengths)), lengths)
+    position = np.arange(len(episode)) - (np.cumsum(lengths) - lengths)[episode]
+    if copies == "row":
+        distance = np.ones_like(lengths)
+        is_original = position % 2 == 0
+    else:
+        distance = (lengths + 1) // 2
+        is_original = position < distance[episode]
+    has_copy = position + distance[episode] < lengths[episode]
+    rows = np.flatnonzero(is_original & has_copy)
+    if len(rows) < FEWEST_COPIES or not _are_equal(log, rows, rows + distance[episode[rows]]).all():
+        return False
+    # What always repeats itself is no copy: rows must differ from those after their copies, and
+    # episodes from one another.
+    if copies == "row":
+        nexts = rows[position[rows] + 2 < lengths[episode[rows]]]
+        return bool(np.count_nonzero(~_are_equal(log, nexts + 1, nexts + 2)) >= FEWEST_COPIES / 2)
+    model = np.minimum(position[rows], lengths[0] - 1)  # the same rows of the first episode
+    return bool(np.count_nonzero(~_are_equal(log, rows, model)) >= FEWEST_COPIES / 2)
+
+
+def _are_equal(log: Transitions, rows: Integers, others: Integers) -> Bools:
+    """Tell which rows have the state, action and reward of the others, all (n,)."""
+    equal = np.ones(len(rows), dtype=bool)
+    for column in (log.state_codes, log.action_codes, log.rewards):
+        if column is not None:
+            equal &= column[rows] == column[others]
+    return equal
+
+
+# ----------------------------------------------------------------------- episodes of another name
+
+
+def warn_if_repeated(log: Transitions, *, stacklevel: int) -> None:
+    """Warn if more episodes are alike in all of their rows than chance would make so."""
+    if log.episode_lengths is None or log.has_gaps or not len(log.state_codes):
+        return
+    if not _more_than_chance(_times_seen(log, ENOUGH_EPISODES)):
+        return
+    once, twice, thrice = _times_seen(log)
+    doubt(
+        f"Of the episodes of X, {twice} are there twice under different names, alike in all of "
+        f"their rows, but only {once} once and {thrice} three times, which is no chance. X "
+        "seems to hold copies, as of an export joined to itself. They tell nothing new, but make "
+        "intervals too narrow, so that a policy is called better too easily. Drop them where they "
+        "came in.",
+        "repeated",
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _more_than_chance(times_seen: Integers) -> bool:
+    """Tell whether more is seen twice than so much seen once and three times goes with."""
+    once, twice, thrice = times_seen
+    excess = 4 * twice - once - 6 * thrice
+    error = np.sqrt(16 * twice + once + 36 * thrice)
+    return bool(twice >= FEWEST_COPIES and excess > SURE * error)
+
+
+def _times_seen(log: Transitions, enough: float = np.inf) -> Integers:
+    """Return how much of what episodes hold is seen once, twice, and three times, (3,).
+
+    Of many episodes ``enough`` are looked at, with all that may be like them.
+    """
+    assert log.episode_lengths is not None
+    lengths = log.episode_lengths[log.episode_lengths > 0]
+    last = np.cumsum(lengths) - 1
+    # What is soon known tells most episodes apart: the last row, and then the first.
+    known = log.state_codes[last] * np.int32(len(log.actions)) + log.action_codes[last]
+    some = _few(known.view(np.uint32) * _SPREAD_OF_32, enough)
+    some = some[_may_be_copies(log, last[some], lengths[some])]
+    last, lengths = last[some], lengths[some]
+    known = _mixed(_bits(known[some]), _bits(lengths))
+    for rows in (last, last - lengths + 1):
+        for column in (log.state_codes, log.action_codes, log.rewards):
+            if column is not None:
+                known = _mixed(known, _bits(column[rows]))
+    some = _few(known, enough)
+    last, lengths, known = last[some], lengths[some], known[some]
+    ordered = np.sort(known)
+    may_be = np.isin(known, ordered[1:][ordered[1:] == ordered[:-1]])
+    times = np.ones(np.count_nonzero(~may_be), dtype=np.intp)
+    if may_be.any():
+        hashes = _hashes(log, last[may_be], lengths[may_be])
+        times = np.append(times, np.unique(hashes, return_counts=True)[1])
+    return np.bincount(np.minimum(times, 4), minlength=5)[1:4]
+
+
+def _may_be_copies(log: Transitions, last: Integers, lengths: Integers) -> Bools:
+    """Tell which episodes hold more than a single row of labels, of which somebody may want two."""
+    several = lengths > 1
+    return several if log.rewards is None else several | (log.rewards[last] % 1 != 0)
+
+
+def _few(keys: Array, enough: float) -> Integers:
+    """Return where about ``enough`` of the keys are, of any bits, and all that equal them."""
+    if len(keys) <= enough:
+        return np.arange(len(keys))
+    most = keys.dtype.type(np.iinfo(keys.dtype).max * (enough / len(keys)))
+    return np.flatnonzero(keys <= max(most, keys.min()))
+
+
+def _hashes(log: Transitions, last: Integers, lengths: Integers) -> Array:
+    """Return a number for each of some episodes that all of their rows tell, in their order.
+
+    They are those of so many rows that end with the ``last``.
+    """
+    first = np.cumsum(lengths) - lengths
+    place = np.arange(lengths.sum()) - np.repeat(first, lengths)
+    rows = np.repeat(last - lengths + 1, lengths) + place
+    durations = None if log.durations is None else log.durations.numbers
+    columns = (log.state_codes, log.action_codes, log.next_codes, log.rewards, log.step, durations)
+    found = _bits(place) * _PLACE
+    for column in columns:
+        if column is not None:
+            found = _mixed(found, _bits(column[rows]))
+    return np.add.reduceat(found, first)
+
+
+def _bits(values: Array) -> Array:
+    """Return numbers as 64 bits each, which are the same where these are."""
+    if values.dtype.kind == "f":
+        return np.asarray(values + 0.0, dtype=np.float64).view(np.uint64)  # one 0, not two
+    return values.astype(np.uint64)
+
+
+def _mixed(found: Array, bits: Array) -> Array:
+    """Return 64 bits that hang on all of both, (n,)."""
+    mixed = (found ^ bits) * _SPREAD
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _SPREAD
+    return mixed ^ (mixed >> np.uint64(29))

@@ -1,0 +1,162 @@
+"""Whether rows lead to the rows after them, where next states are given.
+
+What cannot be told: rows of an episode in a wrong order where next states are read off the
+following row (what follows then does not depend on the state, as may be so in a true log).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skmdp._log.copies import warn_if_doubled
+from skmdp._log.episodes import Transitions
+from skmdp._log.labels import MISSING, UNKNOWN
+from skmdp._log.refusals import doubt
+from skmdp._messages import shown
+from skmdp._typing import Bools, Codes, Integers
+
+# Share of rows that may lead elsewhere than to the next one: logs have gaps.
+MOST_UNLINKED = 0.01
+
+# Rows, not the last of their episode, below which nothing is said of where they lead all together.
+# They lead astray if hardly any leads to the state of the row after it, and so many to states that
+# are never acted in: where rows are only out of order, or drawn from episodes, others act in them.
+FEWEST_ROWS = 20
+NEVER_ACTED_IN = 0.8
+# State and action are swapped if next states agree with the actions of the rows after them at least
+# so far, and with the states at most so far. Agreement is 1 if they are always the same, and 0 if
+# they are as often as chance has it: states and actions may both be the numbers 0 and 1.
+AGREES = 0.8
+DISAGREES = 0.5
+
+
+def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
+    """Warn if rows do not lead to the rows after them, as when they were shuffled or doubled."""
+    warn_if_doubled(log, stacklevel=stacklevel + 1)
+    if not _has_links(log) or warn_if_astray(log, stacklevel=stacklevel + 1):
+        return
+    broken, n_inside = _count_broken(log)
+    if broken > MOST_UNLINKED * n_inside:
+        doubt(
+            f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
+            "next row of its episode, so the first states of the episodes and the row before each "
+            "row are not known. If rows are out of order, sort them or name the column that "
+            "orders them with step=...; if rows occur twice, drop the copies; if a splitter drew "
+            "single rows, split by episode with EpisodeKFold.",
+            "unlinked",
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _has_links(log: Transitions) -> bool:
+    """Tell whether next states can be compared with the states of the rows after them."""
+    return log.next_states_given and log.episode_lengths is not None and not log.has_gaps
+
+
+def rows_that_lead_on(log: Transitions) -> tuple[Bools, Bools]:
+    """Return which rows have a row after them in their episode, and which lead to its state.
+
+    Both are (n - 1,), without the last row. The log has episodes.
+    """
+    leads_on: Bools = log.next_codes[:-1] == log.state_codes[1:]
+    is_inside = np.ones(len(leads_on), dtype=bool)
+    is_inside[_last_rows(log)] = False
+    return is_inside, leads_on
+
+
+def _last_rows(log: Transitions) -> Integers:
+    """Return the last row of each episode, but of the last one."""
+    assert log.episode_lengths is not None
+    lengths = log.episode_lengths[log.episode_lengths > 0]  # none of truncated rows only
+    return np.cumsum(lengths)[:-1] - 1
+
+
+def _count_broken(log: Transitions) -> tuple[int, int]:
+    """Count the rows that do not lead to the row after them in their episode, and all with one."""
+    last = _last_rows(log)
+    differs = log.next_codes[:-1] != log.state_codes[1:]
+    broken = np.count_nonzero(differs) - np.count_nonzero(differs[last])
+    return int(broken), len(differs) - len(last)
+
+
+# ------------------------------------------------------------------------- columns that are others
+
+
+def warn_if_astray(log: Transitions, *, stacklevel: int) -> bool:
+    """Warn if what is given as next states is none, and tell whether that is so."""
+    found = _how_astray(log)
+    if found is None:
+        return False
+    kind, what = found
+    state, action = log.states.names, log.actions.names
+    if kind == "swapped":
+        doubt(
+            f"Columns {shown(state[0])} and {shown(action[0])} seem to be swapped: {what}. If so, "
+            f"say state={shown(action[0])}, action={shown(state[0])}, and next_state=... as well.",
+            kind,
+            (*state, *action),
+            stacklevel=stacklevel + 1,
+        )
+    else:
+        doubt(
+            f"What X gives as next states seems to be none: {what}. So each row counts as an end. "
+            "Name the columns that hold the state and what it was after the action, state=... and "
+            "next_state=..., or leave out the latter to read it off the next row. If each row is a "
+            "decision of its own, give each an episode of its own.",
+            kind,
+            state,
+            stacklevel=stacklevel + 1,
+        )
+    return True
+
+
+def leads_astray(log: Transitions) -> bool:
+    """Tell whether what is given as next states is none, so that nothing follows from the log."""
+    return _how_astray(log) is not None
+
+
+def _how_astray(log: Transitions) -> tuple[str, str] | None:
+    """Return in which way next states are none, and what shows it; None if they may be some."""
+    if not _has_links(log):
+        return None
+    broken, n_inside = _count_broken(log)
+    if n_inside < FEWEST_ROWS or broken <= MOST_UNLINKED * n_inside:  # as in most logs
+        return None
+    is_inside, leads_on = rows_that_lead_on(log)
+    rows = np.flatnonzero(is_inside & (log.next_codes[:-1] != MISSING))
+    n, n_on = len(rows), int(np.count_nonzero(leads_on[rows]))
+    if n < FEWEST_ROWS:
+        return None
+    nexts = log.next_codes[rows]
+    n_labels = len(log.states)
+    if _agreement(nexts, log.state_codes[rows + 1], n_labels) <= DISAGREES:
+        following = _as_states(log)[log.action_codes[rows + 1]]
+        if _agreement(nexts, following, n_labels) >= AGREES:
+            return "swapped", (
+                f"the next state of a row is the action of the next row of its episode in "
+                f"{np.count_nonzero(nexts == following)} of {n} places, and its state in {n_on}"
+            )
+    acted = np.zeros(n_labels, dtype=bool)
+    acted[log.state_codes] = True
+    n_lost = int(np.count_nonzero(~acted[nexts]))
+    if n_on <= MOST_UNLINKED * n and n_lost >= NEVER_ACTED_IN * n:
+        return "astray", (
+            f"it is the state of the next row of its episode in {n_on} of {n} places, and in "
+            f"{n_lost} a state that is never acted in"
+        )
+    return None
+
+
+def _as_states(log: Transitions) -> Codes:
+    """Return the number of each action among the states, UNKNOWN if it is none, (n_actions,)."""
+    if log.states.kinds != log.actions.kinds:
+        return np.full(len(log.actions), UNKNOWN, dtype=np.int32)
+    return log.states.encode_values(log.actions.as_columns()[0])
+
+
+def _agreement(codes: Codes, others: Codes, n_labels: int) -> float:
+    """Return how far two columns of codes, (n,), agree beyond chance: 1 wholly, 0 not at all."""
+    shares = [np.bincount(column + 1, minlength=n_labels + 1) for column in (codes, others)]
+    by_chance = float(shares[0] @ shares[1]) / len(codes) ** 2
+    agrees = float(np.mean(codes == others))
+    return (agrees - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0
