@@ -19,7 +19,6 @@ from skmdp._log.index import LabelIndex, index_labels
 from skmdp._log.labels import MISSING, LabelColumn
 from skmdp._log.lots import Lots
 from skmdp._log.marks import EpisodeMarks
-from skmdp._log.numbers import require_powers
 from skmdp._log.order import (
     NO_ROW,
     RowNumbers,
@@ -31,6 +30,7 @@ from skmdp._log.order import (
     require_steps,
 )
 from skmdp._log.roles import FROM_STEPS, Roles
+from skmdp._log.sizes import require_powers
 from skmdp._typing import Bools, Codes, Floats
 
 

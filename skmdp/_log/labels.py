@@ -212,3 +212,11 @@ def as_integers(column: LabelColumn) -> LabelColumn:
     if (np.abs(values) >= EXACT_FLOAT).any():
         return column
     return LabelColumn(column.name, "int", column.codes, values.astype(np.int64))
+
+
+def hash_labels(column: LabelColumn) -> npt.NDArray[np.uint64]:
+    """Return a hash of each value of a column, (n_values,)."""
+    values = column.values
+    if values.dtype == object and column.kind != "str":
+        values = np.array([str(value) for value in values], dtype=object)
+    return np.asarray(pd.util.hash_array(values, categorize=False))

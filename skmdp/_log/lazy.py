@@ -28,7 +28,7 @@ from skmdp._log.labels import MISSING, join_columns
 from skmdp._log.lots import Lots, deal
 from skmdp._log.marks import MOST_EPISODES, EpisodeMarks
 from skmdp._log.missing import nothing_counts
-from skmdp._log.numbers import require_powers, require_weights
+from skmdp._log.numbers import require_weights
 from skmdp._log.reading import no_rows
 from skmdp._log.roles import (
     Roles,
@@ -37,6 +37,7 @@ from skmdp._log.roles import (
     nothing_follows,
     warn_of_near_names,
 )
+from skmdp._log.sizes import require_powers
 from skmdp._log.spread import find_scale, spread_of
 from skmdp._log.steps import with_steps
 from skmdp._log.taken import Taken, Times, find_taken, with_durations

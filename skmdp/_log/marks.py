@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from skmdp._log.labels import LabelColumn
+from skmdp._log.labels import LabelColumn, hash_labels
 from skmdp._typing import Integers
 
 # Hashing more names than these would be felt in fit.
@@ -57,14 +56,6 @@ class EpisodeMarks:
             hashes, others.hashes, assume_unique=True, return_indices=True
         )
         return len(shared) / max(len(hashes), 1), self.n_rows[here], others.n_rows[there]
-
-
-def hash_labels(column: LabelColumn) -> npt.NDArray[np.uint64]:
-    """Return a hash of each value of a column, (n_values,)."""
-    values = column.values
-    if values.dtype == object and column.kind != "str":
-        values = np.array([str(value) for value in values], dtype=object)
-    return np.asarray(pd.util.hash_array(values, categorize=False))
 
 
 def _smallest(hashes: npt.NDArray[np.uint64], n_rows: Integers) -> EpisodeMarks:

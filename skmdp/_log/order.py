@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from skmdp._log.labels import LabelColumn
-from skmdp._log.marks import hash_labels
+from skmdp._log.labels import LabelColumn, hash_labels
 from skmdp._log.refusals import refusal
 from skmdp._messages import shown
 from skmdp._typing import Bools, Codes, Floats, Name
