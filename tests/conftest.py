@@ -5,6 +5,9 @@ import os
 # scikit-learn skips its array API check unless this is set before scipy is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("MPLBACKEND", "agg")
+# Where each core has a process that runs tests, further threads would take it from others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # obeyed by BLAS, too
 
 import numpy as np
 import pytest
