@@ -16,7 +16,7 @@ from hypothesis import settings
 # What passes on one machine passes on the next: examples are the same in every run. The nightly
 # profile draws new ones.
 settings.register_profile("gate", max_examples=100, deadline=None, derandomize=True)
-settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=5000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
