@@ -1,5 +1,6 @@
 """Settings that must hold before anything is imported."""
 
+import gc
 import os
 
 # scikit-learn skips its array API check unless this is set before scipy is imported.
@@ -25,3 +26,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 def pytest_runtest_setup():
     """What is drawn without a ``random_state`` is the same in every run, too."""
     np.random.seed(0)  # noqa: NPY002  The generator that scikit-learn draws from by default.
+
+
+def pytest_collection_finish():
+    """What is there by now stays: it is not to be gone through for garbage again and again."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 10)
