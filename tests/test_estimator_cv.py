@@ -35,8 +35,7 @@ from skmdp.solvers import EndlessLoopError
 
 UNKNOWN = pytest.mark.filterwarnings("ignore:.*not seen in fit:UserWarning")
 NO_GAIN = pytest.mark.filterwarnings("ignore:No gain over the logged policy:UserWarning")
-VARIANTS = [
-    MarkovPolicyCV(),
+VARIANTS = [  # the one by default is asked below
     MarkovPolicyCV(gamma=1, min_counts=[0, 2], prior_strengths=[0, 1], random_state=0),
     MarkovPolicyCV(require_gain=True, handle_unknown="nearest"),
 ]
