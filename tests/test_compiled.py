@@ -61,7 +61,7 @@ def interpreted(patch):
         patch.setattr(module, "ONE", 1)
     patch.setattr(module, "FOUR", 4)
     for module, names in (
-        (kernels, [*LOOPS, "count_near"]),
+        (kernels, [*LOOPS, "pair_values", "choose"]),
         (order, LOOPS_OF_ORDER),
         (paths, LOOPS_OF_PATHS),
         (core, LOOPS_OF_CORE),
@@ -686,10 +686,13 @@ def test_no_waves_where_states_lead_anywhere_or_stay_in_the_order_given():
     assert ArrayPolicy(mdp.restrict(mdp.first_pairs), 0.9).wave(np.zeros(400)) is None
 
 
-@given(PROCESSES, st.sampled_from([0.5, 0.95]), st.floats(1e-12, 1.0), st.booleans())
-def test_what_is_undecided_is_counted_as_by_whole_arrays(mdp, gamma, bound, has_dropped):
+@given(PROCESSES, st.sampled_from([0.5, 0.95]), st.floats(1e-12, 1.0), st.booleans(), st.booleans())
+def test_what_is_undecided_is_counted_as_by_whole_arrays(mdp, gamma, bound, has_dropped, is_few):
     with pytest.MonkeyPatch.context() as patch:
         compile_all(patch)
+        patch.setattr("skmdp.solvers._compiled_pairs.FEW_CLOSE", 10**6 if is_few else 0)
+        if is_few:
+            patch.setattr(compiled, "TIES", "a module that is not loaded")
         patch.setattr("skmdp.solvers._search.MOST_LEFT", 1.0)
         search = Search(mdp, gamma, discount(mdp, gamma))
         for _ in range(8 if has_dropped else 1):

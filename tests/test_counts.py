@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -165,6 +167,20 @@ def test_margins_sum_to_the_total():
     by_state = counts.state_matrix(counts.weights)
     assert_allclose(by_state.sum(axis=1), counts.state_weights)
     assert by_state.has_canonical_format
+    led_to = np.searchsorted(by_state.indptr, counts.successor_place, side="right") - 1
+    assert_array_equal(led_to, counts.pair_state[counts.triple_pair])
+    assert_array_equal(by_state.indices[counts.successor_place], counts.next_states)
+
+
+def test_only_the_sums_are_stored():
+    counts = count([(0, 0, 1, 1.0, 0), (0, 1, 1, 1.0, 2), (1, 0, -1, 1.0, 0)])
+    fresh = pickle.dumps(counts)
+    before = counts.state_matrix(counts.weights).toarray()
+    assert len(counts.successor_place) == len(counts.triple_pair)
+    assert pickle.dumps(counts) == fresh
+    again = pickle.loads(fresh)
+    assert again.n_rows is again.weights
+    assert_array_equal(again.state_matrix(again.weights).toarray(), before)
 
 
 def test_find_pairs():

@@ -200,6 +200,18 @@ def test_prior_strength_equals_its_definition(weighted_rows):
     assert choose_prior_strength(counts) == brute_force_strength(expected)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e40], ids=["alike", "some weigh far more"])
+def test_prior_strength_of_many_single_rows(scale):
+    rng = np.random.default_rng(0)
+    rows = [tuple(row) for row in rng.integers([0, 0, -1], [30, 3, 30], size=(400, 3)).tolist()]
+    weights = rng.choice([0.5, 1.25, 2.0], size=len(rows))
+    weights[::4] *= scale
+    counts = count(rows, weights, 30, 3)
+    assert np.count_nonzero(counts.n_rows == 1) > 300
+    expected = brute_force_likelihoods(rows, weights)
+    assert_allclose(log_likelihoods(counts), list(expected.values()), rtol=1e-12)
+
+
 @pytest.mark.parametrize("n", [10, 100, 1000, 10_000])
 def test_one_odd_row_moves_the_strength_by_a_bounded_amount(n):
     """A successor that nothing else led to is no proof that the action does not matter."""

@@ -59,6 +59,10 @@ class TransitionCounts:
     discount_squares: Floats | None = None  # (n_triples,) weighted sums of squares, where kept
     reward_discounts: Floats | None = None  # (n_triples,) weighted sums of products, where kept
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What follows from the sums is found again where it is needed, rather than stored.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @property
     def following(self) -> Floats:
         """Weights, each row times how far it discounts what follows it, (n_triples,)."""
@@ -133,14 +137,38 @@ class TransitionCounts:
 
     def state_matrix(self, per_triple: Floats) -> Any:
         """Return sums over what was done, such as N(s, s'), as CSR (n_states, n_states + 1)."""
+        order, begins, pattern, _ = self._by_successor
         shape = (self.n_states, self.n_states + 1)
-        # Triples are sorted by state, so they are this matrix already, with successors repeated.
-        matrix = csr_array(
-            (per_triple.copy(), self.next_states.copy(), self.indptr[self._pairs_before]),
-            shape=shape,
+        return csr_array((np.add.reduceat(per_triple[order], begins), *pattern), shape=shape)
+
+    @cached_property
+    def successor_place(self) -> Integers:
+        """Position of each triple's entry in ``state_matrix``, (n_triples,)."""
+        order, _, _, is_new = self._by_successor
+        place = np.empty_like(order)
+        place[order] = np.cumsum(is_new, dtype=order.dtype) - 1
+        return place
+
+    @cached_property
+    def _by_successor(self) -> tuple[Integers, Integers, tuple[Integers, Integers], Bools]:
+        """Triples by state and next state; where these begin; their pattern; what is such a place.
+
+        The pattern is that of ``state_matrix``: its columns, and where its rows begin.
+        """
+        n = len(self.next_states)
+        row_at = self.indptr[self._pairs_before]
+        # Triples are sorted by state, so they are rows already, with successors repeated.
+        numbered = csr_array(
+            (np.arange(n, dtype=row_at.dtype), self.next_states.copy(), row_at),
+            shape=(self.n_states, self.n_states + 1),
         )
-        matrix.sum_duplicates()
-        return matrix
+        numbered.sort_indices()
+        is_new = np.ones(n, dtype=bool)
+        is_new[1:] = numbered.indices[1:] != numbered.indices[:-1]
+        is_new[row_at[row_at < n]] = True
+        begins = np.flatnonzero(is_new)
+        indptr = np.append(0, np.cumsum(is_new))[row_at].astype(row_at.dtype)
+        return numbered.data, begins, (numbered.indices[begins], indptr), is_new
 
     def state_shares(self, per_triple: Floats) -> Any:
         """Return each next state's sum per row of a state, whatever was done, CSR (n_states,) * 2.

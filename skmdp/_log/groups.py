@@ -32,6 +32,7 @@ class Groups:
 
     def __init__(self, table: Table, selected: Integers | None = None) -> None:
         self._table, self._selected = table, selected
+        self._numbers: dict[str, Floats] = {}
         self.n_rows = self.numbers("n_rows")
 
     @property
@@ -63,8 +64,11 @@ class Groups:
 
     def numbers(self, name: str) -> Floats:
         """Return a column of numbers, NaN where one is missing."""
-        values = self._table.column(name).to_numpy(np.float64, na_value=np.nan)
-        return np.asarray(values if self._selected is None else values[self._selected])
+        if name not in self._numbers:  # to join the parts of an engine's column takes a while
+            values = self._table.column(name).to_numpy(np.float64, na_value=np.nan)
+            at = self._selected
+            self._numbers[name] = np.asarray(values if at is None else values[at])
+        return self._numbers[name]
 
     def flags(self, name: str) -> Bools:
         """Return a column of booleans, False where one is missing."""

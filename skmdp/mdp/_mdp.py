@@ -395,8 +395,7 @@ class MDP:
         >>> bool(np.all(mdp.pair_values(np.zeros(3), 0.9) == mdp.rewards))
         True
         """
-        q_values = self.expected_next_values(values)
-        q_values *= gamma
+        q_values = self.expected_next_values(gamma * values)  # there are fewer states than pairs
         q_values += self.rewards
         return q_values
 

@@ -295,14 +295,17 @@ def peel(P: Any) -> tuple[Bools, list[Integers]]:
         return np.bincount(columns, minlength=n)
 
     n_before: Integers = np.bincount(P.indices, minlength=n)
-    is_left, layers = np.ones(n, dtype=bool), list[Integers]()
-    layer: Integers = np.flatnonzero(n_before == 0)
+    is_left, n_left, layers = np.ones(n, dtype=bool), n, list[Integers]()
+    layer: Integers = (n_before == 0).nonzero()[0]
     while len(layer) > LAYER * n:
         layers.append(layer)
         is_left[layer] = False
-        is_most = len(layer) > np.count_nonzero(is_left)
-        n_before = into(np.flatnonzero(is_left)) if is_most else n_before - into(layer)
-        layer = np.flatnonzero((n_before == 0) & is_left)
+        n_left -= len(layer)
+        if len(layer) > n_left:
+            n_before = into(is_left.nonzero()[0])
+        else:
+            n_before -= into(layer)
+        layer = ((n_before == 0) & is_left).nonzero()[0]
     return is_left, layers
 
 

@@ -19,7 +19,7 @@ from skmdp._typing import Floats, Integers
 from skmdp.solvers._array_policy import LARGEST_CORE, sweeps_in_place
 from skmdp.solvers._equations import Multiply, spreads, thread_pools
 
-KERNELS = "skmdp.solvers._kernels_numba"
+KERNELS, TIES = "skmdp.solvers._kernels_numba", "skmdp.solvers._ties_numba"
 # Entries of P from which it pays to load the compiled loops, and to use them once they are loaded.
 ENOUGH_TO_LOAD = 100_000
 ENOUGH_TO_USE = 2_000
@@ -55,7 +55,7 @@ def load() -> Any:
 @cache
 def load_ties() -> Any:
     """Return the compiled loops for the last step of the search."""
-    return import_module("skmdp.solvers._ties_numba")
+    return import_module(TIES)
 
 
 @cache
@@ -80,9 +80,9 @@ def load_core() -> Any:
 LOADED_COUNTS: ContextVar[bool] = ContextVar("LOADED_COUNTS", default=True)
 
 
-def are_at_hand() -> bool:
+def are_at_hand(loops: str = KERNELS) -> bool:
     """Return whether the compiled loops are loaded, so that they pay for small processes, too."""
-    return LOADED_COUNTS.get() and KERNELS in sys.modules
+    return LOADED_COUNTS.get() and loops in sys.modules
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from skmdp.solvers._compiled import (
 )
 from skmdp.solvers._equations import successors
 from skmdp.solvers._kernels import ArrayPairs, Change
-from skmdp.solvers._ties import EPS
+from skmdp.solvers._ties import EPS, NEGLIGIBLE, count_undecided_of
 
 # States that are looked at to see whether they lead to near ones.
 N_LOOKS = 5_000
@@ -39,6 +39,8 @@ STEPS_OF_PART, MOST_PARTS, FEW_PARTS = 20, 40, 3
 WIDE_STEP = 16
 # Times that a part is improved until a march is given up, and sweeps after each of them.
 MOST_IMPROVEMENTS, SWEEPS_OF_MARCH = 16, 10
+# States with a second pair that is near up to which the loop for them is not loaded.
+FEW_CLOSE = 500
 NO_CHOICE = np.iinfo(np.uint32).max
 
 
@@ -230,7 +232,7 @@ class CompiledPairs:
         V, Q = self.vector(values), np.empty(len(self._all.rewards))
         self._hubs.refresh(V, only_long=False)
         arguments = *self._all, self._gamma, V, Q
-        self._all_threads.run(_compiled.load_ties().pair_values, arguments, alone=False)
+        self._all_threads.run(_compiled.load().pair_values, arguments, alone=False)
         return Q
 
     def undecided(
@@ -244,22 +246,34 @@ class CompiledPairs:
         self._hubs.refresh(sizes, only_long=False)
         span, largest = np.ptp(Q), mdp.largest_reward + self._gamma * sizes.max()
         greedy = np.empty(self.n_acting, np.uint32)
-        numbers = (
-            *(*self._all, self._gamma, sizes, Q, mdp.n_roundings.astype(np.int32, copy=False)),
-            self._gamma * float(mdp.mass.max()) * max(bound, spread),
-            *(bound, spread, span, 4 * (mdp.rounding + EPS) * largest),
-        )
+        loosest = self._gamma * float(mdp.mass.max()) * max(bound, spread)
+        rounding = 4 * (mdp.rounding + EPS) * largest
+        # Only states with a second pair that is near are looked at closely.
+        is_close = np.empty(self.n_acting, np.bool_)
+        choice = (self._all.first, Q, loosest + NEGLIGIBLE * span + rounding, greedy, is_close)
+        self._all_threads.run(_compiled.load().choose, choice, alone=False)
+        if not np.isfinite([span, bound, spread]).all():  # values have overflown
+            return greedy, self.n_acting, 0.0
+        n_close = np.count_nonzero(is_close)
+        if not n_close:
+            return greedy, 0, 1.0
+        if n_close <= FEW_CLOSE and not _compiled.are_at_hand(_compiled.TIES):
+            V = np.zeros(mdp.n_states)
+            V[mdp.acting_states] = values
+            errors = {"bound": bound, "spread": spread}
+            return greedy, *count_undecided_of(mdp, self._gamma, V, Q, is_close, span, **errors)
+        roundings = mdp.n_roundings.astype(np.int32, copy=False)
+        numbers = (*self._all, self._gamma, sizes, Q, roundings)
+        limits = loosest, bound, spread, span, rounding
 
         def look(begin: int, end: int) -> tuple[int, float]:
             weight = np.zeros(len(sizes))
             n_undecided, share = _compiled.load_ties().look_for_ties(
-                begin, end, *numbers, weight, greedy
+                begin, end, *numbers, *limits, weight, greedy
             )
             return n_undecided, share
 
         found = self._all_threads.run(look, (), alone=False)
-        if not np.isfinite([span, bound, spread]).all():  # values have overflown
-            return greedy, self.n_acting, 0.0
         return greedy, sum(n for n, _ in found), min(share for _, share in found)
 
     def policy(self) -> CompiledPolicy:
@@ -274,8 +288,9 @@ class CompiledPairs:
         n, first = self.n_acting, self._rows.first
         begin, end = (0, n) if n < FEW_STATES else (n // 2, n // 2 + n // 8)
         pairs = int(first[end]) - int(first[begin])
-        values = self.TV[begin:end]
-        n_near = _compiled.load().count_near(first[begin : end + 1], self._Q, values, margin)
+        gaps = np.repeat(self.TV[begin:end], np.diff(first[begin : end + 1]))
+        gaps -= self._Q[first[begin] : first[end]]
+        n_near = np.count_nonzero(gaps <= margin)
         return n_near / pairs if n_near >= end - begin else 1.0
 
     def eliminate(self, margin: float, most_left: float) -> None:

@@ -258,13 +258,49 @@ def keep(
     return k
 
 
-@njit(uint64(CODES, NUMBERS, NUMBERS, float64), **OPTIONS)
-def count_near(first: Any, Q: Any, V: Any, margin: Any) -> Any:
-    """Return the number of pairs whose Q is at most ``margin`` below V of their state."""
-    n, pair = index(0), index(first[0])
-    for s in range(index(len(V))):
-        last = index(first[s + ONE])
-        while pair < last:
-            n += index(V[s] - Q[pair] <= margin)
-            pair += ONE
-    return n
+@njit(
+    tuple_of((float64, float64))(
+        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, float64[::1]),
+    ),
+    **OPTIONS,
+)
+def pair_values(
+    begin: Any,
+    end: Any,
+    first: Any,
+    indptr: Any,
+    indices: Any,
+    data: Any,
+    rewards: Any,
+    gamma: Any,
+    V: Any,
+    Q: Any,
+) -> Any:
+    """Set Q of the pairs of the states from ``begin`` to ``end``; return the least and the most."""
+    least, most = np.inf, -np.inf
+    j = index(indptr[first[begin]])
+    for pair in range(index(first[begin]), index(first[end])):
+        x, last = 0.0, index(indptr[pair + ONE])
+        while j < last:
+            x += data[j] * V[indices[j]]
+            j += ONE
+        x = rewards[pair] + gamma * x
+        Q[pair] = x
+        least, most = min(least, x), max(most, x)
+    return least, most
+
+
+@njit(void(uint64, uint64, CODES, NUMBERS, float64, uint32[::1], boolean[::1]), **OPTIONS)
+def choose(begin: Any, end: Any, first: Any, Q: Any, far: Any, greedy: Any, is_close: Any) -> None:
+    """Set ``greedy`` to the best pairs, ``is_close`` to where another is not ``far`` below."""
+    for s in range(begin, end):
+        best = index(first[s])
+        top, second = Q[best], -np.inf
+        for pair in range(best + ONE, index(first[s + ONE])):
+            # No branch: which pair is best cannot be foretold.
+            x = Q[pair]
+            second = max(second, min(x, top))
+            best = index(pair) if x > top else best
+            top = max(top, x)
+        greedy[s] = best
+        is_close[s] = top - second <= far

@@ -67,7 +67,7 @@ def count_undecided(
     would leave no such state but those that no share would decide, 1 if there are no others.
     ``top`` is the largest Q of every acting state, if known.
     """
-    first, n_pairs = mdp.first_pairs, len(Q)
+    first = mdp.first_pairs
     top = np.maximum.reduceat(Q, first) if top is None else top
     highest, lowest = float(top.max()), float(Q.min())
     if not all(map(math.isfinite, (highest, lowest, bound, spread))):  # values have overflown
@@ -80,10 +80,29 @@ def count_undecided(
     is_near = (top - (loosest + NEGLIGIBLE * q_range + rounding)).repeat(n_each) <= Q
     if np.count_nonzero(is_near) == len(first):
         return 0, 1.0
+    up_to_last = np.cumsum(is_near, dtype=np.int32)[first + n_each - 1]
+    is_close = np.diff(up_to_last, prepend=0) > 1
+    return count_undecided_of(mdp, gamma, V, Q, is_close, q_range, bound=bound, spread=spread)
+
+
+def count_undecided_of(
+    mdp: MDP,
+    gamma: float,
+    V: Floats,
+    Q: Floats,
+    is_close: Bools,
+    q_range: float,
+    *,
+    bound: float,
+    spread: float,
+) -> tuple[int, float]:
+    """Return what ``count_undecided`` does; only states that are close can be undecided.
+
+    ``is_close`` (n_acting,) is true of one state at least; ``q_range`` is the range of Q.
+    """
     part = mdp
-    if n_pairs > FEW_PAIRS:
-        n_near = np.add.reduceat(is_near, first, dtype=np.int64)
-        pairs = np.flatnonzero(np.repeat(n_near > 1, n_each))
+    if len(Q) > FEW_PAIRS:
+        pairs = np.flatnonzero(np.repeat(is_close, mdp.n_pairs_each))
         part, Q = mdp.restrict(pairs), Q[pairs]
     tolerances = tie_tolerances(part, gamma, V, Q, q_range=q_range)
     is_open, share = undecided_states(part, gamma, Q, tolerances, bound=bound, spread=spread)

@@ -1,4 +1,4 @@
-"""The last step of the search, compiled by numba: Q of all pairs, and what is not decided.
+"""What is not decided where actions are nearly as good as each other, compiled by numba.
 
 See ``_ties`` for the formulas.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import float64, int32, int64, njit, uint32, uint64
 
+from skmdp.solvers._kernels_numba import pair_values
 from skmdp.solvers._numba import (
     CODES,
     INNER,
@@ -21,38 +22,6 @@ from skmdp.solvers._numba import (
     tuple_of,
 )
 from skmdp.solvers._ties import EPS, NEGLIGIBLE
-
-
-@njit(
-    tuple_of((float64, float64))(
-        *(uint64, uint64, CODES, CODES, CODES, NUMBERS, NUMBERS, float64, NUMBERS, float64[::1]),
-    ),
-    **OPTIONS,
-)
-def pair_values(
-    begin: Any,
-    end: Any,
-    first: Any,
-    indptr: Any,
-    indices: Any,
-    data: Any,
-    rewards: Any,
-    gamma: Any,
-    V: Any,
-    Q: Any,
-) -> Any:
-    """Set Q of the pairs of the states from ``begin`` to ``end``; return the least and the most."""
-    least, most = np.inf, -np.inf
-    j = index(indptr[first[begin]])
-    for pair in range(index(first[begin]), index(first[end])):
-        x, last = 0.0, index(indptr[pair + ONE])
-        while j < last:
-            x += data[j] * V[indices[j]]
-            j += ONE
-        x = rewards[pair] + gamma * x
-        Q[pair] = x
-        least, most = min(least, x), max(most, x)
-    return least, most
 
 
 @njit(inline="always", **INNER)
