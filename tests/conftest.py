@@ -1,10 +1,14 @@
 """Settings that must hold before anything is imported."""
 
+import gc
 import os
 
 # scikit-learn skips its array API check unless this is set before scipy is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.setdefault("MPLBACKEND", "agg")
+# Where each core has a process that runs tests, further threads would take it from others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # obeyed by BLAS, too
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from hypothesis import settings
 # What passes on one machine passes on the next: examples are the same in every run. The nightly
 # profile draws new ones.
 settings.register_profile("gate", max_examples=100, deadline=None, derandomize=True)
-settings.register_profile("quick", max_examples=50, deadline=None, derandomize=True)
+settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=5000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
@@ -22,3 +26,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 def pytest_runtest_setup():
     """What is drawn without a ``random_state`` is the same in every run, too."""
     np.random.seed(0)  # noqa: NPY002  The generator that scikit-learn draws from by default.
+
+
+def pytest_collection_finish():
+    """What is there by now stays: it is not to be gone through for garbage again and again."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 10, 10)

@@ -76,6 +76,9 @@ def spark_session():
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.sql.shuffle.partitions", "2")
+            # Tables are small: to compile each query takes longer than to run it.
+            .config("spark.sql.codegen.wholeStage", "false")
+            .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
             .config("spark.sql.session.timeZone", "UTC")
             .config("spark.log.level", "ERROR")
             .getOrCreate()

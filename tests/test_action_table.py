@@ -270,6 +270,7 @@ def test_a_log_without_rewards_has_no_errors():
     assert_allclose(table["standard_error"], 0, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prior_strength", [0.0, 5.0])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_errors_agree_with_the_bootstrap(seed, prior_strength):

@@ -65,6 +65,7 @@ KINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("look", [judge, judge_on_measurements])
 def test_a_drift_is_not_taken_for_a_gain(look, kind):
@@ -74,6 +75,7 @@ def test_a_drift_is_not_taken_for_a_gain(look, kind):
     assert sum(one.is_better for one in found) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keep_steps", [True, False])
 def test_decisions_without_episodes_are_looked_at_too(keep_steps):
     logs = [one_by_one(draw(seed)) for seed in range(N_LOGS)]
@@ -93,12 +95,14 @@ def test_of_decisions_without_episodes_a_step_need_not_be_a_time(step):
     assert found.drift_gain == judge(log.drop(columns="step")).drift_gain
 
 
+@pytest.mark.long
 def test_cross_validation_is_not_taken_in():
     found = [MarkovPolicyCV().fit(draw(seed)) for seed in range(N_LOGS)]
     assert sum(one.gain_interval_[0] > 0 for one in found) > N_LOGS / 2
     assert sum(one.is_better_ for one in found) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_better_is_found(kind):
     logs = [draw(seed, spreads=False, **KINDS[kind]) for seed in range(N_LOGS)]

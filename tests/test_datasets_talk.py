@@ -109,6 +109,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*not seen in fit:UserWarning")
 @pytest.mark.parametrize("seed", range(5))
 def test_learned_search_beats_binary_search(seed):

@@ -72,6 +72,7 @@ ADVICE = {"a": "go", "b": "stay"}
 # --------------------------------------------------------------------------------- closed forms
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("gamma", [0.0, 0.6, 0.95])
 def test_estimates_are_near_the_truth_of_a_semi_markov_process(method, gamma):
@@ -87,6 +88,7 @@ def test_estimates_are_near_the_truth_of_a_semi_markov_process(method, gamma):
         assert plain["value"][0] - expected > 4 * error
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["dm", "wdr"])
 def test_intervals_hold_the_truth_as_often_as_they_say(method):
     held = []
@@ -100,6 +102,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(method):
     assert np.mean(held) >= 0.86
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("watched", [None, 4])
 def test_equal_durations_are_a_power_of_gamma_to_the_last_bit(method, watched):
@@ -111,6 +114,7 @@ def test_equal_durations_are_a_power_of_gamma_to_the_last_bit(method, watched):
     assert timed.horizon_time is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("gamma", [0.8, 1.0])
 @pytest.mark.parametrize("watched", [None, 4])
@@ -188,6 +192,7 @@ def by_hand(log, advice, gamma, mean_time=None):
     }
 
 
+@pytest.mark.long
 @given(st.integers(0, 10**6), st.sampled_from([0.5, 0.95]))
 def test_importance_methods_are_their_definitions_with_the_time_that_passed(seed, gamma):
     log = two_states(30, seed)
@@ -200,6 +205,7 @@ def test_importance_methods_are_their_definitions_with_the_time_that_passed(seed
         assert_allclose(values[method], value, rtol=1e-6, atol=1e-9, err_msg=method)
 
 
+@pytest.mark.long
 @given(st.integers(0, 10**6), st.sampled_from([0.9, 1.0]))
 def test_where_records_are_cut_off_the_doubly_robust_ones_are_followed_for_a_time(seed, gamma):
     """The others weigh each record as it was logged, whatever time it took."""

@@ -56,6 +56,7 @@ def fit(log, **options):
     return MarkovPolicyEstimator(gamma=0.9, max_iter=10, tol=1.0, **options).fit(log)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("n_before", "n_now"), [(60, 60), (300, 15)])
 @pytest.mark.parametrize("pessimism", [0, 0.1])
 def test_unchanged_worlds_raise_at_most_as_many_alarms_as_said(n_before, n_now, pessimism):

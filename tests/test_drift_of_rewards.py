@@ -58,6 +58,7 @@ def judge_on_measurements(log, policy="new"):
     return evaluate_policy(policy, log, methods="fqe", columns={"state": ["x"]})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("look", [judge, judge_on_measurements])
 @pytest.mark.parametrize("shape", ["rising", "late"])
 def test_a_drift_is_not_taken_for_a_gain(look, shape):
@@ -69,6 +70,7 @@ def test_a_drift_is_not_taken_for_a_gain(look, shape):
     assert any("rewards or transitions may change over time" in one.conclusion for one in doubted)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", ["rising", "late"])
 def test_cross_validation_is_not_taken_in(shape):
     logs = [two_actions(100 + seed, shape, drift=2.0) for seed in range(N_LOGS)]
@@ -77,6 +79,7 @@ def test_cross_validation_is_not_taken_in(shape):
     assert sum(one.is_better_ for one in found) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("look", [judge, judge_on_measurements])
 def test_what_is_better_is_found_in_spite_of_a_drift(look):
     """Where actions are taken as often early as late, a drift says nothing of them."""
@@ -94,6 +97,7 @@ def half_width(found):
     return (row["difference_upper"] - row["difference_lower"]) / 2
 
 
+@pytest.mark.long
 def test_where_nothing_drifts_little_is_taken_off():
     found = [judge(two_actions(seed, "rising", drift=0.0)) for seed in range(100)]
     taken_off = np.array([one.drift_gain / half_width(one) for one in found])
@@ -145,6 +149,7 @@ def over_steps(seed, drift, *, is_even=False, better=0.0, n_episodes=100, n_step
     )
 
 
+@pytest.mark.long
 def test_a_drift_over_steps_is_not_taken_for_a_gain():
     found = [judge(over_steps(seed, drift=1.0)) for seed in range(N_LOGS)]
     looks = [one.to_frame()["difference_lower"].iloc[0] > 0 for one in found]
@@ -202,6 +207,7 @@ def of_some_states(seed, drifts, *, better=0.0, n_episodes=300):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("slope", "early"), [(False, 0.1), (False, 0.2), (True, 0.1)])
 def test_jumps_of_measurements_are_not_taken_for_a_gain(slope, early):
     """Leaves are grown to fit rewards: what they leave of a jump is less than the jump."""
@@ -219,6 +225,7 @@ def test_jumps_of_measurements_are_not_taken_for_a_gain(slope, early):
     assert sum(one.is_better for one in found) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, -2)])
 def test_drifts_of_some_measurements_are_not_taken_for_a_gain(drifts):
     found = [judge_on_measurements(of_some_states(seed, drifts)) for seed in range(N_LOGS // 2)]
@@ -251,6 +258,7 @@ def of_two_sides(seed, *, better=0.0, n_episodes=1500, n_steps=4, n_columns=6):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("better", "n_logs"), [(0.0, 5), (0.3, 2)])
 def test_drifts_on_two_sides_of_one_of_many_measurements_are_told_apart(better, n_logs):
     found = []
@@ -262,6 +270,7 @@ def test_drifts_on_two_sides_of_one_of_many_measurements_are_told_apart(better, 
     assert n_found <= 1 if better == 0 else n_found == n_logs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drifts", [(2, 0, 0, 0), (2, 2, 0, 0, 0), (1.5, -1.5), (1.5, -1.5) * 8])
 def test_drifts_of_some_states_are_not_taken_for_a_gain(drifts):
     """Those of all states together may be nothing."""
@@ -273,6 +282,7 @@ def test_drifts_of_some_states_are_not_taken_for_a_gain(drifts):
     assert all(one.is_better for one in truly)
 
 
+@pytest.mark.long
 def test_drifts_of_states_with_few_rows_are_not_taken_for_a_gain():
     """Each has 15 rows: those where actions came and went alike are looked at together."""
     logs = [of_some_states(seed, (1, -1) * 200, n_episodes=2000) for seed in range(8)]

@@ -77,6 +77,7 @@ def judge_lazily(log):
     return evaluate_policy("new", polars.from_pandas(log).lazy(), methods="dm")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("look", [judge, judge_by_records, judge_on_measurements, judge_lazily])
 @pytest.mark.parametrize("change", ["later", "twice"])
 def test_changes_of_where_rows_lead_are_not_taken_for_a_gain(look, change):
@@ -85,6 +86,7 @@ def test_changes_of_where_rows_lead_are_not_taken_for_a_gain(look, change):
     assert sum(one.is_better for one in found) <= (look is judge_by_records)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("look", [judge, judge_lazily])
 def test_opposite_changes_by_state_are_not_taken_for_a_gain(look):
     found = [look(climb(seed, CHANGES["opposite"])) for seed in range(10)]
@@ -92,6 +94,7 @@ def test_opposite_changes_by_state_are_not_taken_for_a_gain(look):
     assert not any(one.is_better for one in found)
 
 
+@pytest.mark.long
 def test_cross_validation_is_not_taken_in():
     logs = [climb(seed, CHANGES["later"]) for seed in range(6)]
     logs = [log.drop(columns=["x", "next_x"]) for log in logs]
@@ -100,6 +103,7 @@ def test_cross_validation_is_not_taken_in():
     assert sum(one.is_better_ for one in found) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("look", [judge, judge_on_measurements, judge_lazily])
 def test_what_is_better_is_found(look):
     logs = [climb(seed, CHANGES["never"], better=0.2) for seed in range(5)]
@@ -135,6 +139,7 @@ def of_two_kinds(seed, *, better=0.0, n_episodes=500, n_steps=4):
     )
 
 
+@pytest.mark.long
 def test_a_column_without_effect_on_average_tells_drifts_apart():
     def look(log):
         return evaluate_policy("new", log, methods="fqe", columns={"state": ["x", "kind"]})
@@ -201,6 +206,7 @@ def by_polars(log):
     return pytest.importorskip("polars").from_pandas(log).lazy()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("read", [as_given, by_polars])
 def test_seasons_that_lead_to_good_states_are_not_taken_for_a_gain(read):
     """The calendar is told by steps alone: each episode sees several seasons."""
@@ -220,6 +226,7 @@ def test_lazy_tables_tell_the_same_of_where_rows_led():
     assert found[1].drift_gain == pytest.approx(found[0].drift_gain, rel=0.25)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["dm", "pdwis", "wdr"])
 def test_steps_that_change_in_opposite_ways_are_not_taken_for_a_gain(method):
     """The first visit gets better over the log and the second worse, and so the actions spread."""

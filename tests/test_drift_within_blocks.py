@@ -57,6 +57,7 @@ def looks_better(found):
     return found.to_frame()["difference_lower"].iloc[0] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("n_cycles", "options"),
     [
@@ -106,6 +107,7 @@ def turns(seed, *, better=0.0, n_episodes=300, n_steps=6):
     return pd.DataFrame(rows, columns=["episode", "state", "action", "next_state", "reward"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("better", [0.0, -0.2])
 def test_drifts_of_rewards_are_not_lost_in_what_next_states_are_worth(better):
     found = [judge(turns(seed, better=better)) for seed in range(6)]

@@ -562,6 +562,7 @@ def test_a_number_of_decisions_may_be_asked_for(method):
     assert timed.to_frame().equals(plain.to_frame())
 
 
+@pytest.mark.long
 def test_errors_of_timed_values_are_the_spread_of_repeated_logs():
     advice = {"new": "quick", "old": "slow"}
     tables = [evaluate_policy(advice, plant(40, seed)).to_frame() for seed in range(100, 150)]
@@ -708,6 +709,7 @@ def test_the_value_per_time_of_a_plant_is_its_rate():
     assert_allclose(per_decision, 18.5, rtol=0.03)
 
 
+@pytest.mark.long
 @given(st.integers(0, 10**6))
 def test_the_value_per_time_is_that_of_following_for_very_long(seed):
     """Two parts that are never left, and states on the way to them."""

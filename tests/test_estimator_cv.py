@@ -35,8 +35,7 @@ from skmdp.solvers import EndlessLoopError
 
 UNKNOWN = pytest.mark.filterwarnings("ignore:.*not seen in fit:UserWarning")
 NO_GAIN = pytest.mark.filterwarnings("ignore:No gain over the logged policy:UserWarning")
-VARIANTS = [
-    MarkovPolicyCV(),
+VARIANTS = [  # the one by default is asked below
     MarkovPolicyCV(gamma=1, min_counts=[0, 2], prior_strengths=[0, 1], random_state=0),
     MarkovPolicyCV(require_gain=True, handle_unknown="nearest"),
 ]
@@ -347,6 +346,7 @@ def test_the_gain_of_one_step_decisions_is_known():
     assert policy.unsupported_share_ == 0
 
 
+@pytest.mark.long
 def test_the_interval_holds_the_true_gain():
     """Of Gaussian rewards with mean .2, half of them taken already: the truth is .1."""
     held, better = 0, 0
@@ -361,6 +361,7 @@ def test_the_interval_holds_the_true_gain():
     assert better <= 35
 
 
+@pytest.mark.long
 def test_without_any_gain_nothing_is_claimed():
     claims = 0
     for seed in range(40):
@@ -369,6 +370,7 @@ def test_without_any_gain_nothing_is_claimed():
     assert claims <= 3  # of 40, at 2.5 % each
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("n_rows", "n_actions"), [(200, 10), (500, 5), (300, 30)])
 def test_the_luckiest_of_many_actions_is_no_gain(n_rows, n_actions):
     """One action is the best in the whole log, by luck alone; it must not prove itself."""
@@ -396,6 +398,7 @@ def long_episodes(seed, n_episodes):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n_episodes", [12, 25])
 def test_few_long_episodes_prove_nothing(n_episodes):
     """A part of them may hold no end after one of the actions, which then looks endless."""
@@ -406,6 +409,7 @@ def test_few_long_episodes_prove_nothing(n_episodes):
     assert any("too few to judge on" in one.summary() for one in found)
 
 
+@pytest.mark.long
 def test_confounders_that_states_hide_prove_nothing():
     """Both causes are measured, but four clusters do not hold them; the action costs .3."""
     claims = 0

@@ -210,6 +210,7 @@ def test_visits_that_settle_are_counted_for_the_steps_that_are_left(cut_share):
     assert_allclose(found.extrapolated, 1 - cut_share)
 
 
+@pytest.mark.long
 @given(st.integers(0, 1000), st.floats(0, 1))
 def test_the_value_is_affine_in_the_share_of_cut_episodes(seed, cut_share):
     table = random_log(seed, n_episodes=20)
@@ -238,6 +239,7 @@ def test_following_to_the_end_passes_the_longest_episode_on_its_way(longest, kep
     assert_allclose(nearly[1].state_values, short.state_values, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2, 8, 9, 100, 3000])
 @pytest.mark.parametrize("escape", [1e-9, 1e-5, 1e-3, 0.3])
 @pytest.mark.parametrize("tolerance", [1e-6, 1e-10])

@@ -85,6 +85,7 @@ def test_first_policy_of_a_table_that_is_not_there(run):
         run("plot_01_first_policy.py", "no_such_table.csv")
 
 
+@pytest.mark.long
 def test_frozen_lake_is_crossed_as_well_as_can_be(run, tmp_path):
     printed = run("plot_03_frozen_lake_from_a_log.py", tmp_path / "figure.png").splitlines()
     walker, optimum = float(printed[0].split()[-1]), float(printed[-1].split()[-1])
@@ -102,6 +103,7 @@ def test_learning_to_search_draws_its_figure(run, tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_promise_is_too_high_and_other_pumps_tell(run, tmp_path):
     printed = run("plot_04_is_it_better_than_the_log.py", tmp_path / "figure.png")
     one, twenty = printed.split("20 other logs")
@@ -139,6 +141,7 @@ def test_the_workshop_of_the_pumps_is_a_process():
     np.testing.assert_allclose(labelled.mdp.transitions.sum(axis=1), 1)
 
 
+@pytest.mark.long
 def test_thin_data_and_what_helps(run, tmp_path):
     printed = run("plot_05_thin_data.py", tmp_path / "figure.png", 8)
     random, good = (
@@ -160,6 +163,7 @@ def test_thin_data_and_what_helps(run, tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_pipeline_from_raw_measurements(run, tmp_path):
     printed = run("plot_06_pipeline_from_raw_measurements.py", tmp_path / "figure.png")
     today = int(re.search("([0-9]+) in truth", printed)[1])
@@ -182,6 +186,7 @@ def test_pipeline_from_raw_measurements(run, tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_beside_a_rule_of_thumb(run, tmp_path):
     printed = run("plot_10_beside_a_rule_of_thumb.py", tmp_path / "figure.png")
     judged = {

@@ -181,6 +181,7 @@ def fitted_to_a_walk(seed):
     return fitted(walk(seed, n_episodes=25))
 
 
+@pytest.mark.long
 @given(seed=SEEDS, factor=st.floats(-3, 3), shift=st.floats(-10, 10))
 def test_values_scale_and_shift_with_rewards(seed, factor, shift):
     asked = fitted_to_a_walk(seed % 5)
@@ -466,6 +467,7 @@ def test_names_of_episodes_and_order_of_rows_mean_nothing():
     assert_allclose(again.influence, once.influence[names], atol=1e-9)
 
 
+@pytest.mark.long
 def test_the_error_covers_chance():
     """Truth by simulation of the linear system; 30 logs."""
     rng = np.random.default_rng(0)

@@ -182,6 +182,7 @@ def test_a_policy_that_is_the_log_does_not_differ_from_it():
             assert_allclose(differences, 0.0, atol=1e-9)
 
 
+@pytest.mark.long
 @DISAGREE
 @pytest.mark.parametrize("methods", ["fqe", "dm", ("fqe", "dm")])
 def test_a_comparison_is_every_policy_alone_in_every_order(methods):
@@ -671,6 +672,7 @@ def test_who_goes_where_nobody_was_is_not_called_better(seed):
     assert not result.is_better
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [100, 400])
 def test_what_makes_no_difference_is_not_called_better(n):
     """More rows make the estimate better, not only its error smaller."""

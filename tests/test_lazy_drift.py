@@ -203,6 +203,7 @@ def test_times_that_never_agree_take_no_more_memory(monkeypatch):
     assert n_rows_of(table.assign(step=times)) < 1.05 * n_rows_of(table.assign(step=days))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [150, 1000])
 @pytest.mark.parametrize(("rises", "falls"), [(1.0, 0.0), (0.0, 1.5)])
 def test_a_drift_is_not_taken_for_a_gain(n, rises, falls):
@@ -235,6 +236,7 @@ def staggered(seed, *, last_start, opposite=False, better=0.0, n=60, n_steps=60)
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("last_start", [0, 60])
 def test_opposite_drifts_of_states_are_not_taken_for_a_gain(last_start):
     """Over the steps, which is what changes where all start at once, or over the calendar."""
@@ -280,6 +282,7 @@ def test_a_wrong_date_hides_no_drift():
     assert judge(lazily(log.assign(step=far))).drift_gain == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.long
 def test_cross_validation_is_not_taken_in():
     found = [MarkovPolicyCV().fit(lazily(draw(seed, rises=1.5))) for seed in range(N_LOGS // 2)]
     assert sum(one.gain_interval_[0] > 0 for one in found) > N_LOGS / 4
@@ -300,6 +303,7 @@ def test_machines_that_start_later_come_later():
     assert unknown < 0.2 * expected
 
 
+@pytest.mark.long
 def test_what_is_better_is_found():
     for seed in range(3):
         plain = judge(lazily(draw(seed, better=0.3, n=1000)))
@@ -309,6 +313,7 @@ def test_what_is_better_is_found():
         assert MarkovPolicyCV().fit(lazily(draw(seed, better=0.3, n=1000))).is_better_
 
 
+@pytest.mark.long
 def test_where_nothing_drifts_little_is_taken_off():
     found = [judge(lazily(draw(seed, n=400, longest=6))) for seed in range(40)]
     errors = [one.to_frame()["difference_standard_error"].iloc[0] for one in found]
@@ -317,6 +322,7 @@ def test_where_nothing_drifts_little_is_taken_off():
     assert np.count_nonzero(taken_off > 2) <= 5  # 1.6 are expected: two looks at 2 % each
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [150, 600])
 def test_traits_that_states_hide_prove_nothing(n):
     """Few episodes make an action lucky in many rows, which errors by rows do not show."""

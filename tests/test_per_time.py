@@ -50,6 +50,7 @@ def true_rate(advice):
     return shares @ paid / (shares @ [MEAN_TIME[action] for action in advice])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("advice", [("go", "stay"), ("stay", "stay"), ("stay", "go")])
 @pytest.mark.parametrize(("n_episodes", "n_decisions"), [(40, 20), (5, 160), (1, 800)])
 def test_intervals_hold_the_rate_as_often_as_they_say(advice, n_episodes, n_decisions):

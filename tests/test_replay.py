@@ -184,6 +184,7 @@ def test_the_logged_policy_has_the_error_of_the_mean_return():
     assert_allclose(error, log.returns.std(ddof=1) / np.sqrt(60), rtol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("gamma", "cut"), [(1.0, None), (0.9, 3)])
 def test_analytic_error_is_that_of_the_bootstrap(gamma, cut):
     asked = candidate(random_log(2, n_episodes=300, cut=cut), gamma=gamma, kappa=1.0)

@@ -90,6 +90,8 @@ ROUNDING = 1e-9
 
 # From by how much rows move a difference to by how much they do so by time alone, both (n_rows,).
 Due = Callable[[Floats], Floats]
+# By how much rows move each of two estimates, and of it what is due to time as each look tells it.
+Ways = tuple[list[Floats], list[Floats]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,15 +178,17 @@ class DriftInStates:
             return 0.0
         if must_tell and self._is_untold(moved):
             return np.inf
-        (part, _), *of_rewards = (self._part_of(*kind) for kind in _kinds_of_worth(one, other))
+        ways = self._moved_by_time(one, other, self._dues)
+        kinds = _kinds_of_worth(one, other)
+        (part, _), *of_rewards = (self._part_of(*kind, ways) for kind in kinds)
         return max([part, *(due for due, is_seen in of_rewards if is_seen)])
 
-    def _part_of(self, one: Outcomes, other: Outcomes) -> tuple[float, bool]:
+    def _part_of(self, one: Outcomes, other: Outcomes, ways: Ways) -> tuple[float, bool]:
         """Return the same by one kind of worth, given that it can be told.
 
         And whether something is seen to be due to time, beyond chance.
         """
-        sums, (before, after, *chance) = self._sums_and_errors(one, other)
+        sums, (before, after, *chance) = self._sums_and_errors(one, other, ways)
         of_all, *others = sums
         is_seen = bool((np.array(sums) > SEEN_OF_REWARDS * np.array(chance[-len(sums) :])).any())
         # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
@@ -201,8 +205,9 @@ class DriftInStates:
 
         More than by chance.
         """
+        ways = self._moved_by_time(one, other, (self._due, coarser._due))
         for both in _kinds_of_worth(one, other):
-            _, own, others = self._amounts_and_due(*both, (self._due, coarser._due))
+            _, own, others = self._amounts_and_due(*both, ways)
             more = own - others
             if self.residuals.of_all_rows(more).sum() > SEEN * self._error(more):
                 return True
@@ -210,51 +215,52 @@ class DriftInStates:
 
     def _moved(self, one: Outcomes, other: Outcomes) -> Floats:
         """Return by how much each row moves the difference of two estimates, (n_rows,)."""
-        moved = one.weights - other.weights
-        return moved if self.counted is None else moved[self.counted.entry]
+        return self._weights(one) - self._weights(other)
 
-    def _sums_and_errors(self, one: Outcomes, other: Outcomes) -> tuple[list[float], list[float]]:
+    def _sums_and_errors(
+        self, one: Outcomes, other: Outcomes, ways: Ways
+    ) -> tuple[list[float], list[float]]:
         """Return what is due to time, as all blocks tell it, half and a quarter as many.
 
         And as neighbors do, if there are any. And standard errors: of the difference, of what is
         left of it, of by how much the others tell less or more than all blocks, and of each.
         """
-        of_rows, *dues = self._amounts_and_due(one, other, self._dues)
+        of_rows, *dues = self._amounts_and_due(one, other, ways)
         sums = [float(self.residuals.of_all_rows(due).sum()) for due in dues]
         error: Callable[[Floats], float] = self._error
         if self.counted is not None:
-            of_rows = self._moved(one, other)
-            dues = [due(of_rows) for due in self._dues]
+            of_rows, *dues = (x - y for x, y in zip(*ways, strict=True))
             error = self.counted.errors(self.residuals, of_rows, one, other)
         told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:]), *dues]
         return sums, [error(amounts) for amounts in told_apart]
 
-    def _amounts_and_due(
-        self, one: Outcomes, other: Outcomes, looks: Sequence[Due]
-    ) -> list[Floats]:
-        """Return what rows add to the difference, and of it what is due to time, each (n_rows,).
+    def _moved_by_time(self, one: Outcomes, other: Outcomes, looks: Sequence[Due]) -> Ways:
+        """Return by how much rows move two estimates by time, as looks at the same rows tell it.
 
-        That as each look at the same rows tells it.
+        It is the same for all that rows are worth.
         """
-        of_both = []
-        for outcomes in (one, other):
-            weights, amounts = self._weights_and_amounts(outcomes)
-            dues = (look(weights) for look in looks)
-            of_both.append([amounts * moved for moved in (weights, *dues)])
-        return [x - y for x, y in zip(*of_both, strict=True)]
+        of_both = (self._weights(outcomes) for outcomes in (one, other))
+        first, second = ([weights, *(look(weights) for look in looks)] for weights in of_both)
+        return first, second
 
-    def _weights_and_amounts(self, outcomes: Outcomes) -> tuple[Floats, Floats]:
-        """Return by how much rows move an estimate, and what they were paid and led to.
+    def _amounts_and_due(self, one: Outcomes, other: Outcomes, ways: Ways) -> list[Floats]:
+        """Return what rows add to the difference, and of it what is due to time, each (n_rows,)."""
+        amounts, others = self._amounts(one), self._amounts(other)
+        return [amounts * x - others * y for x, y in zip(*ways, strict=True)]
 
-        The latter less the mean in the pair, both (n_rows,).
-        """
-        weights, following = outcomes.weights, outcomes.following
-        if self.counted is not None:
-            weights = weights[self.counted.entry]
-            following = None if following is None else following[self.counted.entry]
+    def _weights(self, outcomes: Outcomes) -> Floats:
+        """Return by how much rows move an estimate, (n_rows,)."""
+        weights = outcomes.weights
+        return weights if self.counted is None else weights[self.counted.entry]
+
+    def _amounts(self, outcomes: Outcomes) -> Floats:
+        """Return what rows were paid and led to, less the mean in the pair, (n_rows,)."""
+        following = outcomes.following
         if following is None:
-            return weights, self.residuals.amounts
-        return weights, self.residuals.amounts + self.residuals.less_mean(following)
+            return self.residuals.amounts
+        if self.counted is not None:
+            following = following[self.counted.entry]
+        return self.residuals.amounts + self.residuals.less_mean(following)
 
     def _due(self, moved: Floats) -> Floats:
         """Return by how much each row moves a difference by time alone, (n_rows,)."""
@@ -352,7 +358,8 @@ class DriftInStates:
         if n_states:
             shares = N / N.sum(axis=1, keepdims=True)
             for i in range(self.width):
-                A[:, i] = -np.add.reduceat(N[:, i : i + 1] * shares, bounds)
+                A[:, i, i:] = -np.add.reduceat(N[:, i : i + 1] * shares[:, i:], bounds)
+                A[:, i:, i] = A[:, i, i:]
             blocks = np.arange(self.width)
             A[:, blocks, blocks] += np.add.reduceat(N, bounds)
         return A
@@ -428,10 +435,10 @@ class Counted:
         by rows are.
         """
         log = self.by_episode.residuals
-        (w, amounts), (v, others) = map(self.by_episode._weights_and_amounts, (one, other))
+        amounts, others = map(self.by_episode._amounts, (one, other))
         squares = log.sums(amounts**2, log.group, len(log.parent))
         variance = cells.of_all_rows(divide(squares, log.rows_of_groups)[cells.group])
         by_rows = float(np.sqrt(moved**2 @ variance))
-        known = self.by_episode._error(w * amounts - v * others)
+        known = self.by_episode._error(one.weights * amounts - other.weights * others)
         scale = known / by_rows if by_rows else 1.0
         return lambda weights: scale * float(np.sqrt(weights**2 @ variance))
