@@ -29,8 +29,6 @@ def pytest_runtest_setup():
 
 
 def pytest_collection_finish():
-    """What is there by now stays: it is not to be gone through for garbage again and again."""
+    """Of so many objects, what is there by now stays: garbage is looked for more seldom."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        gc.collect()
-        gc.freeze()
         gc.set_threshold(20_000, 10, 10)
