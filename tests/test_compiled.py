@@ -61,7 +61,7 @@ def interpreted(patch):
         patch.setattr(module, "ONE", 1)
     patch.setattr(module, "FOUR", 4)
     for module, names in (
-        (kernels, [*LOOPS, "pair_values", "choose"]),
+        (kernels, [*LOOPS, "pair_values", "best_two", "choose"]),
         (order, LOOPS_OF_ORDER),
         (paths, LOOPS_OF_PATHS),
         (core, LOOPS_OF_CORE),

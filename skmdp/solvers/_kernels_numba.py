@@ -290,17 +290,23 @@ def pair_values(
     return least, most
 
 
+@njit(inline="always", **INNER)
+def best_two(begin: Any, end: Any, Q: Any) -> Any:
+    """Return the first best of some pairs, its Q, and that of the next best."""
+    best, top, second = begin, Q[begin], -np.inf
+    for pair in range(begin + ONE, end):
+        # No branch: which pair is best cannot be foretold.
+        x = Q[pair]
+        second = max(second, min(x, top))
+        best = index(pair) if x > top else best
+        top = max(top, x)
+    return best, top, second
+
+
 @njit(void(uint64, uint64, CODES, NUMBERS, float64, uint32[::1], boolean[::1]), **OPTIONS)
 def choose(begin: Any, end: Any, first: Any, Q: Any, far: Any, greedy: Any, is_close: Any) -> None:
     """Set ``greedy`` to the best pairs, ``is_close`` to where another is not ``far`` below."""
     for s in range(begin, end):
-        best = index(first[s])
-        top, second = Q[best], -np.inf
-        for pair in range(best + ONE, index(first[s + ONE])):
-            # No branch: which pair is best cannot be foretold.
-            x = Q[pair]
-            second = max(second, min(x, top))
-            best = index(pair) if x > top else best
-            top = max(top, x)
+        best, top, second = best_two(index(first[s]), index(first[s + ONE]), Q)
         greedy[s] = best
         is_close[s] = top - second <= far

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import float64, int32, int64, njit, uint32, uint64
 
-from skmdp.solvers._kernels_numba import pair_values
+from skmdp.solvers._kernels_numba import best_two, pair_values
 from skmdp.solvers._numba import (
     CODES,
     INNER,
@@ -121,14 +121,7 @@ def look_for_ties(
     far = loosest + NEGLIGIBLE * span + rounding
     limits = loosest, bound, spread, span
     for s in range(begin, end):
-        best = index(first[s])
-        top, second = Q[best], -np.inf
-        for pair in range(best + ONE, index(first[s + ONE])):
-            # No branch: which pair is best cannot be foretold.
-            x = Q[pair]
-            second = max(second, min(x, top))
-            best = index(pair) if x > top else best
-            top = max(top, x)
+        best, top, second = best_two(index(first[s]), index(first[s + ONE]), Q)
         greedy[s] = best
         if top - second <= far:
             share = share_that_decides(
