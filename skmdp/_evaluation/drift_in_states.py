@@ -42,6 +42,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, repeat
 
 import numpy as np
 from scipy.stats import beta
@@ -84,7 +85,7 @@ LITTLE = 0.1
 # How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
 # neighbors, if that is SEEN. The last is enough for ups and downs of six rows of a state, or of 25
 # where times turn at once and states are logged in turn.
-MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS)
+MISSED, BESIDE = ((1.0, SEEN), (0.5, SEEN)), (3.0, SEEN_BY_NEIGHBORS)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 
@@ -102,8 +103,8 @@ class DriftInStates:
     (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
     after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes``
     (n_lots,) in each. What is here a row may be ``counted`` in blocks, whatever its episode.
-    Blocks may each be two of a ``finer`` look. ``neighbors`` are rows next to each other in time
-    (None: these are not known).
+    Blocks may each be two of a ``finer`` look. ``neighbors`` are rows next to each other in time,
+    and in one place of their episodes, as far as these are known.
     """
 
     residuals: Residuals
@@ -113,7 +114,7 @@ class DriftInStates:
     sizes: Floats | None = None
     counted: Counted | None = None
     finer: DriftInStates | None = None
-    neighbors: Neighbors | None = None
+    neighbors: tuple[Neighbors, ...] = ()
 
     @classmethod
     def of(
@@ -123,11 +124,11 @@ class DriftInStates:
         episode: Integers,
         sizes: Floats | None = None,
         whole: Floats | None = None,
-        exact: Integers | None = None,
+        exact: Sequence[Integers] = (),
     ) -> DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on.
 
-        Where time is known more exactly, ``exact`` (n_rows,), neighbors are told by that.
+        Neighbors are told by each of the ``exact`` times, (n_rows,).
         The residuals may be what a fit leaves of the ``whole`` (n_rows,) ones, which hides a part
         of a drift from them: then they are made as much larger as these are, block by block.
         """
@@ -148,7 +149,7 @@ class DriftInStates:
         block = (np.cumsum(np.diff(begun, axis=1, prepend=-1) > 0, axis=1) - 1).ravel()
         cell = np.full(len(time), -1)
         cell[rows] = one_of[rows] * width + block[at]
-        neighbors = None if exact is None else Neighbors.of(residuals, one_of, exact)
+        neighbors = tuple(Neighbors.of(residuals, one_of, times) for times in exact)
         look = cls(residuals, episode, cell, width, sizes, neighbors=neighbors)
         if whole is None:
             return look
@@ -194,9 +195,10 @@ class DriftInStates:
         # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
         more = [of_all - of_fewer for of_fewer in others[:2]]
         more += [of_neighbors - of_all for of_neighbors in others[2:]]
+        taken_off = chain(MISSED, repeat(BESIDE))
         missed = max(
             times * by if by > seen * error else 0.0
-            for by, error, (times, seen) in zip(more, chance, MISSED, strict=False)
+            for by, error, (times, seen) in zip(more, chance, taken_off, strict=False)
         )
         return max(0.0, of_all + missed + SURE * max(0.0, after - before)), is_seen
 
@@ -282,7 +284,7 @@ class DriftInStates:
     def _dues(self) -> list[Due]:
         """What tells what is due to time: these blocks, half and a quarter as many, neighbors."""
         dues: list[Due] = [look._due for look in (self, self._halved, self._halved._halved)]
-        return dues if self.neighbors is None else [*dues, self.neighbors.due]
+        return [*dues, *(look.due for look in self.neighbors)]
 
     @cached_property
     def _halved(self) -> DriftInStates:

@@ -8,6 +8,7 @@ tell more than blocks of time alone, beyond chance, and it may account for more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -63,7 +64,7 @@ def drifts_in_time(
     in each.
     """
 
-    def look(block: Integers, exact: Integers | None = None) -> DriftInStates:
+    def look(block: Integers, exact: Sequence[Integers] = ()) -> DriftInStates:
         return DriftInStates.of(in_states, block, episode, whole=whole, exact=exact)
 
     def of_all(one: TimeBlocks) -> Drift:

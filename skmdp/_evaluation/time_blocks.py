@@ -8,7 +8,7 @@ place of a row in it; and by its step, where all episodes start at the same one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,13 +29,13 @@ class TimeBlocks:
     """Blocks of time by which rewards may drift, each the block of each row, (n_rows,).
 
     ``of_all`` are those in which all rows are looked at together, ``of_each`` those in which the
-    rows of each state are: of these there may be more, as nothing is asked of them by itself. The
-    time of each row may be known more exactly, ``exact`` (n_rows,).
+    rows of each state are: of these there may be more, as nothing is asked of them by itself. By
+    ``exact`` times, each whole numbers (n_rows,), it is told which rows are next to each other.
     """
 
     of_all: Integers
     of_each: Integers
-    exact: Integers | None = None
+    exact: tuple[Integers, ...] = ()
 
     @classmethod
     def of_episodes(cls, episode: Integers, step: Array | None = None) -> TimeBlocks:
@@ -51,7 +51,7 @@ class TimeBlocks:
         of_row, n = np.cumsum(is_first) - 1, len(place)
         n_blocks = (n // FEWEST_EPISODES, MOST_BLOCKS), (n // FEWEST_OF_EACH, MOST_OF_EACH)
         of_all, of_each = ((place * max(1, min(of)) // n)[of_row] for of in n_blocks)
-        return cls(of_all, of_each, place[of_row])
+        return cls(of_all, of_each, (place[of_row],))
 
     @classmethod
     def of_places(cls, place: Integers) -> TimeBlocks:
@@ -69,7 +69,7 @@ class TimeBlocks:
             np.unique((middle * n_blocks).astype(np.intp), return_inverse=True)[1][code]
             for n_blocks in (max(1, min(MOST_BLOCKS, n_told)), MOST_OF_EACH)
         )
-        return cls(of_all, of_each, code)
+        return cls(of_all, of_each, (code,))
 
 
 def time_blocks(
@@ -83,11 +83,17 @@ def time_blocks(
     starts = np.flatnonzero(is_first)
     place = np.arange(len(episode)) - starts[np.cumsum(is_first) - 1]
     when, how_far = [TimeBlocks.of_episodes(episode)], [TimeBlocks.of_places(place)]
-    if step is None:
-        return tuple(when), tuple(how_far)
-    first = step[starts]
-    if (first[1:] < first[:-1]).any():
+    first = None if step is None else step[starts]
+    if first is not None and (first[1:] < first[:-1]).any():
         when.append(TimeBlocks.of_episodes(episode, step))
+    if place.any():
+        # Times that are good in some places, and bad in others, may be so in turn: rows of one
+        # place are next to each other as well.
+        (of_episode,) = when[-1].exact
+        of_place = place * (int(of_episode.max()) + 1) + of_episode
+        when[-1] = replace(when[-1], exact=(of_episode, of_place))
+    if step is None or first is None:
+        return tuple(when), tuple(how_far)
     end = int(np.argmax(place))
     at_place = step[end - place[end] : end + 1]
     if len(at_place) > 1 and (step != at_place[place]).any():

@@ -1,15 +1,16 @@
 """Copies in a log: rows that follow themselves, and episodes that came in under another name.
 
 Two episodes may be alike by chance. Let what an episode holds be drawn so often as a number of
-Poisson's law tells, with any mean m, as of independent episodes. Then E[(1 - m)^2 m exp(-m)] >= 0,
-so of all that episodes hold, the numbers n_k of what is seen k times are expected to satisfy
+Poisson's law tells, with any mean m, as of independent episodes. With j = k - 1,
+E[(j - m)^2 m^j exp(-m)] >= 0, so of all that episodes hold, the numbers n_k of what is seen k times
+are expected to satisfy
 
-    n_1 + 6 n_3 >= 4 n_2
+    j n_j + k (k + 1) / j n_(k + 1) >= 2 k n_k
 
 whatever the means are, in short episodes of few labels as in long ones of fractions. Where each
-episode is there twice, n_1 and n_3 are 0. (If fewer than a third of the episodes have a copy, this
-does not show.) Single rows of labels, and whole numbers, are left out: a trial may have been
-planned to hold each twice.
+episode is there k times, those before and after are 0. (If fewer than a third of the episodes have
+a copy, this does not show.) Single rows of labels, and whole numbers, are left out: a trial may
+have been planned to hold each twice.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from skmdp._typing import Array, Bools, Integers
 # A log is called doubled on at least so many copies; so many episodes are looked at first.
 FEWEST_COPIES = 20
 FIRST_EPISODES = 50
+# How often each episode may be there to be seen.
+MOST_COPIES = 10
 # Standard errors by which more is seen twice than chance allows for, and episodes to be looked at.
 SURE = 4.0
 ENOUGH_EPISODES = 2_000
@@ -95,30 +98,47 @@ def warn_if_repeated(log: Transitions, *, stacklevel: int) -> None:
     """Warn if more episodes are alike in all of their rows than chance would make so."""
     if log.episode_lengths is None or log.has_gaps or not len(log.state_codes):
         return
-    if not _more_than_chance(_times_seen(log, ENOUGH_EPISODES)):
+    if _more_than_chance(_times_seen(log, ENOUGH_EPISODES)) is None:
         return
-    once, twice, thrice = _times_seen(log)
+    n_seen = _times_seen(log)
+    k = _more_than_chance(n_seen)
+    if k is None:
+        return
+    fewer, alike, more = n_seen[k - 2 : k + 1]
     doubt(
-        f"Of the episodes of X, {twice} are there twice under different names, alike in all of "
-        f"their rows, but only {once} once and {thrice} three times, which is no chance. X "
-        "seems to hold copies, as of an export joined to itself. They tell nothing new, but make "
-        "intervals too narrow, so that a policy is called better too easily. Drop them where they "
-        "came in.",
+        f"Of the episodes of X, {alike} are there {_times(k)} under different names, alike in all "
+        f"of their rows, but only {fewer} {_times(k - 1)} and {more} {_times(k + 1)}, which is no "
+        "chance. X seems to hold copies, as of an export joined to itself. They tell nothing new, "
+        "but make intervals too narrow, so that a policy is called better too easily. Drop them "
+        "where they came in.",
         "repeated",
+        remedy={"copies": k},
         stacklevel=stacklevel + 1,
     )
 
 
-def _more_than_chance(times_seen: Integers) -> bool:
-    """Tell whether more is seen twice than so much seen once and three times goes with."""
-    once, twice, thrice = times_seen
-    excess = 4 * twice - once - 6 * thrice
-    error = np.sqrt(16 * twice + once + 36 * thrice)
-    return bool(twice >= FEWEST_COPIES and excess > SURE * error)
+def _times(k: int) -> str:
+    words = {1: "once", 2: "twice", 3: "three times"}
+    return words.get(k, f"{k} times")
+
+
+def _more_than_chance(n_seen: Integers) -> int | None:
+    """Return how many times more is seen than what is seen less or more often goes with.
+
+    ``n_seen`` (MOST_COPIES + 1,) is how much is seen once, twice and so on. None: nothing is.
+    """
+    j = np.arange(1, MOST_COPIES)
+    k = j + 1
+    of_fewer, of_more = j, k * (k + 1) / j
+    fewer, alike, more = n_seen[:-2], n_seen[1:-1], n_seen[2:]
+    excess = 2 * k * alike - of_fewer * fewer - of_more * more
+    error = np.sqrt((2 * k) ** 2 * alike + of_fewer**2 * fewer + of_more**2 * more)
+    is_more = (alike >= FEWEST_COPIES) & (excess > SURE * error)
+    return int(k[np.argmax(is_more)]) if is_more.any() else None
 
 
 def _times_seen(log: Transitions, enough: float = np.inf) -> Integers:
-    """Return how much of what episodes hold is seen once, twice, and three times, (3,).
+    """Return how much of what episodes hold is seen once, twice and so on, (MOST_COPIES + 1,).
 
     Of many episodes ``enough`` are looked at, with all that may be like them.
     """
@@ -143,7 +163,8 @@ def _times_seen(log: Transitions, enough: float = np.inf) -> Integers:
     if may_be.any():
         hashes = _hashes(log, last[may_be], lengths[may_be])
         times = np.append(times, np.unique(hashes, return_counts=True)[1])
-    return np.bincount(np.minimum(times, 4), minlength=5)[1:4]
+    most = MOST_COPIES + 2
+    return np.bincount(np.minimum(times, most), minlength=most + 1)[1:most]
 
 
 def _may_be_copies(log: Transitions, last: Integers, lengths: Integers) -> Bools:

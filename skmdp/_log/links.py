@@ -99,7 +99,7 @@ def warn_if_astray(log: Transitions, *, stacklevel: int) -> bool:
         )
     else:
         doubt(
-            f"What X gives as next states seems to be none: {what}. So each row counts as an end. "
+            f"What X gives as next states seems to be none: {what}. "
             "Name the columns that hold the state and what it was after the action, state=... and "
             "next_state=..., or leave out the latter to read it off the next row. If each row is a "
             "decision of its own, give each an episode of its own.",
@@ -136,15 +136,34 @@ def _how_astray(log: Transitions) -> tuple[str, str] | None:
                 f"the next state of a row is the action of the next row of its episode in "
                 f"{np.count_nonzero(nexts == following)} of {n} places, and its state in {n_on}"
             )
+        if (other := _other_row(log, rows)) is not None:
+            return "astray", (
+                f"it is the state of {other} in all places, and that of the next row of its "
+                f"episode in {n_on} of {n}"
+            )
     acted = np.zeros(n_labels, dtype=bool)
     acted[log.state_codes] = True
     n_lost = int(np.count_nonzero(~acted[nexts]))
     if n_on <= MOST_UNLINKED * n and n_lost >= NEVER_ACTED_IN * n:
         return "astray", (
             f"it is the state of the next row of its episode in {n_on} of {n} places, and in "
-            f"{n_lost} a state that is never acted in"
+            f"{n_lost} a state that is never acted in, so that each row counts as an end"
         )
     return None
+
+
+def _other_row(log: Transitions, rows: Integers) -> str | None:
+    """Tell which row's state is the next state of all of some rows, if it is not that of the next.
+
+    The row before in a log without steps may be the next one: the rows are then in reverse.
+    """
+    if (log.next_codes[rows] == log.state_codes[rows]).all():
+        return "its own row"
+    if log.step is None:
+        return None
+    behind = rows[np.isin(rows - 1, rows, assume_unique=True)]
+    goes_before = log.next_codes[behind] == log.state_codes[behind - 1]
+    return "the row before" if len(behind) >= FEWEST_ROWS and goes_before.all() else None
 
 
 def _as_states(log: Transitions) -> Codes:

@@ -312,8 +312,8 @@ class Mend:
         return f"table = table.drop(columns={nexts}); {self.parts.without('next_state')}"
 
     def _repeated(self) -> str:
-        """Keep half of the episodes that are alike: of the others each is a copy of one of them."""
-        parts = self.parts
+        """Keep one of two episodes that are alike, say: of the others each is a copy of one."""
+        parts, k = self.parts, self.subject.remedy["copies"]
         keys = list(parts.names("episode"))
         told = [*parts.state, parts.action, *parts.nexts, *parts.names("reward")]
         told += [*parts.names("step"), *parts.names("duration")]
@@ -324,7 +324,7 @@ class Mend:
             f".groupby([table[key] for key in {keys}]).transform('sum'); "
             f"is_first = ~table.duplicated({keys}); "
             "alike = content[is_first].groupby(content[is_first]); "
-            "is_copy = alike.cumcount() >= (alike.transform('size') + 1) // 2; "
+            f"is_copy = alike.cumcount() >= (alike.transform('size') + {k - 1}) // {k}; "
             f"table = table[~is_copy.reindex(table.index).groupby([table[key] for key in {keys}])"
             ".transform('max').astype(bool)].copy()"
         )
