@@ -181,3 +181,15 @@ def test_zero_has_one_sign():
     )
     signed = log.assign(reward=np.where(log["episode"] < 100, 0.0, -0.0))
     assert len(said(POLICY.fit, signed)) == 1
+
+
+@pytest.mark.parametrize("k", [3, 5, 10])
+def test_more_than_one_copy_is_told_as_well(k):
+    log = visits(40, fractions=True)
+    copies = pd.concat([log.assign(episode=log["episode"] + 40 * i) for i in range(k)])
+    warnings_of = audit(copies.reset_index(drop=True)).of("warning")
+    (found,) = [one for one in warnings_of if one.kind == "repeated"]
+    assert f"40 are there {'three' if k == 3 else k} times" in str(found)
+    scope = {"table": copies.reset_index(drop=True), "pd": pd, "columns": {}}
+    exec(found.mend, scope)
+    assert len(scope["table"]) == len(log)

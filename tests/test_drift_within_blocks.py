@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+from skmdp import MarkovPolicyCV
 from skmdp._evaluation.credibility import Residuals
 from skmdp._evaluation.neighbors import Neighbors
 from skmdp.metrics import compare_policies, evaluate_policy
@@ -185,3 +186,46 @@ def test_actions_that_never_meet_are_no_neighbors():
     look = Neighbors.of(residuals, np.zeros(60, dtype=int), np.repeat([0, 90], 30))
     assert not len(look.before)
     assert not look.due(pair.astype(float)).any()
+
+
+def test_times_that_are_good_in_some_places_only_are_no_gain():
+    """Patients enrol one after the other, and visits follow the season: no block of either sees it.
+
+    Or all share their dates, and each date is good or bad for all.
+    """
+
+    def draw(seed, n_episodes, n_steps, season, share):
+        rng = np.random.default_rng(seed)
+        episode, place = np.divmod(np.arange(n_episodes * n_steps), n_steps)
+        time = season(rng, episode / n_episodes, place)
+        is_new = rng.random(len(time)) < share(time)
+        state = rng.choice(list("ABC"), len(time))
+        return pd.DataFrame(
+            {
+                "episode": episode,
+                "step": place,
+                "state": state,
+                "next_state": np.append(state[1:], "A"),
+                "action": np.where(is_new, "new", "old"),
+                "reward": time - 0.2 * is_new + 0.5 * rng.normal(size=len(time)),
+            }
+        )
+
+    def enrolled(rng, share, place):
+        return np.sin(2 * np.pi * (6 * share + place / 12))
+
+    def quarters(rng, share, place):
+        return 1.0 * ((place // 3 % 2 == 1) ^ (share >= 0.5))
+
+    def shocks(rng, share, place):
+        return rng.normal(size=60)[place]
+
+    designs = [
+        (200, 12, enrolled, lambda time: 0.5 + 0.4 * time),
+        (200, 12, quarters, lambda time: 0.2 + 0.6 * time),
+        (200, 60, shocks, lambda time: 1 / (1 + np.exp(-2 * time))),
+    ]
+    for design in designs:
+        found = [MarkovPolicyCV().fit(draw(seed, *design)) for seed in range(3)]
+        assert any(one.gain_interval_[0] > 0 for one in found)  # so it looks
+        assert not any(one.is_better_ for one in found)

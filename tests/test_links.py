@@ -197,3 +197,22 @@ def test_rows_without_weight_say_nothing():
     assert len(said(POLICY.fit, log, sample_weight=weights)) == 1
     weights[::2] = 0
     assert said(POLICY.fit, log, sample_weight=weights) == []
+
+
+@pytest.mark.parametrize("shift", [0, 1], ids=["its own row", "the row before"])
+def test_the_state_of_another_row_is_no_next_state(shift):
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame(
+        {
+            "episode": np.repeat(np.arange(50), 10),
+            "step": np.tile(np.arange(10), 50),
+            "state": rng.choice(list("abc"), 500),
+            "action": rng.choice(list("xy"), 500),
+        }
+    )
+    log["reward"] = (log["action"] == "x") + 0.1 * rng.normal(size=500)
+    log["next_state"] = log.groupby("episode")["state"].shift(shift).fillna(log["state"])
+    with pytest.warns(UserWarning, match="the state of (its own row|the row before) in all places"):
+        found = MarkovPolicyCV().fit(log)
+    assert found.gain_interval_[0] > 0  # which would be called better
+    assert not found.is_better_

@@ -128,7 +128,7 @@ class PolicyTreeDisplay:
         longest = max(map(len, [*features, *actions]))
         width = max(1.1, 0.6 * CHARACTER * (longest + 10))
         depth, n_leaves = self.tree.get_depth(), self.tree.get_n_leaves()
-        ax = axes("PolicyTreeDisplay", ax, 4 + 5 * depth, 3 + width * n_leaves)
+        ax = axes("PolicyTreeDisplay", ax, 4 + 5 * depth, 3 + width * max(n_leaves, 3))
 
         def write(length: int) -> bool:
             boxes = plot_tree(
