@@ -601,7 +601,7 @@ def test_transitions_of_an_action_never_logged():
 
 
 def test_fit_says_when_it_did_not_converge():
-    log = LOG.assign(next_state=LOG["state"])
+    log = LOG.assign(next_state=LOG["state"], episode=range(len(LOG)))  # for ever in one state
     with pytest.warns(ConvergenceWarning, match="Increase max_iter"):
         policy = MarkovPolicyEstimator(gamma=0.9999, tol=1e-14, max_iter=1).fit(log)
     assert not policy.converged_
