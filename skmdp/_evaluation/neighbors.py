@@ -12,7 +12,7 @@ So it is a look beside that of blocks of time: it sees what changes within these
 
 Only rows that are no further apart than on average in their state, or than one episode is from the
 next, are compared. Where rows come at random, that leaves two thirds of them, and faster changes
-are seen as well.
+are seen as well. Time may be that of the rows of one place in the episode after those of another.
 
 References
 ----------
