@@ -42,7 +42,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, repeat
 
 import numpy as np
 from scipy.stats import beta
@@ -85,7 +84,7 @@ LITTLE = 0.1
 # How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
 # neighbors, if that is SEEN. The last is enough for ups and downs of six rows of a state, or of 25
 # where times turn at once and states are logged in turn.
-MISSED, BESIDE = ((1.0, SEEN), (0.5, SEEN)), (3.0, SEEN_BY_NEIGHBORS)
+MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 
@@ -103,8 +102,8 @@ class DriftInStates:
     (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
     after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes``
     (n_lots,) in each. What is here a row may be ``counted`` in blocks, whatever its episode.
-    Blocks may each be two of a ``finer`` look. ``neighbors`` are rows next to each other in time,
-    and in one place of their episodes, as far as these are known.
+    Blocks may each be two of a ``finer`` look. ``neighbors`` are rows next to each other in time
+    (None: not known).
     """
 
     residuals: Residuals
@@ -114,7 +113,7 @@ class DriftInStates:
     sizes: Floats | None = None
     counted: Counted | None = None
     finer: DriftInStates | None = None
-    neighbors: tuple[Neighbors, ...] = ()
+    neighbors: Neighbors | None = None
 
     @classmethod
     def of(
@@ -124,11 +123,11 @@ class DriftInStates:
         episode: Integers,
         sizes: Floats | None = None,
         whole: Floats | None = None,
-        exact: Sequence[Integers] = (),
+        exact: Integers | None = None,
     ) -> DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on.
 
-        Neighbors are told by each of the ``exact`` times, (n_rows,).
+        Neighbors are told by the ``exact`` time, (n_rows,).
         The residuals may be what a fit leaves of the ``whole`` (n_rows,) ones, which hides a part
         of a drift from them: then they are made as much larger as these are, block by block.
         """
@@ -149,7 +148,7 @@ class DriftInStates:
         block = (np.cumsum(np.diff(begun, axis=1, prepend=-1) > 0, axis=1) - 1).ravel()
         cell = np.full(len(time), -1)
         cell[rows] = one_of[rows] * width + block[at]
-        neighbors = tuple(Neighbors.of(residuals, one_of, times) for times in exact)
+        neighbors = None if exact is None else Neighbors.of(residuals, one_of, exact)
         look = cls(residuals, episode, cell, width, sizes, neighbors=neighbors)
         if whole is None:
             return look
@@ -169,10 +168,19 @@ class DriftInStates:
             return 1.0
         return float(np.clip((ways * of_whole).sum() / squares, 1.0, MOST_HIDDEN))
 
-    def part_of(self, one: Outcomes, other: Outcomes, *, must_tell: bool = True) -> float:
+    def part_of(
+        self,
+        one: Outcomes,
+        other: Outcomes,
+        *,
+        must_tell: bool = True,
+        beyond: Sequence[tuple[DriftInStates, ...]] = (),
+    ) -> float:
         """Return how much of the difference of two estimates a drift may account for, 0 or more.
 
-        Infinite where time and action cannot be told apart, if ``must_tell``.
+        Infinite where time and action cannot be told apart, if ``must_tell``. Only what is
+        ``beyond`` other looks at the rows, if given: 0 unless more is due to time than by those of
+        each of these sets together.
         """
         moved = self._moved(one, other)
         if not moved[self._rows[0]].any():
@@ -181,6 +189,10 @@ class DriftInStates:
             return np.inf
         ways = self._moved_by_time(one, other, self._dues)
         kinds = _kinds_of_worth(one, other)
+        if beyond:
+            sets = [self._moved_by_time(one, other, [by._due for by in looks]) for looks in beyond]
+            if not any(self._tells_more(*kind, ways, sets) for kind in kinds):
+                return 0.0
         (part, _), *of_rewards = (self._part_of(*kind, ways) for kind in kinds)
         return max([part, *(due for due, is_seen in of_rewards if is_seen)])
 
@@ -195,25 +207,29 @@ class DriftInStates:
         # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
         more = [of_all - of_fewer for of_fewer in others[:2]]
         more += [of_neighbors - of_all for of_neighbors in others[2:]]
-        taken_off = chain(MISSED, repeat(BESIDE))
         missed = max(
             times * by if by > seen * error else 0.0
-            for by, error, (times, seen) in zip(more, chance, taken_off, strict=False)
+            for by, error, (times, seen) in zip(more, chance, MISSED, strict=False)
         )
         return max(0.0, of_all + missed + SURE * max(0.0, after - before)), is_seen
 
-    def tells_more(self, coarser: DriftInStates, one: Outcomes, other: Outcomes) -> bool:
-        """Whether more is due to time by these blocks than by those of another look at the rows.
+    def _tells_more(
+        self, one: Outcomes, other: Outcomes, ways: Ways, beyond: Sequence[Ways]
+    ) -> bool:
+        """Return whether more is due to time by these blocks than by each set of other looks.
 
-        More than by chance.
+        Or by neighbors than by these blocks and all the others. More than by chance.
         """
-        ways = self._moved_by_time(one, other, (self._due, coarser._due))
-        for both in _kinds_of_worth(one, other):
-            _, own, others = self._amounts_and_due(*both, ways)
-            more = own - others
-            if self.residuals.of_all_rows(more).sum() > SEEN * self._error(more):
-                return True
-        return False
+        _, of_all, _, _, *of_neighbors = self._amounts_and_due(one, other, ways)
+        others = [np.sum(self._amounts_and_due(one, other, of)[1:], axis=0) for of in beyond]
+
+        def is_more(by: Floats, than: list[Floats], seen: float) -> bool:
+            more = (by - others for others in than)
+            return all(self.residuals.of_all_rows(x).sum() > seen * self._error(x) for x in more)
+
+        return is_more(of_all, others, SEEN) or any(
+            is_more(near, [of_all, *others], SEEN_BY_NEIGHBORS) for near in of_neighbors
+        )
 
     def _moved(self, one: Outcomes, other: Outcomes) -> Floats:
         """Return by how much each row moves the difference of two estimates, (n_rows,)."""
@@ -284,7 +300,7 @@ class DriftInStates:
     def _dues(self) -> list[Due]:
         """What tells what is due to time: these blocks, half and a quarter as many, neighbors."""
         dues: list[Due] = [look._due for look in (self, self._halved, self._halved._halved)]
-        return [*dues, *(look.due for look in self.neighbors)]
+        return dues if self.neighbors is None else [*dues, self.neighbors.due]
 
     @cached_property
     def _halved(self) -> DriftInStates:

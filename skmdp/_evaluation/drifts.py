@@ -3,12 +3,12 @@
 Times may be good for all rows that are logged then, good for episodes that have come so far, or
 good in some places of the episode and bad in others. The first two may both be so, and are added
 up; the third is looked at by itself, in blocks of time within blocks of places, and counts if these
-tell more than blocks of time alone, beyond chance, and it may account for more.
+tell more than blocks of time and of places together, beyond chance, or rows of one place that
+follow each other in time do; and it may account for more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -25,12 +25,13 @@ Looks = tuple[Drift | DriftInStates, ...]
 class Drifts:
     """Looks at what rows are worth by ``when`` they were, by ``how_far`` their episodes had come.
 
-    And by both ``at_once``, each with the look by when they were that it is finer than.
+    And by both ``at_once``, which are to tell more than each set of ``alone``.
     """
 
     when: Looks
     how_far: Looks
-    at_once: tuple[tuple[DriftInStates, DriftInStates], ...] = ()
+    at_once: tuple[DriftInStates, ...] = ()
+    alone: tuple[tuple[DriftInStates, ...], ...] = ()
 
     def part_of(self, one: Outcomes, other: Outcomes, *, must_tell_steps: bool = True) -> float:
         """Return how much of the difference of two estimates drifts may account for, 0 or more.
@@ -41,9 +42,7 @@ class Drifts:
         by_one = [look.part_of(one, other) for look in self.when]
         by_step = [look.part_of(one, other, must_tell=must_tell_steps) for look in self.how_far]
         by_both = [
-            look.part_of(one, other, must_tell=False)
-            for look, by_time in self.at_once
-            if look.tells_more(by_time, one, other)
+            look.part_of(one, other, must_tell=False, beyond=self.alone) for look in self.at_once
         ]
         return max(max(by_one, default=0.0) + max(by_step, default=0.0), *by_both, 0.0)
 
@@ -64,24 +63,22 @@ def drifts_in_time(
     in each.
     """
 
-    def look(block: Integers, exact: Sequence[Integers] = ()) -> DriftInStates:
-        return DriftInStates.of(in_states, block, episode, whole=whole, exact=exact)
+    def look(one: TimeBlocks, exact: Integers | None = None) -> DriftInStates:
+        return DriftInStates.of(in_states, one.of_each, episode, whole=whole, exact=exact)
 
     def of_all(one: TimeBlocks) -> Drift:
         return Drift.of(residuals, state, one.of_all, episode)
 
     by_time, by_step = time_blocks(episode, step)
-    when = [(of_all(one), look(one.of_each, one.exact)) for one in by_time]
+    when = [(of_all(one), look(one, one.exact)) for one in by_time]
     # Rows of one step are in the order of time, and so neighbors here would be neighbors there.
-    how_far = [(of_all(one), look(one.of_each)) for one in by_step]
-    places = by_step[0].of_each
-    at_once = (
-        (look(both_at_once(one.of_each, places)), by_blocks)
-        for one, (_, by_blocks) in zip(by_time, when, strict=True)
-        if places.any()
-    )
+    how_far = [(of_all(one), look(one)) for one in by_step]
+    both = [both_at_once(one, by_step[0]) for one in by_time if by_step[0].exact.any()]
     return Drifts(
-        tuple(chain.from_iterable(when)), tuple(chain.from_iterable(how_far)), tuple(at_once)
+        tuple(chain.from_iterable(when)),
+        tuple(chain.from_iterable(how_far)),
+        tuple(look(one, one.exact) for one in both),
+        tuple((in_time, how_far[0][1]) for _, in_time in when),
     )
 
 

@@ -8,7 +8,7 @@ place of a row in it; and by its step, where all episodes start at the same one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,12 +30,12 @@ class TimeBlocks:
 
     ``of_all`` are those in which all rows are looked at together, ``of_each`` those in which the
     rows of each state are: of these there may be more, as nothing is asked of them by itself. By
-    ``exact`` times, each whole numbers (n_rows,), it is told which rows are next to each other.
+    the ``exact`` time, whole numbers (n_rows,), it is told which rows are next to each other.
     """
 
     of_all: Integers
     of_each: Integers
-    exact: tuple[Integers, ...] = ()
+    exact: Integers
 
     @classmethod
     def of_episodes(cls, episode: Integers, step: Array | None = None) -> TimeBlocks:
@@ -51,13 +51,13 @@ class TimeBlocks:
         of_row, n = np.cumsum(is_first) - 1, len(place)
         n_blocks = (n // FEWEST_EPISODES, MOST_BLOCKS), (n // FEWEST_OF_EACH, MOST_OF_EACH)
         of_all, of_each = ((place * max(1, min(of)) // n)[of_row] for of in n_blocks)
-        return cls(of_all, of_each, (place[of_row],))
+        return cls(of_all, of_each, place[of_row])
 
     @classmethod
     def of_places(cls, place: Integers) -> TimeBlocks:
         """Deal the places that rows have in their episodes to blocks of about as many rows."""
         block = blocks_of_steps(np.bincount(place))[place]
-        return cls(block, block)
+        return cls(block, block, place)
 
     @classmethod
     def of_steps(cls, step: Array, n_episodes: int) -> TimeBlocks:
@@ -69,7 +69,7 @@ class TimeBlocks:
             np.unique((middle * n_blocks).astype(np.intp), return_inverse=True)[1][code]
             for n_blocks in (max(1, min(MOST_BLOCKS, n_told)), MOST_OF_EACH)
         )
-        return cls(of_all, of_each, (code,))
+        return cls(of_all, of_each, code)
 
 
 def time_blocks(
@@ -86,12 +86,6 @@ def time_blocks(
     first = None if step is None else step[starts]
     if first is not None and (first[1:] < first[:-1]).any():
         when.append(TimeBlocks.of_episodes(episode, step))
-    if place.any():
-        # Times that are good in some places, and bad in others, may be so in turn: rows of one
-        # place are next to each other as well.
-        (of_episode,) = when[-1].exact
-        of_place = place * (int(of_episode.max()) + 1) + of_episode
-        when[-1] = replace(when[-1], exact=(of_episode, of_place))
     if step is None or first is None:
         return tuple(when), tuple(how_far)
     end = int(np.argmax(place))
@@ -102,16 +96,18 @@ def time_blocks(
     return tuple(when), tuple(how_far)
 
 
-def both_at_once(when: Integers, how_far: Integers) -> Integers:
-    """Return blocks of time within blocks of places, of ``when`` and ``how_far``, each (n_rows,).
+def both_at_once(when: TimeBlocks, how_far: TimeBlocks) -> TimeBlocks:
+    """Return blocks of time within blocks of places, and times within places.
 
-    They are in the order of places, those of one place in that of time, and no more in all than a
-    state may have of time alone.
+    They are in the order of places, those of one place in that of time. Blocks are no more in all
+    than a state may have of time alone.
     """
-    far = np.unique(how_far * FEW_PLACES // (int(how_far.max()) + 1), return_inverse=True)[1]
-    n_times, n_places = int(when.max()) + 1, int(far.max()) + 1
+    n_far = int(how_far.of_each.max()) + 1
+    far = np.unique(how_far.of_each * FEW_PLACES // n_far, return_inverse=True)[1]
+    n_times, n_places = int(when.of_each.max()) + 1, int(far.max()) + 1
     n_blocks = max(1, min(n_times, MOST_OF_EACH // n_places))
-    return np.asarray(far * n_blocks + when * n_blocks // n_times)
+    block = far * n_blocks + when.of_each * n_blocks // n_times
+    return TimeBlocks(block, block, how_far.exact * (int(when.exact.max()) + 1) + when.exact)
 
 
 def blocks_of_steps(n_at: Integers) -> Integers:
