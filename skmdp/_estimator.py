@@ -21,6 +21,7 @@ from skmdp._log.evidence import Evidence, add, check_forget, gather
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.forms import read_log
 from skmdp._log.frames import require_eager
+from skmdp._log.links import warn_if_astray
 from skmdp._log.oddities import warn_of_oddities
 from skmdp._log.roles import ROLES, Roles
 from skmdp._policy import Policy, read_asked, read_states, require_numbers
@@ -557,6 +558,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         -----
         ConvergenceWarning
             As in ``fit``.
+        UserWarning
+            If what a batch gives as next states seems to be none, as in ``fit``.
 
         Notes
         -----
@@ -645,6 +648,8 @@ class MarkovPolicyEstimator(PolicyViews, CallbackSupportMixin, FittedAttributes)
         evidence = gather(log, keep_squares=self.pessimism > 0, gamma=self.gamma)
         if is_whole:
             warn_of_oddities(log, evidence, stacklevel=4)
+        else:
+            warn_if_astray(log, stacklevel=4)
         return log, evidence
 
     def _learn(

@@ -20,13 +20,14 @@ from skmdp._cross_validation import CrossValidation, Gain
 from skmdp._estimator import MarkovPolicyEstimator
 from skmdp._evaluation.verdict import ROUNDING, Verdict
 from skmdp._learning import require_counts_of_rows
+from skmdp._log.copies import holds_copies
 from skmdp._log.engines import Tell
 from skmdp._log.episodes import Transitions
 from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows, read_splits
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.frames import as_lazy, is_lazy_error
-from skmdp._log.links import leads_astray
+from skmdp._log.links import leads_astray, warn_if_unlinked
 from skmdp._log.lots import N_LOTS, draw_coefficients
 from skmdp._messages import shown
 from skmdp._policy import Policy
@@ -340,7 +341,8 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
         -----
         ConvergenceWarning, UserWarning
             As in ``MarkovPolicyEstimator.fit``. If ``require_gain`` and no gain is shown, so that
-            the policy imitates the log.
+            the policy imitates the log. If next states are given, and are not those of the next
+            rows: where they hardly agree, ``is_better_`` is False.
 
         Examples
         --------
@@ -414,6 +416,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
             X, y, handed, is_whole=True, beside=beside, to_judge=True, lot=lot, tell=tell
         )
         self._require_episodes(evidence, is_table_form=y is None)
+        warn_if_unlinked(log, stacklevel=4)
         forbidden = read_forbidden(self.forbidden, evidence, X, self.action)
         self._require_a_policy(evidence, forbidden)
         is_measured = y is None and handed["sample_weight"] is None and not is_lazy
@@ -554,6 +557,7 @@ def _verdict(held_out: Gain, on_all: Gain, log: Transitions, *, is_weighted: boo
         drift=on_all.drift,
         n_episodes=held_out.n_episodes,
         leads_astray=leads_astray(log),
+        holds_copies=holds_copies(log),
         is_weighted=is_weighted,
     )
 

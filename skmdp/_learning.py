@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skmdp._estimation.counts import TransitionCounts
+from skmdp._estimation.counts import MOST_ADDED, TransitionCounts
 from skmdp._estimation.pessimism import knows_spread_of_discounts, subtract_errors
 from skmdp._estimation.prior_strength import choose_prior_strength
 from skmdp._estimation.process import allowed_pairs, estimate_mdp, is_frequent
@@ -113,7 +113,7 @@ def _choose(
         gamma,
         solution.relative_values,
         solution.relative_q_values,
-        n_averaged=evidence.n_transitions,
+        n_averaged=min(evidence.n_transitions, MOST_ADDED),
     )
     chosen = greedy_pairs(
         mdp.first_pairs, solution.relative_q_values, tolerance=tolerances, preference=pair_weights
@@ -192,7 +192,8 @@ def require_counts_of_rows(evidence: Evidence) -> None:
     if not evidence.counts.weights_count_rows:
         raise ValueError(
             'prior_strength="auto" needs sample weights that are counts of rows, whole '
-            "numbers, got fractions. Give a number instead, in units of weight."
+            "numbers, got fractions (which forget below 1 makes of them, too). Give a number "
+            "instead, in units of weight."
         )
 
 

@@ -89,6 +89,21 @@ def test_copies_under_other_names_are_told_once_by_all_that_hang_on_their_number
     assert found[0].why == "What one episode tells counts twice, so that intervals are too narrow."
 
 
+@pytest.mark.filterwarnings("ignore:Of the episodes of X:UserWarning")
+def test_nothing_is_better_by_copies():
+    """Each row of the log is paid by chance alone, but for a little."""
+    log = visits(600, fractions=True)
+    log["reward"] += 0.3 * (log["action"] == log["action"].iloc[0])
+    for table, may_be in ((joined(log), False), (log, True)):
+        policy = MarkovPolicyCV(terminated=None).fit(table)
+        found = evaluate_policy(log["action"].iloc[0], table, methods="dm", horizon=6)
+        assert found.holds_copies is not may_be
+        assert found.is_better is may_be
+        assert policy.is_better_ is may_be
+        for text in (policy.summary(), found.conclusion):
+            assert ("several times under different names" in text) is not may_be
+
+
 def test_the_numbers_told_are_those_of_the_log():
     (message,) = said(POLICY.fit, joined(visits(3000, fractions=True)))
     assert message.startswith(f"Of the episodes of X, 3000 {TOLD}, alike in all of their rows, but")

@@ -251,6 +251,11 @@ def test_doubling_every_row_changes_nothing():
     same_policy(fitted(), fitted(pd.concat([LOG, LOG])))
 
 
+def test_one_weight_for_all_rows_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"sample_weight=2\.0 is one value, expected \(12,\)"):
+        MarkovPolicyEstimator().fit(load_climb(), sample_weight=2.0)
+
+
 def test_doubling_every_weight_changes_nothing():
     same_policy(fitted(), clone(PRECISE).fit(LOG, sample_weight=np.full(len(LOG), 2)))
 

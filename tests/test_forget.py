@@ -118,7 +118,7 @@ def test_forget_is_a_factor(forget):
 
 def test_faded_weights_are_no_counts_for_the_prior():
     policy = MarkovPolicyEstimator(prior_strength="auto").partial_fit(SEARCH)
-    with pytest.raises(ValueError, match='prior_strength="auto" needs sample weights that are'):
+    with pytest.raises(ValueError, match=r'prior_strength="auto" needs .* forget below 1'):
         policy.partial_fit(SEARCH, forget=0.9)
 
 

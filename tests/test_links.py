@@ -182,13 +182,89 @@ RIGHT = {
 }
 
 
+# Where it is not known in which states episodes start.
+WITHOUT_STARTS = {
+    "rows by chance",
+    "one patient, unordered",
+    "short and unordered",
+    "shorter and unordered",
+    "many states, unordered",
+    "one in ten rows",
+    "rows that lack",
+    "coins",
+    "coins of one side",
+}
+
+
 @pytest.mark.parametrize("right", RIGHT)
-def test_honest_logs_are_silent(right):
-    found = [one for one in said(POLICY.fit, RIGHT[right]) if "does not lead" not in one]
-    assert found == []
+def test_fit_is_silent_of_next_states_that_are_some(right):
+    assert said(POLICY.fit, RIGHT[right]) == []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert not evaluate_policy("behavior", RIGHT[right], methods="dm").leads_astray
+        found = evaluate_policy("behavior", RIGHT[right], methods="dm")
+    assert found.leads_astray == (right in WITHOUT_STARTS)
+
+
+UNLINKED = {
+    "constant": lambda log: log.assign(next_state=log["state"].iloc[0]),
+    "shuffled": lambda log: log.assign(
+        next_state=log["next_state"].sample(frac=1, random_state=0).to_numpy()
+    ),
+    "two rows on": lambda log: log.assign(
+        next_state=log.groupby("episode")["state"].shift(-2).fillna("good")
+    ),
+    "rows by chance": bag,
+}
+
+
+def as_lazy(log):
+    return pytest.importorskip("polars").from_pandas(log).lazy()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "read"),
+    [
+        (wrong, read)
+        for wrong in UNLINKED
+        for read in (0, 1)
+        if wrong != "rows by chance" or not read
+    ],
+)
+def test_nothing_is_better_where_rows_do_not_lead_on(wrong, read):
+    """A lazy table has no order but that of its steps."""
+    log = (lambda log: log, as_lazy)[read](UNLINKED[wrong](machines(300)))
+    policy = MarkovPolicyCV()
+    (told,) = said(policy.fit, log)
+    assert "does not lead to the state" in told
+    assert not policy.is_better_
+    (told,) = said(evaluate_policy, policy, log, methods="dm")
+    assert "does not lead to the state" in told
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = evaluate_policy(policy, log, methods="dm")
+    assert found.leads_astray
+    assert not found.is_better
+
+
+@pytest.mark.parametrize("spoil", [swapped, outcome])
+def test_lazy_tables_tell_columns_that_are_others(spoil):
+    log = as_lazy(spoil(machines(300)))
+    policy = MarkovPolicyCV()
+    assert len(said(policy.fit, log)) == 1
+    assert not policy.is_better_
+    right = as_lazy(machines(300))
+    assert said(policy.fit, right) == []
+    assert policy.is_better_
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_batches_are_looked_at_one_by_one(wrong):
+    expected, spoil = WRONG[wrong]
+    policy = MarkovPolicyEstimator()
+    for seed in range(2):
+        (told,) = said(policy.partial_fit, spoil(machines(seed=seed)))
+        assert expected in told
+    assert said(MarkovPolicyEstimator().partial_fit, machines(words=False)) == []
 
 
 def test_rows_without_weight_say_nothing():

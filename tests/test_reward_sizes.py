@@ -74,7 +74,7 @@ def test_rewards_without_powers_are_refused_where_these_are_needed(judge, factor
 
 
 @pytest.mark.parametrize("judge", ["dm", "cv", "lazy cv"])
-@pytest.mark.parametrize("factor", [1e-200, 1e200])
+@pytest.mark.parametrize("factor", [1e-200, 1e200, 1.7e300])
 def test_rewards_divided_as_the_message_says_are_judged(judge, factor):
     log = times(factor)
     with pytest.raises(ValueError, match="too") as error:

@@ -149,6 +149,15 @@ def test_rewards_averaged_over_many_rows_are_as_uncertain_as_their_sums():
     assert_allclose(many - once, 2 * np.finfo(float).eps * (10**6 - 1) * 3.0, rtol=1e-3)
 
 
+@pytest.mark.parametrize("weight", [1e9, 1e12, 1e15, 1e30])
+def test_large_weights_are_no_many_rows(weight):
+    """A mean of two rows is as certain whatever they weigh."""
+    log = pd.DataFrame({"state": "s", "action": ["a", "a", "b"], "reward": [1.0, 1.0, 1.05]})
+    log = log.assign(next_state=None)
+    policy = MarkovPolicyEstimator().fit(log, sample_weight=np.full(3, weight))
+    assert policy.predict(log).tolist() == ["b"] * 3
+
+
 @pytest.mark.parametrize("gamma", [0.9, 0.999999])
 def test_pairs_that_lead_to_the_same_states_are_decided_whatever_the_error(gamma):
     successors = {0: 0.5, 1: 0.5}

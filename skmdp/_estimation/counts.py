@@ -27,6 +27,8 @@ from skmdp._typing import Bools, Floats, Integers
 
 # Weights that faded below are dropped, long before they lose digits.
 SMALLEST_WEIGHT = 1e-250
+# As many numbers a sum may round one after the other. A weight that is larger is that of few rows.
+MOST_ADDED = 2**31
 
 
 def sum_by_code(codes: Integers, amounts: Floats | Bools, n: int) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from skmdp._estimation.counts import TransitionCounts, sum_by_code
+from skmdp._estimation.counts import MOST_ADDED, TransitionCounts, sum_by_code
 from skmdp._estimation.process import expected_rewards, trust_in_pairs
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
@@ -38,14 +38,14 @@ def subtract_errors(
     if counts.weights.min() < 1 - 1e-9:
         raise ValueError(
             f"pessimism needs weights that sum to at least 1 for every transition, got "
-            f"{counts.weights.min():g}. Weigh rows by how often they count, or use "
+            f"{counts.weights.min():g}. Weigh rows by how often they count, forget less, or use "
             "prior_strength instead."
         )
     n_pairs = len(counts.pair_state)
     means = counts.reward_sums / counts.weights
     inner = counts.reward_squares - counts.reward_sums * means
     # A sum of n squares carries n roundings, so a smaller difference is not a variance.
-    rounding = 4 * np.finfo(np.float64).eps * counts.weights
+    rounding = 4 * np.finfo(np.float64).eps * np.minimum(counts.weights, MOST_ADDED)
     inner[inner < rounding * counts.reward_squares] = 0.0
     shares = counts.weights / counts.pair_weights[counts.triple_pair]
     spread = _spread_of_discounts(counts)

@@ -38,8 +38,9 @@ class Verdict:
     time (NaN: that is not known). ``n_episodes`` is how many there are (None: unknown, or the error
     allows for few). ``lacks_episodes`` tells whether rows lead on to others, but not known is which
     belong together: then errors are those of rows, too small where those of an episode are alike.
-    ``leads_astray`` tells whether what is given as next states is none, ``is_weighted`` whether
-    weights make of rows what shows no chance, so that there is no interval.
+    ``leads_astray`` tells whether what is given as next states is none, or not that of the next
+    rows, ``holds_copies`` whether episodes are there several times, ``is_weighted`` whether weights
+    make of rows what shows no chance, so that there is no interval.
     """
 
     value: float
@@ -55,6 +56,7 @@ class Verdict:
     n_episodes: int | None = None
     lacks_episodes: bool = False
     leads_astray: bool = False
+    holds_copies: bool = False
     is_weighted: bool = False
 
     @property
@@ -83,7 +85,7 @@ class Verdict:
         is_supported = self.unknown_share < MOST_UNKNOWN and not self.contradicts_the_log
         is_whole = self.unknown_time_share <= MOST_LEFT_OUT
         is_whole = is_whole and not (self._has_few_episodes or self.lacks_episodes)
-        is_whole = is_whole and not self.leads_astray
+        is_whole = is_whole and not (self.leads_astray or self.holds_copies)
         doubted = max(self._doubted, self._rounding)
         return bool(self.lower > doubted and is_supported and is_whole)
 
@@ -112,7 +114,7 @@ class Verdict:
         if self.leads_astray:
             return (
                 "what is given as next states is not the state of the next row, as where columns "
-                "are swapped"
+                "are swapped or rows out of order"
             )
         if self._has_few_episodes:
             return (
@@ -149,6 +151,11 @@ class Verdict:
                     "rewards or transitions may change over time, and its actions were logged more "
                     f"often when times were good, which may account for {self.drift:.4g}"
                 )
+        if self.holds_copies:
+            reasons.append(
+                "episodes seem to be there several times under different names, so that chance is "
+                "larger than it looks"
+            )
         if self.lacks_episodes:
             reasons.append(
                 "it is not known which rows belong to one episode, in order, without which chance "

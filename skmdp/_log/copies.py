@@ -96,14 +96,10 @@ def _are_equal(log: Transitions, rows: Integers, others: Integers) -> Bools:
 
 def warn_if_repeated(log: Transitions, *, stacklevel: int) -> None:
     """Warn if more episodes are alike in all of their rows than chance would make so."""
-    if log.episode_lengths is None or log.has_gaps or not len(log.state_codes):
+    found = _how_often(log)
+    if found is None:
         return
-    if _more_than_chance(_times_seen(log, ENOUGH_EPISODES)) is None:
-        return
-    n_seen = _times_seen(log)
-    k = _more_than_chance(n_seen)
-    if k is None:
-        return
+    k, n_seen = found
     fewer, alike, more = n_seen[k - 2 : k + 1]
     doubt(
         f"Of the episodes of X, {alike} are there {_times(k)} under different names, alike in all "
@@ -115,6 +111,22 @@ def warn_if_repeated(log: Transitions, *, stacklevel: int) -> None:
         remedy={"copies": k},
         stacklevel=stacklevel + 1,
     )
+
+
+def holds_copies(log: Transitions) -> bool:
+    """Tell whether more episodes are alike in all of their rows than chance would make so."""
+    return _how_often(log) is not None
+
+
+def _how_often(log: Transitions) -> tuple[int, Integers] | None:
+    """Return how often episodes are there, and how many are once, twice, ...; None if by chance."""
+    if log.episode_lengths is None or log.has_gaps or not len(log.state_codes):
+        return None
+    if _more_than_chance(_times_seen(log, ENOUGH_EPISODES)) is None:
+        return None
+    n_seen = _times_seen(log)
+    k = _more_than_chance(n_seen)
+    return None if k is None else (k, n_seen)
 
 
 def _times(k: int) -> str:

@@ -60,7 +60,8 @@ class Transitions:
     Of a lazy table an entry stands for all rows that agree: ``weights`` are then those of these
     rows together, and ``sums`` tells what else they add up to (None: nothing but rows that agree in
     the reward as well). Entries lie lot by lot where episodes were dealt to ``lots`` (None: they
-    were not), and so do starts.
+    were not), and so do starts. ``broken_links`` counts of such a log the rows that do not lead to
+    the row after them, and all that have one (None: unknown).
     """
 
     states: LabelIndex
@@ -91,6 +92,7 @@ class Transitions:
     step: npt.NDArray[Any] | None = None
     sums: RowSums | None = None
     lots: Lots | None = None
+    broken_links: tuple[int, int] | None = None
 
     @property
     def n_rows(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -23,6 +23,8 @@ from skmdp._messages import shortened, shown
 from skmdp._typing import Name, Names
 
 _LISTS = ("List", "Array", "Struct", "Map", "Object")
+# Labels that are only compared with those of the same column.
+_WITH_CATEGORIES = ("Categorical", "Enum")
 FLAGS = ("terminated", "truncated")
 POWERS = ("power1", "power2", "power3", "power4")
 
@@ -80,6 +82,21 @@ class Asked:
     def triple(self) -> list[str]:
         """Our names of these columns, and of those that tell where rows led to, if anywhere."""
         return [*self.pair, *(f"to{j}" for j in range(len(self.roles.state)))]
+
+    @property
+    def compares_links(self) -> bool:
+        """Whether next states are to be compared with the states of the rows after them."""
+        if self.next_state is None or not self.dealt:
+            return False
+        types = [
+            [self.schema[str(name)] for name in names]
+            for names in (self.roles.state, self.next_state)
+        ]
+        return all(
+            (one == other and type(one).__name__ not in _WITH_CATEGORIES)
+            or (one.is_numeric() and other.is_numeric())
+            for one, other in zip(*types, strict=True)
+        )
 
     @property
     def step_is_whole(self) -> bool:
@@ -229,6 +246,8 @@ def _following(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
         leads |= {f"next{j}": after(f"state{j}") for j in range(len(asked.roles.state))}
     else:
         is_end = is_end & is_missing("next0", asked.schema[str(asked.next_state[0])])
+    if asked.compares_links:
+        leads |= {f"state_after{j}": after(f"state{j}") for j in range(len(asked.roles.state))}
     rows = rows.with_columns(**leads).with_columns(goes_on=~nw.col("step_after").is_null())
     is_kept: nw.Expr = ~(nw.col("lacks_action") & is_end)
     if asked.weight is not None:
@@ -326,7 +345,7 @@ def _amounts(
     if asked.weight is not None:
         summed.append("weight")
     if asked.is_ordered:
-        marks = _marks(asked)
+        marks = _marks(asked) | _links(asked)
         made |= {name: mark.cast(nw.Float64) for name, mark in marks.items()}
         summed += marks
         summed += ["episode_weight"] * (asked.weight is not None)
@@ -365,3 +384,12 @@ def _marks(asked: Asked) -> dict[str, nw.Expr]:
         if dtype.is_float():
             marks["broken"] = nw.col("step").cast(nw.Int64).cast(nw.Float64) != nw.col("step")
     return marks
+
+
+def _links(asked: Asked) -> dict[str, nw.Expr]:
+    """Return whether a row leads to the state of the row after it, or not; else both are null."""
+    if not asked.compares_links:
+        return {}
+    pairs = range(len(asked.roles.state))
+    leads_on = reduce(and_, [nw.col(f"next{j}") == nw.col(f"state_after{j}") for j in pairs])
+    return {"linked": leads_on, "unlinked": ~leads_on}

@@ -269,6 +269,7 @@ def _link(
         durations=durations,
         sums=sums[counts],
         lots=_lots(found, counts) if asked.dealt else None,
+        broken_links=_broken_links(found) if asked.compares_links else None,
         **{**_NO_EPISODES, **ends},
     )
 
@@ -287,6 +288,12 @@ def _lots(found: Groups, counts: Any) -> Lots:
     """Return how many entries that count belong to each lot, and how many starts."""
     lot = found.numbers("lot").astype(np.int64)
     return Lots.of_entries(lot[counts], lot[found.flags("is_first")])
+
+
+def _broken_links(found: Groups) -> tuple[int, int]:
+    """Count the rows that do not lead to the row after them, and all of which that is known."""
+    broken = found.total("sum_unlinked")
+    return broken, broken + found.total("sum_linked")
 
 
 def _sums(found: Groups, asked: Asked, scale: tuple[float, float] | None) -> RowSums:

@@ -33,9 +33,16 @@ DISAGREES = 0.5
 def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
     """Warn if rows do not lead to the rows after them, as when they were shuffled or doubled."""
     warn_if_doubled(log, stacklevel=stacklevel + 1)
-    if not _has_links(log) or warn_if_astray(log, stacklevel=stacklevel + 1):
+    if not warn_if_astray(log, stacklevel=stacklevel + 1):
+        warn_if_unlinked(log, stacklevel=stacklevel + 1)
+
+
+def warn_if_unlinked(log: Transitions, *, stacklevel: int) -> None:
+    """Warn if rows do not lead to the rows after them, but where next states are none at all."""
+    found = _count_broken(log)
+    if found is None or _how_astray(log) is not None:
         return
-    broken, n_inside = _count_broken(log)
+    broken, n_inside = found
     if broken > MOST_UNLINKED * n_inside:
         doubt(
             f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
@@ -71,8 +78,13 @@ def _last_rows(log: Transitions) -> Integers:
     return np.cumsum(lengths)[:-1] - 1
 
 
-def _count_broken(log: Transitions) -> tuple[int, int]:
-    """Count the rows that do not lead to the row after them in their episode, and all with one."""
+def _count_broken(log: Transitions) -> tuple[int, int] | None:
+    """Count the rows that do not lead to the row after them in their episode, and all with one.
+
+    None where next states cannot be compared.
+    """
+    if not _has_links(log):
+        return log.broken_links
     last = _last_rows(log)
     differs = log.next_codes[:-1] != log.state_codes[1:]
     broken = np.count_nonzero(differs) - np.count_nonzero(differs[last])
@@ -110,16 +122,45 @@ def warn_if_astray(log: Transitions, *, stacklevel: int) -> bool:
     return True
 
 
-def leads_astray(log: Transitions) -> bool:
-    """Tell whether what is given as next states is none, so that nothing follows from the log."""
+def is_astray(log: Transitions) -> bool:
+    """Tell whether what is given as next states is none."""
     return _how_astray(log) is not None
+
+
+def leads_astray(log: Transitions) -> bool:
+    """Tell whether nothing follows from where a log says that its rows lead.
+
+    Its next states are none, or hardly agree with the states of the rows after them. Where single
+    rows were drawn, or shuffled, the first states of the episodes are not known, either.
+    """
+    found = _count_broken(log)
+    if found is None or found[0] <= MOST_UNLINKED * found[1]:  # as in most logs
+        return False
+    if is_astray(log):
+        return True
+    leads_on = np.flatnonzero(log.next_codes != MISSING)
+    broken, n = found
+    if log.broken_links is None:  # rows at which the process ended lead nowhere
+        is_inside, links = rows_that_lead_on(log)
+        rows = np.flatnonzero(is_inside & (log.next_codes[:-1] != MISSING))
+        broken, n = int(np.count_nonzero(~links[rows])), len(rows)
+    if n < FEWEST_ROWS:
+        return False
+    weights = np.ones(log.next_codes.size) if log.sums is None else log.sums.n_rows
+    shares = [
+        np.bincount(codes[leads_on], weights[leads_on], len(log.states))
+        for codes in (log.next_codes, log.state_codes)
+    ]
+    by_chance = float(shares[0] @ shares[1]) / float(weights[leads_on].sum()) ** 2
+    return _beyond(1 - broken / n, by_chance) <= DISAGREES
 
 
 def _how_astray(log: Transitions) -> tuple[str, str] | None:
     """Return in which way next states are none, and what shows it; None if they may be some."""
-    if not _has_links(log):
+    found = _count_broken(log) if _has_links(log) else None
+    if found is None:
         return None
-    broken, n_inside = _count_broken(log)
+    broken, n_inside = found
     if n_inside < FEWEST_ROWS or broken <= MOST_UNLINKED * n_inside:  # as in most logs
         return None
     is_inside, leads_on = rows_that_lead_on(log)
@@ -177,5 +218,8 @@ def _agreement(codes: Codes, others: Codes, n_labels: int) -> float:
     """Return how far two columns of codes, (n,), agree beyond chance: 1 wholly, 0 not at all."""
     shares = [np.bincount(column + 1, minlength=n_labels + 1) for column in (codes, others)]
     by_chance = float(shares[0] @ shares[1]) / len(codes) ** 2
-    agrees = float(np.mean(codes == others))
+    return _beyond(float(np.mean(codes == others)), by_chance)
+
+
+def _beyond(agrees: float, by_chance: float) -> float:
     return (agrees - by_chance) / (1 - by_chance) if by_chance < 1 else 0.0

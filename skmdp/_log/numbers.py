@@ -96,6 +96,11 @@ def read_weights(sample_weight: Any, n_rows: int, *, may_be_zero: bool = False) 
     """Check one weight a row: finite, not negative, not all zero unless they may be."""
     if sample_weight is None:
         return None
+    if np.isscalar(sample_weight):
+        raise ValueError(
+            f"sample_weight={shown(sample_weight)} is one value, expected ({n_rows},): one weight "
+            "a row. Leave it out where all rows count alike."
+        )
     weights: Floats = check_array(
         without_mask(sample_weight, "sample_weight"),
         ensure_2d=False,

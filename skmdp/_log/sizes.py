@@ -34,10 +34,11 @@ def require_powers(
     where = f"is {rewards[row]:g} at row {row} (counting from 0)"
     if not are_rows:
         where = f"holds rewards of about {rewards[row]:g}"
+    power = int(np.rint(np.log10(sizes[row])))
     raise ValueError(
         f"Column {shown(name)} {where}, too {'large' if sizes[row] > 1 else 'small'} to square, so "
         "nothing tells how far to trust what is earned on average. Divide the column by "
-        f"{sizes[row]:.0e}; advice does not depend on the unit of rewards."
+        f"1e{power:+d}; advice does not depend on the unit of rewards."
     )
 
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 
 from skmdp._log.labels import MISSING
-from skmdp._log.links import MOST_UNLINKED, leads_astray, rows_that_lead_on
+from skmdp._log.links import MOST_UNLINKED, is_astray, rows_that_lead_on
 from skmdp._messages import shown
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.inspection._audited import Reading
@@ -31,7 +31,7 @@ def check_links(reading: Reading) -> Iterator[Finding]:
     if reading.log.episode_lengths is None:
         yield reading.finding("note", "one_episode", "The table has no column of episodes.")
     else:
-        if reading.log.next_states_given and not leads_astray(reading.log):
+        if reading.log.next_states_given and not is_astray(reading.log):
             yield from _check_rows_follow(reading)
         yield from _check_steps(reading)
         yield from _check_reachable(reading)

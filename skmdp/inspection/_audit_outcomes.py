@@ -123,7 +123,7 @@ def _check_rewards(reading: Reading, sample: Sample) -> Iterator[Finding]:
     assert reading.log.rewards is not None
     assert sample.rewards is not None
     names = reading.parts.names("reward")
-    if np.ptp(reading.log.rewards) == 0:
+    if reading.log.rewards.min() == reading.log.rewards.max():
         what = f"Every reward is {reading.log.rewards[0]:g}."
         yield reading.finding("note", "constant_reward", what, columns=names, n=len(reading.rows))
         return
@@ -148,7 +148,9 @@ def _explains_more(sample: Sample, has_before: Bools) -> bool:
     """Tell whether the pair of the row before explains rewards better than their own pair."""
     assert sample.rewards is not None
     at = np.flatnonzero(has_before)
-    rewards, episode = sample.rewards[at], sample.episode[at]
+    # Their squares are to be numbers whatever their unit is.
+    largest = np.abs(sample.rewards[at]).max(initial=0.0)
+    rewards, episode = sample.rewards[at] / (largest or 1.0), sample.episode[at]
     own, before = sample.pair[at], sample.pair[at - 1]
     alone = rewards - rewards.mean()
     errors = [_left(cells, rewards, alone) ** 2 for cells in (own, before)]

@@ -16,7 +16,7 @@ from skmdp._evaluation.fitted_estimate import FittedEstimate
 from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._evaluation.replay import Replay
-from skmdp._log.copies import warn_if_repeated
+from skmdp._log.copies import holds_copies, warn_if_repeated
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, as_table
 from skmdp._log.labels import MISSING
@@ -113,9 +113,14 @@ class PolicyLogs:
 
     @property
     def leads_astray(self) -> bool:
-        """Whether what is given as next states is none."""
+        """Whether what is given as next states is none, or not that of the next rows."""
         on_labels = "fqe" not in self.methods or self.measurements.are_labels
         return on_labels and leads_astray(self._one_log)
+
+    @property
+    def holds_copies(self) -> bool:
+        """Whether episodes are there several times, under different names."""
+        return holds_copies(self.measurements.log if "fqe" in self.methods else self._one_log)
 
     @property
     def mean_return(self) -> float:

@@ -317,6 +317,7 @@ def _result(
         n_episodes=logs.n_episodes,
         lacks_episodes=logs.lacks_episodes,
         leads_astray=logs.leads_astray,
+        holds_copies=logs.holds_copies,
         zero_weight_share=shared["zero_weight_share"],
         untried_share=shared["untried_share"],
         thin_share=shared["thin_share"],

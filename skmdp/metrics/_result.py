@@ -36,7 +36,11 @@ class PolicyEvaluation:
         too small where the rows of an episode are alike, and nothing is called better.
     leads_astray : bool
         Whether what the log gives as next states seems to be none, as where the columns of state
-        and action are swapped; a warning tells what shows it. Then nothing is called better.
+        and action are swapped, or hardly agrees with the states of the next rows, as where rows
+        are out of order; a warning tells what shows it. Then nothing is called better.
+    holds_copies : bool
+        Whether episodes seem to be there several times under different names, as a warning tells.
+        Then errors are too small, and nothing is called better.
     zero_weight_share : float
         Share of the episodes in which the policy would not have decided as was logged at some
         step, so that importance methods do not use them. NaN where none was asked for.
@@ -112,6 +116,7 @@ class PolicyEvaluation:
     n_episodes: int | None
     lacks_episodes: bool
     leads_astray: bool
+    holds_copies: bool
     zero_weight_share: float
     untried_share: float
     thin_share: float
@@ -192,6 +197,7 @@ class PolicyEvaluation:
             n_episodes=self.n_episodes,
             lacks_episodes=self.lacks_episodes,
             leads_astray=self.leads_astray,
+            holds_copies=self.holds_copies,
         )
 
     @property
@@ -202,9 +208,9 @@ class PolicyEvaluation:
         ``"fqe"`` that and ``unsupported_cost``), and less than 10 % of the policy's decisions lack
         support: for ``"fqe"`` those that the log hardly ever takes, for the other methods those
         with fewer than five rows. False otherwise, also where nothing is known, below 20 episodes,
-        if the log ``lacks_episodes`` or ``leads_astray``, or where it is not known how long more
-        than 1 % of the decisions took. The interval is that of ``"fqe"`` if it was asked for, else
-        that of ``"dm"``, else that of the first method.
+        if the log ``lacks_episodes``, ``leads_astray`` or ``holds_copies``, or where it is not
+        known how long more than 1 % of the decisions took. The interval is that of ``"fqe"`` if it
+        was asked for, else that of ``"dm"``, else that of the first method.
         """
         return self._verdict.is_better
 
