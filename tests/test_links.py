@@ -246,6 +246,21 @@ def test_nothing_is_better_where_rows_do_not_lead_on(wrong, read):
     assert not found.is_better
 
 
+@pytest.mark.parametrize("flag", [None, "terminated"])
+def test_ends_inside_of_an_episode_lead_nowhere(flag):
+    """As where the episodes of a machine are rounds that all have its name."""
+    log = machines(300)
+    is_last = log["step"] % 2 == 1
+    log["next_state"] = log["next_state"].mask(is_last, None if flag is None else "sold")
+    if flag is not None:
+        log[flag] = is_last
+    for table in (log, as_lazy(log)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = evaluate_policy("behavior", table, methods="dm")
+        assert not found.leads_astray
+
+
 @pytest.mark.parametrize("spoil", [swapped, outcome])
 def test_lazy_tables_tell_columns_that_are_others(spoil):
     log = as_lazy(spoil(machines(300)))

@@ -223,9 +223,9 @@ class DriftInStates:
         _, of_all, _, _, *of_neighbors = self._amounts_and_due(one, other, ways)
         others = [np.sum(self._amounts_and_due(one, other, of)[1:], axis=0) for of in beyond]
 
-        def is_more(by: Floats, than: list[Floats], seen: float) -> bool:
-            more = (by - others for others in than)
-            return all(self.residuals.of_all_rows(x).sum() > seen * self._error(x) for x in more)
+        def is_more(due: Floats, than: list[Floats], seen: float) -> bool:
+            more = (due - one for one in than)
+            return all(self.residuals.of_all_rows(by).sum() > seen * self._error(by) for by in more)
 
         return is_more(of_all, others, SEEN) or any(
             is_more(near, [of_all, *others], SEEN_BY_NEIGHBORS) for near in of_neighbors

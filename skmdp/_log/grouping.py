@@ -387,9 +387,18 @@ def _marks(asked: Asked) -> dict[str, nw.Expr]:
 
 
 def _links(asked: Asked) -> dict[str, nw.Expr]:
-    """Return whether a row leads to the state of the row after it, or not; else both are null."""
+    """Return whether a row leads to the state of the row after it, or not.
+
+    Both are null where it leads nowhere, or no row comes after it.
+    """
     if not asked.compares_links:
         return {}
     pairs = range(len(asked.roles.state))
-    leads_on = reduce(and_, [nw.col(f"next{j}") == nw.col(f"state_after{j}") for j in pairs])
+    leads_on: nw.Expr = reduce(
+        and_, [nw.col(f"next{j}") == nw.col(f"state_after{j}") for j in pairs]
+    )
+    if asked.has("terminated"):
+        is_end = nw.col("terminated").cast(nw.Float64) == nw.lit(1.0)
+        goes_on = nw.when(is_end).then(nw.lit(False)).otherwise(nw.lit(True))
+        leads_on = nw.when(goes_on).then(leads_on)
     return {"linked": leads_on, "unlinked": ~leads_on}
