@@ -49,12 +49,17 @@ def resampled(log, seed=0):
     return pd.concat([parts[one].assign(episode=i) for i, one in enumerate(drawn)])
 
 
-def said(call, *args, **kwargs):
-    """Return what a call warns of copies."""
+def told(call, *args, **kwargs):
+    """Return what a call warns of copies, whatever shows them."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call(*args, **kwargs)
-    return [str(one.message) for one in caught if TOLD in str(one.message)]
+    return [str(one.message) for one in caught if "X seems to hold copies" in str(one.message)]
+
+
+def said(call, *args, **kwargs):
+    """Return what a call warns of copies that there are two of."""
+    return [one for one in told(call, *args, **kwargs) if TOLD in one]
 
 
 COPIED = {
@@ -87,6 +92,60 @@ def test_copies_under_other_names_are_told_once_by_all_that_hang_on_their_number
     found = [one for one in audit(log).of("warning") if one.kind == "repeated"]
     assert len(found) == 1
     assert found[0].why == "What one episode tells counts twice, so that intervals are too narrow."
+
+
+def drawn(log, share, seed=0):
+    """Return some of the episodes of a log."""
+    is_kept = np.random.default_rng(seed).random(log["episode"].max() + 1) < share
+    return log[is_kept[log["episode"]]]
+
+
+def many(log, k):
+    size = log["episode"].max() + 1
+    return pd.concat([log.assign(episode=log["episode"] + size * i) for i in range(k)])
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 9])
+def test_copies_are_told_in_a_part_of_a_log_as_well(k):
+    """As in the half that a splitter draws: the numbers of copies are as by chance there."""
+    log = drawn(many(visits(60, fractions=True), k), 0.5)
+    (message,) = told(POLICY.fit, log)
+    assert "are there again under another name, with 3 and more rewards that no other" in message
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert evaluate_policy("behavior", log, methods="dm", horizon=6).holds_copies
+        (found,) = [one for one in audit(log).of("warning") if one.kind == "repeated"]
+    scope = {"table": log, "pd": pd}
+    exec(found.mend, scope)
+    assert scope["table"]["episode"].nunique() == log.groupby("episode")["reward"].sum().nunique()
+    assert told(POLICY.fit, scope["table"]) == []
+
+
+def test_a_twentieth_of_the_episodes_is_enough():
+    log = visits(400, fractions=True)
+    copies = drawn(log, 0.05)
+    table = pd.concat([log, copies.assign(episode=copies["episode"] + 400)])
+    assert len(told(POLICY.fit, table)) == 1
+
+
+def weather(n=200, length=6, seed=0):
+    """Return units that are all paid by the weather of a day, of which some never act alike."""
+    rng = np.random.default_rng(seed)
+    log = visits(n, length=length, n_states=1, seed=seed)
+    paid = rng.normal(size=(length, 2))
+    return log.assign(reward=paid[log["step"], (log["action"] == "a").astype(int)])
+
+
+def customers(n=200, seed=0):
+    """Return visits of customers who pay a price of their own, with names of visits."""
+    rng = np.random.default_rng(seed)
+    price = rng.normal(size=20)[np.repeat(rng.integers(20, size=n), 3)]
+    return visits(n, length=3, n_states=1, seed=seed).assign(reward=price)
+
+
+@pytest.mark.parametrize("draw", [weather, customers])
+def test_rewards_that_others_have_as_well_are_no_copies(draw):
+    assert told(POLICY.fit, draw()) == []
 
 
 @pytest.mark.filterwarnings("ignore:Of the episodes of X:UserWarning")

@@ -9,11 +9,16 @@ are expected to satisfy
 
 whatever the means are, in short episodes of few labels as in long ones of fractions. Where each
 episode is there k times, those before and after are 0. (If fewer than a third of the episodes have
-a copy, this does not show.) Single rows of labels, and whole numbers, are left out: a trial may
-have been planned to hold each twice.
+a copy, this does not show, nor where a part of a log with copies was drawn. But then episodes may
+have several rewards in common that are met nowhere else, which is no chance whatever the law.)
+Single rows of labels, and whole numbers, are left out: a trial may have been planned to hold each
+twice.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,6 +34,9 @@ MOST_COPIES = 10
 # Standard errors by which more is seen twice than chance allows for, and episodes to be looked at.
 SURE = 4.0
 ENOUGH_EPISODES = 2_000
+# An episode has as many rewards that no other has but those that are like it in all, where rewards
+# are fractions that never come again. So many are copies, of those looked at, and such a share.
+FEWEST_OWN, FEWEST_AGAIN, SHARE_AGAIN = 3, 5, 0.02
 # Odd numbers that spread bits.
 _SPREAD_OF_32 = np.uint32(0x9E3779B1)
 _SPREAD, _PLACE = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0x9E3779B97F4A7C15)
@@ -96,37 +104,47 @@ def _are_equal(log: Transitions, rows: Integers, others: Integers) -> Bools:
 
 def warn_if_repeated(log: Transitions, *, stacklevel: int) -> None:
     """Warn if more episodes are alike in all of their rows than chance would make so."""
-    found = _how_often(log)
+    found = _copies_of(log)
     if found is None:
         return
-    k, n_seen = found
-    fewer, alike, more = n_seen[k - 2 : k + 1]
     doubt(
-        f"Of the episodes of X, {alike} are there {_times(k)} under different names, alike in all "
-        f"of their rows, but only {fewer} {_times(k - 1)} and {more} {_times(k + 1)}, which is no "
-        "chance. X seems to hold copies, as of an export joined to itself. They tell nothing new, "
-        "but make intervals too narrow, so that a policy is called better too easily. Drop them "
-        "where they came in.",
+        f"{found[1]}, which is no chance. X seems to hold copies, as of an export joined to "
+        "itself. They tell nothing new, but make intervals too narrow, so that a policy would be "
+        "called better too easily. Drop them where they came in, before X is split.",
         "repeated",
-        remedy={"copies": k},
+        remedy={"copies": found[0]},
         stacklevel=stacklevel + 1,
     )
 
 
 def holds_copies(log: Transitions) -> bool:
     """Tell whether more episodes are alike in all of their rows than chance would make so."""
-    return _how_often(log) is not None
+    return _copies_of(log) is not None
 
 
-def _how_often(log: Transitions) -> tuple[int, Integers] | None:
-    """Return how often episodes are there, and how many are once, twice, ...; None if by chance."""
+def _copies_of(log: Transitions) -> tuple[int, str] | None:
+    """Return how often episodes are there, and what shows it; None if they may be by chance."""
     if log.episode_lengths is None or log.has_gaps or not len(log.state_codes):
         return None
-    if _more_than_chance(_times_seen(log, ENOUGH_EPISODES)) is None:
+    some = _Alike.of(log, ENOUGH_EPISODES)
+    k = _more_than_chance(some.n_seen)
+    if k is not None:
+        n_seen = _Alike.of(log, np.inf).n_seen
+        k = _more_than_chance(n_seen)
+    if k is not None:
+        fewer, alike, more = n_seen[k - 2 : k + 1]
+        return k, (
+            f"Of the episodes of X, {alike} are there {_times(k)} under different names, alike in "
+            f"all of their rows, but only {fewer} {_times(k - 1)} and {more} {_times(k + 1)}"
+        )
+    n_again, most = some.again(log)
+    n = len(some.label)
+    if n_again < max(FEWEST_AGAIN, SHARE_AGAIN * n):
         return None
-    n_seen = _times_seen(log)
-    k = _more_than_chance(n_seen)
-    return None if k is None else (k, n_seen)
+    return most, (
+        f"Of {n} episodes of X that were looked at, {n_again} are there again under another name, "
+        f"with {FEWEST_OWN} and more rewards that no other episode has"
+    )
 
 
 def _times(k: int) -> str:
@@ -149,34 +167,71 @@ def _more_than_chance(n_seen: Integers) -> int | None:
     return int(k[np.argmax(is_more)]) if is_more.any() else None
 
 
-def _times_seen(log: Transitions, enough: float = np.inf) -> Integers:
-    """Return how much of what episodes hold is seen once, twice and so on, (MOST_COPIES + 1,).
+@dataclass(frozen=True, eq=False)
+class _Alike:
+    """Some episodes of a log, all (n_episodes,), those of one ``label`` alike in all of their rows.
 
-    Of many episodes ``enough`` are looked at, with all that may be like them.
+    They are those of so many rows, ``lengths``, that end with the ``last``.
     """
-    assert log.episode_lengths is not None
-    lengths = log.episode_lengths[log.episode_lengths > 0]
-    last = np.cumsum(lengths) - 1
-    # What is soon known tells most episodes apart: the last row, and then the first.
-    known = log.state_codes[last] * np.int32(len(log.actions)) + log.action_codes[last]
-    some = _few(known.view(np.uint32) * _SPREAD_OF_32, enough)
-    some = some[_may_be_copies(log, last[some], lengths[some])]
-    last, lengths = last[some], lengths[some]
-    known = _mixed(_bits(known[some]), _bits(lengths))
-    for rows in (last, last - lengths + 1):
-        for column in (log.state_codes, log.action_codes, log.rewards):
-            if column is not None:
-                known = _mixed(known, _bits(column[rows]))
-    some = _few(known, enough)
-    last, lengths, known = last[some], lengths[some], known[some]
-    ordered = np.sort(known)
-    may_be = np.isin(known, ordered[1:][ordered[1:] == ordered[:-1]])
-    times = np.ones(np.count_nonzero(~may_be), dtype=np.intp)
-    if may_be.any():
-        hashes = _hashes(log, last[may_be], lengths[may_be])
-        times = np.append(times, np.unique(hashes, return_counts=True)[1])
-    most = MOST_COPIES + 2
-    return np.bincount(np.minimum(times, most), minlength=most + 1)[1:most]
+
+    last: Integers
+    lengths: Integers
+    label: Integers
+
+    @classmethod
+    def of(cls, log: Transitions, enough: float) -> _Alike:
+        """Look at ``enough`` of many episodes, with all that may be like them."""
+        assert log.episode_lengths is not None
+        lengths = log.episode_lengths[log.episode_lengths > 0]
+        last = np.cumsum(lengths) - 1
+        # What is soon known tells most episodes apart: the last row, and then the first.
+        known = log.state_codes[last] * np.int32(len(log.actions)) + log.action_codes[last]
+        some = _few(known.view(np.uint32) * _SPREAD_OF_32, enough)
+        some = some[_may_be_copies(log, last[some], lengths[some])]
+        last, lengths = last[some], lengths[some]
+        known = _mixed(_bits(known[some]), _bits(lengths))
+        for rows in (last, last - lengths + 1):
+            for column in (log.state_codes, log.action_codes, log.rewards):
+                if column is not None:
+                    known = _mixed(known, _bits(column[rows]))
+        some = _few(known, enough)
+        last, lengths, known = last[some], lengths[some], known[some]
+        ordered = np.sort(known)
+        may_be = np.isin(known, ordered[1:][ordered[1:] == ordered[:-1]])
+        label = np.arange(len(known))
+        if may_be.any():
+            hashes = _hashes(log, last[may_be], lengths[may_be])
+            _, one, code = np.unique(hashes, return_index=True, return_inverse=True)
+            label[may_be] = np.flatnonzero(may_be)[one][code]
+        return cls(last, lengths, label)
+
+    @cached_property
+    def sizes(self) -> Integers:
+        """Number of episodes of each label, (n_episodes,)."""
+        return np.bincount(self.label, minlength=len(self.label))
+
+    @property
+    def n_seen(self) -> Integers:
+        """How much of what episodes hold is seen once, twice and so on, (MOST_COPIES + 1,)."""
+        most = MOST_COPIES + 2
+        times = np.minimum(self.sizes[self.sizes > 0], most)
+        return np.bincount(times, minlength=most + 1)[1:most]
+
+    def again(self, log: Transitions) -> tuple[int, int]:
+        """Return how many episodes are like another one with rewards of its own.
+
+        And how often one of them is there at most, which differs where a log with copies was split.
+        """
+        n = len(self.label)
+        if log.rewards is None or (self.sizes < 2).all():
+            return 0, 1
+        rewards = log.rewards[_rows_of(self.last, self.lengths)]
+        value = np.unique(rewards, return_inverse=True)[1]
+        has = np.unique(value * n + np.repeat(self.label, self.lengths))
+        value, label = np.divmod(has, n)
+        is_own = np.bincount(value)[value] == 1
+        is_copied = (self.sizes > 1) & (np.bincount(label, is_own, n) >= FEWEST_OWN)
+        return int((self.sizes[is_copied] - 1).sum()), int(self.sizes[is_copied].max(initial=1))
 
 
 def _may_be_copies(log: Transitions, last: Integers, lengths: Integers) -> Bools:
@@ -199,8 +254,8 @@ def _hashes(log: Transitions, last: Integers, lengths: Integers) -> Array:
     They are those of so many rows that end with the ``last``.
     """
     first = np.cumsum(lengths) - lengths
-    place = np.arange(lengths.sum()) - np.repeat(first, lengths)
-    rows = np.repeat(last - lengths + 1, lengths) + place
+    rows = _rows_of(last, lengths)
+    place = np.arange(len(rows)) - np.repeat(first, lengths)
     durations = None if log.durations is None else log.durations.numbers
     columns = (log.state_codes, log.action_codes, log.next_codes, log.rewards, log.step, durations)
     found = _bits(place) * _PLACE
@@ -208,6 +263,13 @@ def _hashes(log: Transitions, last: Integers, lengths: Integers) -> Array:
         if column is not None:
             found = _mixed(found, _bits(column[rows]))
     return np.add.reduceat(found, first)
+
+
+def _rows_of(last: Integers, lengths: Integers) -> Integers:
+    """Return the rows of some episodes, one after the other."""
+    before = np.cumsum(lengths) - lengths
+    rows: Integers = np.arange(lengths.sum()) + np.repeat(last - lengths + 1 - before, lengths)
+    return rows
 
 
 def _bits(values: Array) -> Array:

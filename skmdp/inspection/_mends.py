@@ -319,14 +319,15 @@ class Mend:
         told += [*parts.names("step"), *parts.names("duration")]
         content = f"pd.util.hash_pandas_object(table[{told}], index=False)"
         place = f"({parts.by_episode}.cumcount() * 2 + 1).astype('uint64')"
+        episodes = f"pd.Index(table[{keys[0]!r}])"
+        if len(keys) > 1:
+            episodes = f"pd.MultiIndex.from_frame(table[{keys}])"
         return (
-            f"{parts.ordered}content = ({content} * {place})"
-            f".groupby([table[key] for key in {keys}]).transform('sum'); "
-            f"is_first = ~table.duplicated({keys}); "
-            "alike = content[is_first].groupby(content[is_first]); "
+            f"{parts.ordered}content = pd.Series(({content} * {place}).to_numpy()); "
+            f"content = content.groupby([table[key].to_numpy() for key in {keys}]).sum(); "
+            "alike = content.groupby(content); "
             f"is_copy = alike.cumcount() >= (alike.transform('size') + {k - 1}) // {k}; "
-            f"table = table[~is_copy.reindex(table.index).groupby([table[key] for key in {keys}])"
-            ".transform('max').astype(bool)].copy()"
+            f"table = table[~is_copy.reindex({episodes}).to_numpy()].copy()"
         )
 
     def _swapped(self) -> str:
