@@ -174,7 +174,6 @@ RIGHT = {
     "one action": machines().assign(action="wait"),
     "one state": machines().assign(state="good", next_state="good"),
     "few rows": swapped(machines(2)),
-    "no next states": machines().assign(next_state=None),
     "single rows": machines(length=1),
     "dates": machines().assign(
         step=lambda log: pd.Timestamp("2020") + pd.to_timedelta(log.step, "D")
@@ -246,11 +245,55 @@ def test_nothing_is_better_where_rows_do_not_lead_on(wrong, read):
     assert not found.is_better
 
 
+def lost(log, share, seed=0):
+    """Return a log of which the next state is missing in some rows, as after a join."""
+    is_kept = np.random.default_rng(seed).random(len(log)) >= share
+    return log.assign(next_state=log["next_state"].where(is_kept, None))
+
+
+@pytest.mark.parametrize("read", [0, 1])
+@pytest.mark.parametrize("share", [0.1, 0.6, 1.0])
+def test_lost_next_states_are_no_ends(share, read):
+    log = (lambda log: log, as_lazy)[read](lost(machines(300), share))
+    policy = MarkovPolicyCV()
+    (told,) = said(policy.fit, log)
+    assert "they are missing in" in told
+    assert "in a state that hangs on state and action" in told
+    assert not policy.is_better_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = evaluate_policy(policy, log, methods="dm")
+    assert found.leads_astray
+    assert not found.is_better
+
+
+def test_lost_next_states_are_read_off_the_next_row_where_the_column_is_left_out():
+    log = lost(machines(300), 0.6)
+    assert "they are missing" in said(POLICY.fit, log)[0]
+    expected = POLICY.fit(machines(300)).q_values_
+    mended = log.drop(columns="next_state").assign(terminated=False)
+    found = POLICY.fit(mended).q_values_
+    assert abs(found - expected).max() < 0.2 * abs(expected).max()
+
+
+@pytest.mark.parametrize("read", [0, 1])
+def test_rounds_of_one_user_are_ends(read):
+    """Each row a round of its own, whose state is drawn anew: the next state is missing rightly."""
+    log = machines(1600, length=1).assign(next_state=None)
+    log["episode"] //= 8
+    log["step"] = np.arange(len(log)) % 8
+    log = (lambda log: log, as_lazy)[read](log)
+    policy = MarkovPolicyCV()
+    assert [one for one in said(policy.fit, log) if "missing" in one] == []
+    assert policy.is_better_
+
+
 @pytest.mark.parametrize("flag", [None, "terminated"])
 def test_ends_inside_of_an_episode_lead_nowhere(flag):
     """As where the episodes of a machine are rounds that all have its name."""
-    log = machines(300)
-    is_last = log["step"] % 2 == 1
+    log = machines(1200, length=2)
+    is_last = log["step"] == 1
+    log = log.assign(episode=log["episode"] // 4, step=np.arange(len(log)) % 8)
     log["next_state"] = log["next_state"].mask(is_last, None if flag is None else "sold")
     if flag is not None:
         log[flag] = is_last

@@ -61,7 +61,8 @@ class Transitions:
     rows together, and ``sums`` tells what else they add up to (None: nothing but rows that agree in
     the reward as well). Entries lie lot by lot where episodes were dealt to ``lots`` (None: they
     were not), and so do starts. ``broken_links`` counts of such a log the rows that do not lead to
-    the row after them, and all that have one (None: unknown).
+    the row after them, and all that have one (None: unknown), ``n_lost`` those of which the next
+    state is missing though it is no end.
     """
 
     states: LabelIndex
@@ -93,6 +94,7 @@ class Transitions:
     sums: RowSums | None = None
     lots: Lots | None = None
     broken_links: tuple[int, int] | None = None
+    n_lost: int = 0
 
     @property
     def n_rows(self) -> int:

@@ -84,9 +84,14 @@ class Asked:
         return [*self.pair, *(f"to{j}" for j in range(len(self.roles.state)))]
 
     @property
+    def looks_after(self) -> bool:
+        """Whether next states are given, and to be looked at beside the rows that come after."""
+        return self.next_state is not None and self.dealt
+
+    @property
     def compares_links(self) -> bool:
-        """Whether next states are to be compared with the states of the rows after them."""
-        if self.next_state is None or not self.dealt:
+        """Whether they are to be compared with the states of these, as they are of one kind."""
+        if self.next_state is None or not self.looks_after:
             return False
         types = [
             [self.schema[str(name)] for name in names]
@@ -246,7 +251,7 @@ def _following(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
         leads |= {f"next{j}": after(f"state{j}") for j in range(len(asked.roles.state))}
     else:
         is_end = is_end & is_missing("next0", asked.schema[str(asked.next_state[0])])
-    if asked.compares_links:
+    if asked.looks_after:
         leads |= {f"state_after{j}": after(f"state{j}") for j in range(len(asked.roles.state))}
     rows = rows.with_columns(**leads).with_columns(goes_on=~nw.col("step_after").is_null())
     is_kept: nw.Expr = ~(nw.col("lacks_action") & is_end)
@@ -402,3 +407,15 @@ def _links(asked: Asked) -> dict[str, nw.Expr]:
         goes_on = nw.when(is_end).then(nw.lit(False)).otherwise(nw.lit(True))
         leads_on = nw.when(goes_on).then(leads_on)
     return {"linked": leads_on, "unlinked": ~leads_on}
+
+
+def count_what_follows(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
+    """Count the states after rows that lack the next state, by state and action; none is run yet.
+
+    Rows of which the log says itself that the process ended there do not count.
+    """
+    assert asked.next_state is not None
+    lacks = nw.col("goes_on") & is_missing("next0", asked.schema[str(asked.next_state[0])])
+    after = [f"state_after{j}" for j in range(len(asked.roles.state))]
+    keys = [*asked.pair, *after]
+    return rows.filter(lacks & nw.col("is_kept")).group_by(*keys).agg(nw.len().alias("n_rows"))

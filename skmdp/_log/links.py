@@ -13,7 +13,7 @@ from skmdp._log.episodes import Transitions
 from skmdp._log.labels import MISSING, UNKNOWN
 from skmdp._log.refusals import doubt
 from skmdp._messages import shown
-from skmdp._typing import Bools, Codes, Integers
+from skmdp._typing import Bools, Codes, Floats, Integers
 
 # Share of rows that may lead elsewhere than to the next one: logs have gaps.
 MOST_UNLINKED = 0.01
@@ -28,6 +28,10 @@ NEVER_ACTED_IN = 0.8
 # they are as often as chance has it: states and actions may both be the numbers 0 and 1.
 AGREES = 0.8
 DISAGREES = 0.5
+# Next states that are missing where episodes go on are lost, and no ends, if what comes after hangs
+# on state and action: Pearson's mean square contingency is so large, and so surely not by chance.
+LEAST_CONTINGENCY = 0.05
+SURE = 6.0
 
 
 def warn_if_unordered(log: Transitions, *, stacklevel: int) -> None:
@@ -110,12 +114,19 @@ def warn_if_astray(log: Transitions, *, stacklevel: int) -> bool:
             stacklevel=stacklevel + 1,
         )
     else:
-        doubt(
-            f"What X gives as next states seems to be none: {what}. "
+        remedy = (
             "Name the columns that hold the state and what it was after the action, state=... and "
             "next_state=..., or leave out the latter to read it off the next row. If each row is a "
-            "decision of its own, give each an episode of its own.",
-            kind,
+            "decision of its own, give each an episode of its own."
+        )
+        if kind == "lost":
+            remedy = (
+                "Fill them in, or leave out the column to read them off the next row. If the "
+                "process ends there, say so in a boolean column 'terminated'."
+            )
+        doubt(
+            f"What X gives as next states seems to be none: {what}. {remedy}",
+            "astray",
             state,
             stacklevel=stacklevel + 1,
         )
@@ -134,10 +145,10 @@ def leads_astray(log: Transitions) -> bool:
     rows were drawn, or shuffled, the first states of the episodes are not known, either.
     """
     found = _count_broken(log)
-    if found is None or found[0] <= MOST_UNLINKED * found[1]:  # as in most logs
-        return False
     if is_astray(log):
         return True
+    if found is None or found[0] <= MOST_UNLINKED * found[1]:  # as in most logs
+        return False
     leads_on = np.flatnonzero(log.next_codes != MISSING)
     broken, n = found
     if log.broken_links is None:  # rows at which the process ended lead nowhere
@@ -157,6 +168,12 @@ def leads_astray(log: Transitions) -> bool:
 
 def _how_astray(log: Transitions) -> tuple[str, str] | None:
     """Return in which way next states are none, and what shows it; None if they may be some."""
+    n_lost = _count_lost(log)
+    if n_lost:
+        return "lost", (
+            f"they are missing in {n_lost} rows after which their episode goes on, in a state that "
+            "hangs on state and action, and each of these counts as an end"
+        )
     found = _count_broken(log) if _has_links(log) else None
     if found is None:
         return None
@@ -191,6 +208,42 @@ def _how_astray(log: Transitions) -> tuple[str, str] | None:
             f"{n_lost} a state that is never acted in, so that each row counts as an end"
         )
     return None
+
+
+def _count_lost(log: Transitions) -> int:
+    """Count the next states that are missing where episodes go on, 0 if these may be ends."""
+    if not _has_links(log) or log.ends_told:
+        return log.n_lost
+    is_inside, _ = rows_that_lead_on(log)
+    rows = np.flatnonzero(is_inside & (log.next_codes[:-1] == MISSING))
+    if not are_many(len(rows), int(np.count_nonzero(is_inside))):
+        return 0
+    pairs = log.state_codes[rows].astype(np.int64) * len(log.actions) + log.action_codes[rows]
+    return len(rows) if hang_together(pairs, log.state_codes[rows + 1]) else 0
+
+
+def are_many(n_lacking: int, n_inside: int) -> bool:
+    """Tell whether so many of the rows that others come after lack the next state that it matters.
+
+    A few are no matter.
+    """
+    return n_lacking >= FEWEST_ROWS and n_lacking > MOST_UNLINKED * n_inside
+
+
+def hang_together(codes: Integers, others: Integers, n_rows: Floats | None = None) -> bool:
+    """Tell whether one code hangs on the other, both (n,), each pair that of ``n_rows`` (n,)."""
+    weights = np.ones(len(codes)) if n_rows is None else n_rows
+    (one, other) = (np.unique(x, return_inverse=True)[1] for x in (codes, others))
+    cell, which = np.unique(one * (int(other.max()) + 1) + other, return_inverse=True)
+    first = np.unique(which, return_index=True)[1]
+    n_of = [np.bincount(x, weights) for x in (one, other)]
+    together = np.bincount(which, weights, len(cell))
+    n = weights.sum()
+    expected = n_of[0][one[first]] * n_of[1][other[first]] / n
+    contingency = float((together**2 / expected).sum()) - n
+    freedom = (len(n_of[0]) - 1) * (len(n_of[1]) - 1)
+    beyond = contingency - freedom * n / max(n - 1, 1)
+    return bool(beyond > max(SURE * np.sqrt(2 * freedom), LEAST_CONTINGENCY * n))
 
 
 def _other_row(log: Transitions, rows: Integers) -> str | None:
