@@ -284,7 +284,7 @@ def test_rounds_of_one_user_are_ends(read):
     log["step"] = np.arange(len(log)) % 8
     log = (lambda log: log, as_lazy)[read](log)
     policy = MarkovPolicyCV()
-    assert [one for one in said(policy.fit, log) if "missing" in one] == []
+    assert [one for one in said(policy.fit, log) if "they are missing" in one] == []
     assert policy.is_better_
 
 

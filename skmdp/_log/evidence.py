@@ -157,8 +157,10 @@ def _state_squares(log: Transitions) -> Floats | None:
 
 def _require_finite_sums(log: Transitions, counts: TransitionCounts) -> None:
     """Raise where rewards, each of them finite, add up to more than float64 holds."""
-    sums = counts.pair_rewards
-    if not np.isfinite(sums.sum()):
+    with np.errstate(over="ignore", invalid="ignore"):  # it is told below
+        sums = counts.pair_rewards
+        total = sums.sum()
+    if not np.isfinite(total):
         pair = int(np.argmax(~np.isfinite(sums))) if not np.isfinite(sums).all() else 0
         raise refusal(
             "The rewards add up to more than float64 holds, such as those of action "

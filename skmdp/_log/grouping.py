@@ -407,15 +407,3 @@ def _links(asked: Asked) -> dict[str, nw.Expr]:
         goes_on = nw.when(is_end).then(nw.lit(False)).otherwise(nw.lit(True))
         leads_on = nw.when(goes_on).then(leads_on)
     return {"linked": leads_on, "unlinked": ~leads_on}
-
-
-def count_what_follows(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    """Count the states after rows that lack the next state, by state and action; none is run yet.
-
-    Rows of which the log says itself that the process ended there do not count.
-    """
-    assert asked.next_state is not None
-    lacks = nw.col("goes_on") & is_missing("next0", asked.schema[str(asked.next_state[0])])
-    after = [f"state_after{j}" for j in range(len(asked.roles.state))]
-    keys = [*asked.pair, *after]
-    return rows.filter(lacks & nw.col("is_kept")).group_by(*keys).agg(nw.len().alias("n_rows"))

@@ -20,12 +20,12 @@ from skmdp._log.ends import settle_ends, tells_ends
 from skmdp._log.engines import Tell, collect, count_rows, require_affordable, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, line_to_collect
-from skmdp._log.grouping import Asked, canonical, check_types, count_what_follows, group
+from skmdp._log.grouping import Asked, canonical, check_types, group
 from skmdp._log.groups import Entries, Groups, counting_groups, read_groups
 from skmdp._log.index import index_labels
 from skmdp._log.kinds import read_labels
 from skmdp._log.labels import MISSING, join_columns
-from skmdp._log.links import are_many, hang_together
+from skmdp._log.lazy_links import broken_links, count_lost
 from skmdp._log.lots import Lots, deal
 from skmdp._log.marks import MOST_EPISODES, EpisodeMarks
 from skmdp._log.missing import nothing_counts
@@ -119,7 +119,7 @@ def _count(
     marks = _find_marks(rows, found, asked, tell)
     log = _link(entries, asked, found, marks, scale)
     if asked.looks_after and not log.ends_told:
-        log = replace(log, n_lost=_count_lost(rows, asked, found, tell))
+        log = replace(log, n_lost=count_lost(rows, asked, found, tell))
     if taken is not None:
         log = with_durations(log, rows, asked, taken, tell)
     if not (may_count_nothing or len(log.state_codes)):
@@ -272,7 +272,7 @@ def _link(
         durations=durations,
         sums=sums[counts],
         lots=_lots(found, counts) if asked.dealt else None,
-        broken_links=_broken_links(found) if asked.compares_links else None,
+        broken_links=broken_links(found) if asked.compares_links else None,
         **{**_NO_EPISODES, **ends},
     )
 
@@ -291,31 +291,6 @@ def _lots(found: Groups, counts: Any) -> Lots:
     """Return how many entries that count belong to each lot, and how many starts."""
     lot = found.numbers("lot").astype(np.int64)
     return Lots.of_entries(lot[counts], lot[found.flags("is_first")])
-
-
-def _count_lost(rows: nw.LazyFrame[Any], asked: Asked, found: Groups, tell: Tell | None) -> int:
-    """Count the next states that are missing where episodes go on, 0 if these may be ends."""
-    assert asked.next_state is not None
-    is_inside = found.flags("goes_on") & found.is_kept
-    lacks = is_inside & (found.labels("next0", asked.next_state[0]).codes == MISSING)
-    n_lacking = int(found.n_rows[lacks].sum())
-    if not are_many(n_lacking, int(found.n_rows[is_inside].sum())):
-        return 0
-    with stage_of(rows, "writing the query"):
-        counted = count_what_follows(rows, asked)
-    after = Groups(collect(counted, "looking at what follows", tell))
-    names = [f"state{j}" for j in range(len(asked.roles.state))]
-    pairs, others = (
-        join_columns([after.labels(own, own) for own in owns]).codes
-        for owns in ([*names, "action"], [f"state_after{j}" for j in range(len(names))])
-    )
-    return n_lacking if hang_together(pairs, others, after.n_rows) else 0
-
-
-def _broken_links(found: Groups) -> tuple[int, int]:
-    """Count the rows that do not lead to the row after them, and all of which that is known."""
-    broken = found.total("sum_unlinked")
-    return broken, broken + found.total("sum_linked")
 
 
 def _sums(found: Groups, asked: Asked, scale: tuple[float, float] | None) -> RowSums:

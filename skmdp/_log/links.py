@@ -52,8 +52,9 @@ def warn_if_unlinked(log: Transitions, *, stacklevel: int) -> None:
             f"In {broken} of {n_inside} places a row of X does not lead to the state of the "
             "next row of its episode, so the first states of the episodes and the row before each "
             "row are not known. If rows are out of order, sort them or name the column that "
-            "orders them with step=...; if rows occur twice, drop the copies; if a splitter drew "
-            "single rows, split by episode with EpisodeKFold.",
+            "orders them with step=...; if rows are missing, give those after a gap an episode of "
+            "their own; if rows occur twice, drop the copies; if a splitter drew single rows, "
+            "split by episode with EpisodeKFold.",
             "unlinked",
             stacklevel=stacklevel + 1,
         )

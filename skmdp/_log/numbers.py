@@ -106,11 +106,19 @@ def read_weights(sample_weight: Any, n_rows: int, *, may_be_zero: bool = False) 
         ensure_2d=False,
         dtype=np.float64,
         ensure_min_samples=int(not may_be_zero),
+        ensure_all_finite=False,
         input_name="sample_weight",
     )
     if weights.shape != (n_rows,):
         raise ValueError(
             f"sample_weight has shape {weights.shape}, expected ({n_rows},): one weight a row."
+        )
+    if not np.isfinite(weights).all():
+        row = int(np.argmin(np.isfinite(weights)))
+        what = "NaN" if np.isnan(weights[row]) else "infinity"
+        raise ValueError(
+            f"sample_weight contains {what} at row {row} (counting from 0). Fill it in, "
+            "with 0 to leave the row out."
         )
     if (weights < 0).any():
         row = int(np.argmax(weights < 0))

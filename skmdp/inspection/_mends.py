@@ -319,7 +319,7 @@ class Mend:
         told += [*parts.names("step"), *parts.names("duration")]
         content = f"pd.util.hash_pandas_object(table[{told}], index=False)"
         place = f"({parts.by_episode}.cumcount() * 2 + 1).astype('uint64')"
-        episodes = f"pd.Index(table[{keys[0]!r}])"
+        episodes = f"pd.Index({column(keys[0])})"
         if len(keys) > 1:
             episodes = f"pd.MultiIndex.from_frame(table[{keys}])"
         return (

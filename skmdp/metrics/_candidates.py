@@ -15,7 +15,6 @@ from skmdp._evaluation.direct import choice_of_rows
 from skmdp._evaluation.fitted_estimate import FittedEstimate
 from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.importance import discounted_returns, time_before
-from skmdp._evaluation.replay import Replay
 from skmdp._log.copies import holds_copies, warn_if_repeated
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, as_table
@@ -97,14 +96,9 @@ class PolicyLogs:
         return next(iter(self._footings.values()))
 
     @property
-    def _one_replay(self) -> Replay:
-        return self._one_footing.replay
-
-    @property
     def n_episodes(self) -> int | None:
         """Number of episodes, None where they are unknown."""
-        log = self.measurements.log if "fqe" in self.methods else self._one_footing.log
-        return log.n_episodes
+        return self._one_log.n_episodes
 
     @property
     def lacks_episodes(self) -> bool:
@@ -120,7 +114,7 @@ class PolicyLogs:
     @property
     def holds_copies(self) -> bool:
         """Whether episodes are there several times, under different names."""
-        return holds_copies(self.measurements.log if "fqe" in self.methods else self._one_log)
+        return holds_copies(self._one_log)
 
     @property
     def mean_return(self) -> float:
@@ -144,14 +138,15 @@ class PolicyLogs:
     def horizon(self) -> int:
         """The largest number of steps that policies are followed for."""
         on_measurements = "fqe" in self.methods
-        horizon = self.fitted_q.horizon if on_measurements else self._one_replay.horizon
+        horizon = self.fitted_q.horizon if on_measurements else self._one_footing.replay.horizon
         return horizon.steps
 
     @property
     def cut_share(self) -> float:
         """Share of the episodes that were cut off."""
-        on_measurements = "fqe" in self.methods
-        return self.measurements.cut_share if on_measurements else self._one_replay.cut_share
+        if "fqe" in self.methods:
+            return self.measurements.cut_share
+        return self._one_footing.replay.cut_share
 
     @property
     def _one_log(self) -> Transitions:
@@ -181,12 +176,12 @@ class PolicyLogs:
             return False
         if "fqe" in self.methods:
             return in_time_of(self.measurements.log, self.measurements.cut_share) is not None
-        return self._one_replay.in_time is not None
+        return self._one_footing.replay.in_time is not None
 
     @property
     def prior_strength_used(self) -> float:
         """Shrinkage of the methods that compare rows of one state, NaN if there are none."""
-        return self._one_replay.prior_strength if self._footings else np.nan
+        return self._one_footing.replay.prior_strength if self._footings else np.nan
 
     # ------------------------------------------------------------------------------------ readings
 

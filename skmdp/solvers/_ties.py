@@ -44,7 +44,7 @@ def tie_tolerances(
     pairs given are not all there are.
     """
     sizes = mdp.term_sizes(V, gamma)
-    rounding = 2 * EPS * (mdp.n_roundings * sizes + n_averaged * np.abs(mdp.rewards))
+    rounding = 2 * EPS * mdp.n_roundings * sizes + 2 * EPS * n_averaged * np.abs(mdp.rewards)
     of_states = np.maximum.reduceat(sizes, mdp.first_pairs)
     negligible = NEGLIGIBLE * np.minimum(np.ptp(Q) if q_range is None else q_range, of_states)
     return np.asarray(negligible + np.maximum.reduceat(rounding, mdp.first_pairs))
