@@ -190,6 +190,7 @@ def test_counts_of_a_part_keep_what_variances_need(weighted):
     assert part.duration_sums is None is others.duration_sums
 
 
+@pytest.mark.filterwarnings("ignore:In .* a row of X does not lead to:UserWarning")  # by chance
 def test_cross_validation_learns_folds_with_it():
     """Of no row too many: a fold's policy is that of the other episodes' rows."""
     log = random_log(8, n=300)
