@@ -114,7 +114,7 @@ class Verdict:
         if self.leads_astray:
             return (
                 "what is given as next states is not the state of the next row, as where columns "
-                "are swapped or rows out of order"
+                "are swapped, rows out of order, or next states missing"
             )
         if self._has_few_episodes:
             return (

@@ -39,10 +39,7 @@ def count_lost(rows: nw.LazyFrame[Any], asked: Asked, found: Groups, tell: Tell 
 
 
 def _what_follows(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    """Count the states after rows that lack the next state, by state and action; none is run yet.
-
-    Rows of which the log says itself that the process ended there do not count.
-    """
+    """Count the states after rows that lack the next state, by state and action; not run yet."""
     assert asked.next_state is not None
     lacks = nw.col("goes_on") & is_missing("next0", asked.schema[str(asked.next_state[0])])
     after = [f"state_after{j}" for j in range(len(asked.roles.state))]

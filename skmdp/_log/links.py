@@ -150,21 +150,20 @@ def leads_astray(log: Transitions) -> bool:
         return True
     if found is None or found[0] <= MOST_UNLINKED * found[1]:  # as in most logs
         return False
-    leads_on = np.flatnonzero(log.next_codes != MISSING)
+    if log.sums is None:
+        rows = _rows_to_compare(log)
+        if len(rows) < FEWEST_ROWS:
+            return False
+        both = log.next_codes[rows], log.state_codes[rows + 1]
+        return _agreement(*both, len(log.states)) <= DISAGREES
     broken, n = found
-    if log.broken_links is None:  # rows at which the process ended lead nowhere
-        is_inside, links = rows_that_lead_on(log)
-        rows = np.flatnonzero(is_inside & (log.next_codes[:-1] != MISSING))
-        broken, n = int(np.count_nonzero(~links[rows])), len(rows)
-    if n < FEWEST_ROWS:
-        return False
-    weights = np.ones(log.next_codes.size) if log.sums is None else log.sums.n_rows
+    leads_on = log.next_codes != MISSING
     shares = [
-        np.bincount(codes[leads_on], weights[leads_on], len(log.states))
+        np.bincount(codes[leads_on], log.sums.n_rows[leads_on], len(log.states))
         for codes in (log.next_codes, log.state_codes)
     ]
-    by_chance = float(shares[0] @ shares[1]) / float(weights[leads_on].sum()) ** 2
-    return _beyond(1 - broken / n, by_chance) <= DISAGREES
+    by_chance = float(shares[0] @ shares[1]) / float(shares[0].sum()) ** 2
+    return n >= FEWEST_ROWS and _beyond(1 - broken / n, by_chance) <= DISAGREES
 
 
 def _how_astray(log: Transitions) -> tuple[str, str] | None:
@@ -181,12 +180,11 @@ def _how_astray(log: Transitions) -> tuple[str, str] | None:
     broken, n_inside = found
     if n_inside < FEWEST_ROWS or broken <= MOST_UNLINKED * n_inside:  # as in most logs
         return None
-    is_inside, leads_on = rows_that_lead_on(log)
-    rows = np.flatnonzero(is_inside & (log.next_codes[:-1] != MISSING))
-    n, n_on = len(rows), int(np.count_nonzero(leads_on[rows]))
+    rows = _rows_to_compare(log)
+    n, nexts = len(rows), log.next_codes[rows]
+    n_on = int(np.count_nonzero(nexts == log.state_codes[rows + 1]))
     if n < FEWEST_ROWS:
         return None
-    nexts = log.next_codes[rows]
     n_labels = len(log.states)
     if _agreement(nexts, log.state_codes[rows + 1], n_labels) <= DISAGREES:
         following = _as_states(log)[log.action_codes[rows + 1]]
@@ -209,6 +207,12 @@ def _how_astray(log: Transitions) -> tuple[str, str] | None:
             f"{n_lost} a state that is never acted in, so that each row counts as an end"
         )
     return None
+
+
+def _rows_to_compare(log: Transitions) -> Integers:
+    """Return the rows that lead somewhere, and have a row after them in their episode."""
+    is_inside, _ = rows_that_lead_on(log)
+    return np.flatnonzero(is_inside & (log.next_codes[:-1] != MISSING))
 
 
 def _count_lost(log: Transitions) -> int:
