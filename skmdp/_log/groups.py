@@ -194,8 +194,12 @@ def _check_amounts(found: Groups, asked: Asked, remedies: Remedies, seen: Bools)
         _check_weights(found, asked.weight)
     if roles.reward is None:
         return
-    sums = found.numbers("sum_rewards")
-    lacking = ~np.isfinite(sums) | np.isnan(found.numbers("sum_squares"))
+    sums, squares = found.numbers("sum_rewards"), found.numbers("sum_squares")
+    with np.errstate(over="ignore", invalid="ignore"):  # then each is looked at
+        are_there = np.isfinite(sums.sum()) and not np.isnan(squares.sum())
+    if are_there and not asked.lacks_rewards and not seen.any():
+        return
+    lacking = ~np.isfinite(sums) | np.isnan(squares)
     if asked.lacks_rewards:
         lacking |= found.numbers("n_rewards") < found.n_rows
     lacking &= ~seen
