@@ -350,3 +350,26 @@ def test_the_state_of_another_row_is_no_next_state(shift):
         found = MarkovPolicyCV().fit(log)
     assert found.gain_interval_[0] > 0  # which would be called better
     assert not found.is_better_
+
+
+ROWS = {
+    "in their order": (lambda log: log, False),
+    "shuffled": (lambda log: log.sample(frac=1, random_state=0), True),
+    "sorted by state": (lambda log: log.sort_values("state", kind="stable"), True),
+}
+
+
+@pytest.mark.parametrize("length", [4, 8])
+@pytest.mark.parametrize("order", ROWS)
+def test_rows_that_go_on_in_the_next_are_no_episodes(order, length):
+    arrange, are_episodes = ROWS[order]
+    log = arrange(machines(1600 // length, length=length)).assign(episode=np.arange(1600))
+    policy = MarkovPolicyCV(random_state=0).fit(log)
+    assert policy.gain_interval_[0] > 0
+    assert policy.is_better_ == are_episodes
+    other = machines(1600 // length, length=length, seed=1)
+    found = evaluate_policy(policy, arrange(other).assign(episode=np.arange(1600)))
+    assert found.is_better == are_episodes
+    assert found.lacks_episodes != are_episodes
+    reason = "not known which rows belong to one episode"
+    assert (reason in found.conclusion) != are_episodes

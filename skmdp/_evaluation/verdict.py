@@ -145,7 +145,10 @@ class Verdict:
             if self.cost > 0:
                 reasons.append(f"decisions that the log hardly ever takes may cost {self.cost:.4g}")
             if np.isinf(self.drift):
-                reasons.append("its actions and the others were logged at different times")
+                reasons.append(
+                    "its actions and the others were logged at different times (if the order of "
+                    "rows is not that of time, sort them by time, or name dates with step=...)"
+                )
             elif self.drift > 0:
                 reasons.append(
                     "rewards or transitions may change over time, and its actions were logged more "

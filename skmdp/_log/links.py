@@ -166,6 +166,21 @@ def leads_astray(log: Transitions) -> bool:
     return n >= FEWEST_ROWS and _beyond(1 - broken / n, by_chance) <= DISAGREES
 
 
+def are_rows_apart(log: Transitions) -> bool:
+    """Tell whether each row is an episode of its own that goes on in the next one.
+
+    A number of the row was then taken for the name of its episode. Only rows that lead to another
+    state tell it: where states hardly change, rows that are sorted by them seem to go on as well.
+    """
+    if log.longest != 1 or log.sums is not None or not log.next_states_given:
+        return False
+    moves = (log.next_codes != MISSING) & (log.next_codes != log.state_codes)
+    rows = np.flatnonzero(moves[:-1])
+    if len(rows) < FEWEST_ROWS:
+        return False
+    return _agreement(log.next_codes[rows], log.state_codes[rows + 1], len(log.states)) > DISAGREES
+
+
 def _how_astray(log: Transitions) -> tuple[str, str] | None:
     """Return in which way next states are none, and what shows it; None if they may be some."""
     n_lost = _count_lost(log)

@@ -215,8 +215,8 @@ def evaluate_policy(
 
     Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
     of rows, which are too small if what the states do not hold makes the rows of an episode alike:
-    then ``is_better`` is False, and ``lacks_episodes`` says so. A lazy table tells it by episodes
-    and steps.
+    then ``is_better`` is False, and ``lacks_episodes`` says so, as where each row of a table in
+    memory is an episode that goes on in the next row. A lazy table tells it by episodes and steps.
 
     Rely on ``fqe`` where states are made of measurements. ``dm`` looks at these states, and is far
     too high where they put together what has different consequences. On simulated processes with

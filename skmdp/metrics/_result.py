@@ -32,8 +32,9 @@ class PolicyEvaluation:
         Number of episodes; None for a log without them.
     lacks_episodes : bool
         Whether rows lead on to others, but the log does not tell which belong to one episode (a
-        lazy table needs a column of steps for that, too). Then errors are those of rows, which are
-        too small where the rows of an episode are alike, and nothing is called better.
+        lazy table needs a column of steps for that, too), or each row is an episode of its own that
+        goes on in the next row. Then errors are those of rows, which are too small where the rows
+        of an episode are alike, and nothing is called better.
     leads_astray : bool
         Whether what the log gives as next states seems to be none, as where the columns of state
         and action are swapped, or hardly agrees with the states of the next rows, as where rows
