@@ -97,7 +97,7 @@ class ArrayPolicy:
         """
         P = self._whole.transitions
         begin, stop = P.indptr[self._pairs], P.indptr[1:][self._pairs]
-        at = begin + np.arange(self._width, dtype=begin.dtype)[:, np.newaxis]
+        at = begin + np.arange(self._width)[:, np.newaxis]
         entries = P.data.take(at, mode="clip")
         entries *= at < stop
         entries *= self._gamma

@@ -67,6 +67,20 @@ def _acting_first(mdp: MDP) -> MDP:
     return mdp.with_dense_rows() if is_tiny and mdp.is_linear else mdp
 
 
+# Equations of processes with a full P, and the discount that they are for.
+_FULL: WeakKeyDictionary[MDP, tuple[float, Floats]] = WeakKeyDictionary()
+
+
+def full_equations(process: MDP, n_acting: int, gamma: float) -> Floats:
+    """Return the equations of all pairs, I - gamma P, (n_pairs, n_acting), where P is full."""
+    known = _FULL.get(process)
+    if known is None or known[0] != gamma:
+        equations = -gamma * process.transitions[:, :n_acting]
+        equations[np.arange(len(equations)), process.pair_state] += 1.0
+        known = _FULL[process] = gamma, equations
+    return known[1]
+
+
 class Search:
     """Policy iteration step by step: ``improve`` proves a bound, ``evaluate`` follows the policy.
 
@@ -93,11 +107,8 @@ class Search:
         # Of a policy that is nearly still, as many as cost as much as an improvement.
         self._n_cheap = len(mdp.rewards) // n + FEW_SWEEPS
         is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
-        # Equations of all pairs, I - gamma P, where states are few.
-        self._full: Floats | None = None
-        if isinstance(process.transitions, np.ndarray) and is_solvable:
-            self._full = -gamma * process.transitions[:, :n]
-            self._full[np.arange(len(mdp.rewards)), process.pair_state] += 1.0
+        is_full = is_solvable and isinstance(process.transitions, np.ndarray)
+        self._full = full_equations(process, n, gamma) if is_full else None
         self._may_solve = is_solvable and self._full is None
         self._may_change, self._evaluation = may_change, evaluation
         may_leave = may_change and evaluation.leaves
