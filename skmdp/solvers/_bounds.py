@@ -26,6 +26,7 @@ import numpy as np
 
 from skmdp._typing import Floats
 from skmdp.mdp import MDP
+from skmdp.solvers._array_policy import extremes
 from skmdp.solvers._kernels import Change
 
 # What is smaller than this has fewer digits.
@@ -65,7 +66,7 @@ class Discounting:
 
     def width(self, lo: float, hi: float) -> float:
         """Return the width of the interval, the measure of progress."""
-        low, up = self.interval(lo, hi)
+        low, up = interval_of(self.least, self.most, lo, hi, 0.0)
         return up - low
 
 
@@ -103,7 +104,7 @@ def nearest_to_zero(low: float, up: float) -> float:
 
 def shared_part(values: Floats) -> float:
     """Return the number nearest to 0 between the smallest and the largest value."""
-    return nearest_to_zero(float(values.min()), float(values.max()))
+    return nearest_to_zero(*extremes(values))
 
 
 class Proof(NamedTuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -14,18 +15,24 @@ from scipy.sparse.csgraph import breadth_first_order
 
 from skmdp._typing import Bools, Floats, Integers
 from skmdp.mdp import MDP
-from skmdp.solvers._array_policy import ArrayPolicy, nearly_largest, padded, width_of
+from skmdp.solvers._array_policy import (
+    ArrayPolicy,
+    extremes,
+    nearly_largest,
+    padded,
+    width_of,
+)
 from skmdp.solvers._equations import places_of
 
-# Times that pairs could have been dropped until they are; where they are few, to copy them takes
-# longer than to look at all once more.
-TIMES_TO_DROP, TIMES_OF_FEW, FEW_PAIRS = 2, 3, 20_000
+# Times that pairs could have been dropped until they are. Where they are few, to look for them
+# takes as long as to look at all once more, so it is put off for some improvements.
+TIMES_TO_DROP, TIMES_PUT_OFF, FEW_PAIRS = 2, 4, 20_000
 # Share of the states whose pair stays from which only the pairs of others are looked at, unless all
 # are few.
 MOST_STAY = 0.75
 # States for each action from which maxima are faster action by action than state by state; where
 # states have unlike numbers of actions.
-STATES_PER_ACTION, STATES_PER_ACTION_UNLIKE = 50, 200
+STATES_PER_ACTION, STATES_PER_ACTION_UNLIKE = 100, 200
 
 
 class Choices:
@@ -63,6 +70,17 @@ class Choices:
         n_with = n - np.cumsum(np.bincount(self._of_states))
         first = self.first[order]
         return [first[:n_left] + action for action, n_left in enumerate(n_with[:-1])], place
+
+    def best(self, Q: Floats) -> tuple[Integers | None, Floats]:
+        """Return the first pair of every state whose Q is the largest, and its Q, (n_acting,).
+
+        None stands for the pairs where they take longer to find than their Q.
+        """
+        if not self.n_each or self._by_action[0]:
+            return None, self.largest(Q)
+        pairs = Q.reshape(-1, self.n_each).argmax(1)
+        pairs += self.first
+        return pairs, Q[pairs]
 
     def largest(self, Q: Floats) -> Floats:
         """Return the largest Q of every state, (n_acting,)."""
@@ -121,6 +139,27 @@ def shortest_way(process: MDP, chosen: Integers, is_seed: Bools) -> Integers:
     return pairs
 
 
+class Layout(NamedTuple):
+    """What of a process is the same in all solves: see ``Choices``, and ``width_of``."""
+
+    choices: Choices
+    width: int
+
+
+# Of processes with few pairs, that are solved again and again; it goes with them.
+_LAYOUTS: WeakKeyDictionary[MDP, Layout] = WeakKeyDictionary()
+
+
+def layout_of(process: MDP) -> Layout:
+    """Return the layout of a process, kept where its pairs are few."""
+    known = _LAYOUTS.get(process)
+    if known is None:
+        known = Layout(Choices(process), width_of(process))
+        if len(process.rewards) <= FEW_PAIRS:
+            _LAYOUTS[process] = known
+    return known
+
+
 class Change(NamedTuple):
     """What one application of T did: the least and the largest change, and T V, of all states."""
 
@@ -146,14 +185,10 @@ class ArrayPairs:
         # No pair is chosen yet.
         self.chosen: Integers = np.empty(0, dtype=np.intp)
         self._policy: ArrayPolicy | None = None
-        self._given, self._n_times = process, 0
-        self._take(process)
-        self._all = self._choices
-
-    def _take(self, process: MDP) -> None:
+        self._given, self._n_times, self._n_put_off = process, 0, 0
         self.process = process
-        self._choices = Choices(process)
-        self._width = width_of(process)
+        self._choices, self._width = layout_of(process)
+        self._all = self._choices
 
     @property
     def n_pairs(self) -> int:
@@ -170,31 +205,32 @@ class ArrayPairs:
         A pair stays chosen as long as no other is better by more than the slack.
         """
         process, is_first = self.process, not len(self.chosen)
-        is_start = is_first and process.is_linear and not V.any()
+        is_start = is_first and process.is_linear and not np.count_nonzero(V)
         self._Q = process.rewards if is_start else process.pair_values(V, self.gamma)
-        top = self._choices.largest(self._Q)
-        self._choose(top, slack)
-        d = top - V[: self.n_acting]
+        best, top = self._choices.best(self._Q)
+        self._choose(best, top, slack)
         self._top, self.TV = top, padded(top, len(V))
-        self._change = Change(float(d.min()), float(d.max()), float(top.min()), float(top.max()))
+        self._change = Change(*extremes(top - V[: self.n_acting]), *extremes(top))
         return self._change
 
-    def _choose(self, top: Floats, slack: float) -> None:
+    def _choose(self, best: Integers | None, top: Floats, slack: float) -> None:
         chosen = self.chosen
         if len(chosen):
             stays = self._Q[chosen] >= top - slack
-            if stays.all():
+            if np.count_nonzero(stays) == len(stays):
                 self.n_changed = 0
                 return
-            chosen = self._better(stays, top)
+            chosen = self._better(stays, best, top)
             self.n_changed = int(np.count_nonzero(chosen != self.chosen))
         else:
-            chosen = first_best(self._choices, top, self._Q)
+            chosen = first_best(self._choices, top, self._Q) if best is None else best
         self.chosen, self._policy = chosen, None
 
-    def _better(self, stays: Bools, top: Floats) -> Integers:
+    def _better(self, stays: Bools, best: Integers | None, top: Floats) -> Integers:
         """Return the pairs chosen, and a best one of the states whose pair does not stay."""
         choices = self._choices
+        if best is not None:
+            return np.where(stays, self.chosen, best)
         if len(self._Q) <= FEW_PAIRS or np.count_nonzero(stays) < MOST_STAY * len(stays):
             return np.where(stays, self.chosen, first_best(choices, top, self._Q))
         pairs = choices.pairs_of((~stays).nonzero()[0])
@@ -206,6 +242,14 @@ class ArrayPairs:
     def q_values(self) -> Floats | None:
         """Return None: Q is not kept."""
         return None
+
+    def all_q_values(self, values: Floats) -> Floats:
+        """Return Q of all pairs, dropped ones too, from values of the acting states."""
+        return self._given.pair_values(padded(values, self._given.n_states), self.gamma)
+
+    def change_of_chosen(self, V: Floats) -> Floats:
+        """Return by how much the pairs chosen change the V of the last improvement, (n_acting,)."""
+        return self._Q[self.chosen] - V[: self.n_acting]
 
     def policy(self) -> ArrayPolicy:
         """Return the policy that takes the pairs chosen."""
@@ -233,16 +277,20 @@ class ArrayPairs:
         # Nothing is known of values that have overflown: no gap compares with them.
         if not margin < widest:
             return
+        if len(self._given.rewards) <= FEW_PAIRS and self._n_put_off < TIMES_PUT_OFF:
+            self._n_put_off += 1
+            return
         is_left = self._choices.of_pairs(self._top - margin) <= self._Q
         if not self.n_acting <= np.count_nonzero(is_left) <= most_left * len(is_left):
             return
         self._n_times += 1
-        if self._n_times < (TIMES_OF_FEW if len(is_left) <= FEW_PAIRS else TIMES_TO_DROP):
+        if self._n_times < TIMES_TO_DROP:
             return
-        self._take(self.process.restrict(np.flatnonzero(is_left)))
+        self.process = self.process.restrict(np.flatnonzero(is_left))
+        self._choices, self._width = Choices(self.process), width_of(self.process)
         self.chosen = (np.cumsum(is_left) - 1)[self.chosen]
 
     def greedy(self, Q: Floats) -> tuple[Integers, Floats]:
         """Return the best pair of every acting state by Q of all pairs, and its Q."""
-        top = self._all.largest(Q)
-        return first_best(self._all, top, Q), top
+        best, top = self._all.best(Q)
+        return first_best(self._all, top, Q) if best is None else best, top

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from skmdp._typing import Floats, Integers
@@ -37,8 +39,22 @@ FEW_SWEEPS = 3
 FEW_NEW, VERY_FEW_NEW, MANY_TIMES = 0.005, 5e-4, 5
 
 
+# Small processes, as they are worked on, that are solved again and again; they go with those given.
+_ACTING_FIRST: WeakKeyDictionary[MDP, MDP] = WeakKeyDictionary()
+
+
 def acting_first(mdp: MDP) -> MDP:
     """Return the process with its acting states first, and a full P if there are few."""
+    known = _ACTING_FIRST.get(mdp)
+    if known is None:
+        known = _acting_first(mdp)
+        # A process that is its own value would never go.
+        if known is not mdp and known.transitions.size <= TINY_ENTRIES:
+            _ACTING_FIRST[mdp] = known
+    return known
+
+
+def _acting_first(mdp: MDP) -> MDP:
     acting, n = mdp.acting_states, mdp.n_states
     if len(acting) < n:
         code = np.empty(n, dtype=np.intp)
@@ -49,6 +65,20 @@ def acting_first(mdp: MDP) -> MDP:
         mdp = mdp.renumbered(code)
     is_tiny = n <= TINY_STATES and n * len(mdp.rewards) <= TINY_ENTRIES
     return mdp.with_dense_rows() if is_tiny and mdp.is_linear else mdp
+
+
+# Equations of processes with a full P, and the discount that they are for.
+_FULL: WeakKeyDictionary[MDP, tuple[float, Floats]] = WeakKeyDictionary()
+
+
+def full_equations(process: MDP, n_acting: int, gamma: float) -> Floats:
+    """Return the equations of all pairs, I - gamma P, (n_pairs, n_acting), where P is full."""
+    known = _FULL.get(process)
+    if known is None or known[0] != gamma:
+        equations = -gamma * process.transitions[:, :n_acting]
+        equations[np.arange(len(equations)), process.pair_state] += 1.0
+        known = _FULL[process] = gamma, equations
+    return known[1]
 
 
 class Search:
@@ -77,11 +107,8 @@ class Search:
         # Of a policy that is nearly still, as many as cost as much as an improvement.
         self._n_cheap = len(mdp.rewards) // n + FEW_SWEEPS
         is_solvable = evaluation.solves and mdp.is_linear and discounting.most < UNBOUNDED
-        # Equations of all pairs, I - gamma P, where states are few.
-        self._full: Floats | None = None
-        if isinstance(process.transitions, np.ndarray) and is_solvable:
-            self._full = -gamma * process.transitions[:, :n]
-            self._full[np.arange(len(mdp.rewards)), process.pair_state] += 1.0
+        is_full = is_solvable and isinstance(process.transitions, np.ndarray)
+        self._full = full_equations(process, n, gamma) if is_full else None
         self._may_solve = is_solvable and self._full is None
         self._may_change, self._evaluation = may_change, evaluation
         may_leave = may_change and evaluation.leaves
@@ -175,9 +202,7 @@ class Search:
 
     def all_q_values(self, values: Floats) -> Floats:
         """Return Q of all pairs from values of all states."""
-        if isinstance(self._given, CompiledPairs):
-            return self._given.all_q_values(values[self._mdp.acting_states])
-        return self._mdp.pair_values(values, self._gamma)
+        return self._given.all_q_values(values[self._mdp.acting_states])
 
     def undecided(
         self, values: Floats, Q: Floats, bound: float, spread: float
@@ -196,7 +221,7 @@ class Search:
         ``wanted`` is the width below which there is nothing to gain.
         """
         step, n = self._step, self.pairs.n_acting
-        if self._full is not None and self._solve(self._full):
+        if isinstance(self.pairs, ArrayPairs) and self._solve(self.pairs):
             return
         policy = self.pairs.policy()
         if self._may_change and self._full is None:
@@ -256,22 +281,21 @@ class Search:
         half = self._n_cheap // 2 + 1
         return half if is_new > VERY_FEW_NEW else MANY_TIMES * half
 
-    def _solve(self, of_pairs: Floats) -> bool:
+    def _solve(self, pairs: ArrayPairs) -> bool:
         """Move V to the values of the policy, by equations with a full matrix, if that works.
 
         Rounding is relative to the distance from these values.
         """
-        n = self.pairs.n_acting
-        forgets = self._discounting.forgets_level
-        equations = of_pairs.take(self.pairs.chosen, 0)
-        d = self._mdp.rewards[self.pairs.chosen] - equations @ self.V[:n]
+        if self._full is None:
+            return False
+        forgets, V = self._discounting.forgets_level, self.V[: pairs.n_acting]
+        d = pairs.change_of_chosen(self.V)
         if forgets:
             d -= shared_part(d)
         try:
-            x = solve_full(equations, d)
+            V += solve_full(self._full.take(pairs.chosen, 0), d)
         except np.linalg.LinAlgError:  # nothing but rounding is left of a pivot
             return False
-        self.V[:n] += x
         if forgets:  # rounding is relative to what is left
-            self.V[:n] -= shared_part(self.V[:n])
+            V -= shared_part(V)
         return True

@@ -21,6 +21,7 @@ import numpy as np
 from skmdp._typing import Bools, Floats
 from skmdp.mdp import MDP
 from skmdp.mdp._bellman import greedy_pairs
+from skmdp.solvers._array_policy import extremes
 
 EPS = float(np.finfo(np.float64).eps)
 # Actions tie if their Q differ by less than this share of the range of Q.
@@ -69,12 +70,12 @@ def count_undecided(
     """
     first = mdp.first_pairs
     top = np.maximum.reduceat(Q, first) if top is None else top
-    highest, lowest = float(top.max()), float(Q.min())
+    highest, lowest = extremes(top)[1], Q.item(Q.argmin())
     if not all(map(math.isfinite, (highest, lowest, bound, spread))):  # values have overflown
         return len(first), 0.0
     n_each = mdp.n_pairs_each
     # Few states have a second action that is near; only those are looked at closely.
-    q_range, largest = highest - lowest, mdp.largest_reward + gamma * float(np.abs(V).max())
+    q_range, largest = highest - lowest, mdp.largest_reward + gamma * max(map(abs, extremes(V)))
     rounding = 4 * (mdp.rounding + EPS) * largest
     loosest = gamma * mdp.heaviest * max(bound, spread)
     is_near = (top - (loosest + NEGLIGIBLE * q_range + rounding)).repeat(n_each) <= Q
