@@ -27,7 +27,7 @@ from skmdp._log.evidence import Evidence
 from skmdp._log.folds import deal_episodes, number_rows, read_splits
 from skmdp._log.forbidden import Forbidden, read_forbidden
 from skmdp._log.frames import as_lazy, is_lazy_error
-from skmdp._log.links import are_rows_apart, leads_astray, warn_if_unlinked
+from skmdp._log.links import lacks_episodes, leads_astray, warn_if_unlinked
 from skmdp._log.lots import N_LOTS, draw_coefficients
 from skmdp._messages import shown
 from skmdp._policy import Policy
@@ -556,7 +556,7 @@ def _verdict(held_out: Gain, on_all: Gain, log: Transitions, *, is_weighted: boo
         unknown_time_share=log.unknown_time_share,
         drift=on_all.drift,
         n_episodes=held_out.n_episodes,
-        lacks_episodes=are_rows_apart(log),
+        lacks_episodes=lacks_episodes(log),
         leads_astray=leads_astray(log),
         holds_copies=holds_copies(log),
         is_weighted=is_weighted,

@@ -166,7 +166,14 @@ def leads_astray(log: Transitions) -> bool:
     return n >= FEWEST_ROWS and _beyond(1 - broken / n, by_chance) <= DISAGREES
 
 
-def are_rows_apart(log: Transitions) -> bool:
+def lacks_episodes(log: Transitions) -> bool:
+    """Tell whether rows lead on to others, and not known is which belong together."""
+    if log.n_episodes is None:
+        return bool((log.next_codes != MISSING).any())
+    return _are_rows_apart(log)
+
+
+def _are_rows_apart(log: Transitions) -> bool:
     """Tell whether each row is an episode of its own that goes on in the next one.
 
     A number of the row was then taken for the name of its episode. Only rows that lead to another

@@ -18,9 +18,8 @@ from skmdp._evaluation.importance import discounted_returns, time_before
 from skmdp._log.copies import holds_copies, warn_if_repeated
 from skmdp._log.episodes import Transitions
 from skmdp._log.frames import as_lazy, as_table
-from skmdp._log.labels import MISSING
 from skmdp._log.lazy import read_lazy
-from skmdp._log.links import are_rows_apart, leads_astray, warn_if_unordered
+from skmdp._log.links import lacks_episodes, leads_astray, warn_if_unordered
 from skmdp._log.lots import draw_coefficients
 from skmdp._log.oddities import warn_if_in_pieces
 from skmdp._log.raw import Measurements, read_measurements
@@ -103,9 +102,7 @@ class PolicyLogs:
     @property
     def lacks_episodes(self) -> bool:
         """Whether rows lead on to others, and not known is which belong together."""
-        log = self._one_log
-        is_without = self.n_episodes is None and bool((log.next_codes != MISSING).any())
-        return is_without or are_rows_apart(log)
+        return lacks_episodes(self._one_log)
 
     @property
     def leads_astray(self) -> bool:
