@@ -52,6 +52,7 @@ from skmdp._evaluation.direct import divide
 from skmdp._evaluation.drift import Steps
 from skmdp._evaluation.lots import products_of_episodes
 from skmdp._evaluation.neighbors import Neighbors
+from skmdp._evaluation.same_time import SameTime
 from skmdp._typing import Floats, Integers
 
 # Blocks of time in a state of so many rows, and how many rows each has at least: what happens in
@@ -84,7 +85,7 @@ LITTLE = 0.1
 # How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
 # neighbors, if that is SEEN. The last is enough for ups and downs of six rows of a state, or of 25
 # where times turn at once and states are logged in turn.
-MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS)
+MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS), (3.0, SEEN_BY_NEIGHBORS)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 
@@ -113,7 +114,7 @@ class DriftInStates:
     sizes: Floats | None = None
     counted: Counted | None = None
     finer: DriftInStates | None = None
-    neighbors: Neighbors | None = None
+    neighbors: tuple[Neighbors | SameTime, ...] = ()
 
     @classmethod
     def of(
@@ -148,7 +149,11 @@ class DriftInStates:
         block = (np.cumsum(np.diff(begun, axis=1, prepend=-1) > 0, axis=1) - 1).ravel()
         cell = np.full(len(time), -1)
         cell[rows] = one_of[rows] * width + block[at]
-        neighbors = None if exact is None else Neighbors.of(residuals, one_of, exact)
+        neighbors: tuple[Neighbors | SameTime, ...] = ()
+        if exact is not None:
+            in_states = Neighbors.of if residuals.n_rows is None else SameTime.of_states
+            near = in_states(residuals, one_of, exact)
+            neighbors = near, SameTime.of_all(residuals, exact)
         look = cls(residuals, episode, cell, width, sizes, neighbors=neighbors)
         if whole is None:
             return look
@@ -300,7 +305,7 @@ class DriftInStates:
     def _dues(self) -> list[Due]:
         """What tells what is due to time: these blocks, half and a quarter as many, neighbors."""
         dues: list[Due] = [look._due for look in (self, self._halved, self._halved._halved)]
-        return dues if self.neighbors is None else [*dues, self.neighbors.due]
+        return [*dues, *(look.due for look in self.neighbors)]
 
     @cached_property
     def _halved(self) -> DriftInStates:
