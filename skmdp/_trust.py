@@ -122,11 +122,11 @@ def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | 
     """Return where in their episodes the rows of a log lie, and at which steps, by its triples.
 
     None where the log tells it of each row, or does not. The latter only where steps count on from
-    one episode to the next.
+    one episode to the next, by blocks of them and by narrow bins.
     """
     if log.lots is None or log.lots.steps is None:
         return None
-    both = (log.lots.steps, log.lots.dates)
+    told = (log.lots.steps, log.lots.dates, log.lots.moments)
     return tuple(
         Steps.of_rewards(
             counts.find_triples(found.state_codes, found.action_codes, found.next_codes),
@@ -136,7 +136,7 @@ def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | 
             found.rewards,
             found.of_lots,
         )
-        for found in both
+        for found in told
         if found is not None
     )
 

@@ -442,11 +442,17 @@ class Counted:
     by_episode: DriftInStates
 
     @classmethod
-    def look(cls, by_episode: DriftInStates, steps: Steps, entry: Integers) -> DriftInStates:
-        """Deal the rows of each state to blocks of time, as they are counted."""
+    def look(
+        cls, by_episode: DriftInStates, steps: Steps, entry: Integers, *, is_exact: bool = False
+    ) -> DriftInStates:
+        """Deal the rows of each state to blocks of time, as they are counted.
+
+        ``is_exact`` says whether rows of one block are of one time.
+        """
         cells = Residuals(steps.amounts, steps.group, by_episode.residuals.parent, steps.n_rows)
         no_episode = np.zeros(len(steps.group), dtype=np.intp)
-        look = DriftInStates.of(cells, steps.block, no_episode)
+        exact = steps.block if is_exact else None
+        look = DriftInStates.of(cells, steps.block, no_episode, exact=exact)
         return replace(look, counted=cls(entry, by_episode))
 
     def errors(

@@ -89,19 +89,25 @@ def drifts_of_lots(
     sizes: Floats,
     places: Steps,
     dates: Steps | None = None,
+    moments: Steps | None = None,
 ) -> Drifts:
     """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
 
     ``triple`` (n_entries,) is that of each entry. Rows are counted by their ``places`` in episodes,
-    and by ``dates`` where steps are such.
+    and where steps are dates, by these in blocks, and by ``moments`` which are narrower.
     """
     state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
     in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
-    episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
+    when: Looks = (Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states)
 
-    def look(steps: Steps) -> Looks:
+    def of_all(steps: Steps) -> Drift:
         entry = steps.entries(triple)
-        over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
-        return (over_all, Counted.look(in_states, steps, entry)) if len(entry) else (over_all,)
+        return Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
 
-    return Drifts((*episodes, *(() if dates is None else look(dates))), look(places))
+    def of_each(steps: Steps, *, is_exact: bool = False) -> Looks:
+        entry = steps.entries(triple)
+        return (Counted.look(in_states, steps, entry, is_exact=is_exact),) if len(entry) else ()
+
+    if dates is not None and moments is not None:
+        when = (*when, of_all(dates), *of_each(moments, is_exact=True))
+    return Drifts(when, (of_all(places), *of_each(places)))

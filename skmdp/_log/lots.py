@@ -65,13 +65,15 @@ class Lots:
     """How many entries of a log belong to each lot, and how many starts, both (n_lots,).
 
     ``steps`` tell where in episodes their rows lie (None: nobody asked), ``dates`` at which steps,
-    where these count on from one episode to the next (None: they do not).
+    where these count on from one episode to the next (None: they do not), and ``moments`` at which
+    narrow bins of these, where no lot is told.
     """
 
     lengths: Integers
     start_lengths: Integers
     steps: StepSums | None = None
     dates: StepSums | None = None
+    moments: StepSums | None = None
 
     @classmethod
     def of_entries(cls, lot: Integers, lot_of_starts: Integers) -> Lots:

@@ -4,7 +4,9 @@ A drift of rewards is looked for over the steps of episodes, in blocks of about 
 many rows there are at each step follows from how long episodes are. Where steps count on from one
 episode to the next, it is looked for over these as well. Two small tables come to memory each time:
 the number of rows of each state, action and next state by block with their rewards, and for each
-lot and block the rewards less the mean of those of the same state and action.
+lot and block the rewards less the mean of those of the same state and action. Where steps count on,
+a third one tells the former of many narrow bins in place of blocks: dates may be good or bad in no
+order, which is seen where rows of one date are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._evaluation.time_blocks import blocks_of_steps
-from skmdp._log.dates import cuts_of, when
+from skmdp._log.dates import N_BINS, Bins, bins_of, when
 from skmdp._log.engines import Tell, collect, fetch, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing
@@ -28,6 +30,8 @@ from skmdp._typing import Floats, Integers
 
 # Cells of state, action, lot and block that come to memory at once: a bound on what that takes.
 MOST_CELLS = 2**20
+# Bins of time are as many as leave so many rows of a state, action and next state in each, or more.
+ROWS_OF_BIN = 20
 
 
 def with_steps(
@@ -48,12 +52,23 @@ def with_steps(
         rows = _with_places(rows, asked, is_numbered).filter(nw.col("counts"))
     add_up = partial(_add_up, log, asked=asked, tell=tell)
     by_place = add_up(_in_blocks(rows, "place", cuts), len(cuts) + 1)
-    by_step = None
+    by_step = by_moment = None
     first, latest = found.numbers("first_when"), found.numbers("latest_when").max()
     if len(block_of) > 1 and first.min() < found.numbers("last_first_when").max():
-        cuts = cuts_of(rows, first.min(), latest, tell)
+        bins, cuts = bins_of(rows, first.min(), latest, tell)
         by_step = add_up(_in_blocks(rows, "when", cuts), len(cuts) + 1)
-    return replace(log, lots=replace(log.lots, steps=by_place, dates=by_step))
+        bins = replace(bins, n_bins=_n_bins(log))
+        by_moment = _by_moment(log, rows.with_columns(block=bins.of_rows()), asked, tell)
+    return replace(log, lots=replace(log.lots, steps=by_place, dates=by_step, moments=by_moment))
+
+
+def _n_bins(log: Transitions) -> int:
+    """Return in how many bins of time the rows of a log are counted."""
+    n_actions, n_states = len(log.actions), len(log.states)
+    pair = log.state_codes.astype(np.int64) * n_actions + log.action_codes
+    n_triples = max(1, len(np.unique(pair * (n_states + 1) + log.next_codes + 1)))
+    n_rows = int(log.weights.sum())
+    return max(1, min(MOST_CELLS // n_triples, max(N_BINS, n_rows // (ROWS_OF_BIN * n_triples))))
 
 
 def _add_up(
@@ -73,10 +88,26 @@ def _add_up(
         of_triples, of_lots = _by_triple(cells, asked), _by_lot(cells, asked)
     triples = Groups(collect(of_triples, "counting the rows by step", tell))
     lots = Groups(collect(of_lots, doing, tell))
-    states = [triples.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
+    return _sums(log, triples, asked, amounts)
+
+
+def _by_moment(
+    log: Transitions, rows: nw.LazyFrame[Any], asked: Asked, tell: Tell | None
+) -> StepSums:
+    """Add up the rewards by bin of time, for states and actions alone."""
+    told = nw.len().alias("n_rows"), nw.col("reward").sum().alias("rewards")
+    with stage_of(rows, "writing the query"):
+        cells = rows.group_by(*asked.triple, "block", drop_null_keys=False).agg(*told)
+    found = Groups(collect(cells, "counting the rows by date", tell))
+    return _sums(log, found, asked, np.zeros((0, 0)))
+
+
+def _sums(log: Transitions, triples: Groups, asked: Asked, of_lots: Floats) -> StepSums:
+    """Return what was counted by triple and block, the labels as those of the log."""
+    states = [triples.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
     return StepSums(
         log.states.encode(states),
         log.actions.encode([triples.labels("action", asked.roles.action)]),
@@ -84,7 +115,7 @@ def _add_up(
         triples.numbers("block").astype(np.int64),
         triples.n_rows,
         triples.numbers("rewards"),
-        amounts,
+        of_lots,
     )
 
 
