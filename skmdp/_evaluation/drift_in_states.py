@@ -85,7 +85,7 @@ LITTLE = 0.1
 # How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
 # neighbors, if that is SEEN. The last is enough for ups and downs of six rows of a state, or of 25
 # where times turn at once and states are logged in turn.
-MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS), (3.0, SEEN_BY_NEIGHBORS)
+MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS), (2.0, SEEN_BY_NEIGHBORS)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 
