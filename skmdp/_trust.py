@@ -122,21 +122,22 @@ def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | 
     """Return where in their episodes the rows of a log lie, and at which steps, by its triples.
 
     None where the log tells it of each row, or does not. The latter only where steps count on from
-    one episode to the next, by blocks of them and by narrow bins.
+    one episode to the next.
     """
     if log.lots is None or log.lots.steps is None:
         return None
-    told = (log.lots.steps, log.lots.dates, log.lots.moments)
+    both = (log.lots.steps, log.lots.dates)
     return tuple(
         Steps.of_rewards(
             counts.find_triples(found.state_codes, found.action_codes, found.next_codes),
             counts.find_pairs(found.state_codes, found.action_codes),
             found.block,
+            found.moment,
             found.n_rows,
             found.rewards,
             found.of_lots,
         )
-        for found in told
+        for found in both
         if found is not None
     )
 

@@ -64,7 +64,10 @@ def drifts_in_time(
     """
 
     def look(one: TimeBlocks, exact: Integers | None = None) -> DriftInStates:
-        return DriftInStates.of(in_states, one.of_each, episode, whole=whole, exact=exact)
+        shared = one.exact if one.is_shared else None
+        return DriftInStates.of(
+            in_states, one.of_each, episode, whole=whole, exact=exact, shared=shared
+        )
 
     def of_all(one: TimeBlocks) -> Drift:
         return Drift.of(residuals, state, one.of_all, episode)
@@ -89,25 +92,20 @@ def drifts_of_lots(
     sizes: Floats,
     places: Steps,
     dates: Steps | None = None,
-    moments: Steps | None = None,
 ) -> Drifts:
     """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
 
     ``triple`` (n_entries,) is that of each entry. Rows are counted by their ``places`` in episodes,
-    and where steps are dates, by these in blocks, and by ``moments`` which are narrower.
+    and by ``dates`` where steps are such.
     """
     state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
     in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
-    when: Looks = (Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states)
+    episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
 
-    def of_all(steps: Steps) -> Drift:
+    def look(steps: Steps, time: Integers) -> Looks:
         entry = steps.entries(triple)
-        return Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
+        over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
+        return (over_all, Counted.look(in_states, steps, time, entry)) if len(entry) else (over_all,)
 
-    def of_each(steps: Steps, *, is_exact: bool = False) -> Looks:
-        entry = steps.entries(triple)
-        return (Counted.look(in_states, steps, entry, is_exact=is_exact),) if len(entry) else ()
-
-    if dates is not None and moments is not None:
-        when = (*when, of_all(dates), *of_each(moments, is_exact=True))
-    return Drifts(when, (of_all(places), *of_each(places)))
+    when = episodes if dates is None else (*episodes, *look(dates, dates.moment))
+    return Drifts(when, look(places, places.block))

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
@@ -55,6 +56,9 @@ class SameTime:
 
     residuals: Residuals
     time: Integers
+    # How often it is taken off what blocks miss beside these: once, and once more as times that
+    # differ may be one here.
+    times: ClassVar[float] = 2.0
 
     @classmethod
     def of_states(cls, residuals: Residuals, one_of: Integers, time: Integers) -> SameTime:
