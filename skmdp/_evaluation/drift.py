@@ -68,9 +68,9 @@ class Steps:
     """How many rows of each group lie in each block of time, and what lots of episodes were paid.
 
     A cell holds the ``n_rows`` (n_cells,) of a ``triple``, which is of a ``group``, at a ``moment``
-    in a ``block``, all (n_cells,), and ``amounts`` (n_cells,) are their rewards less the mean in the group, on
-    average. ``of_lots`` (n_lots, n_blocks) are such amounts, added up over the rows of each lot and
-    block.
+    in a ``block``, all (n_cells,), and ``amounts`` (n_cells,) are their rewards less the mean in
+    the group, on average. ``of_lots`` (n_lots, n_blocks) are such amounts, added up over the rows
+    of each lot and block.
     """
 
     triple: Integers

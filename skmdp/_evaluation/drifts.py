@@ -105,7 +105,9 @@ def drifts_of_lots(
     def look(steps: Steps, time: Integers) -> Looks:
         entry = steps.entries(triple)
         over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
-        return (over_all, Counted.look(in_states, steps, time, entry)) if len(entry) else (over_all,)
+        return (
+            (over_all, Counted.look(in_states, steps, time, entry)) if len(entry) else (over_all,)
+        )
 
     when = episodes if dates is None else (*episodes, *look(dates, dates.moment))
     return Drifts(when, look(places, places.block))

@@ -72,7 +72,9 @@ def bins_of(
     narrowed = Bins(least, largest)
     for _ in range(MOST_LOOKS):
         bins = narrowed
-        counted = rows.with_columns(bin=bins.of_rows()).group_by("bin").agg(nw.len().alias("n_rows"))
+        counted = (
+            rows.with_columns(bin=bins.of_rows()).group_by("bin").agg(nw.len().alias("n_rows"))
+        )
         found = Groups(collect(counted, "counting the rows by time", tell))
         n_rows = np.bincount(found.numbers("bin").astype(np.intp), found.n_rows, N_BINS)
         share = n_rows.cumsum() / n_rows.sum()

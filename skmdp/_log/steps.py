@@ -19,7 +19,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._evaluation.time_blocks import blocks_of_steps
-from skmdp._log.dates import N_BINS, Bins, bins_of, when
+from skmdp._log.dates import N_BINS, bins_of, when
 from skmdp._log.engines import Tell, collect, fetch, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing
@@ -70,7 +70,7 @@ def _n_moments(log: Transitions) -> int:
     n_actions, n_states = len(log.actions), len(log.states)
     pair = log.state_codes.astype(np.int64) * n_actions + log.action_codes
     n_triples = max(1, len(np.unique(pair * (n_states + 1) + log.next_codes + 1)))
-    n_rows = int(log.weights.sum())
+    n_rows = 0 if log.weights is None else int(log.weights.sum())
     return max(1, min(MOST_CELLS // n_triples, max(N_BINS, n_rows // (ROWS_OF_MOMENT * n_triples))))
 
 
