@@ -135,8 +135,8 @@ def _times(one_of: Integers, time: Integers, n_rows: Floats, most: int) -> Integ
     state, n_at = code // width, np.bincount(at, n_rows)
     n_of, n_times = np.bincount(state, n_at), np.bincount(state)
     n_told = np.clip(n_of // FEWEST_ROWS, 1, most)
-    before = (np.cumsum(n_of) - n_of)[state]
-    share = (np.cumsum(n_at) - before - (n_at + 1) / 2) / n_of[state]
-    together = (share * n_told[state]).astype(np.intp)
-    place = np.where((n_times > n_told)[state], together, np.arange(len(code)))
+    # The time that the middle row of each lies in, if all were of as many rows.
+    twice = 2 * (np.cumsum(n_at) - (np.cumsum(n_of) - n_of)[state]) - n_at - 1
+    together = twice * n_told[state] // (2 * n_of[state])
+    place = np.where((n_times > n_told)[state], together, np.arange(len(code))).astype(np.intp)
     return np.asarray(np.unique(state * len(code) + place, return_inverse=True)[1][at])

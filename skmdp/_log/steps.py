@@ -58,7 +58,7 @@ def with_steps(
     by_place = add_up(_in_blocks(rows, "place", cuts), len(cuts) + 1, moment)
     by_step = None
     first, latest = found.numbers("first_when"), found.numbers("latest_when").max()
-    if n_places > 1 and first.min() < found.numbers("last_first_when").max():
+    if first.min() < found.numbers("last_first_when").max():
         bins, cuts = bins_of(rows, first.min(), latest, tell)
         moment = replace(bins, n_bins=n_moments).of_rows() if len(cuts) + 1 < n_moments else None
         by_step = add_up(_in_blocks(rows, "when", cuts), len(cuts) + 1, moment)
