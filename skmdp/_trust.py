@@ -132,6 +132,7 @@ def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | 
             counts.find_triples(found.state_codes, found.action_codes, found.next_codes),
             counts.find_pairs(found.state_codes, found.action_codes),
             found.block,
+            found.moment,
             found.n_rows,
             found.rewards,
             found.of_lots,

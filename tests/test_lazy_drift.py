@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from engines import ENGINES, HERE, NOISE, polars_lazy
+from test_same_time import shocks
 
 import skmdp._log.engines
 import skmdp._log.steps
@@ -280,6 +281,56 @@ def test_a_wrong_date_hides_no_drift():
     far = log["step"].mask(last & (log["episode"] == 7), pd.Timestamp("2226-01-01"))
     expected = judge(lazily(log)).drift_gain
     assert judge(lazily(log.assign(step=far))).drift_gain == pytest.approx(expected, rel=0.05)
+
+
+# All start at once, or one after the other; with few rows of a date as well, or states unlike.
+SHOCKS = [
+    {"n": 200, "last": 0, "n_states": 4},
+    {"n": 200, "last": 60, "n_states": 4},
+    {"n": 200, "last": 60, "n_states": 4, "own": True},
+    {"n": 200, "last": 60, "n_states": 4, "better": -0.2},
+    {"n": 40},
+]
+
+
+@pytest.mark.parametrize("options", SHOCKS)
+def test_dates_that_are_good_or_bad_in_no_order_are_no_gain(options):
+    """Each date by itself, which no block of time shows."""
+    logs = [shocks(seed, **options) for seed in range(3)]
+    found = [judge(lazily(log)) for log in logs]
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert not any(one.is_better for one in found)
+
+
+def test_dates_of_single_decisions_are_looked_at_as_well():
+    logs = [shocks(seed, n=3000, n_steps=1, last=89, n_states=4) for seed in range(2)]
+    found = [judge(lazily(log.rename(columns={"truncated": "terminated"}))) for log in logs]
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert not any(one.is_better for one in found)
+
+
+@pytest.mark.parametrize("last", [0, 60])
+def test_what_is_better_is_found_on_such_dates(last):
+    logs = [shocks(s, n=200, last=last, n_states=4, share=0, better=0.3) for s in range(3)]
+    assert all(judge(lazily(log)).is_better for log in logs)
+
+
+@pytest.mark.parametrize("engine", [name for name in HERE if name != "sqlframe"], indirect=True)
+def test_every_engine_counts_rows_by_date(engine):
+    log = shocks(0, n=50, last=60, n_states=4)
+    found, expected = judge(engine(dated(log))), judge(lazily(log))
+    assert found.drift_gain == pytest.approx(expected.drift_gain, rel=1e-6)
+    assert not found.is_better
+
+
+def test_many_dates_are_counted_in_bins(monkeypatch):
+    """How much comes to memory is bounded, and what it tells is less at most."""
+    log = shocks(0, n=200, last=60, n_states=4)
+    monkeypatch.setattr(skmdp._log.steps, "MOST_CELLS", 45 * 4 * 2 * 5)
+    in_bins = judge(lazily(log))
+    monkeypatch.undo()
+    exact = judge(lazily(log))
+    assert 0 < in_bins.drift_gain <= exact.drift_gain
 
 
 @pytest.mark.long

@@ -67,15 +67,16 @@ ROUNDING = 1e-9
 class Steps:
     """How many rows of each group lie in each block of time, and what lots of episodes were paid.
 
-    A cell holds the ``n_rows`` (n_cells,) of a ``triple``, which is of a ``group``, in a ``block``,
-    all (n_cells,), and ``amounts`` (n_cells,) are their rewards less the mean in the group, on
-    average. ``of_lots`` (n_lots, n_blocks) are such amounts, added up over the rows of each lot and
-    block.
+    A cell holds the ``n_rows`` (n_cells,) of a ``triple``, which is of a ``group``, at a ``moment``
+    in a ``block``, all (n_cells,), and ``amounts`` (n_cells,) are their rewards less the mean in
+    the group, on average. ``of_lots`` (n_lots, n_blocks) are such amounts, added up over the rows
+    of each lot and block.
     """
 
     triple: Integers
     group: Integers
     block: Integers
+    moment: Integers
     n_rows: Floats
     amounts: Floats
     of_lots: Floats
@@ -86,6 +87,7 @@ class Steps:
         triple: Integers,
         group: Integers,
         block: Integers,
+        moment: Integers,
         n_rows: Floats,
         rewards: Floats,
         of_lots: Floats,
@@ -93,7 +95,8 @@ class Steps:
         """Fill in the amounts, given the rewards of cells together, (n_cells,)."""
         n_groups = int(group.max(initial=-1)) + 1
         means = divide(*(sum_by_code(group, one, n_groups) for one in (rewards, n_rows)))
-        return cls(triple, group, block, n_rows, rewards / n_rows - means[group], of_lots)
+        amounts = rewards / n_rows - means[group]
+        return cls(triple, group, block, moment, n_rows, amounts, of_lots)
 
     def entries(self, triple: Integers) -> Integers:
         """Return an entry of the log for each cell that is of the same triple, (n_cells,).

@@ -52,6 +52,7 @@ from skmdp._evaluation.direct import divide
 from skmdp._evaluation.drift import Steps
 from skmdp._evaluation.lots import products_of_episodes
 from skmdp._evaluation.neighbors import Neighbors
+from skmdp._evaluation.same_time import SameTime
 from skmdp._typing import Floats, Integers
 
 # Blocks of time in a state of so many rows, and how many rows each has at least: what happens in
@@ -81,10 +82,9 @@ MOST_UNTOLD = 0.01
 # less than this share of what tells actions apart.
 UNLIKELY = 0.01
 LITTLE = 0.1
-# How many times it is taken off what half as many blocks miss, a quarter as many, and all beside
-# neighbors, if that is SEEN. The last is enough for ups and downs of six rows of a state, or of 25
-# where times turn at once and states are logged in turn.
-MISSED = (1.0, SEEN), (0.5, SEEN), (3.0, SEEN_BY_NEIGHBORS)
+# How many times it is taken off what half as many blocks miss, and a quarter as many, if that is
+# SEEN.
+MISSED = (1.0, SEEN), (0.5, SEEN)
 # Directions that tell nothing, relative to those that tell most.
 ROUNDING = 1e-9
 
@@ -113,7 +113,7 @@ class DriftInStates:
     sizes: Floats | None = None
     counted: Counted | None = None
     finer: DriftInStates | None = None
-    neighbors: Neighbors | None = None
+    neighbors: tuple[Neighbors | SameTime, ...] = ()
 
     @classmethod
     def of(
@@ -124,10 +124,12 @@ class DriftInStates:
         sizes: Floats | None = None,
         whole: Floats | None = None,
         exact: Integers | None = None,
+        shared: Integers | None = None,
     ) -> DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on.
 
-        Neighbors are told by the ``exact`` time, (n_rows,).
+        Neighbors are told by the ``exact`` time, (n_rows,), and rows of one time by that which
+        episodes have ``shared``, (n_rows,).
         The residuals may be what a fit leaves of the ``whole`` (n_rows,) ones, which hides a part
         of a drift from them: then they are made as much larger as these are, block by block.
         """
@@ -148,8 +150,13 @@ class DriftInStates:
         block = (np.cumsum(np.diff(begun, axis=1, prepend=-1) > 0, axis=1) - 1).ravel()
         cell = np.full(len(time), -1)
         cell[rows] = one_of[rows] * width + block[at]
-        neighbors = None if exact is None else Neighbors.of(residuals, one_of, exact)
-        look = cls(residuals, episode, cell, width, sizes, neighbors=neighbors)
+        neighbors: list[Neighbors | SameTime] = []
+        if exact is not None:
+            neighbors.append(Neighbors.of(residuals, one_of, exact))
+        if shared is not None:
+            neighbors.append(SameTime.of_states(residuals, one_of, shared))
+            neighbors.append(SameTime.of_all(residuals, shared))
+        look = cls(residuals, episode, cell, width, sizes, neighbors=tuple(neighbors))
         if whole is None:
             return look
         enlarged = look._share_in(whole) * residuals.amounts
@@ -207,9 +214,10 @@ class DriftInStates:
         # What larger blocks miss of it, these may miss once more; what they miss, neighbors may.
         more = [of_all - of_fewer for of_fewer in others[:2]]
         more += [of_neighbors - of_all for of_neighbors in others[2:]]
+        times_missed = [*MISSED, *((look.times, SEEN_BY_NEIGHBORS) for look in self.neighbors)]
         missed = max(
             times * by if by > seen * error else 0.0
-            for by, error, (times, seen) in zip(more, chance, MISSED, strict=False)
+            for by, error, (times, seen) in zip(more, chance, times_missed, strict=False)
         )
         return max(0.0, of_all + missed + SURE * max(0.0, after - before)), is_seen
 
@@ -300,7 +308,7 @@ class DriftInStates:
     def _dues(self) -> list[Due]:
         """What tells what is due to time: these blocks, half and a quarter as many, neighbors."""
         dues: list[Due] = [look._due for look in (self, self._halved, self._halved._halved)]
-        return dues if self.neighbors is None else [*dues, self.neighbors.due]
+        return [*dues, *(look.due for look in self.neighbors)]
 
     @cached_property
     def _halved(self) -> DriftInStates:
@@ -437,11 +445,13 @@ class Counted:
     by_episode: DriftInStates
 
     @classmethod
-    def look(cls, by_episode: DriftInStates, steps: Steps, entry: Integers) -> DriftInStates:
-        """Deal the rows of each state to blocks of time, as they are counted."""
+    def look(
+        cls, by_episode: DriftInStates, steps: Steps, time: Integers, entry: Integers
+    ) -> DriftInStates:
+        """Deal the rows of each state to blocks in the order of ``time`` (n_cells,)."""
         cells = Residuals(steps.amounts, steps.group, by_episode.residuals.parent, steps.n_rows)
         no_episode = np.zeros(len(steps.group), dtype=np.intp)
-        look = DriftInStates.of(cells, steps.block, no_episode)
+        look = DriftInStates.of(cells, time, no_episode, shared=steps.moment)
         return replace(look, counted=cls(entry, by_episode))
 
     def errors(

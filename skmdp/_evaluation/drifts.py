@@ -64,7 +64,10 @@ def drifts_in_time(
     """
 
     def look(one: TimeBlocks, exact: Integers | None = None) -> DriftInStates:
-        return DriftInStates.of(in_states, one.of_each, episode, whole=whole, exact=exact)
+        shared = one.exact if one.is_shared else None
+        return DriftInStates.of(
+            in_states, one.of_each, episode, whole=whole, exact=exact, shared=shared
+        )
 
     def of_all(one: TimeBlocks) -> Drift:
         return Drift.of(residuals, state, one.of_all, episode)
@@ -99,9 +102,12 @@ def drifts_of_lots(
     in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
     episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
 
-    def look(steps: Steps) -> Looks:
+    def look(steps: Steps, time: Integers) -> Looks:
         entry = steps.entries(triple)
         over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
-        return (over_all, Counted.look(in_states, steps, entry)) if len(entry) else (over_all,)
+        return (
+            (over_all, Counted.look(in_states, steps, time, entry)) if len(entry) else (over_all,)
+        )
 
-    return Drifts((*episodes, *(() if dates is None else look(dates))), look(places))
+    when = episodes if dates is None else (*episodes, *look(dates, dates.moment))
+    return Drifts(when, look(places, places.block))

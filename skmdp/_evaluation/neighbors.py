@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csc_array, diags_array
@@ -48,6 +49,10 @@ class Neighbors:
     residuals: Residuals
     before: Integers
     after: Integers
+    # How often it is taken off what blocks miss beside these, which miss some of what changes from
+    # one row to the next. It is enough for ups and downs of six rows of a state, or of 25 where
+    # times turn at once and states are logged in turn.
+    times: ClassVar[float] = 3.0
 
     @classmethod
     def of(cls, residuals: Residuals, one_of: Integers, time: Integers) -> Neighbors:

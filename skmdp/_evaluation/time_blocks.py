@@ -30,12 +30,14 @@ class TimeBlocks:
 
     ``of_all`` are those in which all rows are looked at together, ``of_each`` those in which the
     rows of each state are: of these there may be more, as nothing is asked of them by itself. By
-    the ``exact`` time, whole numbers (n_rows,), it is told which rows are next to each other.
+    the ``exact`` time, whole numbers (n_rows,), it is told which rows are next to each other. It
+    ``is_shared`` where rows of many episodes have the same.
     """
 
     of_all: Integers
     of_each: Integers
     exact: Integers
+    is_shared: bool = False
 
     @classmethod
     def of_episodes(cls, episode: Integers, step: Array | None = None) -> TimeBlocks:
@@ -57,7 +59,7 @@ class TimeBlocks:
     def of_places(cls, place: Integers) -> TimeBlocks:
         """Deal the places that rows have in their episodes to blocks of about as many rows."""
         block = blocks_of_steps(np.bincount(place))[place]
-        return cls(block, block, place)
+        return cls(block, block, place, is_shared=True)
 
     @classmethod
     def of_steps(cls, step: Array, n_episodes: int) -> TimeBlocks:
@@ -69,7 +71,7 @@ class TimeBlocks:
             np.unique((middle * n_blocks).astype(np.intp), return_inverse=True)[1][code]
             for n_blocks in (max(1, min(MOST_BLOCKS, n_told)), MOST_OF_EACH)
         )
-        return cls(of_all, of_each, code)
+        return cls(of_all, of_each, code, is_shared=True)
 
 
 def time_blocks(

@@ -1,11 +1,12 @@
-"""Blocks of time in a lazy table by the steps themselves, where these count on between episodes.
+"""When rows of a lazy table were by the steps themselves, where these count on between episodes.
 
 An engine sorts no steps for that: it counts rows in bins of one width, over the times that all but
-a few rows lie in, and blocks are made of bins.
+a few rows lie in. Blocks are made of bins. Rows of one time are those of one bin, which are narrow.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -36,22 +37,50 @@ def when(asked: Asked) -> nw.Expr | None:
     return None
 
 
-def cuts_of(rows: nw.LazyFrame[Any], least: float, largest: float, tell: Tell | None) -> Floats:
-    """Return where all blocks of about as many rows begin, but for the first.
+@dataclass(frozen=True)
+class Bins:
+    """Times from the ``least`` to the ``largest`` one in ``n_bins`` of one width.
 
-    ``rows`` are those that count, the numbers in their column ``when`` from the least to the
-    largest.
+    Bins count from 0 on, and what lies beyond is in the first or the last one.
     """
+
+    least: float
+    largest: float
+    n_bins: int = N_BINS
+
+    @property
+    def width(self) -> float:
+        """How long a bin takes."""
+        return (self.largest - self.least) / self.n_bins
+
+    def of_rows(self) -> nw.Expr:
+        """Return the bin of each row, given its time in the column ``when``."""
+        place = ((nw.col("when") - nw.lit(self.least)) // nw.lit(self.width)).cast(nw.Int64)
+        last = self.n_bins - 1
+        upto = nw.when(place < nw.lit(last)).then(place).otherwise(nw.lit(last))
+        return nw.when(place > nw.lit(0)).then(upto).otherwise(nw.lit(0))
+
+
+def bins_of(
+    rows: nw.LazyFrame[Any], least: float, largest: float, tell: Tell | None
+) -> tuple[Bins, Floats]:
+    """Return bins over the times of all but few rows, and where blocks of about as many rows begin.
+
+    That of the first is left out. ``rows`` are those that count, the numbers in their column
+    ``when`` from the least to the largest.
+    """
+    narrowed = Bins(least, largest)
     for _ in range(MOST_LOOKS):
-        width = (largest - least) / N_BINS
-        bins = ((nw.col("when") - nw.lit(least)) // nw.lit(width)).cast(nw.Int64)
-        counted = rows.with_columns(bin=bins).group_by("bin").agg(nw.len().alias("n_rows"))
+        bins = narrowed
+        counted = (
+            rows.with_columns(bin=bins.of_rows()).group_by("bin").agg(nw.len().alias("n_rows"))
+        )
         found = Groups(collect(counted, "counting the rows by time", tell))
-        place = np.clip(found.numbers("bin"), 0, N_BINS - 1).astype(np.intp)
-        share = np.bincount(place, found.n_rows, N_BINS).cumsum() / found.n_rows.sum()
+        n_rows = np.bincount(found.numbers("bin").astype(np.intp), found.n_rows, N_BINS)
+        share = n_rows.cumsum() / n_rows.sum()
         first, last = np.searchsorted(share, (FEW, 1 - FEW))
+        narrowed = Bins(bins.least + bins.width * first, bins.least + bins.width * (last + 1))
         if last - first >= ENOUGH_BINS:
             break
-        least, largest = least + width * first, least + width * (last + 1)
     ends = np.unique(np.searchsorted(share, np.arange(1, MOST_BLOCKS) / MOST_BLOCKS))
-    return np.asarray(least + width * (ends + 1))
+    return narrowed, np.asarray(bins.least + bins.width * (ends + 1))

@@ -40,14 +40,15 @@ class StepSums:
     """When the rows of each state, action and next state were, and what lots were paid then.
 
     ``n_rows`` (n_cells,) are those of one state, action, next state (MISSING for none) and
-    ``block`` of time, all (n_cells,), ``rewards`` (n_cells,) theirs together; ``of_lots`` (n_lots,
-    n_blocks) the rewards less their means in the state and action.
+    ``moment`` in a ``block`` of time, all (n_cells,), ``rewards`` (n_cells,) theirs together;
+    ``of_lots`` (n_lots, n_blocks) the rewards less their means in the state and action.
     """
 
     state_codes: Integers
     action_codes: Integers
     next_codes: Integers
     block: Integers
+    moment: Integers
     n_rows: Floats
     rewards: Floats
     of_lots: Floats
@@ -57,7 +58,7 @@ class StepSums:
         """Return what tells nothing."""
         none, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
         of_lots = np.zeros((len(lots.lengths), 1))
-        return cls(none, none, none, none, numbers, numbers, of_lots)
+        return cls(none, none, none, none, none, numbers, numbers, of_lots)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,10 @@
 A drift of rewards is looked for over the steps of episodes, in blocks of about as many rows. How
 many rows there are at each step follows from how long episodes are. Where steps count on from one
 episode to the next, it is looked for over these as well. Two small tables come to memory each time:
-the number of rows of each state, action and next state by block with their rewards, and for each
-lot and block the rewards less the mean of those of the same state and action.
+the number of rows of each state, action and next state by moment with their rewards, and for each
+lot and block the rewards less the mean of those of the same state and action. Moments are steps, or
+bins of them that are much narrower than blocks: of two days one may be good and one bad, which is
+seen where rows of one day are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from skmdp._evaluation.time_blocks import blocks_of_steps
-from skmdp._log.dates import cuts_of, when
+from skmdp._log.dates import N_BINS, bins_of, when
 from skmdp._log.engines import Tell, collect, fetch, stage_of
 from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing
@@ -28,6 +30,8 @@ from skmdp._typing import Floats, Integers
 
 # Cells of state, action, lot and block that come to memory at once: a bound on what that takes.
 MOST_CELLS = 2**20
+# Moments are N_BINS, or as many as leave so many rows of a state, action and next state in each.
+ROWS_OF_MOMENT = 20
 
 
 def with_steps(
@@ -47,19 +51,42 @@ def with_steps(
     with stage_of(rows, "writing the query"):
         rows = _with_places(rows, asked, is_numbered).filter(nw.col("counts"))
     add_up = partial(_add_up, log, asked=asked, tell=tell)
-    by_place = add_up(_in_blocks(rows, "place", cuts), len(cuts) + 1)
+    n_moments, n_places = _n_moments(log), len(block_of)
+    moment = None
+    if len(cuts) + 1 < min(n_places, n_moments):
+        moment = nw.col("place") // (1 + (n_places - 1) // n_moments)
+    by_place = add_up(_in_blocks(rows, "place", cuts), len(cuts) + 1, moment)
     by_step = None
     first, latest = found.numbers("first_when"), found.numbers("latest_when").max()
-    if len(block_of) > 1 and first.min() < found.numbers("last_first_when").max():
-        cuts = cuts_of(rows, first.min(), latest, tell)
-        by_step = add_up(_in_blocks(rows, "when", cuts), len(cuts) + 1)
+    if first.min() < found.numbers("last_first_when").max():
+        bins, cuts = bins_of(rows, first.min(), latest, tell)
+        moment = replace(bins, n_bins=n_moments).of_rows() if len(cuts) + 1 < n_moments else None
+        by_step = add_up(_in_blocks(rows, "when", cuts), len(cuts) + 1, moment)
     return replace(log, lots=replace(log.lots, steps=by_place, dates=by_step))
 
 
+def _n_moments(log: Transitions) -> int:
+    """Return at how many moments the rows of a log are counted at most, by what they agree in."""
+    n_actions, n_states = len(log.actions), len(log.states)
+    pair = log.state_codes.astype(np.int64) * n_actions + log.action_codes
+    n_triples = max(1, len(np.unique(pair * (n_states + 1) + log.next_codes + 1)))
+    n_rows = 0 if log.weights is None else int(log.weights.sum())
+    return max(1, min(MOST_CELLS // n_triples, max(N_BINS, n_rows // (ROWS_OF_MOMENT * n_triples))))
+
+
 def _add_up(
-    log: Transitions, rows: nw.LazyFrame[Any], n_blocks: int, *, asked: Asked, tell: Tell | None
+    log: Transitions,
+    rows: nw.LazyFrame[Any],
+    n_blocks: int,
+    moment: nw.Expr | None,
+    *,
+    asked: Asked,
+    tell: Tell | None,
 ) -> StepSums:
-    """Add up the rewards by block, for states and actions and for lots."""
+    """Add up the rewards by moment for states and actions, and by block for lots.
+
+    Moments are blocks if None.
+    """
     assert log.lots is not None
     if n_blocks == 1:
         return StepSums.of_one_block(log.lots)
@@ -67,21 +94,29 @@ def _add_up(
     with stage_of(rows, "writing the query"):
         cells = _cells(rows, asked)
     # Of the rows of an entry some lie in each block at most. Then rows are run through but once.
-    if len(log.state_codes) * n_blocks <= MOST_CELLS:
-        cells, tell = fetch(cells, doing, tell).lazy(), None
+    are_here = len(log.state_codes) * n_blocks <= MOST_CELLS
+    if are_here:
+        cells = fetch(cells, doing, tell).lazy()
     with stage_of(rows, "writing the query"):
-        of_triples, of_lots = _by_triple(cells, asked), _by_lot(cells, asked)
-    triples = Groups(collect(of_triples, "counting the rows by step", tell))
-    lots = Groups(collect(of_lots, doing, tell))
-    states = [triples.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
+        of_lots = _by_lot(cells, asked)
+        if moment is None:
+            counted = cells.with_columns(moment=nw.col("block"))
+        else:
+            counted = rows.with_columns(moment=moment, n=nw.lit(1), rewards=nw.col("reward"))
+        of_triples = _by_triple(counted, asked)
+    is_known = are_here and moment is None
+    triples = Groups(collect(of_triples, "counting the rows by step", None if is_known else tell))
+    lots = Groups(collect(of_lots, doing, None if are_here else tell))
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
+    states = [triples.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
     return StepSums(
         log.states.encode(states),
         log.actions.encode([triples.labels("action", asked.roles.action)]),
         _next_codes(log, triples, asked),
         triples.numbers("block").astype(np.int64),
+        triples.numbers("moment").astype(np.int64),
         triples.n_rows,
         triples.numbers("rewards"),
         amounts,
@@ -197,9 +232,9 @@ def _cells(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
 
 
 def _by_triple(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    """Add up rows and rewards of each state, action and next state by block."""
+    """Add up rows and rewards of each state, action and next state by moment."""
     told = nw.col("n").sum().alias("n_rows"), nw.col("rewards").sum()
-    return cells.group_by(*asked.triple, "block", drop_null_keys=False).agg(*told)
+    return cells.group_by(*asked.triple, "block", "moment", drop_null_keys=False).agg(*told)
 
 
 def _by_lot(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:

@@ -1,0 +1,142 @@
+"""What rows of one time tell of a drift in a difference between two policies.
+
+Whatever happens at a time happens to all of its rows, those of one state or those of all. So let
+the reward of row i, of pair p and time k, be
+
+    r_i = alpha_p + gamma_k + noise
+
+where all pairs are those of one state, or of the log. With N_k the rows at time k by pair, n_k
+their number, and m_p what moves a difference by pair, rows of one time tell the difference as
+
+    sum z_i r_i,  z_i = (e_p - N_k / n_k)' L^-1 m,  L = sum_k (diag(N_k) - N_k N_k' / n_k)
+
+and what is due to time is the rest of it. Nothing is asked of how times follow each other, so
+nothing that happens from one to the next is missed. But a time of one row tells nothing: where
+there are few rows at each, times next to each other are taken for one. Those of all states tell
+most then; those of one see what happens to this one alone.
+
+Only the rows of each pair at each time are counted, and their rewards added up. So it is the same
+whether rows are known one by one or not.
+
+References
+----------
+J. M. Wooldridge, "Econometric analysis of cross section and panel data", MIT Press (2010), chapter
+10: the within estimator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.linalg import SuperLU, splu
+
+from skmdp._evaluation.credibility import Residuals
+from skmdp._evaluation.direct import divide
+from skmdp._typing import Floats, Integers
+
+# Rows that a time has on average, at least.
+FEWEST_ROWS = 2
+# Times of all states, times pairs: a bound on what it takes to tell these apart.
+LARGEST = 2**19
+# What is added to L, relative to its diagonal, so that it can be inverted.
+LITTLE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class SameTime:
+    """Rows of one time, in one state or in all.
+
+    ``residuals`` are those of rewards in their pairs, whose parents are states; ``time`` (n_rows,)
+    is that of each row, a code, -1 where it tells nothing.
+    """
+
+    residuals: Residuals
+    time: Integers
+    # How often it is taken off what blocks miss beside these: once, and once more as times that
+    # differ may be one here.
+    times: ClassVar[float] = 2.0
+
+    @classmethod
+    def of_states(cls, residuals: Residuals, one_of: Integers, time: Integers) -> SameTime:
+        """Compare rows of the same state, given the ``time`` (n_rows,) of each, from 0 on.
+
+        ``one_of`` (n_rows,) are the states, -1 where rows are not compared.
+        """
+        rows = np.flatnonzero(one_of >= 0)
+        found = np.full(len(time), -1)
+        n_rows = residuals.of_all_rows(np.ones(len(time)))[rows]
+        found[rows] = _times(one_of[rows], time[rows], n_rows, len(time))
+        return cls(residuals, found)
+
+    @classmethod
+    def of_all(cls, residuals: Residuals, time: Integers) -> SameTime:
+        """Compare rows of all states."""
+        n_rows = residuals.of_all_rows(np.ones(len(time)))
+        most = max(1, LARGEST // len(residuals.parent))
+        return cls(residuals, _times(np.zeros_like(time), time, n_rows, most))
+
+    def due(self, moved: Floats) -> Floats:
+        """Return by how much each row moves a difference by time alone, (n_rows,).
+
+        ``moved`` (n_rows,) is by how much it moves it.
+        """
+        log, (rows, N) = self.residuals, self._counted
+        ways = self._solve(log.sums(log.less_mean_of_parent(moved), log.group, len(log.parent)))
+        of_times = divide(N.T @ ways, N.sum(axis=0))
+        drawn = np.zeros(len(moved))
+        drawn[rows] = of_times[self.time[rows]] - ways[log.group[rows]]
+        return log.less_mean(drawn)
+
+    def _solve(self, m: Floats) -> Floats:
+        """Return L^-1 m; by as many unknowns as there are times, if these are fewer than pairs."""
+        _, N = self._counted
+        solution = self._factors.solve
+        if not self._has_fewer_times:
+            return np.asarray(solution(m))
+        n_of = np.maximum(N.sum(axis=1), 1.0)
+        return np.asarray((m + N @ solution(N.T @ (m / n_of))) / n_of)
+
+    @property
+    def _has_fewer_times(self) -> bool:
+        n_pairs, n_times = self._counted[1].shape
+        return bool(n_times < n_pairs)
+
+    @cached_property
+    def _counted(self) -> tuple[Integers, csr_array]:
+        """The rows that are compared, and the number of rows by pair and time, the N_k."""
+        log, rows = self.residuals, np.flatnonzero(self.time >= 0)
+        where = log.group[rows], self.time[rows]
+        n_rows = log.of_all_rows(np.ones(len(self.time)))[rows]
+        shape = len(log.parent), int(self.time.max(initial=-1)) + 1
+        return rows, csr_array((n_rows, where), shape=shape)
+
+    @cached_property
+    def _factors(self) -> SuperLU:
+        """The L of the module's formulas, or what is left of times less pairs, factorized."""
+        _, N = self._counted
+        if self._has_fewer_times:
+            N = N.T
+        n_of, n_within = N.sum(axis=1), np.maximum(N.sum(axis=0), 1.0)
+        diagonal = np.where(n_of > 0, (1 + LITTLE) * n_of, 1.0)
+        return splu((diags_array(diagonal) - N @ diags_array(1 / n_within) @ N.T).tocsc())
+
+
+def _times(one_of: Integers, time: Integers, n_rows: Floats, most: int) -> Integers:
+    """Return codes of the times of each state, (n,), of which there are no more than ``most``.
+
+    Times next to each other are one where they have few rows.
+    """
+    width = int(time.max(initial=0)) + 1
+    code, at = np.unique(one_of * width + time, return_inverse=True)
+    state, n_at = code // width, np.bincount(at, n_rows)
+    n_of, n_times = np.bincount(state, n_at), np.bincount(state)
+    n_told = np.clip(n_of // FEWEST_ROWS, 1, most)
+    # The time that the middle row of each lies in, if all were of as many rows.
+    twice = 2 * (np.cumsum(n_at) - (np.cumsum(n_of) - n_of)[state]) - n_at - 1
+    together = twice * n_told[state] // (2 * n_of[state])
+    place = np.where((n_times > n_told)[state], together, np.arange(len(code))).astype(np.intp)
+    return np.asarray(np.unique(state * len(code) + place, return_inverse=True)[1][at])
