@@ -373,3 +373,16 @@ def test_rows_that_go_on_in_the_next_are_no_episodes(order, length):
     assert found.lacks_episodes != are_episodes
     reason = "not known which rows belong to one episode"
     assert (reason in found.conclusion) != are_episodes
+
+
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+def test_a_column_that_holds_no_next_state_at_all_is_told_of(engine):
+    log = machines(50).assign(next_state=None)
+    if engine == "polars":
+        lazy = pytest.importorskip("polars").from_pandas(log).lazy()
+    else:
+        duckdb = pytest.importorskip("duckdb")
+        lazy = duckdb.sql("select * replace (null as next_state) from log")  # of no type
+    with pytest.warns(UserWarning, match=ASTRAY):
+        policy = MarkovPolicyCV().fit(lazy)
+    assert not policy.is_better_

@@ -239,7 +239,9 @@ def _by_triple(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
 
 def _by_lot(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
     """Add up the rewards of each lot and block, less their means in the state and action."""
-    cells = cells.with_columns(n=nw.col("n").cast(nw.Float64))
+    # Not the next states: of a column that holds none at all, Arrow makes no join.
+    n = nw.col("n").cast(nw.Float64)
+    cells = cells.select("lot", "block", *asked.pair, "rewards", n=n)
     # No window, since pyarrow's mixes up rows now and then.
     sums = [nw.col(name).sum().alias(f"all_{name}") for name in ("n", "rewards")]
     cells = cells.join(cells.group_by(*asked.pair).agg(*sums), on=asked.pair, how="left")
