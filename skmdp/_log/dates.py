@@ -55,7 +55,10 @@ class Bins:
 
     def of_rows(self) -> nw.Expr:
         """Return the bin of each row, given its time in the column ``when``."""
-        place = ((nw.col("when") - nw.lit(self.least)) // nw.lit(self.width)).cast(nw.Int64)
+        in_bins = (nw.col("when") - nw.lit(self.least)) / nw.lit(self.width)
+        # Some engines round where others leave fractions out, in ``//`` as well.
+        whole = in_bins.cast(nw.Int64)
+        place = whole - (whole.cast(nw.Float64) > in_bins).cast(nw.Int64)
         last = self.n_bins - 1
         upto = nw.when(place < nw.lit(last)).then(place).otherwise(nw.lit(last))
         return nw.when(place > nw.lit(0)).then(upto).otherwise(nw.lit(0))
