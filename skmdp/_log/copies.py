@@ -23,6 +23,7 @@ from functools import cached_property
 import numpy as np
 
 from skmdp._log.episodes import Transitions
+from skmdp._log.lots import Alike
 from skmdp._log.refusals import doubt
 from skmdp._typing import Array, Bools, Integers
 
@@ -124,26 +125,39 @@ def holds_copies(log: Transitions) -> bool:
 
 def _copies_of(log: Transitions) -> tuple[int, str] | None:
     """Return how often episodes are there, and what shows it; None if they may be by chance."""
+    known = None if log.lots is None else log.lots.alike
+    if known is not None:
+        return _seen(
+            known.n_seen, "length, first and last row, and extremes of the reward"
+        ) or _again(known)
     if log.episode_lengths is None or log.has_gaps or not len(log.state_codes):
         return None
-    some = _Alike.of(log, ENOUGH_EPISODES)
-    k = _more_than_chance(some.n_seen)
-    if k is not None:
-        n_seen = _Alike.of(log, np.inf).n_seen
-        k = _more_than_chance(n_seen)
-    if k is not None:
-        fewer, alike, more = n_seen[k - 2 : k + 1]
-        return k, (
-            f"Of the episodes of X, {alike} are there {_times(k)} under different names, alike in "
-            f"all of their rows, but only {fewer} {_times(k - 1)} and {more} {_times(k + 1)}"
-        )
-    n_again, most = some.again(log)
-    n = len(some.label)
-    if n_again < max(FEWEST_AGAIN, SHARE_AGAIN * n):
+    some = _Episodes.of(log, ENOUGH_EPISODES)
+    found = None
+    if _more_than_chance(some.n_seen) is not None:
+        found = _seen(_Episodes.of(log, np.inf).n_seen, "all of their rows")
+    return found or _again(some.alike(log))
+
+
+def _seen(n_seen: Integers, what: str) -> tuple[int, str] | None:
+    """Return the same by how much is seen once, twice and so on."""
+    k = _more_than_chance(n_seen)
+    if k is None:
         return None
-    return most, (
-        f"Of {n} episodes of X that were looked at, {n_again} are there again under another name, "
-        f"with {FEWEST_OWN} and more rewards that no other episode has"
+    fewer, alike, more = n_seen[k - 2 : k + 1]
+    return k, (
+        f"Of the episodes of X, {alike} are there {_times(k)} under different names, alike in "
+        f"{what}, but only {fewer} {_times(k - 1)} and {more} {_times(k + 1)}"
+    )
+
+
+def _again(alike: Alike) -> tuple[int, str] | None:
+    """Return the same by rewards that no other episodes have."""
+    if alike.n_again < max(FEWEST_AGAIN, SHARE_AGAIN * alike.n):
+        return None
+    return alike.most, (
+        f"Of {alike.n} episodes of X that were looked at, {alike.n_again} are there again under "
+        f"another name, with {FEWEST_OWN} and more rewards that no other episode has"
     )
 
 
@@ -168,7 +182,7 @@ def _more_than_chance(n_seen: Integers) -> int | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Alike:
+class _Episodes:
     """Some episodes of a log, all (n_episodes,), those of one ``label`` alike in all of their rows.
 
     They are those of so many rows, ``lengths``, that end with the ``last``.
@@ -179,7 +193,7 @@ class _Alike:
     label: Integers
 
     @classmethod
-    def of(cls, log: Transitions, enough: float) -> _Alike:
+    def of(cls, log: Transitions, enough: float) -> _Episodes:
         """Look at ``enough`` of many episodes, with all that may be like them."""
         assert log.episode_lengths is not None
         lengths = log.episode_lengths[log.episode_lengths > 0]
@@ -217,21 +231,22 @@ class _Alike:
         times = np.minimum(self.sizes[self.sizes > 0], most)
         return np.bincount(times, minlength=most + 1)[1:most]
 
-    def again(self, log: Transitions) -> tuple[int, int]:
-        """Return how many episodes are like another one with rewards of its own.
+    def alike(self, log: Transitions) -> Alike:
+        """Return how many of the episodes are alike, and how many in rewards of their own.
 
-        And how often one of them is there at most, which differs where a log with copies was split.
+        How often one is there at most differs from the rest where a log with copies was split.
         """
         n = len(self.label)
         if log.rewards is None or (self.sizes < 2).all():
-            return 0, 1
+            return Alike(self.n_seen, n, 0, 1)
         rewards = log.rewards[_rows_of(self.last, self.lengths)]
         value = np.unique(rewards, return_inverse=True)[1]
         has = np.unique(value * n + np.repeat(self.label, self.lengths))
         value, label = np.divmod(has, n)
         is_own = np.bincount(value)[value] == 1
         is_copied = (self.sizes > 1) & (np.bincount(label, is_own, n) >= FEWEST_OWN)
-        return int((self.sizes[is_copied] - 1).sum()), int(self.sizes[is_copied].max(initial=1))
+        copied = self.sizes[is_copied]
+        return Alike(self.n_seen, n, int((copied - 1).sum()), int(copied.max(initial=1)))
 
 
 def _may_be_copies(log: Transitions, last: Integers, lengths: Integers) -> Bools:

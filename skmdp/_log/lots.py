@@ -17,7 +17,7 @@ episode needs, and blocks by how the times differ, which shows a drift.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -61,18 +61,34 @@ class StepSums:
         return cls(none, none, none, none, none, numbers, numbers, of_lots)
 
 
+class Alike(NamedTuple):
+    """How many episodes are alike, of ``n`` that are looked at.
+
+    ``n_seen`` (n_times,) is how much of what episodes hold is seen once, twice and so on.
+    ``n_again`` episodes are like another one in rewards that no others have, and one of them is
+    there ``most`` times.
+    """
+
+    n_seen: Integers
+    n: int
+    n_again: int
+    most: int
+
+
 @dataclass(frozen=True, eq=False)
 class Lots:
     """How many entries of a log belong to each lot, and how many starts, both (n_lots,).
 
     ``steps`` tell where in episodes their rows lie (None: nobody asked), ``dates`` at which steps,
-    where these count on from one episode to the next (None: they do not).
+    where these count on from one episode to the next (None: they do not), ``alike`` which episodes
+    may be copies (None: nobody asked).
     """
 
     lengths: Integers
     start_lengths: Integers
     steps: StepSums | None = None
     dates: StepSums | None = None
+    alike: Alike | None = None
 
     @classmethod
     def of_entries(cls, lot: Integers, lot_of_starts: Integers) -> Lots:

@@ -25,6 +25,13 @@ from skmdp._log.episodes import Transitions
 from skmdp._log.grouping import Asked, is_missing
 from skmdp._log.groups import Groups
 from skmdp._log.labels import MISSING
+from skmdp._log.lazy_copies import (
+    TOLD,
+    counted_alike,
+    read_alike,
+    told_of_episodes,
+    told_of_rows,
+)
 from skmdp._log.lots import StepSums
 from skmdp._typing import Floats, Integers
 
@@ -62,7 +69,8 @@ def with_steps(
         bins, cuts = bins_of(rows, first.min(), latest, tell)
         moment = replace(bins, n_bins=n_moments).of_rows() if len(cuts) + 1 < n_moments else None
         by_step = add_up(_in_blocks(rows, "when", cuts), len(cuts) + 1, moment)
-    return replace(log, lots=replace(log.lots, steps=by_place, dates=by_step))
+    lots = replace(log.lots, steps=by_place, dates=by_step, alike=read_alike(found))
+    return replace(log, lots=lots)
 
 
 def _n_moments(log: Transitions) -> int:
@@ -173,12 +181,17 @@ def _is_true(said: nw.Expr) -> nw.Expr:
 
 
 def _lengths(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    """Count the episodes of each length, and tell whether their steps ``follow`` one another."""
+    """Count the episodes of each length, and tell whether their steps ``follow`` one another.
+
+    And how many of them are alike.
+    """
     step = nw.col("step")
     rows = rows.with_columns(
         one=nw.col("counts").cast(nw.Int64), counted=nw.when(nw.col("counts")).then(step)
     )
+    rows = rows.with_columns(**told_of_rows(asked))
     episodes = rows.group_by(*asked.episodes).agg(
+        *told_of_episodes(asked),
         nw.col("one").sum().alias("length"),
         nw.col("counted").max().alias("last"),
         step.min().alias("first"),
@@ -190,11 +203,15 @@ def _lengths(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
         episodes = episodes.with_columns(follow=_is_true(follow | (nw.col("length") == 0)))
     else:
         episodes = episodes.with_columns(follow=nw.lit(False))
-    return episodes.group_by("length", "follow").agg(
-        nw.len().alias("n_rows"),
-        nw.col("first_when").min(),
-        nw.col("first_when").max().alias("last_first_when"),
-        nw.col("last_when").max().alias("latest_when"),
+    return (
+        counted_alike(episodes, asked)
+        .group_by("length", "follow", *TOLD)
+        .agg(
+            nw.len().alias("n_rows"),
+            nw.col("first_when").min(),
+            nw.col("first_when").max().alias("last_first_when"),
+            nw.col("last_when").max().alias("latest_when"),
+        )
     )
 
 
