@@ -104,14 +104,14 @@ def drifts_of_lots(
     blocks = TimeBlocks.of_episodes(lot)
     in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
 
-    def look(steps: Steps, time: Integers) -> Looks:
+    def look(steps: Steps, time: Integers, exact: Integers | None = None) -> Looks:
         entry = steps.entries(triple)
         over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
         if not len(entry):
             return (over_all,)
         none = np.zeros(len(entry), dtype=np.intp)
         counted = DriftInStates.of(
-            steps.residuals(parent), time, none, shared=steps.moment, entry=entry
+            steps.residuals(parent), time, none, exact=exact, shared=steps.moment, entry=entry
         )
         return over_all, replace(counted, by_episode=in_states.log)
 
@@ -126,5 +126,5 @@ def drifts_of_lots(
             shared=starts.moment,
             entry=starts.entries(triple),
         )
-        when = (*when, by_start, *look(steps, steps.moment))
+        when = (*when, by_start, *look(steps, steps.moment, steps.moment))
     return Drifts(when, look(places, places.block))

@@ -86,7 +86,11 @@ def _n_moments(log: Transitions) -> int:
     """Return at how many moments the rows of a log are counted at most, by what they agree in."""
     n_triples = _n_triples(log)
     n_rows = 0 if log.weights is None else int(log.weights.sum())
-    return max(1, min(MOST_CELLS // n_triples, max(N_BINS, n_rows // (ROWS_OF_MOMENT * n_triples))))
+    most = max(1, MOST_CELLS // n_triples)
+    # Of few rows all may be counted one by one, whatever moments there are.
+    if n_rows <= N_BINS * n_triples:
+        return most
+    return min(most, max(N_BINS, n_rows // (ROWS_OF_MOMENT * n_triples)))
 
 
 def _n_triples(log: Transitions) -> int:
