@@ -151,8 +151,7 @@ class DriftInStates:
         if exact is not None:
             neighbors.append(Neighbors.of(residuals, one_of, exact))
         if shared is not None:
-            neighbors.append(SameTime.of_states(residuals, one_of, shared))
-            neighbors.append(SameTime.of_all(residuals, shared))
+            neighbors += SameTime.looks(residuals, one_of, shared)
         log = RowsOfEpisodes(residuals, episode, sizes, entry)
         look = cls(log, cell, width, neighbors=tuple(neighbors))
         if whole is None:

@@ -27,7 +27,7 @@ J. M. Wooldridge, "Econometric analysis of cross section and panel data", MIT Pr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar
 
 import numpy as np
@@ -61,23 +61,40 @@ class SameTime:
     times: ClassVar[float] = 2.0
 
     @classmethod
-    def of_states(cls, residuals: Residuals, one_of: Integers, time: Integers) -> SameTime:
+    def of_states(
+        cls, residuals: Residuals, one_of: Integers, time: Integers, fewest: float = FEWEST_ROWS
+    ) -> SameTime:
         """Compare rows of the same state, given the ``time`` (n_rows,) of each, from 0 on.
 
-        ``one_of`` (n_rows,) are the states, -1 where rows are not compared.
+        ``one_of`` (n_rows,) are the states, -1 where rows are not compared. Times next to each
+        other are taken for one where they have fewer than the ``fewest`` rows on average.
         """
         rows = np.flatnonzero(one_of >= 0)
         found = np.full(len(time), -1)
         n_rows = residuals.of_all_rows(np.ones(len(time)))[rows]
-        found[rows] = _times(one_of[rows], time[rows], n_rows, len(time))
+        found[rows] = _times(one_of[rows], time[rows], n_rows, len(time), fewest)
         return cls(residuals, found)
 
     @classmethod
-    def of_all(cls, residuals: Residuals, time: Integers) -> SameTime:
+    def of_all(cls, residuals: Residuals, time: Integers, fewest: float = FEWEST_ROWS) -> SameTime:
         """Compare rows of all states."""
         n_rows = residuals.of_all_rows(np.ones(len(time)))
         most = max(1, LARGEST // len(residuals.parent))
-        return cls(residuals, _times(np.zeros_like(time), time, n_rows, most))
+        return cls(residuals, _times(np.zeros_like(time), time, n_rows, most, fewest))
+
+    @classmethod
+    def looks(cls, residuals: Residuals, one_of: Integers, time: Integers) -> list[SameTime]:
+        """Compare rows of the same state, and those of all.
+
+        And those of the very same time where that is not all.
+        """
+        looks = []
+        for compare in (partial(cls.of_states, residuals, one_of), partial(cls.of_all, residuals)):
+            together, apart = compare(time), compare(time, fewest=0.0)
+            looks.append(together)
+            if not np.array_equal(together.time, apart.time):
+                looks.append(apart)
+        return looks
 
     def due(self, moved: Floats) -> Floats:
         """Return by how much each row moves a difference by time alone, (n_rows,).
@@ -125,16 +142,16 @@ class SameTime:
         return splu((diags_array(diagonal) - N @ diags_array(1 / n_within) @ N.T).tocsc())
 
 
-def _times(one_of: Integers, time: Integers, n_rows: Floats, most: int) -> Integers:
+def _times(one_of: Integers, time: Integers, n_rows: Floats, most: int, fewest: float) -> Integers:
     """Return codes of the times of each state, (n,), of which there are no more than ``most``.
 
-    Times next to each other are one where they have few rows.
+    Times next to each other are one where they have fewer rows than the ``fewest``.
     """
     width = int(time.max(initial=0)) + 1
     code, at = np.unique(one_of * width + time, return_inverse=True)
     state, n_at = code // width, np.bincount(at, n_rows)
     n_of, n_times = np.bincount(state, n_at), np.bincount(state)
-    n_told = np.clip(n_of // FEWEST_ROWS, 1, most)
+    n_told = np.clip(n_of // fewest if fewest else n_times, 1, most).astype(np.intp)
     # The time that the middle row of each lies in, if all were of as many rows.
     twice = 2 * (np.cumsum(n_at) - (np.cumsum(n_of) - n_of)[state]) - n_at - 1
     together = twice * n_told[state] // (2 * n_of[state])

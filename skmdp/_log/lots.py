@@ -69,7 +69,7 @@ class StepSums(CellSums):
         """Return what tells nothing."""
         none, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
         of_lots = np.zeros((len(lots.lengths), 1))
-        return cls(none, none, none, none, numbers, numbers, none, of_lots)
+        return cls(none, none, none, none, numbers, numbers, block=none, of_lots=of_lots)
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,7 +79,8 @@ def _by_start(
     found = Groups(collect(cells, "adding up rewards by start", tell))
     lot = found.numbers("lot").astype(np.int64)
     order = np.argsort(lot, kind="stable")
-    return StartSums(*(of[order] for of in _read_cells(log, found, asked)), lot[order])
+    cells = {name: of[order] for name, of in _read_cells(log, found, asked).items()}
+    return StartSums(**cells, lot=lot[order])
 
 
 def _n_moments(log: Transitions) -> int:
@@ -135,21 +136,21 @@ def _add_up(
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
-    blocks = triples.numbers("block").astype(np.int64)
-    return StepSums(*_read_cells(log, triples, asked), blocks, amounts)
+    cells = _read_cells(log, triples, asked)
+    return StepSums(**cells, block=triples.numbers("block").astype(np.int64), of_lots=amounts)
 
 
-def _read_cells(log: Transitions, found: Groups, asked: Asked) -> tuple[Any, ...]:
+def _read_cells(log: Transitions, found: Groups, asked: Asked) -> dict[str, Any]:
     """Return the columns of ``CellSums``."""
     states = [found.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
-    return (
-        log.states.encode(states),
-        log.actions.encode([found.labels("action", asked.roles.action)]),
-        _next_codes(log, found, asked),
-        found.numbers("moment").astype(np.int64),
-        found.n_rows,
-        found.numbers("rewards"),
-    )
+    return {
+        "state_codes": log.states.encode(states),
+        "action_codes": log.actions.encode([found.labels("action", asked.roles.action)]),
+        "next_codes": _next_codes(log, found, asked),
+        "moment": found.numbers("moment").astype(np.int64),
+        "n_rows": found.n_rows,
+        "rewards": found.numbers("rewards"),
+    }
 
 
 def _next_codes(log: Transitions, triples: Groups, asked: Asked) -> Integers:
