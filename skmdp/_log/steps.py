@@ -79,8 +79,8 @@ def _by_start(
     found = Groups(collect(cells, "adding up rewards by start", tell))
     lot = found.numbers("lot").astype(np.int64)
     order = np.argsort(lot, kind="stable")
-    cells = {name: of[order] for name, of in _read_cells(log, found, asked).items()}
-    return StartSums(**cells, lot=lot[order])
+    told = {name: of[order] for name, of in _read_cells(log, found, asked).items()}
+    return StartSums(**told, lot=lot[order])
 
 
 def _n_moments(log: Transitions) -> int:
@@ -136,8 +136,8 @@ def _add_up(
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
-    cells = _read_cells(log, triples, asked)
-    return StepSums(**cells, block=triples.numbers("block").astype(np.int64), of_lots=amounts)
+    told = _read_cells(log, triples, asked)
+    return StepSums(**told, block=triples.numbers("block").astype(np.int64), of_lots=amounts)
 
 
 def _read_cells(log: Transitions, found: Groups, asked: Asked) -> dict[str, Any]:
