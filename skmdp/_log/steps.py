@@ -77,10 +77,7 @@ def _by_start(
         rows = rows.with_columns(moment=moment, n=nw.lit(1), rewards=nw.col("reward"))
         cells = _added_up(rows, *asked.triple, "lot", "moment")
     found = Groups(collect(cells, "adding up rewards by start", tell))
-    lot = found.numbers("lot").astype(np.int64)
-    order = np.argsort(lot, kind="stable")
-    told = {name: of[order] for name, of in _read_cells(log, found, asked).items()}
-    return StartSums(**told, lot=lot[order])
+    return StartSums(**_read_cells(log, found, asked, "lot"))
 
 
 def _n_moments(log: Transitions) -> int:
@@ -136,21 +133,25 @@ def _add_up(
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
-    told = _read_cells(log, triples, asked)
-    return StepSums(**told, block=triples.numbers("block").astype(np.int64), of_lots=amounts)
+    return StepSums(**_read_cells(log, triples, asked, "block"), of_lots=amounts)
 
 
-def _read_cells(log: Transitions, found: Groups, asked: Asked) -> dict[str, Any]:
-    """Return the columns of ``CellSums``."""
+def _read_cells(log: Transitions, found: Groups, asked: Asked, within: str) -> dict[str, Any]:
+    """Return the columns of ``CellSums``, and that of lots or blocks ``within`` which they are.
+
+    In the order of the latter, and one that is the same whatever that of an engine is.
+    """
     states = [found.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
-    return {
+    keys = {
         "state_codes": log.states.encode(states),
         "action_codes": log.actions.encode([found.labels("action", asked.roles.action)]),
         "next_codes": _next_codes(log, found, asked),
         "moment": found.numbers("moment").astype(np.int64),
-        "n_rows": found.n_rows,
-        "rewards": found.numbers("rewards"),
+        within: found.numbers(within).astype(np.int64),
     }
+    order = np.lexsort(tuple(keys.values()))
+    sums = {"n_rows": found.n_rows, "rewards": found.numbers("rewards")}
+    return {name: of[order] for name, of in (keys | sums).items()}
 
 
 def _next_codes(log: Transitions, triples: Groups, asked: Asked) -> Integers:
