@@ -199,7 +199,7 @@ class MarkovPolicyCV(MarkovPolicyEstimator):
     four powers are all that estimates and errors need. The standard error is that by episode, as
     the spread between lots of one time shows it, up to chance (of three parts of 40 lots, some
     9 %), and no smaller than that of rows where lots hold several episodes. The table needs a
-    column ``step``. Further ones, by steps, look for a drift over these.
+    column ``step``. Further ones, by steps and by those of first rows, look for a drift over these.
     Where records break off and durations differ, rows of different durations are groups of their
     own, by a second query; round durations that hardly ever agree.
 

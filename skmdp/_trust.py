@@ -18,7 +18,7 @@ import joblib
 import numpy as np
 
 from skmdp._estimation.counts import TransitionCounts
-from skmdp._evaluation.drift import Steps
+from skmdp._evaluation.drift import Starts, Steps
 from skmdp._evaluation.fitted_estimate import FittedEstimate
 from skmdp._evaluation.fitted_q import FittedQ
 from skmdp._evaluation.horizon import Horizon
@@ -28,6 +28,7 @@ from skmdp._log.episodes import Transitions
 from skmdp._log.folds import Part
 from skmdp._log.frames import as_table
 from skmdp._log.labels import UNKNOWN
+from skmdp._log.lots import CellSums, StepSums
 from skmdp._log.raw import CLUSTERS, MEASURED, Measurements, measured_names, read_measurements
 from skmdp._log.roles import Roles
 from skmdp._typing import Codes, Floats, Name
@@ -118,28 +119,30 @@ def in_time_of(log: Transitions, cut_share: float) -> InTime | None:
     return InTime.of_durations(log.durations.numbers, log.longest_time, cut_share)
 
 
-def steps_of(log: Transitions, counts: TransitionCounts) -> tuple[Steps, ...] | None:
-    """Return where in their episodes the rows of a log lie, and at which steps, by its triples.
+def steps_of(
+    log: Transitions, counts: TransitionCounts
+) -> tuple[Steps, tuple[Steps, Starts] | None] | None:
+    """Return where in their episodes the rows of a log lie, by its triples.
 
-    None where the log tells it of each row, or does not. The latter only where steps count on from
-    one episode to the next.
+    And at which steps, and those at which their episodes start, where steps count on from one
+    episode to the next. None where the log tells it of each row, or does not.
     """
     if log.lots is None or log.lots.steps is None:
         return None
-    both = (log.lots.steps, log.lots.dates)
-    return tuple(
-        Steps.of_rewards(
-            counts.find_triples(found.state_codes, found.action_codes, found.next_codes),
-            counts.find_pairs(found.state_codes, found.action_codes),
-            found.block,
-            found.moment,
-            found.n_rows,
-            found.rewards,
-            found.of_lots,
-        )
-        for found in both
-        if found is not None
-    )
+
+    def cells(of: CellSums) -> tuple[Any, ...]:
+        pairs = of.state_codes, of.action_codes
+        triples = counts.find_triples(*pairs, of.next_codes)
+        return triples, counts.find_pairs(*pairs), of.moment, of.n_rows, of.rewards
+
+    def steps(of: StepSums) -> Steps:
+        return Steps.of_rewards(*cells(of), block=of.block, of_lots=of.of_lots)
+
+    places, dates = log.lots.steps, log.lots.dates
+    if dates is None:
+        return steps(places), None
+    by_step, by_start = dates
+    return steps(places), (steps(by_step), Starts.of_rewards(*cells(by_start), lot=by_start.lot))
 
 
 def discount_of(log: Transitions, gamma: float) -> tuple[float, Floats | None]:

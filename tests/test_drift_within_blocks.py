@@ -165,6 +165,26 @@ def test_what_neighbors_tell_is_a_regression_of_differences(n_actions):
     assert_allclose(look.due(weights) @ rng.normal(size=len(parent))[pair], 0, atol=1e-6)
 
 
+def test_neighbors_may_be_counted():
+    """Then the regression weighs differences of means by how many rows they are of."""
+    rng, state, pair, parent = drawn(2, 2)
+    n_rows = rng.integers(1, 4, size=400).astype(float)
+    rewards = rng.normal(size=400)
+    residuals = Residuals.of_outcomes(rewards, pair, parent, n_rows)
+    weights = rng.normal(size=len(parent))[pair]
+    look = Neighbors.of(residuals, state, 2 * np.arange(400))
+
+    columns = np.eye(len(parent))
+    n_before, n_after = n_rows[look.before], n_rows[look.after]
+    weight = np.sqrt(n_before * n_after / (n_before + n_after))
+    differences = (columns[pair[look.after]] - columns[pair[look.before]]) * weight[:, np.newaxis]
+    told = weight * (rewards[look.after] - rewards[look.before])
+    alpha = np.linalg.lstsq(differences, told, None)[0]
+    mean = np.bincount(state, n_rows * weights) / np.bincount(state, n_rows)
+    expected = n_rows * (weights - mean[state]) @ (rewards - alpha[pair])
+    assert_allclose(n_rows * look.due(weights) @ rewards, expected, rtol=1e-6)
+
+
 def test_neighbors_are_close_and_of_one_state():
     rng, state, pair, parent = drawn(1, 2)
     residuals = Residuals.of_outcomes(rng.normal(size=400), pair, parent, None)

@@ -333,6 +333,66 @@ def test_many_dates_are_counted_in_bins(monkeypatch):
     assert 0 < in_bins.drift_gain <= exact.drift_gain
 
 
+def cohorts(seed, *, n=400, days=3, share=0.3, level=1.0, better=0.0, own=False):
+    """A calendar of 360 days, some of which are good for all episodes that start then.
+
+    As long as they last, in all states or in each of its ``own``. So ``days`` in a row are, and an
+    action is taken more often in good episodes, by ``share``. Each has a trait of its own beside.
+    """
+    rng = np.random.default_rng(seed)
+    start, length = rng.integers(360, size=n), rng.integers(5, 21, size=n)
+    episode = np.repeat(np.arange(n), length)
+    step = start[episode] + np.arange(len(episode)) - (np.cumsum(length) - length)[episode]
+    state = rng.integers(3, size=len(episode))
+    sign = rng.choice([-1.0, 1.0], size=(120, 3))
+    good = sign[start[episode] // days, state if own else 0]
+    is_new = rng.random(len(episode)) < 0.5 + share * good
+    hidden = 0.5 * rng.normal(size=n)[episode]
+    return pd.DataFrame(
+        {
+            "episode": rng.permutation(n)[episode],
+            "step": step,
+            "state": state,
+            "action": np.where(is_new, "new", "old"),
+            "reward": level * good + better * is_new + hidden + rng.normal(size=len(episode)),
+            "truncated": np.append(np.diff(episode) > 0, True),
+        }
+    ).sample(frac=1, random_state=seed)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"own": True, "n": 1200}, {"better": -0.2}, {"n": 150}, {"n": 2000}]
+)
+def test_dates_on_which_episodes_start_may_be_good_or_bad(options):
+    """Whatever the dates are like on which their rows are."""
+    found = [judge(lazily(cohorts(seed, **options))) for seed in range(3)]
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert not any(one.is_better for one in found)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_what_is_better_is_found_whatever_start_dates_are_like(level):
+    logs = [cohorts(seed, share=0.0, level=level, better=0.3, n=600) for seed in range(3)]
+    assert all(judge(lazily(log)).is_better for log in logs)
+
+
+@pytest.mark.parametrize("engine", [name for name in HERE if name != "sqlframe"], indirect=True)
+def test_every_engine_counts_rows_by_start(engine):
+    """Of more episodes than lots."""
+    log = cohorts(0, n=220)
+    found, expected = judge(engine(dated(log))), judge(lazily(log))
+    assert found.drift_gain == pytest.approx(expected.drift_gain, rel=1e-6)
+    assert not found.is_better
+
+
+def test_hardly_a_row_a_date():
+    """Dates of which each has a row or two are looked at one by one, if rows are few."""
+    logs = [shocks(seed, n=150, n_steps=20, last=2000, n_states=4) for seed in range(3)]
+    found = [judge(lazily(log)) for log in logs]
+    assert all(one.to_frame()["difference_lower"].iloc[0] > 0 for one in found)
+    assert not any(one.is_better for one in found)
+
+
 @pytest.mark.long
 def test_cross_validation_is_not_taken_in():
     found = [MarkovPolicyCV().fit(lazily(draw(seed, rises=1.5))) for seed in range(N_LOGS // 2)]

@@ -17,7 +17,7 @@ from skmdp._evaluation.lots import N_BLOCKS
 from skmdp._log.folds import Fold, Part
 from skmdp._log.frames import as_lazy
 from skmdp._log.grouping import Asked, canonical
-from skmdp._log.lots import N_LOTS, PRIME, deal, draw_coefficients, polynomial
+from skmdp._log.lots import N_COHORTS, N_LOTS, PRIME, deal, draw_coefficients, polynomial
 from skmdp._log.roles import Roles
 from skmdp.metrics import evaluate_policy
 from skmdp.model_selection import EpisodeKFold
@@ -122,24 +122,39 @@ def dealt(lazy, random_state=None):
     roles = Roles()
     asked = Asked(roles, ("next_state",), True, None, dict(frame.collect_schema()))
     rows = deal(canonical(frame, asked), asked.episodes, draw_coefficients(random_state))
-    found = rows.select("episode0", "lot").collect().to_pandas()
-    assert (found.groupby("episode0")["lot"].nunique(dropna=False) == 1).all()  # whole ones
-    return found.groupby("episode0")["lot"].first().sort_index()
+    found = rows.select("episode0", "lot", "cohort").collect().to_pandas()
+    of_episodes = found.groupby("episode0")
+    assert (of_episodes[["lot", "cohort"]].nunique(dropna=False) == 1).all(axis=None)  # whole ones
+    return of_episodes[["lot", "cohort"]].first().sort_index()
 
 
 def test_every_engine_deals_alike_however_rows_lie(engine):
     table = draw(450)
-    lots = dealt(engine(arrow(table)))
+    lots = dealt(engine(arrow(table)))["lot"]
     assert_array_equal(lots, lots_of_labels(np.unique(table["episode"])))
-    assert_array_equal(lots, dealt(engine(arrow(table[::-1]))))
+    assert_array_equal(lots, dealt(engine(arrow(table[::-1])))["lot"])
     sizes = np.bincount(lots, minlength=N_LOTS)
     assert sizes.min() >= 450 // N_LOTS
     assert sizes.max() <= 450 // N_LOTS + 1
 
 
 def test_few_episodes_are_lots_of_their_own():
-    lots = dealt(polars_lazy(arrow(draw(N_LOTS))))
+    lots = dealt(polars_lazy(arrow(draw(N_LOTS))))["lot"]
     assert_array_equal(np.sort(lots), np.arange(N_LOTS))
+
+
+@pytest.mark.parametrize("n_starts", [30, 2000])
+def test_episodes_of_one_start_are_of_one_cohort(engine, n_starts):
+    """Cohorts are in the order of starts, and as many, or as many as there may be."""
+    start = np.random.default_rng(0).integers(n_starts, size=1500)
+    table = draw(1500, longest=1)
+    table["step"] = start[table["episode"].str[1:].astype(int)]
+    cohort = dealt(engine(arrow(table)))["cohort"].to_numpy().astype(int)
+    later = np.argsort(start, kind="stable")
+    assert (np.diff(cohort[later]) >= 0).all()
+    assert (np.diff(cohort[later])[np.diff(start[later]) == 0] == 0).all()
+    assert cohort.max() < N_COHORTS
+    assert len(np.unique(cohort)) >= min(n_starts, 600)
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2, 3, 4])

@@ -82,6 +82,35 @@ def test_times_of_few_rows_are_taken_together():
     assert np.bincount(in_states[one_of >= 0]).mean() >= FEWEST_ROWS
 
 
+def test_rows_of_the_very_same_time_tell_all_that_times_are_worth():
+    """Also where there are so few of a time that others are put together with it."""
+    rng, state, pair, parent, time = drawn(4, 350)
+    shocks = rng.normal(size=(3, 350))[state, time]
+    residuals = Residuals.of_outcomes(shocks, pair, parent, None)
+    looks = SameTime.looks(residuals, state, time)
+    assert len(looks) == 4  # in each state and in all, put together or not
+    weights = rng.normal(size=len(parent))[pair]
+    moved = weights - (np.bincount(state, weights) / np.bincount(state))[state]
+    expected = moved @ shocks
+    found = [look.due(weights) @ residuals.amounts for look in looks]
+    assert abs(found[1] - expected) < 0.1 * abs(found[0] - expected)
+    assert found[0] != pytest.approx(expected, rel=0.1)
+    enough = SameTime.looks(residuals, state, time // 50)
+    assert len(enough) == 2
+
+
+def test_times_put_together_tell_where_no_rows_are_of_one_time():
+    rng, state, pair, parent, _ = drawn(5, 1)
+    rewards = rng.normal(size=400)
+    residuals = Residuals.of_outcomes(rewards, pair, parent, None)
+    weights = rng.normal(size=len(parent))[pair]
+    looks = SameTime.looks(residuals, state, np.arange(400))
+    for alone, beside in (looks[:2], looks[2:]):
+        assert beside.beside is not None
+        found, expected = (look.due(weights) for look in (beside, alone))
+        assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_actions_that_share_no_time_tell_nothing():
     pair = np.repeat([0, 1], 30)
     residuals = Residuals.of_outcomes(np.arange(60.0), pair, np.zeros(2, dtype=int), None)
@@ -121,7 +150,11 @@ def looks_better(found):
     return found.to_frame()["difference_lower"].iloc[0] > 0
 
 
-@pytest.mark.parametrize("options", [{}, {"better": -0.2}, {"n": 20}, {"n_states": 20}])
+# Rows of a date are few, and of a state and date hardly one: then where each state has good dates.
+OWN = {"n": 150, "n_steps": 20, "n_states": 4, "own": True, "last": 3000}
+
+
+@pytest.mark.parametrize("options", [{}, {"better": -0.2}, {"n": 20}, {"n_states": 20}, OWN])
 def test_dates_that_are_good_or_bad_for_all_are_no_gain(options):
     found = [judge(shocks(seed, **options)) for seed in range(4)]
     assert all(looks_better(one) for one in found)

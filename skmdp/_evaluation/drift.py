@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -64,39 +65,34 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
-    """How many rows of each group lie in each block of time, and what lots of episodes were paid.
+class Cells:
+    """How many rows of each group there are at each moment.
 
-    A cell holds the ``n_rows`` (n_cells,) of a ``triple``, which is of a ``group``, at a ``moment``
-    in a ``block``, all (n_cells,), and ``amounts`` (n_cells,) are their rewards less the mean in
-    the group, on average. ``of_lots`` (n_lots, n_blocks) are such amounts, added up over the rows
-    of each lot and block.
+    A cell holds the ``n_rows`` (n_cells,) of a ``triple``, which is of a ``group``, at a
+    ``moment``, all (n_cells,), and ``amounts`` (n_cells,) are their rewards less the mean in the
+    group, on average.
     """
 
     triple: Integers
     group: Integers
-    block: Integers
     moment: Integers
     n_rows: Floats
     amounts: Floats
-    of_lots: Floats
 
     @classmethod
     def of_rewards(
         cls,
         triple: Integers,
         group: Integers,
-        block: Integers,
         moment: Integers,
         n_rows: Floats,
         rewards: Floats,
-        of_lots: Floats,
-    ) -> Steps:
+        **others: Any,
+    ) -> Self:
         """Fill in the amounts, given the rewards of cells together, (n_cells,)."""
         n_groups = int(group.max(initial=-1)) + 1
         means = divide(*(sum_by_code(group, one, n_groups) for one in (rewards, n_rows)))
-        amounts = rewards / n_rows - means[group]
-        return cls(triple, group, block, moment, n_rows, amounts, of_lots)
+        return cls(triple, group, moment, n_rows, rewards / n_rows - means[group], **others)
 
     def entries(self, triple: Integers) -> Integers:
         """Return an entry of the log for each cell that is of the same triple, (n_cells,).
@@ -106,6 +102,31 @@ class Steps:
         entry_of = np.zeros(int(triple.max(initial=-1)) + 1, dtype=np.intp)
         entry_of[triple] = np.arange(len(triple))
         return np.asarray(entry_of[self.triple])
+
+    def residuals(self, parent: Integers) -> Residuals:
+        """Return the amounts in their groups, of which ``parent`` (n_groups,) tells the states."""
+        return Residuals(self.amounts, self.group, parent, self.n_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(Cells):
+    """The same, each moment in a ``block`` (n_cells,) of time, and what lots of episodes were paid.
+
+    ``of_lots`` (n_lots, n_blocks) are such amounts, added up over the rows of each lot and block.
+    """
+
+    block: Integers
+    of_lots: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Starts(Cells):
+    """The same, moments being those at which episodes start, and the ``lot`` (n_cells,) of these.
+
+    Lots ascend.
+    """
+
+    lot: Integers
 
 
 @dataclass(frozen=True, eq=False)

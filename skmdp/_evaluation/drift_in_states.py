@@ -47,10 +47,9 @@ import numpy as np
 from scipy.stats import beta
 
 from skmdp._estimation.counts import sum_by_code
+from skmdp._evaluation.counted import RowsOfEpisodes
 from skmdp._evaluation.credibility import Outcomes, Residuals
 from skmdp._evaluation.direct import divide
-from skmdp._evaluation.drift import Steps
-from skmdp._evaluation.lots import products_of_episodes
 from skmdp._evaluation.neighbors import Neighbors
 from skmdp._evaluation.same_time import SameTime
 from skmdp._typing import Floats, Integers
@@ -98,20 +97,16 @@ Ways = tuple[list[Floats], list[Floats]]
 class DriftInStates:
     """Rows of a log in blocks of time, those of each state with many rows by themselves.
 
-    ``residuals`` are those of rewards in their pairs, whose parents are states. ``episode``
-    (n_rows,) ascends; ``cell`` (n_rows,) is the block of each row, ``width`` of them for one state
-    after the other, -1 where the state has few rows. An episode may be a lot of them, ``sizes``
-    (n_lots,) in each. What is here a row may be ``counted`` in blocks, whatever its episode.
-    Blocks may each be two of a ``finer`` look. ``neighbors`` are rows next to each other in time
-    (None: not known).
+    The parents of pairs are states. ``cell`` (n_rows,) is the block of each row, ``width`` of them
+    for one state after the other, -1 where the state has few rows. What is here a row may be
+    counted in blocks, whatever its episode: then errors are those of the rows ``by_episode``.
+    Blocks may each be two of a ``finer`` look. ``neighbors`` are rows next to each other in time.
     """
 
-    residuals: Residuals
-    episode: Integers
+    log: RowsOfEpisodes
     cell: Integers
     width: int
-    sizes: Floats | None = None
-    counted: Counted | None = None
+    by_episode: RowsOfEpisodes | None = None
     finer: DriftInStates | None = None
     neighbors: tuple[Neighbors | SameTime, ...] = ()
 
@@ -125,11 +120,13 @@ class DriftInStates:
         whole: Floats | None = None,
         exact: Integers | None = None,
         shared: Integers | None = None,
+        entry: Integers | None = None,
     ) -> DriftInStates:
         """Deal the rows of each state to blocks in the order of ``time`` (n_rows,), from 0 on.
 
         Neighbors are told by the ``exact`` time, (n_rows,), and rows of one time by that which
-        episodes have ``shared``, (n_rows,).
+        episodes have ``shared``, (n_rows,). ``episode``, ``sizes`` and ``entry`` are as in
+        ``RowsOfEpisodes``.
         The residuals may be what a fit leaves of the ``whole`` (n_rows,) ones, which hides a part
         of a drift from them: then they are made as much larger as these are, block by block.
         """
@@ -154,13 +151,18 @@ class DriftInStates:
         if exact is not None:
             neighbors.append(Neighbors.of(residuals, one_of, exact))
         if shared is not None:
-            neighbors.append(SameTime.of_states(residuals, one_of, shared))
-            neighbors.append(SameTime.of_all(residuals, shared))
-        look = cls(residuals, episode, cell, width, sizes, neighbors=tuple(neighbors))
+            neighbors += SameTime.looks(residuals, one_of, shared)
+        log = RowsOfEpisodes(residuals, episode, sizes, entry)
+        look = cls(log, cell, width, neighbors=tuple(neighbors))
         if whole is None:
             return look
         enlarged = look._share_in(whole) * residuals.amounts
-        return replace(look, residuals=replace(residuals, amounts=enlarged))
+        return replace(look, log=replace(log, residuals=replace(residuals, amounts=enlarged)))
+
+    @property
+    def residuals(self) -> Residuals:
+        """Residuals of rewards in their pairs, whose parents are states."""
+        return self.log.residuals
 
     def _share_in(self, whole: Floats) -> float:
         """Return by how much larger residuals are that no fit made smaller, by blocks, 1 to 2."""
@@ -233,7 +235,9 @@ class DriftInStates:
 
         def is_more(due: Floats, than: list[Floats], seen: float) -> bool:
             more = (due - one for one in than)
-            return all(self.residuals.of_all_rows(by).sum() > seen * self._error(by) for by in more)
+            return all(
+                self.residuals.of_all_rows(by).sum() > seen * self.log.error(by) for by in more
+            )
 
         return is_more(of_all, others, SEEN) or any(
             is_more(near, [of_all, *others], SEEN_BY_NEIGHBORS) for near in of_neighbors
@@ -241,7 +245,7 @@ class DriftInStates:
 
     def _moved(self, one: Outcomes, other: Outcomes) -> Floats:
         """Return by how much each row moves the difference of two estimates, (n_rows,)."""
-        return self._weights(one) - self._weights(other)
+        return self.log.weights(one) - self.log.weights(other)
 
     def _sums_and_errors(
         self, one: Outcomes, other: Outcomes, ways: Ways
@@ -253,10 +257,10 @@ class DriftInStates:
         """
         of_rows, *dues = self._amounts_and_due(one, other, ways)
         sums = [float(self.residuals.of_all_rows(due).sum()) for due in dues]
-        error: Callable[[Floats], float] = self._error
-        if self.counted is not None:
+        error: Callable[[Floats], float] = self.log.error
+        if self.by_episode is not None:
             of_rows, *dues = (x - y for x, y in zip(*ways, strict=True))
-            error = self.counted.errors(self.residuals, of_rows, one, other)
+            error = self.by_episode.errors_of_counted(self.residuals, of_rows, one, other)
         told_apart = [of_rows, of_rows - dues[0], *(dues[0] - due for due in dues[1:]), *dues]
         return sums, [error(amounts) for amounts in told_apart]
 
@@ -265,28 +269,14 @@ class DriftInStates:
 
         It is the same for all that rows are worth.
         """
-        of_both = (self._weights(outcomes) for outcomes in (one, other))
+        of_both = (self.log.weights(outcomes) for outcomes in (one, other))
         first, second = ([weights, *(look(weights) for look in looks)] for weights in of_both)
         return first, second
 
     def _amounts_and_due(self, one: Outcomes, other: Outcomes, ways: Ways) -> list[Floats]:
         """Return what rows add to the difference, and of it what is due to time, each (n_rows,)."""
-        amounts, others = self._amounts(one), self._amounts(other)
+        amounts, others = self.log.amounts(one), self.log.amounts(other)
         return [amounts * x - others * y for x, y in zip(*ways, strict=True)]
-
-    def _weights(self, outcomes: Outcomes) -> Floats:
-        """Return by how much rows move an estimate, (n_rows,)."""
-        weights = outcomes.weights
-        return weights if self.counted is None else weights[self.counted.entry]
-
-    def _amounts(self, outcomes: Outcomes) -> Floats:
-        """Return what rows were paid and led to, less the mean in the pair, (n_rows,)."""
-        following = outcomes.following
-        if following is None:
-            return self.residuals.amounts
-        if self.counted is not None:
-            following = following[self.counted.entry]
-        return self.residuals.amounts + self.residuals.less_mean(following)
 
     def _due(self, moved: Floats) -> Floats:
         """Return by how much each row moves a difference by time alone, (n_rows,)."""
@@ -344,14 +334,6 @@ class DriftInStates:
         rows, cell = self._rows
         n = self.residuals.of_all_rows(np.ones(len(self.cell)))[rows]
         return sum_by_code(cell, n, len(self._information) * self.width).reshape(-1, self.width)
-
-    def _error(self, amounts: Floats) -> float:
-        """Return the standard error of a sum over rows, (n_rows,)."""
-        log, n_episodes = self.residuals, int(self.episode[-1]) + 1
-        moved = sum_by_code(self.episode, log.of_all_rows(amounts), n_episodes)
-        if self.sizes is None:
-            return float(np.linalg.norm(moved))
-        return float(np.sqrt(products_of_episodes(moved[:, np.newaxis], self.sizes).item()))
 
     @cached_property
     def _rows(self) -> tuple[Integers, Integers]:
@@ -431,42 +413,3 @@ def _together(residuals: Residuals, time: Integers) -> Integers:
         n_lots = max(1, n_together // ROWS_TOGETHER)
         one_of[thin] = 1 + one_of.max() + (before * n_lots // n_together).astype(np.intp)
     return np.asarray(one_of[state])
-
-
-@dataclass(frozen=True, eq=False)
-class Counted:
-    """What is known where rows are counted and rewards added up, by triple and block of time.
-
-    ``entry`` (n_cells,) is one of the log that moves estimates as the rows of each cell do,
-    ``by_episode`` the rows of the log as their episodes hold them.
-    """
-
-    entry: Integers
-    by_episode: DriftInStates
-
-    @classmethod
-    def look(
-        cls, by_episode: DriftInStates, steps: Steps, time: Integers, entry: Integers
-    ) -> DriftInStates:
-        """Deal the rows of each state to blocks in the order of ``time`` (n_cells,)."""
-        cells = Residuals(steps.amounts, steps.group, by_episode.residuals.parent, steps.n_rows)
-        no_episode = np.zeros(len(steps.group), dtype=np.intp)
-        look = DriftInStates.of(cells, time, no_episode, shared=steps.moment)
-        return replace(look, counted=cls(entry, by_episode))
-
-    def errors(
-        self, cells: Residuals, moved: Floats, one: Outcomes, other: Outcomes
-    ) -> Callable[[Floats], float]:
-        """Return what tells the standard error by episode, given by how much cells move a sum.
-
-        That of what they ``moved`` (n_cells,) is known; others are taken to be to it as the errors
-        by rows are.
-        """
-        log = self.by_episode.residuals
-        amounts, others = map(self.by_episode._amounts, (one, other))
-        squares = log.sums(amounts**2, log.group, len(log.parent))
-        variance = cells.of_all_rows(divide(squares, log.rows_of_groups)[cells.group])
-        by_rows = float(np.sqrt(moved**2 @ variance))
-        known = self.by_episode._error(one.weights * amounts - other.weights * others)
-        scale = known / by_rows if by_rows else 1.0
-        return lambda weights: scale * float(np.sqrt(weights**2 @ variance))

@@ -9,12 +9,14 @@ follow each other in time do; and it may account for more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
+import numpy as np
+
 from skmdp._evaluation.credibility import Outcomes, Residuals
-from skmdp._evaluation.drift import Drift, Steps
-from skmdp._evaluation.drift_in_states import Counted, DriftInStates
+from skmdp._evaluation.drift import Drift, Starts, Steps
+from skmdp._evaluation.drift_in_states import DriftInStates
 from skmdp._evaluation.time_blocks import TimeBlocks, both_at_once, time_blocks
 from skmdp._typing import Array, Floats, Integers
 
@@ -91,23 +93,38 @@ def drifts_of_lots(
     lot: Integers,
     sizes: Floats,
     places: Steps,
-    dates: Steps | None = None,
+    dates: tuple[Steps, Starts] | None = None,
 ) -> Drifts:
     """Look for drifts, given the ``lot`` of each entry, which ascends, of so many episodes each.
 
     ``triple`` (n_entries,) is that of each entry. Rows are counted by their ``places`` in episodes,
-    and by ``dates`` where steps are such.
+    and where steps are ``dates`` by these, and by those at which their episodes start.
     """
-    state, blocks = residuals.parent_of_row, TimeBlocks.of_episodes(lot)
+    state, parent = residuals.parent_of_row, residuals.parent
+    blocks = TimeBlocks.of_episodes(lot)
     in_states = DriftInStates.of(residuals, blocks.of_each, lot, sizes)
-    episodes = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
 
-    def look(steps: Steps, time: Integers) -> Looks:
+    def look(steps: Steps, time: Integers, exact: Integers | None = None) -> Looks:
         entry = steps.entries(triple)
         over_all = Drift.of_counted_steps(residuals, state, lot, sizes, steps, entry)
-        return (
-            (over_all, Counted.look(in_states, steps, time, entry)) if len(entry) else (over_all,)
+        if not len(entry):
+            return (over_all,)
+        none = np.zeros(len(entry), dtype=np.intp)
+        counted = DriftInStates.of(
+            steps.residuals(parent), time, none, exact=exact, shared=steps.moment, entry=entry
         )
+        return over_all, replace(counted, by_episode=in_states.log)
 
-    when = episodes if dates is None else (*episodes, *look(dates, dates.moment))
+    when: Looks = Drift.of(residuals, state, blocks.of_all, lot, sizes), in_states
+    if dates is not None:
+        steps, starts = dates
+        by_start = DriftInStates.of(
+            starts.residuals(parent),
+            starts.moment,
+            starts.lot,
+            sizes,
+            shared=starts.moment,
+            entry=starts.entries(triple),
+        )
+        when = (*when, by_start, *look(steps, steps.moment, steps.moment))
     return Drifts(when, look(places, places.block))

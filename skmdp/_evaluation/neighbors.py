@@ -10,6 +10,9 @@ next to each other tell the difference as sum z (r_j - r_i), z = (e_q - e_p)' L^
 due to time is the rest of it. That has half as large an error again, or more, as the difference.
 So it is a look beside that of blocks of time: it sees what changes within these.
 
+Rows may be counted, by pair and time: n_i and n_j rows of two cells next to each other tell as much
+as n_i n_j / (n_i + n_j) times two rows would, or twice that of two cells of one row each.
+
 Only rows that are no further apart than on average in their state, or than one episode is from the
 next, are compared. Where rows come at random, that leaves two thirds of them, and faster changes
 are seen as well. Time may be that of the rows of one place in the episode after those of another.
@@ -31,7 +34,6 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from skmdp._estimation.counts import sum_by_code
 from skmdp._evaluation.credibility import Residuals
-from skmdp._evaluation.direct import divide
 from skmdp._typing import Floats, Integers
 
 # What is added to L, relative to its diagonal, so that it can be inverted.
@@ -82,19 +84,26 @@ class Neighbors:
         """
         log, n_rows = self.residuals, len(moved)
         before, after, n_pairs = log.group[self.before], log.group[self.after], len(log.parent)
-        shares = log.less_mean_of_parent(moved)
-        ways = self._information.solve(sum_by_code(log.group, shares, n_pairs))
-        z = ways[after] - ways[before]
+        ways = self._information.solve(log.sums(log.less_mean_of_parent(moved), log.group, n_pairs))
+        z = self._n_told * (ways[after] - ways[before])
         drawn = sum_by_code(self.before, z, n_rows) - sum_by_code(self.after, z, n_rows)
-        of_pairs = divide(sum_by_code(log.group, drawn, n_pairs), log.rows_of_groups)
-        return np.asarray(drawn - of_pairs[log.group])
+        return log.less_mean(drawn if log.n_rows is None else drawn / log.n_rows)
+
+    @cached_property
+    def _n_told(self) -> Floats:
+        """How many rows next to each other those that are compared are worth, (n_neighbors,)."""
+        n_rows = self.residuals.n_rows
+        if n_rows is None:
+            return np.ones(len(self.before))
+        n_before, n_after = n_rows[self.before], n_rows[self.after]
+        return 2 * n_before * n_after / (n_before + n_after)
 
     @cached_property
     def _information(self) -> SuperLU:
         """The L of the module's formulas, factorized."""
-        n_pairs, n = len(self.residuals.parent), len(self.before)
+        n_pairs = len(self.residuals.parent)
         pairs = self.residuals.group[self.before], self.residuals.group[self.after]
-        next_to = csc_array((np.ones(n), pairs), shape=(n_pairs, n_pairs))
+        next_to = csc_array((self._n_told, pairs), shape=(n_pairs, n_pairs))
         next_to = next_to + next_to.T
         n_of = next_to.sum(axis=0)
         diagonal = np.where(n_of > 0, (1 + LITTLE) * n_of, 1.0)

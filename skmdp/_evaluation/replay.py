@@ -14,7 +14,7 @@ import numpy as np
 from skmdp._estimation.counts import TransitionCounts
 from skmdp._evaluation.credibility import Residuals
 from skmdp._evaluation.direct import divide
-from skmdp._evaluation.drift import Steps
+from skmdp._evaluation.drift import Starts, Steps
 from skmdp._evaluation.drifts import Drifts, drifts_in_time, drifts_of_lots
 from skmdp._evaluation.horizon import Horizon
 from skmdp._evaluation.importance import (
@@ -38,9 +38,9 @@ class Replay:
     stands for ``n_rows`` (n,) rows that agree in all, and each start for the episodes of
     ``start_weights`` (None: one each). Where its episodes were dealt to lots, ``lengths`` and
     ``start_lengths`` are the entries and the starts of each lot (None: one start each), and
-    ``steps`` tell which of its rows lie where in episodes, and at which steps where these count on
-    from one episode to the next (None: nobody asked). In memory ``step``
-    (n,) is the number by which rows of an episode are in order (None: they lie in it).
+    ``steps`` tell which of its rows lie where in episodes, and at which steps, and those of their
+    first rows, where steps count on from one episode to the next (None: nobody asked). In memory
+    ``step`` (n,) is the number by which rows of an episode are in order (None: they lie in it).
     """
 
     counts: TransitionCounts
@@ -60,7 +60,7 @@ class Replay:
     n_rows: Floats | None = None
     start_weights: Floats | None = None
     start_lengths: Integers | None = None
-    steps: tuple[Steps, ...] | None = None
+    steps: tuple[Steps, tuple[Steps, Starts] | None] | None = None
     step: Array | None = None
 
     @classmethod

@@ -29,6 +29,9 @@ from skmdp._typing import Floats, Integers
 # As many groups of rows come to memory, at most, for each distinct transition; and with fewer lots
 # the spread between those that a gain is judged on would be a matter of chance itself.
 N_LOTS = 200
+LOTS_OF_BLOCK = N_LOTS // N_BLOCKS
+# Times at which episodes start, at most, by which they may be told apart.
+N_COHORTS = 1000
 PRIME = 2**31 - 1
 N_COEFFICIENTS = 6
 # Of the lot by which episodes are dealt where no seed is given.
@@ -36,21 +39,29 @@ FIXED_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
-class StepSums:
-    """When the rows of each state, action and next state were, and what lots were paid then.
+class CellSums:
+    """When the rows of each state, action and next state were.
 
     ``n_rows`` (n_cells,) are those of one state, action, next state (MISSING for none) and
-    ``moment`` in a ``block`` of time, all (n_cells,), ``rewards`` (n_cells,) theirs together;
-    ``of_lots`` (n_lots, n_blocks) the rewards less their means in the state and action.
+    ``moment``, all (n_cells,), ``rewards`` (n_cells,) theirs together.
     """
 
     state_codes: Integers
     action_codes: Integers
     next_codes: Integers
-    block: Integers
     moment: Integers
     n_rows: Floats
     rewards: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class StepSums(CellSums):
+    """The same, each moment in a ``block`` (n_cells,) of time, and what lots were paid then.
+
+    ``of_lots`` (n_lots, n_blocks) are the rewards less their means in the state and action.
+    """
+
+    block: Integers
     of_lots: Floats
 
     @classmethod
@@ -58,7 +69,17 @@ class StepSums:
         """Return what tells nothing."""
         none, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
         of_lots = np.zeros((len(lots.lengths), 1))
-        return cls(none, none, none, none, none, numbers, numbers, of_lots)
+        return cls(none, none, none, none, numbers, numbers, block=none, of_lots=of_lots)
+
+
+@dataclass(frozen=True, eq=False)
+class StartSums(CellSums):
+    """The same, moments being those at which episodes start, and the ``lot`` (n_cells,) of these.
+
+    Lots ascend.
+    """
+
+    lot: Integers
 
 
 class Alike(NamedTuple):
@@ -80,14 +101,14 @@ class Lots:
     """How many entries of a log belong to each lot, and how many starts, both (n_lots,).
 
     ``steps`` tell where in episodes their rows lie (None: nobody asked), ``dates`` at which steps,
-    where these count on from one episode to the next (None: they do not), ``alike`` which episodes
-    may be copies (None: nobody asked).
+    and at which of them their episodes start, where steps count on from one episode to the next
+    (None: they do not), ``alike`` which episodes may be copies (None: nobody asked).
     """
 
     lengths: Integers
     start_lengths: Integers
     steps: StepSums | None = None
-    dates: StepSums | None = None
+    dates: tuple[StepSums, StartSums] | None = None
     alike: Alike | None = None
 
     @classmethod
@@ -116,20 +137,27 @@ def deal(
 ) -> nw.LazyFrame[Any]:
     """Add to each row the lot of its episode, and where the episode ``starts``, null without one.
 
-    Episodes are told by columns of these names, and their order by the column ``step``.
+    And its ``cohort``, in the order of time: episodes of one start are of the same one, and so are
+    some that start one after the other, where there are many. Episodes are told by columns of these
+    names, and their order by the column ``step``.
     """
     number, n = nw.col("number"), nw.col("n")
     n_of_all = nw.col("one").sum().over("one").cast(nw.Int64)
-    place, in_block = nw.col("place"), N_LOTS // N_BLOCKS
+    place = nw.col("place")
     episodes = rows.group_by(*names, drop_null_keys=True).agg(nw.col("step").min().alias("starts"))
     episodes = (
         episodes.with_columns(one=nw.lit(1))
         .with_columns(number=_rank(["one"], ["starts", *names]), n=n_of_all)
         .with_columns(block=number * N_BLOCKS // n, drawn=polynomial(number, coefficients))
         .with_columns(place=_rank(["block"], ["drawn", "number"]))
-        .with_columns(of_many=nw.col("block") * in_block + place % in_block)
+        .with_columns(of_many=nw.col("block") * LOTS_OF_BLOCK + place % LOTS_OF_BLOCK)
         .with_columns(lot=nw.when(n > N_LOTS).then(nw.col("of_many")).otherwise(number))
-        .select(*names, "starts", lot=nw.col("lot").cast(nw.Int64))
+        .select(
+            *names,
+            "starts",
+            lot=nw.col("lot").cast(nw.Int64),
+            cohort=number.min().over("starts") * N_COHORTS // n,
+        )
     )
     return rows.join(episodes, on=names, how="left")
 

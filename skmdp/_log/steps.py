@@ -6,7 +6,8 @@ episode to the next, it is looked for over these as well. Two small tables come 
 the number of rows of each state, action and next state by moment with their rewards, and for each
 lot and block the rewards less the mean of those of the same state and action. Moments are steps, or
 bins of them that are much narrower than blocks: of two days one may be good and one bad, which is
-seen where rows of one day are compared.
+seen where rows of one day are compared. And one day may be good for the episodes that start then,
+as long as they go on: rows are counted by these days as well, lot by lot.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from skmdp._log.lazy_copies import (
     told_of_episodes,
     told_of_rows,
 )
-from skmdp._log.lots import StepSums
+from skmdp._log.lots import LOTS_OF_BLOCK, N_COHORTS, StartSums, StepSums
 from skmdp._typing import Floats, Integers
 
 # Cells of state, action, lot and block that come to memory at once: a bound on what that takes.
@@ -63,23 +64,45 @@ def with_steps(
     if len(cuts) + 1 < min(n_places, n_moments):
         moment = nw.col("place") // (1 + (n_places - 1) // n_moments)
     by_place = add_up(_in_blocks(rows, "place", cuts), len(cuts) + 1, moment)
-    by_step = None
+    dates = None
     first, latest = found.numbers("first_when"), found.numbers("latest_when").max()
     if first.min() < found.numbers("last_first_when").max():
         bins, cuts = bins_of(rows, first.min(), latest, tell)
         moment = replace(bins, n_bins=n_moments).of_rows() if len(cuts) + 1 < n_moments else None
         by_step = add_up(_in_blocks(rows, "when", cuts), len(cuts) + 1, moment)
-    lots = replace(log.lots, steps=by_place, dates=by_step, alike=read_alike(found))
+        dates = by_step, _by_start(log, rows, asked, tell)
+    lots = replace(log.lots, steps=by_place, dates=dates, alike=read_alike(found))
     return replace(log, lots=lots)
+
+
+def _by_start(
+    log: Transitions, rows: nw.LazyFrame[Any], asked: Asked, tell: Tell | None
+) -> StartSums:
+    """Add up the rewards for states and actions by lot, and by when their episodes start."""
+    n_cohorts = max(1, min(N_COHORTS, MOST_CELLS // (_n_triples(log) * LOTS_OF_BLOCK)))
+    with stage_of(rows, "writing the query"):
+        moment = nw.col("cohort") * n_cohorts // N_COHORTS
+        rows = rows.with_columns(moment=moment, n=nw.lit(1), rewards=nw.col("reward"))
+        cells = _added_up(rows, *asked.triple, "lot", "moment")
+    found = Groups(collect(cells, "adding up rewards by start", tell))
+    return StartSums(**_read_cells(log, found, asked, "lot"))
 
 
 def _n_moments(log: Transitions) -> int:
     """Return at how many moments the rows of a log are counted at most, by what they agree in."""
+    n_triples = _n_triples(log)
+    n_rows = 0 if log.weights is None else int(log.weights.sum())
+    most = max(1, MOST_CELLS // n_triples)
+    # Of few rows all may be counted one by one, whatever moments there are.
+    if n_rows <= N_BINS * n_triples:
+        return most
+    return min(most, max(N_BINS, n_rows // (ROWS_OF_MOMENT * n_triples)))
+
+
+def _n_triples(log: Transitions) -> int:
     n_actions, n_states = len(log.actions), len(log.states)
     pair = log.state_codes.astype(np.int64) * n_actions + log.action_codes
-    n_triples = max(1, len(np.unique(pair * (n_states + 1) + log.next_codes + 1)))
-    n_rows = 0 if log.weights is None else int(log.weights.sum())
-    return max(1, min(MOST_CELLS // n_triples, max(N_BINS, n_rows // (ROWS_OF_MOMENT * n_triples))))
+    return max(1, len(np.unique(pair * (n_states + 1) + log.next_codes + 1)))
 
 
 def _add_up(
@@ -111,24 +134,32 @@ def _add_up(
             counted = cells.with_columns(moment=nw.col("block"))
         else:
             counted = rows.with_columns(moment=moment, n=nw.lit(1), rewards=nw.col("reward"))
-        of_triples = _by_triple(counted, asked)
+        of_triples = _added_up(counted, *asked.triple, "block", "moment")
     is_known = are_here and moment is None
     triples = Groups(collect(of_triples, "counting the rows by step", None if is_known else tell))
     lots = Groups(collect(of_lots, doing, None if are_here else tell))
     amounts = np.zeros((n_lots, n_blocks))
     lot, block = (lots.numbers(name).astype(np.int64) for name in ("lot", "block"))
     amounts[lot, block] = lots.numbers("amount")
-    states = [triples.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
-    return StepSums(
-        log.states.encode(states),
-        log.actions.encode([triples.labels("action", asked.roles.action)]),
-        _next_codes(log, triples, asked),
-        triples.numbers("block").astype(np.int64),
-        triples.numbers("moment").astype(np.int64),
-        triples.n_rows,
-        triples.numbers("rewards"),
-        amounts,
-    )
+    return StepSums(**_read_cells(log, triples, asked, "block"), of_lots=amounts)
+
+
+def _read_cells(log: Transitions, found: Groups, asked: Asked, within: str) -> dict[str, Any]:
+    """Return the columns of ``CellSums``, and that of lots or blocks ``within`` which they are.
+
+    In the order of the latter, and one that is the same whatever that of an engine is.
+    """
+    states = [found.labels(f"state{j}", name) for j, name in enumerate(asked.roles.state)]
+    keys = {
+        "state_codes": log.states.encode(states),
+        "action_codes": log.actions.encode([found.labels("action", asked.roles.action)]),
+        "next_codes": _next_codes(log, found, asked),
+        "moment": found.numbers("moment").astype(np.int64),
+        within: found.numbers(within).astype(np.int64),
+    }
+    order = np.lexsort(tuple(keys.values()))
+    sums = {"n_rows": found.n_rows, "rewards": found.numbers("rewards")}
+    return {name: of[order] for name, of in (keys | sums).items()}
 
 
 def _next_codes(log: Transitions, triples: Groups, asked: Asked) -> Integers:
@@ -248,10 +279,10 @@ def _cells(rows: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
     return rows.group_by("lot", "block", *asked.triple, drop_null_keys=False).agg(*told)
 
 
-def _by_triple(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:
-    """Add up rows and rewards of each state, action and next state by moment."""
+def _added_up(cells: nw.LazyFrame[Any], *keys: str) -> nw.LazyFrame[Any]:
+    """Add up rows and rewards of those that agree in some columns."""
     told = nw.col("n").sum().alias("n_rows"), nw.col("rewards").sum()
-    return cells.group_by(*asked.triple, "block", "moment", drop_null_keys=False).agg(*told)
+    return cells.group_by(*keys, drop_null_keys=False).agg(*told)
 
 
 def _by_lot(cells: nw.LazyFrame[Any], asked: Asked) -> nw.LazyFrame[Any]:

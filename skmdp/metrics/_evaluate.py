@@ -203,16 +203,19 @@ def evaluate_policy(
     the worth of next states are looked at together, or rewards alone if more is seen so, plus what
     half or a quarter as many blocks would miss of it, or three times what rows next to each other
     in time in a state show that all blocks miss, or two times what rows of one date or place show
-    of that, in a state or in all, plus two times what blocks add to the error.
+    of that, in a state or in all, or of times next to each other where they are few, plus two times
+    what blocks add to the error.
     ``is_better`` asks for more than that. Episodes are looked at in the order in which ``X`` holds
     them and in that of their first steps; of steps that are dates, in the latter alone, so that it
     does not matter how rows lie, unless all episodes begin at one date. Rows are looked at by
     their place in the episode and, where they differ between episodes, by the steps themselves:
     dates, or numbers that count on; and by both at once, in up to 60 blocks of time within up to 6
     of places. The episodes of a lazy table are in the order of their first steps, those that start
-    at one step in that of their labels, in 40 blocks, and nothing is looked at by both at once, and
-    no row beside those next to it; dates are, in 1000 bins. Changes faster than that go unnoticed,
-    and so does an order of time that neither rows nor steps tell.
+    at one step in that of their labels, in 40 blocks, and nothing is looked at by both at once. By
+    dates, rows next to each other and of one date are compared in 1000 bins of time, or at each
+    date if there are no more than 1000 rows for each distinct transition; and those of up to 1000
+    groups of episodes that start one after the other. Changes faster than that go unnoticed, and
+    so does an order of time that neither rows nor steps tell.
 
     Rows that lead on to others belong to episodes. Where nothing tells to which, errors are those
     of rows, which are too small if what the states do not hold makes the rows of an episode alike:
