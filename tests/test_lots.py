@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from engines import ENGINES, HERE, NOISE, polars_lazy
+from engines import ENGINES, HERE, NOISE, QUICK, polars_lazy
 from numpy.testing import assert_allclose, assert_array_equal
 
 import skmdp._cross_validation
@@ -127,6 +127,7 @@ def dealt(lazy, random_state=None):
     return found.groupby("episode0")["lot"].first().sort_index()
 
 
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_every_engine_deals_alike_however_rows_lie(engine):
     table = draw(450)
     lots = dealt(engine(arrow(table)))
@@ -385,7 +386,6 @@ def test_what_is_shown_single_episodes_says_how_to_get_some():
     assert MarkovPolicyCV(cv=EpisodeKFold(2)).fit(sample).n_transitions_ == len(draw(40))
 
 
-# SQLFrame takes long to write queries, which DuckDB runs: it has but one case.
 WRONG = [
     ("reward", None, "'reward' contains NaN, None"),
     ("reward", np.inf, "'reward' contains NaN, None or infinity"),
@@ -393,12 +393,10 @@ WRONG = [
     ("step", None, "'step' contains NaN or None in 1 row"),
     ("state", None, "'state' contains NaN or None in 1 row"),
 ]
-ON_ENGINES = [
-    (name, *case) for case in WRONG for name in HERE if name != "sqlframe" or case == WRONG[0]
-]
 
 
-@pytest.mark.parametrize(("engine", "column", "value", "message"), ON_ENGINES, indirect=["engine"])
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
+@pytest.mark.parametrize(("column", "value", "message"), WRONG)
 def test_what_is_wrong_with_a_table_is_refused(engine, column, value, message):
     table = draw(40).astype({column: object})
     table.iloc[3, table.columns.get_loc(column)] = value
@@ -426,7 +424,7 @@ def test_an_empty_table_is_refused(engine):
         MarkovPolicyCV().fit(engine(arrow(draw(40)).slice(0, 0)))
 
 
-@pytest.mark.parametrize("engine", [name for name in HERE if name != "sqlframe"], indirect=True)
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_the_policy_is_that_of_the_chosen_candidate(engine):
     lazy = engine(arrow(draw(150)))
     policy = MarkovPolicyCV(gamma=0.8).fit(lazy)
