@@ -409,6 +409,7 @@ def test_the_direct_method_judges_by_rows(engine, policy):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_with_steps_the_direct_method_starts_where_episodes_start(engine):
     table = draw(flags=True)
     policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
