@@ -386,8 +386,8 @@ def draw_each(log, policy):
 
 
 def all_inside(figure):
-    """Whether nothing that was drawn leaves the figure, in pixels."""
-    figure.canvas.draw()
+    """Whether nothing that is drawn leaves the figure, in pixels."""
+    figure.draw_without_rendering()
     width, height = figure.bbox.size
     boxes = [ax.get_tightbbox() for ax in figure.axes]
     return all(
