@@ -342,14 +342,13 @@ def test_without_any_gain_nothing_is_claimed():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("n_episodes", [150, 1500])
-def test_traits_that_states_hide_prove_nothing(n_episodes):
+def test_traits_that_states_hide_prove_nothing():
     """Few episodes make an action lucky in many rows; each episode is drawn but once."""
     claims = 0
-    for seed in range(40):
-        table = draw(n_episodes, seed=seed, pays=0.0, trait=1.0, longest=12)
+    for seed, n_episodes in enumerate([150] * 20 + [1500] * 10):
+        table = draw(n_episodes, seed=seed, pays=0.0, trait=3.0, longest=12)
         claims += MarkovPolicyCV().fit(polars_lazy(arrow(table))).is_better_
-    assert claims <= 3  # of 40, at 2.5 % each
+    assert claims <= 1  # of 30, at 2.5 % each
 
 
 # ------------------------------------------------------------------------------------- refusals

@@ -406,7 +406,7 @@ def names_of(ax):
 WITH_AXES = {
     "own": lambda: None,
     "given": lambda: plt.subplots()[1],
-    "constrained": lambda: plt.subplots(2, 2, figsize=(10, 8), layout="constrained")[1][0, 1],
+    "constrained": lambda: plt.subplots(1, 2, figsize=(10, 4), layout="constrained")[1][1],
 }
 
 
