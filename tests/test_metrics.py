@@ -483,6 +483,7 @@ def test_truncated_rows_count_nowhere():
     assert_allclose(result.to_frame()["value"][1], expected["value"][0])
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*would last longer than any in X:UserWarning")
 def test_intervals_cover_the_truth():
     """A hundred logs of a process with a known truth; nominal 95 %."""

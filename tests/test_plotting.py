@@ -497,9 +497,9 @@ def test_what_no_font_can_draw_is_told_with_a_remedy():
 
 
 def test_actions_beyond_the_colours_share_one_and_are_counted():
-    log = labelled("short", 60, 60)
+    log = labelled("short", 30, 30)
     policy = MarkovPolicyEstimator().fit(log)
-    display = drawn(TransitionGraphDisplay.from_estimator(policy, max_states=60))
+    display = drawn(TransitionGraphDisplay.from_estimator(policy))
     n = len(np.unique(display.advised))
     assert n > 20
     texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
