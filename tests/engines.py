@@ -106,6 +106,20 @@ ENGINES = {
 }
 # Those installed here: old versions of some do not exist for old versions of others.
 HERE = [name for name in ENGINES if importlib.util.find_spec(name) is not None]
+# They take long to write long queries, which DuckDB runs for SQLFrame: both have but few.
+WRITE_SLOWLY = ["ibis", "sqlframe", "pyspark"]
+QUICK = [name for name in HERE if name != "sqlframe"]
+
+
+def asked_of(cases, long_ones):
+    """Pair cases, tables first, with engines; of those that read steps the slow have some only."""
+    return [
+        (name, case)
+        for case, (table, *_) in cases.items()
+        for name in HERE
+        if name not in WRITE_SLOWLY or "step" not in table.column_names or case in long_ones
+    ]
+
 
 EAGER = {
     "pandas": lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -469,7 +470,6 @@ def test_without_numba_whole_arrays_do_the_work(monkeypatch, reason):
 
 
 def test_skmdp_imports_no_numba_and_compiles_once(tmp_path):
-    """Also where the compiled loops can be written nowhere."""
     script = (
         "import sys, skmdp, skmdp.solvers\n"
         "assert 'numba' not in sys.modules\n"
@@ -480,12 +480,22 @@ def test_skmdp_imports_no_numba_and_compiles_once(tmp_path):
         "solution = solve(make_garnet(20_000, 5, 3, random_state=0), 0.9)\n"
         "assert 'numba' in sys.modules and solution.converged\n"
     )
-    (tmp_path / "file").touch()
-    for place in ("cache", "file/impossible"):
-        run = [sys.executable, "-W", "error", "-c", script]
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / place)}
-        subprocess.run(run, check=True, env=environment)
-    assert any((tmp_path / "cache").rglob("*.nbi"))
+    run = [sys.executable, "-W", "error", "-c", script]
+    subprocess.run(run, check=True, env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)})
+    assert any(tmp_path.rglob("*.nbi"))
+
+
+def test_loops_are_compiled_where_they_can_be_written_nowhere(monkeypatch):
+    load()
+    monkeypatch.delitem(sys.modules, "skmdp.solvers._numba")
+    monkeypatch.delitem(sys.modules, "skmdp.solvers._paths_numba", raising=False)
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    follow_paths = import_module("skmdp.solvers._paths_numba").follow_paths
+    assert not sys.modules["skmdp.solvers._numba"].OPTIONS["cache"]
+    x, row = np.zeros(1), np.zeros(1, np.uint32)
+    rows = row, np.ones(1, np.uint32), row, np.ones(1), 0.5  # one state that stays where it is
+    follow_paths(*rows, np.ones(1), x, np.empty(1, np.uint32), np.zeros(1, np.bool_))
+    assert_allclose(x, 2.0)
 
 
 @pytest.mark.parametrize("form", [compiled.PLAIN, compiled.UNEVEN, compiled.LONG])

@@ -68,7 +68,7 @@ def test_gymnasium_finds_no_fault():
 def test_episodes_are_drawn_from_the_process():
     """Frequencies of next states and ends, of a policy that takes every action."""
     mdp = random_process(2, n_states=4, n_actions=1, end=0.2)
-    log = collect_transitions(to_gymnasium(mdp), n_episodes=4000, random_state=0)
+    log = collect_transitions(to_gymnasium(mdp), n_episodes=2000, random_state=0)
     n = np.bincount(log["state"], minlength=4)
     assert_allclose(log["reward"], mdp.rewards[log["state"]])
     assert_allclose(np.bincount(log["state"], log["terminated"]) / n, 0.2, atol=0.02)

@@ -88,8 +88,7 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("kind", LABELS)
-@given(st.integers(0, 1000), st.sampled_from([0.0, 0.2]))
+@given(st.sampled_from(list(LABELS)), st.integers(0, 1000), st.sampled_from([0.0, 0.2]))
 def test_labels_of_every_kind_are_kept(kind, seed, end):
     mdp, labels = random_process(seed, end=end), LABELS[kind]
     labelled = mdp_from_table(table_of(mdp, labels))

@@ -111,7 +111,7 @@ OPTIONS = {
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*not seen in fit:UserWarning")
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_learned_search_beats_binary_search(seed):
     log = make_search_log(50_000, random_state=seed)
     binary = run_search("binary", 10_000, replace_found=True, random_state=100 + seed)

@@ -3,7 +3,6 @@
 import pickle
 import tracemalloc
 import warnings
-from unittest import SkipTest
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
-from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator
 
 from skmdp import MarkovPolicyEstimator
 from skmdp._policy import fitted_policy
@@ -60,19 +59,9 @@ HEATS = np.linspace(0, 1, 101).reshape(-1, 1)
 
 @pytest.mark.filterwarnings(SAME)
 @pytest.mark.filterwarnings("ignore:.*no member has seen in fit:UserWarning")
-@parametrize_with_checks([PolicyBagging(MarkovPolicyEstimator(), 2)])
-def test_scikit_learn_check(estimator, check):
-    try:
-        check(estimator)
-    except SkipTest as reason:
-        pytest.fail(f"skipped: {reason}")
-
-
-@pytest.mark.filterwarnings(SAME)
-@pytest.mark.filterwarnings("ignore:.*no member has seen in fit:UserWarning")
 def test_no_check_is_lost():
     results = check_estimator(PolicyBagging(MarkovPolicyEstimator(), 2), on_skip=None)
-    assert {result["status"] for result in results} == {"passed"}
+    assert [one["check_name"] for one in results if one["status"] != "passed"] == []
     assert len(results) >= 48
 
 

@@ -1,5 +1,6 @@
 """MarkovPolicyCV: what is chosen, what it gains, and what is refused."""
 
+import itertools
 import pickle
 import warnings
 from itertools import permutations
@@ -43,7 +44,7 @@ VARIANTS = [  # the one by default is asked below
 
 @UNKNOWN
 @NO_GAIN
-@parametrize_with_checks(VARIANTS)
+@parametrize_with_checks(VARIANTS[1:])  # those of the first are counted below
 def test_scikit_learn_check(estimator, check):
     try:
         check(estimator)
@@ -56,8 +57,8 @@ def test_scikit_learn_check(estimator, check):
 @pytest.mark.parametrize("routing", [False, True])
 def test_no_check_is_lost(routing):
     with sklearn.config_context(enable_metadata_routing=routing):
-        results = estimator_checks.check_estimator(MarkovPolicyCV(), on_skip=None)
-    assert {result["status"] for result in results} == {"passed"}
+        results = estimator_checks.check_estimator(VARIANTS[0], on_skip=None)
+    assert [one["check_name"] for one in results if one["status"] != "passed"] == []
     assert len(results) >= 48
 
 
@@ -371,17 +372,17 @@ def test_without_any_gain_nothing_is_claimed():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("n_rows", "n_actions"), [(200, 10), (500, 5), (300, 30)])
-def test_the_luckiest_of_many_actions_is_no_gain(n_rows, n_actions):
+def test_the_luckiest_of_many_actions_is_no_gain():
     """One action is the best in the whole log, by luck alone; it must not prove itself."""
     claims = 0
-    for seed in range(40):
+    sizes = [(200, 10), (500, 5), (300, 30)]
+    for (n_rows, n_actions), seed in itertools.product(sizes, range(20)):
         rng = np.random.default_rng(seed)
         table = pd.DataFrame({"episode": range(n_rows), "state": "s", "next_state": None})
         table["action"] = rng.integers(n_actions, size=n_rows)
         table["reward"] = rng.normal(size=n_rows)
         claims += MarkovPolicyCV().fit(table).is_better_
-    assert claims <= 3
+    assert claims <= 4  # of 60, at 2.5 % each
 
 
 def long_episodes(seed, n_episodes):

@@ -252,7 +252,7 @@ def test_values_settle_only_where_the_sum_over_all_steps_agrees(steps, escape, t
     for step in range(1, steps + 1):
         V = R + P @ V
         scale = max(scale, np.abs(V).max())
-        assert_allclose(path.at(step), V, rtol=0, atol=2 * tolerance * scale)
+        assert np.abs(path.at(step) - V).max() <= 2 * tolerance * scale
 
 
 @pytest.mark.parametrize("n_cut", [0, 1, 5, 19, 20])

@@ -6,10 +6,10 @@ import re
 import warnings
 from decimal import Decimal
 
-import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from engines import duckdb_connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -68,10 +68,10 @@ def logs(draw):
 
 def in_duckdb(expression, states):
     """Return what an expression answers for a table of states."""
-    with duckdb.connect() as database:
-        database.register("states", states.assign(**{"the row": range(len(states))}))
-        found = database.sql(f'SELECT {expression} AS advice FROM states ORDER BY "the row"')
-        return [row[0] for row in found.fetchall()]
+    database = duckdb_connection()
+    database.register("states", states.assign(**{"the row": range(len(states))}))
+    found = database.sql(f'SELECT {expression} AS advice FROM states ORDER BY "the row"')
+    return [row[0] for row in found.fetchall()]
 
 
 @given(logs(), st.sampled_from(["most_frequent", "error"]))

@@ -13,7 +13,7 @@ from ways import WAYS, compile_all, follow_only, leave_small
 from skmdp.solvers import policy_iteration, solve, value_iteration
 from skmdp.solvers._compiled import load
 
-# With those at gamma = 1 in test_solvers.py 13,000; a fifth of them in a quick run.
+# With those at gamma = 1 in test_solvers.py 11,500; a fifth of them in a quick run.
 N_MODELS = 2_000 if os.environ.get("HYPOTHESIS_PROFILE") == "quick" else 10_000
 N_EACH = 250
 

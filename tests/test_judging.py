@@ -182,6 +182,10 @@ def test_a_policy_that_is_the_log_does_not_differ_from_it():
             assert_allclose(differences, 0.0, atol=1e-9)
 
 
+def rotations(names):
+    return [names[i:] + names[:i] for i in range(len(names))]
+
+
 @pytest.mark.long
 @DISAGREE
 @pytest.mark.parametrize("methods", ["fqe", "dm", ("fqe", "dm")])
@@ -191,7 +195,8 @@ def test_a_comparison_is_every_policy_alone_in_every_order(methods):
     for name, policy in policies.items():
         if policy != "behavior" or methods == "fqe":
             alone[name] = evaluate_policy(policy, TEST, methods=methods).to_frame()
-    for order in itertools.permutations(policies):
+    forth = list(policies)
+    for order in itertools.chain(*(rotations(names) for names in (forth, forth[::-1]))):
         table = compare_policies({name: policies[name] for name in order}, TEST, methods=methods)
         for name, expected in alone.items():
             found = table[table["policy"] == name].reset_index(drop=True)

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from engines import EAGER, ENGINES, HERE, NOISE, polars_lazy
+from engines import EAGER, ENGINES, HERE, NOISE, QUICK, asked_of, polars_lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
 from test_estimator import Recorder, logs
@@ -284,8 +284,20 @@ drawn_at_random = pytest.mark.filterwarnings(
 )
 
 
+# What engines may read in ways of their own: types of steps, times, flags, what is missing.
+LONG_ONES = [
+    "inferred with flags",
+    "last observations, given",
+    "weights, inferred",
+    "small steps",
+    "fractional steps",
+    "durations from times",
+    "durations from dates",
+]
+
+
 @drawn_at_random
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("engine", "case"), asked_of(CASES, LONG_ONES), indirect=["engine"])
 def test_the_same_log_gives_the_same_policy(engine, case):
     table, parameters, weight = CASES[case]
     eager = MarkovPolicyEstimator(**parameters).fit(EAGER["pyarrow"](table), sample_weight=weight)
@@ -340,7 +352,12 @@ def test_what_is_known_of_episodes_is_the_same(case):
 @drawn_at_random
 @pytest.mark.filterwarnings("ignore:X lacks:UserWarning", "ignore:.*last longer:UserWarning")
 @pytest.mark.parametrize(
-    "case", ["episodes with flags", "inferred with flags", "next states given"]
+    ("engine", "case"),
+    [
+        *((name, case) for name in HERE for case in ("inferred with flags", "next states given")),
+        *((name, "episodes with flags") for name in QUICK),
+    ],
+    indirect=["engine"],
 )
 def test_scores_are_those_of_tables_in_memory(engine, case):
     table, _, _ = CASES[case]
@@ -392,6 +409,7 @@ def test_the_direct_method_judges_by_rows(engine, policy):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_with_steps_the_direct_method_starts_where_episodes_start(engine):
     table = draw(flags=True)
     policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
@@ -413,6 +431,7 @@ def test_a_comparison_of_a_lazy_table_is_its_evaluation(name):
     assert_allclose(compared["value"][0], alone[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_batches_from_engines_add_up(engine):
     table = draw(flags=True)
     early = pc.is_in(table["episode"], pa.array([f"e{i}" for i in range(15)]))
@@ -727,7 +746,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+LONG_WRONG = ["terminated inside", "null step", "a gap"]
+
+
+@pytest.mark.parametrize(("engine", "case"), asked_of(WRONG, LONG_WRONG), indirect=["engine"])
 def test_what_is_wrong_is_refused(engine, case):
     table, parameters, weight, error, words = WRONG[case]
     policy = MarkovPolicyEstimator().fit(load_climb())
@@ -828,7 +850,7 @@ def test_a_table_without_order_is_collected_by_the_line_that_is_named(name):
 
 
 # Engines differ in what they make of durations that are missing.
-OF_TIMES = [(name, True) for name in HERE] + [("polars", False), ("duckdb", False)]
+OF_TIMES = [(name, True) for name in QUICK] + [("polars", False), ("duckdb", False)]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -910,6 +932,7 @@ def test_episodes_that_are_many_leave_no_marks(monkeypatch):
 
 
 @drawn_at_random
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_pieces_of_episodes_are_noticed_on_engines(engine):
     """As after a split of rows: most episodes are known, and have fewer rows."""
     rng = np.random.default_rng(0)

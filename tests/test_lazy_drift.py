@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from engines import ENGINES, HERE, NOISE, polars_lazy
+from engines import ENGINES, HERE, NOISE, QUICK, polars_lazy
 from test_same_time import shocks
 
 import skmdp._log.engines
@@ -135,11 +135,9 @@ def test_what_a_drift_accounts_for_is_that_of_the_table_in_memory(case):
         same(lazy, eager)
 
 
-# SQLFrame takes long to write queries, which DuckDB runs: it has but one case.
 SAME = ["both", "fractions", "left out", "last observations"]
-ON_ENGINES = [
-    (case, name) for case in SAME for name in HERE if name != "sqlframe" or case == "both"
-]
+ON_ENGINES = [(case, name) for case in SAME for name in QUICK]
+ON_ENGINES += [("times", name) for name in HERE if name not in QUICK]
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
@@ -159,7 +157,7 @@ def same(lazy, other):
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
-@pytest.mark.parametrize("engine", [name for name in HERE if name != "sqlframe"], indirect=True)
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_what_does_not_fit_into_memory_is_added_up_where_it_is(engine, monkeypatch):
     table = CASES["times"]
     sizes = []
@@ -254,6 +252,7 @@ def dated(log):
     return log.assign(step=pd.Timestamp("2026-01-01") + pd.to_timedelta(log["step"], unit="D"))
 
 
+@pytest.mark.parametrize("engine", QUICK, indirect=True)
 def test_every_engine_reads_the_calendar(engine):
     log = staggered(0, last_start=60)
     expected, found = judge(log), judge(engine(dated(log)))
@@ -315,7 +314,7 @@ def test_what_is_better_is_found_on_such_dates(last):
     assert all(judge(lazily(log)).is_better for log in logs)
 
 
-@pytest.mark.parametrize("engine", [name for name in HERE if name != "sqlframe"], indirect=True)
+@pytest.mark.parametrize("engine", ["polars", "duckdb"], indirect=True)
 def test_every_engine_counts_rows_by_date(engine):
     log = shocks(0, n=50, last=60, n_states=4)
     found, expected = judge(engine(dated(log))), judge(lazily(log))
@@ -434,12 +433,12 @@ def test_where_nothing_drifts_little_is_taken_off():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("n", [150, 600])
-def test_traits_that_states_hide_prove_nothing(n):
+def test_traits_that_states_hide_prove_nothing():
     """Few episodes make an action lucky in many rows, which errors by rows do not show."""
-    logs = [draw(seed, trait=1.0, n=n, spreads=False) for seed in range(2 * N_LOGS)]
+    sizes = [150, 600] * N_LOGS
+    logs = [draw(seed, trait=1.0, n=n, spreads=False) for seed, n in enumerate(sizes)]
     assert sum(judge(lazily(log)).is_better for log in logs) <= 3  # 1 is expected
-    without = [log.drop(columns=["episode", "step"]) for log in logs[:10]]
+    without = [log.drop(columns=["episode", "step"]) for log in logs[:20]]
     looks = [judge(lazily(log)) for log in without]
     assert any(one.to_frame()["difference_lower"].iloc[0] > 0 for one in looks)
     assert not any(one.is_better for one in looks)

@@ -483,6 +483,7 @@ def test_truncated_rows_count_nowhere():
     assert_allclose(result.to_frame()["value"][1], expected["value"][0])
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:.*would last longer than any in X:UserWarning")
 def test_intervals_cover_the_truth():
     """A hundred logs of a process with a known truth; nominal 95 %."""
@@ -491,9 +492,9 @@ def test_intervals_cover_the_truth():
     P, R = pairs.transitions.toarray(), pairs.rewards
     truth = np.linalg.solve(np.eye(8) - 0.9 * P, R)[0]
     covered = 0
-    for seed in range(100):
+    for seed in range(60):
         log = sample_transitions(mdp, n_episodes=100, random_state=seed)
         policy = dict.fromkeys(log["state"].unique().tolist(), 0)
         table = evaluate_policy(policy, log, methods="dm", gamma=0.9, horizon=200).to_frame()
         covered += table["lower"][0] <= truth <= table["upper"][0]
-    assert covered >= 88
+    assert covered >= 53

@@ -93,8 +93,15 @@ def test_a_pipeline_learns_to_service_what_is_worn():
 # ---------------------------------------------------------------------------------------- searches
 
 
-@pytest.mark.parametrize("routing", [False, True])
-@pytest.mark.parametrize("convert", [lambda t: t, pl.from_pandas, pa.Table.from_pandas])
+@pytest.mark.parametrize(
+    ("routing", "convert"),
+    [
+        (False, lambda t: t),
+        (True, lambda t: t),
+        (False, pl.from_pandas),
+        (True, pa.Table.from_pandas),
+    ],
+)
 def test_grid_search_on_tables(routing, convert):
     with sklearn.config_context(enable_metadata_routing=routing):
         search = GridSearchCV(PIPE, GRID, cv=EpisodeKFold(3), error_score="raise", n_jobs=1)

@@ -78,7 +78,7 @@ VARIANTS = [
 ]
 
 
-@parametrize_with_checks(VARIANTS)
+@parametrize_with_checks(VARIANTS[1:])  # those of the first are counted below
 def test_scikit_learn_check(estimator, check):
     try:
         check(estimator)
@@ -87,8 +87,8 @@ def test_scikit_learn_check(estimator, check):
 
 
 def test_no_check_is_lost():
-    results = check_estimator(StateEncoder(), on_skip=None)
-    assert {result["status"] for result in results} == {"passed"}
+    results = check_estimator(VARIANTS[0], on_skip=None)
+    assert [one["check_name"] for one in results if one["status"] != "passed"] == []
     assert len(results) >= 47
 
 

@@ -55,6 +55,12 @@ def policy():
     return MarkovPolicyCV(gamma=0.9, **ROLES).fit(LOG)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Leave pictures out, which take longest: what is looked at is said in words."""
+    monkeypatch.setattr("skmdp.report._report._pictures", lambda _: [])
+
+
 def read(path):
     return Page(path.read_text(encoding="utf-8"))
 
@@ -86,6 +92,7 @@ def test_a_report_holds_all_and_needs_nothing(policy, tmp_path):
     assert "https://" not in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_log_it_was_learned_from_proves_nothing(tmp_path):
     policy = MarkovPolicyEstimator(**ROLES).fit(LOG)
     same = read(write_report(policy, tmp_path / "same.html", LOG))
@@ -99,6 +106,7 @@ def test_the_log_it_was_learned_from_proves_nothing(tmp_path):
     assert "Audit of" not in alone.text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_hash_is_that_of_what_was_counted(policy, tmp_path):
     def digest(fitted, name):
         page = read(write_report(fitted, tmp_path / name))
@@ -136,6 +144,7 @@ def test_every_text_is_escaped(tmp_path):
     assert "<script>alert" not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_warnings_are_told_once_in_the_page(tmp_path):
     table = load_climb()
     policy = MarkovPolicyEstimator(handle_unknown="most_frequent").fit(table)
@@ -149,6 +158,7 @@ def test_warnings_are_told_once_in_the_page(tmp_path):
     assert len(told) == len(set(told))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_states_are_shown_in_measured_units(tmp_path):
     rng = np.random.default_rng(0)
     log = pd.DataFrame({"episode": range(200), "age": rng.uniform(20, 90, 200).round()})
@@ -172,6 +182,7 @@ def test_a_log_without_rewards_is_reported_without_a_worth(tmp_path):
         assert "nan" not in page.text.split("The policy")[0]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_files_are_not_replaced_unasked(policy, tmp_path):
     path = tmp_path / "report.html"
     path.write_text("mine", encoding="utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from skmdp._evaluation.candidate import Candidate
 from skmdp._evaluation.credibility import lacking_variance
@@ -118,9 +117,10 @@ def resample_values(
     assert lengths is not None
     n = len(lengths)
     draws = np.empty((n, len(seeds))).T  # by episode, as sparse products read them
+    random = np.random.RandomState(0)  # seeded anew for each: to make one takes longer than to draw
     for i, seed in enumerate(seeds):
-        drawn = check_random_state(int(seed)).randint(n, size=n)
-        draws[i] = np.bincount(drawn, minlength=n)
+        random.seed(int(seed))
+        draws[i] = np.bincount(random.randint(n, size=n), minlength=n)
     with one_blas_thread():
         found = [candidate.values(methods, draws).T for candidate in candidates]
     return np.array(found).swapaxes(0, 1)

@@ -18,6 +18,8 @@ from skmdp.inspection._pairs import Pairs
 
 # States that are named in place of one that is not known.
 MOST_NEAR = 3
+# Letters of a label that are compared with those of others.
+MOST_COMPARED = 100
 
 
 def codes_of(estimator: Any, rows: Any, pairs: Pairs) -> Integers:
@@ -45,8 +47,9 @@ def _near(label: Any, pairs: Pairs) -> list[str]:
         distance = np.abs((known - point) / scale).sum(axis=1)
         near = acting[np.argsort(distance, kind="stable")[:MOST_NEAR]]
     else:
-        texts = dict(zip(map(str, states.python_labels(acting)), acting, strict=True))
-        found = difflib.get_close_matches(str(label)[:100], list(texts), MOST_NEAR, 0.0)
+        known = (str(one)[:MOST_COMPARED] for one in states.python_labels(acting))
+        texts = dict(zip(known, acting, strict=True))
+        found = difflib.get_close_matches(str(label)[:MOST_COMPARED], list(texts), MOST_NEAR, 0.0)
         near = np.array([texts[text] for text in found])
     return [written(pairs.measured(np.array([code]))) for code in near]
 

@@ -217,7 +217,7 @@ class PolicyMapDisplay:
         corners = x[column[:, None] + across], y[row[:, None] + up]
         around = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY]
         outline = Path(np.stack(corners, axis=-1).reshape(-1, 2), np.tile(around, len(row)))
-        ax.add_patch(PathPatch(outline, **style))
+        ax.add_artist(PathPatch(outline, **style))  # all inside: a patch is asked for its limits
         return Patch(**style)
 
 
