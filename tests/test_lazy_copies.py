@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from engines import ENGINES, HERE, NOISE, polars_lazy
+from engines import ENGINES, NOISE, QUICK, polars_lazy
 from test_copies import (
     COPIED,
     HONEST,
@@ -55,7 +55,7 @@ def test_copies_are_seen(copied):
     assert "there twice under different names, alike in length, first and last row, and ext" in why
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", QUICK)
 def test_every_engine_sees_them(name):
     log = joined(visits(60, fractions=True), 0.2)
     log = log.assign(visit=log["state"].astype(int), name=log["state"], state=log["step"] % 2 == 0)
