@@ -47,8 +47,8 @@ def _near(label: Any, pairs: Pairs) -> list[str]:
         distance = np.abs((known - point) / scale).sum(axis=1)
         near = acting[np.argsort(distance, kind="stable")[:MOST_NEAR]]
     else:
-        known = (str(one)[:MOST_COMPARED] for one in states.python_labels(acting))
-        texts = dict(zip(known, acting, strict=True))
+        begin = [str(one)[:MOST_COMPARED] for one in states.python_labels(acting)]
+        texts = dict(zip(begin, acting, strict=True))
         found = difflib.get_close_matches(str(label)[:MOST_COMPARED], list(texts), MOST_NEAR, 0.0)
         near = np.array([texts[text] for text in found])
     return [written(pairs.measured(np.array([code]))) for code in near]
