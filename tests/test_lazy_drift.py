@@ -137,7 +137,6 @@ def test_what_a_drift_accounts_for_is_that_of_the_table_in_memory(case):
 
 SAME = ["both", "fractions", "left out", "last observations"]
 ON_ENGINES = [(case, name) for case in SAME for name in QUICK]
-ON_ENGINES += [("times", name) for name in HERE if name not in QUICK]
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
